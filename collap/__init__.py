@@ -1,0 +1,1 @@
+"""CoLLAP: search whole songs by long descriptions."""
