@@ -1,0 +1,52 @@
+# Every target makes .venv and installs what it needs; once that is done, a second run costs nothing.
+#   make test PYTEST_ARGS="-k beats"        a part of the tests
+#   make install BASE_PYTHON=python3.12     another Python for .venv
+BASE_PYTHON ?= python3
+VENV ?= .venv
+PYTEST_ARGS ?=
+
+PYTHON := $(VENV)/bin/python
+PIP := $(PYTHON) -m pip --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+
+# Two worker processes with one thread each: two processes with two threads each only get in each other's way.
+PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-hf check format clean
+
+help:  ## Say what can be made
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+install: $(INSTALLED)  ## The package, editable, with everything that demo, tests and checks need
+
+# tinysoundfont goes without its dependencies: pyaudio does not build on a machine without a sound card's headers, and
+# rendering to an array never calls it.
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(PYTHON) || $(BASE_PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[train,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --no-deps tinysoundfont
+	touch $@
+
+demo: $(INSTALLED)  ## Train on rendered songs, then find them by long descriptions (about 8 minutes on 2 cores)
+	$(PYTHON) examples/demo/run.py
+
+test: $(INSTALLED)  ## Our own tests
+	$(PYTEST) tests --ignore=tests/hf $(PYTEST_ARGS)
+
+test-hf: $(INSTALLED)  ## The common tests of transformers, run against our classes
+	$(PYTHON) tests/hf/fetch_transformers_tests.py
+	$(PYTEST) tests/hf $(PYTEST_ARGS)
+
+check: $(INSTALLED)  ## Formatting, lint, spelling; changes nothing
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/typos
+
+format: $(INSTALLED)  ## Repair what ruff can repair by itself
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+clean:  ## Remove everything that the targets above have made
+	rm -rf $(VENV) demo build dist *.egg-info tests/hf/.transformers .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
