@@ -1,0 +1,406 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""CoLLAP (Contrastive Long-form Language-Audio Pretraining, arXiv 2410.02271) in PyTorch."""
+
+import inspect
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel, WhisperModel
+from transformers import initialization as init
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple, logging
+
+from .configuration_collap import CollapConfig
+from .loss_collap import contrastive_loss
+from .modeling_beats import BeatsModel
+from .modeling_collap_audio import CollapAudioModel, CollapPreTrainedModel
+from .outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
+from .scoring_collap import (
+    ScoringOptions,
+    attend_segments,
+    count_segments,
+    mean_over_sentences,
+    score_sentences,
+    time_features,
+)
+from .time_query_collap import CollapTimeQuery
+
+logger = logging.get_logger(__name__)
+
+
+class CollapModel(CollapPreTrainedModel):
+    r"""
+    CoLLAP: scores whole songs against long descriptions.
+
+    Example:
+
+    ```python
+    >>> import torch
+    >>> from collap import CollapConfig, CollapModel
+
+    >>> tiny_beats = {"embed_dim": 8, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    >>> tiny_text = {"model_type": "roberta", "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    >>> config = CollapConfig(music_config=tiny_beats, speech_config=None, text_config=tiny_text, chunk_length_s=1.0)
+    >>> model = CollapModel(config).eval()
+
+    >>> mask = torch.ones(2, 3, 98, dtype=torch.long)  # two songs of three chunks
+    >>> audio = model.get_audio_features(fbank_features=torch.randn(2, 3, 98, 128), audio_attention_mask=mask)
+    >>> audio.last_hidden_state.shape  # 3 chunks x 6 frames of 0.16 s
+    torch.Size([2, 18, 512])
+
+    ```
+    """
+
+    main_input_name = "input_ids"
+
+    def __init__(self, config: CollapConfig):
+        super().__init__(config)
+        self.audio_model = CollapAudioModel(config)
+        self.text_model = AutoModel.from_config(config.text_config, **_without_pooler(config.text_config))
+        self.text_projection = nn.Linear(config.text_config.hidden_size, config.projection_dim)
+        self.time_query = CollapTimeQuery(config) if config.temporal_position else None
+        self.logit_scale = nn.Parameter(torch.tensor(float(config.logit_scale_init_value)))
+        self.post_init()
+
+    @classmethod
+    def from_music_speech_text_pretrained(
+        cls,
+        music_model_name_or_path: str | None,
+        speech_model_name_or_path: str | None,
+        text_model_name_or_path: str,
+        **config_fields: Any,
+    ) -> "CollapModel":
+        r"""
+        Builds a CoLLAP from pretrained towers; adapter, projection and temperature are new and need training.
+
+        Args:
+            music_model_name_or_path (`str` or `None`):
+                Folder or Hub name of a [`BeatsModel`] (see `collap-convert-beats`); `None` leaves music out.
+            speech_model_name_or_path (`str` or `None`):
+                Folder or Hub name of any Whisper model, whose encoder is taken; `None` leaves speech out.
+            text_model_name_or_path (`str`): Folder or Hub name of a text model for `AutoModel`.
+            config_fields: Further fields of [`CollapConfig`].
+
+        Returns:
+            [`CollapModel`] in float32 and evaluation mode.
+
+        Raises:
+            ValueError: if a weight of a tower is not in its checkpoint.
+        """
+        music = speech = None
+        if music_model_name_or_path is not None:
+            music = _load_whole(BeatsModel, music_model_name_or_path)
+        if speech_model_name_or_path is not None:
+            # Never WhisperEncoder.from_pretrained: it finds none of its weights in a Whisper repository and would
+            # start from random ones.
+            speech = _load_whole(WhisperModel, speech_model_name_or_path, needed="encoder.").encoder
+            config_fields.setdefault("chunk_length_s", speech.config.max_source_positions / 50)
+        text = _load_whole(AutoModel, text_model_name_or_path)
+        config = cls.config_class(
+            music_config=None if music is None else music.config,
+            speech_config=None if speech is None else speech.config,
+            text_config=text.config,
+            **config_fields,
+        )
+        model = cls(config)
+        if music is not None:
+            model.audio_model.music_model.load_state_dict(music.state_dict())
+        if speech is not None:
+            model.audio_model.speech_model.load_state_dict(speech.state_dict())
+        model.text_model.load_state_dict(text.state_dict())
+        logger.warning(
+            "The adapter, the text projection and the logit scale of this CollapModel are new: train it before you "
+            "search with it."
+        )
+        return model.eval()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if module is self:
+            init.constant_(self.logit_scale, self.config.logit_scale_init_value)
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.text_model.get_input_embeddings()
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        self.text_model.set_input_embeddings(value)
+
+    @can_return_tuple
+    def get_audio_features(
+        self,
+        fbank_features: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        audio_attention_mask: torch.Tensor | None = None,
+        encoder_frames: torch.Tensor | None = None,
+        frame_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CollapAudioOutput:
+        """Frames and text-free vectors of songs; arguments and errors as in [`CollapAudioModel`]'s `forward`."""
+        return self.audio_model(
+            fbank_features=fbank_features,
+            input_features=input_features,
+            audio_attention_mask=audio_attention_mask,
+            encoder_frames=encoder_frames,
+            frame_mask=frame_mask,
+            **kwargs,
+        )
+
+    @can_return_tuple
+    def get_text_features(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        sentence_counts: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CollapTextOutput:
+        r"""
+        Queries of texts.
+
+        Args:
+            input_ids (`torch.Tensor` of shape `(num_sentences, num_tokens)`): Sentences of all texts, one a row.
+            attention_mask (`torch.Tensor` of shape `(num_sentences, num_tokens)`, *optional*): 0 on padding.
+            token_type_ids (`torch.Tensor` of shape `(num_sentences, num_tokens)`, *optional*):
+                For text models that have them.
+            sentence_counts (`torch.Tensor` of shape `(num_texts,)`, *optional*):
+                Sentences of each text, in order. By default every row is a text of its own, a document.
+
+        Returns:
+            [`CollapTextOutput`]
+
+        Raises:
+            ValueError: if `sentence_counts` do not sum to the number of rows, hold a zero, or hold a text of several
+                sentences while `config.text_granularity` is `"document"`.
+        """
+        sentence_counts = self._check_sentence_counts(sentence_counts, input_ids)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        if token_type_ids is not None:
+            kwargs["token_type_ids"] = token_type_ids
+        text_output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        states = text_output.last_hidden_state  # (S, tokens, hidden)
+        if self.config.text_pooling == "last":
+            position = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+            last_token = (attention_mask.bool() * position).argmax(-1)  # (S,), whichever side the padding is on
+            pooled = states[torch.arange(states.shape[0], device=states.device), last_token]  # (S, hidden)
+        else:
+            first_token = attention_mask.int().argmax(-1)  # (S,)
+            pooled = states[torch.arange(states.shape[0], device=states.device), first_token]  # (S, hidden)
+        queries = nn.functional.normalize(self.text_projection(pooled).float(), dim=-1)  # (S, d)
+        text_embeds = mean_over_sentences(queries.T, sentence_counts).T  # (T, d)
+        dtype = self.text_projection.weight.dtype
+        queries = queries.to(dtype)
+        return CollapTextOutput(
+            last_hidden_state=states,
+            pooler_output=nn.functional.normalize(text_embeds, dim=-1).to(dtype),
+            hidden_states=text_output.hidden_states,
+            attentions=text_output.attentions,
+            query_embeds=queries,
+            time_query_embeds=None if self.time_query is None else self.time_query(queries, sentence_counts),
+            sentence_counts=sentence_counts,
+        )
+
+    def _check_sentence_counts(self, sentence_counts: torch.Tensor | None, input_ids: torch.Tensor) -> torch.Tensor:
+        num_sentences = input_ids.shape[0]
+        if sentence_counts is None:
+            return torch.ones(num_sentences, dtype=torch.long, device=input_ids.device)
+        if sentence_counts.min() < 1 or sentence_counts.sum() != num_sentences:
+            raise ValueError(
+                "sentence_counts must hold at least 1 for each text and sum to the rows of input_ids "
+                f"({num_sentences}), got {sentence_counts.tolist()}."
+            )
+        if self.config.text_granularity == "document" and sentence_counts.shape[0] != num_sentences:
+            raise ValueError(
+                "sentence_counts holds texts of several sentences, but config.text_granularity is 'document' (one "
+                f"row a text); got {sentence_counts.tolist()}. Use a processor with text_granularity='document'."
+            )
+        return sentence_counts
+
+    def score(self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True) -> torch.Tensor:
+        r"""
+        Scores songs against texts from what `get_audio_features` and `get_text_features` gave, now or long ago.
+
+        Memory stays within `config.score_block_size` pairs of frame and sentence at a time.
+
+        Args:
+            audio ([`CollapAudioOutput`]): Its `last_hidden_state` and `frame_mask` are used.
+            text ([`CollapTextOutput`]): Its queries, time queries and `sentence_counts` are used.
+            use_time (`bool`): Whether the time queries count, if the model has any. `False` serves texts that do not
+                tell the song in order.
+
+        Returns:
+            `torch.Tensor` of shape `(batch_size, num_texts)` in float32: `logits_per_audio`.
+        """
+        frame_times, time_query_embeds = self._time_terms(audio, text, use_time)
+        scores = score_sentences(
+            audio.last_hidden_state,
+            audio.frame_mask,
+            text.query_embeds,
+            self._scoring_options(),
+            frame_times,
+            time_query_embeds,
+        )  # (B, S)
+        scale = self.logit_scale.float().clamp(max=math.log(100)).exp()
+        return scale * mean_over_sentences(scores, text.sentence_counts)
+
+    def attend(self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True) -> CollapAttentions:
+        r"""
+        Says where each sentence listens in each song; arguments as in [`~CollapModel.score`].
+
+        Not in blocks: `(batch_size, num_sentences, num_frames)` numbers are held several times over.
+        """
+        frame_times, time_query_embeds = self._time_terms(audio, text, use_time)
+        with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
+            frames, queries = audio.last_hidden_state.float(), text.query_embeds.float()
+            similarities = torch.einsum("bnd,sd->bsn", frames, queries)
+            time_logits = None
+            if frame_times is not None:
+                time_logits = torch.einsum("bnp,sp->bsn", frame_times, time_query_embeds.float())
+            attention = attend_segments(similarities, audio.frame_mask, self._scoring_options(), time_logits)
+        return CollapAttentions(
+            kernel_attentions=attention.kernel_attentions,
+            temporal_attentions=attention.temporal_attentions,
+            similarities=similarities,
+            segment_mask=attention.segment_mask,
+        )
+
+    def frame_times(self, num_frames: int) -> torch.Tensor:
+        """
+        Start and end of the first `num_frames` frames of a song in seconds, of shape `(num_frames, 2)`.
+
+        A full chunk gives whole frames only: of 30 s the last 0.08 s have none.
+        """
+        config = self.config
+        index = torch.arange(num_frames)
+        chunk_start = (index // config.frames_per_chunk) * config.chunk_length_s
+        first_vector = (index % config.frames_per_chunk) * config.frame_pooling
+        last_vector = (first_vector + config.frame_pooling).clamp(max=config.vectors_per_chunk)
+        vectors = torch.stack((first_vector, last_vector), dim=-1)  # (N, 2)
+        return chunk_start[:, None] + vectors * (config.frame_length_s / config.frame_pooling)
+
+    def segment_times(self, num_frames: int) -> torch.Tensor:
+        """Start and end in seconds of the segments of a song of `num_frames` frames, of shape `(num_segments, 2)`."""
+        size, stride = self.config.kernel_size, self.config.kernel_stride
+        first = torch.arange(int(count_segments(torch.tensor(num_frames), size, stride))) * stride
+        last = (first + size).clamp(max=num_frames) - 1
+        frames = self.frame_times(num_frames)
+        return torch.stack((frames[first, 0], frames[last, 1]), dim=-1)
+
+    def _scoring_options(self) -> ScoringOptions:
+        return ScoringOptions(
+            **{name: getattr(self.config, name) for name in inspect.signature(ScoringOptions).parameters}
+        )
+
+    def _time_terms(
+        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool
+    ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
+        """Time features of the frames `(B, N, P)` and time queries of the sentences `(S, P)`, or two times None."""
+        if not use_time or text.time_query_embeds is None:
+            return None, None
+        mask = audio.frame_mask
+        times = self.frame_times(mask.shape[1]).to(mask.device)  # (N, 2)
+        duration = times[mask.sum(-1) - 1, 1]  # (B,), end of the last real frame
+        relative = times.mean(-1) / duration[:, None]  # (B, N), centre of the frame
+        return time_features(relative, self.config.num_time_features), text.time_query_embeds
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        sentence_counts: torch.Tensor | None = None,
+        fbank_features: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        audio_attention_mask: torch.Tensor | None = None,
+        encoder_frames: torch.Tensor | None = None,
+        frame_mask: torch.Tensor | None = None,
+        return_loss: bool | None = None,
+        use_time: bool = True,
+        output_attentions: bool | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CollapOutput:
+        r"""
+        Args:
+            input_ids, attention_mask, token_type_ids, sentence_counts:
+                The texts, as in [`~CollapModel.get_text_features`].
+            fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask:
+                The songs, as in [`CollapAudioModel`]'s `forward`.
+            return_loss (`bool`, *optional*): Whether to compute the loss; song *i* then belongs to text *i*.
+            use_time (`bool`): As in [`~CollapModel.score`].
+            output_attentions (`bool`, *optional*):
+                Whether to return the kernel-wise and the temporal attention (and the towers' own, where they can).
+
+        Returns:
+            [`CollapOutput`]
+
+        Raises:
+            ValueError: if `return_loss=True` and songs and texts differ in number; as the two feature methods.
+        """
+        if output_attentions is None:
+            output_attentions = self.config.output_attentions
+        kwargs["output_attentions"] = output_attentions
+        audio = self.get_audio_features(
+            fbank_features=fbank_features,
+            input_features=input_features,
+            audio_attention_mask=audio_attention_mask,
+            encoder_frames=encoder_frames,
+            frame_mask=frame_mask,
+            return_dict=True,
+            **kwargs,
+        )
+        text = self.get_text_features(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            sentence_counts=sentence_counts,
+            return_dict=True,
+            **kwargs,
+        )
+        logits_per_audio = self.score(audio, text, use_time=use_time)  # (B, T)
+        attentions = self.attend(audio, text, use_time=use_time) if output_attentions else CollapAttentions()
+        return CollapOutput(
+            loss=contrastive_loss(logits_per_audio) if return_loss else None,
+            logits_per_audio=logits_per_audio,
+            logits_per_text=logits_per_audio.T,
+            audio_embeds=audio.pooler_output,
+            text_embeds=text.pooler_output,
+            frame_embeds=audio.last_hidden_state,
+            frame_mask=audio.frame_mask,
+            kernel_attentions=attentions.kernel_attentions,
+            temporal_attentions=attentions.temporal_attentions,
+            text_model_output=text,
+            music_model_output=audio.music_model_output,
+            speech_model_output=audio.speech_model_output,
+        )
+
+
+def _without_pooler(text_config: Any) -> dict[str, bool]:
+    """Keyword that spares the text model a pooling layer: it would never get a gradient, which DDP refuses."""
+    model_class = AutoModel._model_mapping[type(text_config)]
+    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
+    has_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    return {"add_pooling_layer": False} if has_pooler else {}
+
+
+def _load_whole(model_class: Any, name_or_path: str, needed: str = "") -> PreTrainedModel:
+    """Loads a pretrained tower and makes sure that every weight whose name starts with `needed` came with it."""
+    keywords = {}
+    if model_class is AutoModel:
+        keywords = _without_pooler(AutoConfig.from_pretrained(name_or_path))
+    model, report = model_class.from_pretrained(
+        name_or_path, output_loading_info=True, dtype=torch.float32, **keywords
+    )
+    missing = sorted(name for name in report["missing_keys"] if name.startswith(needed))
+    if missing:
+        raise ValueError(
+            f"{name_or_path!r} has no weights for {len(missing)} parameters of {type(model).__name__}, "
+            f"such as {missing[0]!r}; is it the right kind of checkpoint?"
+        )
+    return model
+
+
+__all__ = ["CollapModel"]

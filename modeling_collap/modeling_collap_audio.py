@@ -1,0 +1,280 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The audio half of CoLLAP: BEATs and Whisper over the chunks of whole songs, joined by a linear adapter."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
+
+from .configuration_collap import BEATS_PATCH_FRAMES, HOP_S, CollapConfig
+from .modeling_beats import BeatsModel
+from .outputs_collap import CollapAudioOutput
+
+
+class CollapPreTrainedModel(PreTrainedModel):
+    """Weight initialisation, loading and what all CoLLAP models share."""
+
+    config: CollapConfig
+    base_model_prefix = "collap"
+    input_modalities = ("audio", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # Only CoLLAP's own layers come here: the three towers initialise themselves.
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+
+
+def is_trainable(module: nn.Module) -> bool:
+    """Whether any parameter learns. Asked anew each time, so that LoRA in a frozen tower gets its gradient."""
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def concatenate_outputs(outputs: list[BaseModelOutput]) -> BaseModelOutput:
+    """Joins the outputs of micro-batches along the batch."""
+
+    def join(name: str) -> tuple[torch.Tensor, ...] | None:
+        layers = [getattr(output, name) for output in outputs]
+        return None if layers[0] is None else tuple(torch.cat(layer) for layer in zip(*layers, strict=True))
+
+    return BaseModelOutput(
+        last_hidden_state=torch.cat([output.last_hidden_state for output in outputs]),
+        hidden_states=join("hidden_states"),
+        attentions=join("attentions"),
+    )
+
+
+class CollapAudioModel(CollapPreTrainedModel):
+    r"""
+    Hears whole songs: BEATs for the music, Whisper for the speech, joined by one linear adapter.
+
+    `U = adapter([O, S])` of the paper, over the chunks of a song one after the other. The LayerNorm that the authors
+    put on each encoder has no weights here: the linear adapter behind it absorbs them, and so the frames of frozen
+    encoders can be computed once and kept ([`~CollapAudioModel.encode`]).
+    """
+
+    main_input_name = "fbank_features"
+    base_model_prefix = "audio_model"
+    input_modalities = ("audio",)
+    _keys_to_ignore_on_load_unexpected = [r"^text_", r"^time_query", r"^logit_scale"]  # noqa: RUF012
+
+    def __init__(self, config: CollapConfig):
+        super().__init__(config)
+        self.music_model = None if config.music_config is None else BeatsModel(config.music_config)
+        self.speech_model = None if config.speech_config is None else WhisperEncoder(config.speech_config)
+        self.adapter = nn.Linear(config.encoder_hidden_size, config.projection_dim)
+        if self.music_model is not None and config.freeze_music_model:
+            self.music_model.requires_grad_(False)
+        if self.speech_model is not None and config.freeze_speech_model:
+            self.speech_model.requires_grad_(False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        return (self.music_model or self.speech_model).get_input_embeddings()
+
+    def train(self, mode: bool = True) -> "CollapAudioModel":
+        """As usual, but a frozen encoder stays in evaluation mode: no dropout, no dropped layers."""
+        super().train(mode)
+        for encoder in (self.music_model, self.speech_model):
+            if encoder is not None and not is_trainable(encoder):
+                encoder.eval()
+        return self
+
+    def encode(
+        self,
+        fbank_features: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        audio_attention_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        r"""
+        Encodes the chunks of songs into joined, pooled frames, before the adapter.
+
+        With frozen encoders these do not change in training: compute them once, keep them, and give them to the model
+        as `encoder_frames`.
+
+        Args:
+            fbank_features (`torch.Tensor` of shape `(batch_size, num_chunks, num_fbank_frames, num_mel_bins)`):
+                Input of BEATs.
+            input_features (`torch.Tensor` of shape `(batch_size, num_chunks, num_mel_bins, num_mel_frames)`):
+                Input of Whisper.
+            audio_attention_mask (`torch.Tensor` of shape `(batch_size, num_chunks, num_fbank_frames)`):
+                1 where an fbank frame (10 ms) is real audio; real frames come first in their chunk, real chunks come
+                first in their song, and only the last of them may be short.
+
+        Returns:
+            `encoder_frames` of shape `(batch_size, num_frames, encoder_hidden_size)` and the boolean `frame_mask` of
+            shape `(batch_size, num_frames)`.
+
+        Raises:
+            ValueError: if an input is missing, has the wrong shape, or a song has no real audio.
+        """
+        encoder_frames, frame_mask, _, _ = self._encode(fbank_features, input_features, audio_attention_mask, **kwargs)
+        return encoder_frames, frame_mask
+
+    def _encode(
+        self,
+        fbank_features: torch.Tensor | None,
+        input_features: torch.Tensor | None,
+        audio_attention_mask: torch.Tensor | None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, BaseModelOutput | None, BaseModelOutput | None]:
+        self._check_inputs(fbank_features, input_features, audio_attention_mask)
+        is_real_chunk = audio_attention_mask.any(-1)  # (B, C)
+        chunk_mask = audio_attention_mask[is_real_chunk]  # (chunks, fbank_frames)
+        lengths = chunk_mask.sum(-1).tolist()
+        fbank_chunks = None if self.music_model is None else fbank_features[is_real_chunk]
+        speech_chunks = None if self.speech_model is None else input_features[is_real_chunk]
+        keep = bool(kwargs.get("output_hidden_states") or kwargs.get("output_attentions"))
+
+        frames, counts, music_outputs, speech_outputs = [], [], [], []
+        for start in range(0, len(lengths), self.config.encoder_batch_size):
+            part = slice(start, start + self.config.encoder_batch_size)
+            music, speech = None, None
+            if self.music_model is not None:
+                # BEATs needs no padding beyond the longest chunk at hand; its masks are exact.
+                longest = max(lengths[part])
+                music = self._run(
+                    self.music_model, fbank_chunks[part, :longest], attention_mask=chunk_mask[part, :longest], **kwargs
+                )
+            if self.speech_model is not None:
+                speech = self._run(self.speech_model, speech_chunks[part], **kwargs)
+            num_vectors = [self.config.num_vectors(length) for length in lengths[part]]
+            frames.append(self._join(music, speech, num_vectors))
+            counts.extend(math.ceil(count / self.config.frame_pooling) for count in num_vectors)
+            if keep:
+                music_outputs.append(music)
+                speech_outputs.append(speech)
+
+        # Frames of the chunks, one after the other: song by song, without the padding.
+        chunk_frame_counts = torch.tensor(counts, device=chunk_mask.device)  # (chunks,)
+        flat = torch.cat(frames)  # (all real frames, E)
+        song_of_chunk = is_real_chunk.nonzero()[:, 0]  # (chunks,)
+        frames_per_song = torch.zeros_like(is_real_chunk.sum(-1)).index_add(0, song_of_chunk, chunk_frame_counts)
+        frame_mask = torch.arange(int(frames_per_song.max()), device=flat.device) < frames_per_song[:, None]  # (B, N)
+        encoder_frames = flat.new_zeros(*frame_mask.shape, flat.shape[-1])
+        encoder_frames[frame_mask] = flat  # (B, N, E)
+        return (
+            encoder_frames,
+            frame_mask,
+            concatenate_outputs(music_outputs) if keep and self.music_model is not None else None,
+            concatenate_outputs(speech_outputs) if keep and self.speech_model is not None else None,
+        )
+
+    def _check_inputs(
+        self,
+        fbank_features: torch.Tensor | None,
+        input_features: torch.Tensor | None,
+        audio_attention_mask: torch.Tensor | None,
+    ) -> None:
+        if audio_attention_mask is None:
+            raise ValueError("audio_attention_mask is missing: it says which fbank frames are real audio.")
+        if self.music_model is not None and fbank_features is None:
+            raise ValueError("fbank_features are missing: this model hears music (config.music_config).")
+        if self.speech_model is not None and input_features is None:
+            raise ValueError("input_features are missing: this model hears speech (config.speech_config).")
+        num_fbank_frames = round(self.config.chunk_length_s / HOP_S) - 2
+        if audio_attention_mask.dim() != 3 or audio_attention_mask.shape[-1] != num_fbank_frames:
+            raise ValueError(
+                f"audio_attention_mask must have the shape (batch_size, num_chunks, {num_fbank_frames}) for chunks of "
+                f"{self.config.chunk_length_s} s, got {tuple(audio_attention_mask.shape)}."
+            )
+        real_frames = audio_attention_mask.sum(-1)  # (B, C)
+        if (real_frames.max(-1).values < BEATS_PATCH_FRAMES).any():
+            raise ValueError(
+                f"audio_attention_mask has a song without a chunk of at least {BEATS_PATCH_FRAMES} real frames."
+            )
+        if ((real_frames[:, 1:] > 0) & (real_frames[:, :-1] < num_fbank_frames)).any():
+            raise ValueError(
+                "audio_attention_mask has a chunk behind one that is not full; only the last may be short."
+            )
+
+    @staticmethod
+    def _run(encoder: PreTrainedModel, features: torch.Tensor, **kwargs: Any) -> BaseModelOutput:
+        """Runs an encoder in its own precision, without a graph if nothing in it learns."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and is_trainable(encoder)):
+            return encoder(features.to(encoder.dtype), return_dict=True, **kwargs)
+
+    def _join(
+        self, music: BaseModelOutput | None, speech: BaseModelOutput | None, num_vectors: list[int]
+    ) -> torch.Tensor:
+        """Normalises, joins and pools the encoders' vectors of some chunks; `(real frames of these chunks, E)`."""
+        pooling = self.config.frame_pooling
+        num_frames = math.ceil(max(num_vectors) / pooling)
+        parts = []
+        for output in (music, speech):
+            if output is None:
+                continue
+            states = output.last_hidden_state.float()  # (chunks, vectors, hidden)
+            states = nn.functional.layer_norm(states, states.shape[-1:])
+            # BEATs may have fewer vectors than Whisper (zeros then, as the authors do it); Whisper may have more.
+            missing = num_frames * pooling - states.shape[1]
+            parts.append(nn.functional.pad(states, (0, 0, 0, missing)))
+        vectors = torch.cat(parts, dim=-1)  # (chunks, frames * pooling, E)
+        counts = torch.tensor(num_vectors, device=vectors.device)
+        is_real = torch.arange(vectors.shape[1], device=vectors.device) < counts[:, None]  # (chunks, frames * pooling)
+        vectors = vectors * is_real[..., None]
+        vectors = vectors.unflatten(1, (num_frames, pooling)).sum(2)  # (chunks, frames, E)
+        per_frame = is_real.unflatten(1, (num_frames, pooling)).sum(2)  # (chunks, frames)
+        is_frame = per_frame > 0
+        frames = vectors[is_frame] / per_frame[is_frame][:, None]  # (real frames, E)
+        return frames.to(self.adapter.weight.dtype)
+
+    @can_return_tuple
+    def forward(
+        self,
+        fbank_features: torch.Tensor | None = None,
+        input_features: torch.Tensor | None = None,
+        audio_attention_mask: torch.Tensor | None = None,
+        encoder_frames: torch.Tensor | None = None,
+        frame_mask: torch.Tensor | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> CollapAudioOutput:
+        r"""
+        Args:
+            fbank_features, input_features, audio_attention_mask: As in [`~CollapAudioModel.encode`].
+            encoder_frames (`torch.Tensor` of shape `(batch_size, num_frames, encoder_hidden_size)`, *optional*):
+                What `encode` gave earlier, in place of the three inputs above.
+            frame_mask (`torch.Tensor` of shape `(batch_size, num_frames)`, *optional*): Goes with `encoder_frames`.
+
+        Returns:
+            [`CollapAudioOutput`]
+
+        Raises:
+            ValueError: as `encode`; or if `encoder_frames` come without `frame_mask` or beside audio features.
+        """
+        music_output, speech_output = None, None
+        if encoder_frames is None:
+            encoder_frames, frame_mask, music_output, speech_output = self._encode(
+                fbank_features, input_features, audio_attention_mask, **kwargs
+            )
+        elif frame_mask is None:
+            raise ValueError("encoder_frames need frame_mask, which says which of them are real.")
+        elif fbank_features is not None or input_features is not None:
+            raise ValueError("encoder_frames stand in place of fbank_features and input_features; give only one kind.")
+        frame_mask = frame_mask.bool()
+        frames = self.adapter(encoder_frames.to(self.adapter.weight.dtype))  # (B, N, d)
+        frames = nn.functional.normalize(frames.float(), dim=-1) * frame_mask[..., None]
+        pooled = nn.functional.normalize(frames.sum(1), dim=-1)  # (B, d)
+        dtype = self.adapter.weight.dtype
+        return CollapAudioOutput(
+            last_hidden_state=frames.to(dtype),
+            pooler_output=pooled.to(dtype),
+            frame_mask=frame_mask,
+            music_model_output=music_output,
+            speech_model_output=speech_output,
+        )

@@ -1,0 +1,226 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+r"""
+How CoLLAP scores a song against a sentence: kernel-wise attention, temporal attention, fusion.
+
+The paper names the two attentions, says that the text drives both, and fuses their similarities with factors gamma_K
+and gamma_T; it does not print the equations. This is our reading. For a song with frames `u_n` and a sentence `q`, all
+of unit length, cut into segments of `K` frames:
+
+    logit of a frame        z_n   = <u_n, q> / tau_K + <phi(t_n), r>
+    kernel-wise attention   alpha = softmax of z over the K frames of a segment
+    score of a segment      c_l   = sum over its frames of alpha_n <u_n, q>
+    global alignment        s_K   = mean over l of c_l
+    temporal attention      beta  = softmax over l of  c_l / tau_T + sum over its frames of alpha_n <phi(t_n), r>
+    temporal alignment      s_T   = sum over l of beta_l c_l
+    fused score                     gamma_K s_K + gamma_T s_T
+
+The terms with `phi`, sines and cosines of relative time, and `r`, the time query of the sentence, are ours and absent
+in the paper's reading. Everything follows from the dot products `(songs, sentences, frames)`; no tensor ever has
+songs, sentences, segments *and* the joint width.
+
+Shapes: `B` songs, `N` frames, `S` sentences, `T` texts, `L` segments, `K` frames a segment, `d` joint width, `P` time
+features.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+
+@dataclass(frozen=True)
+class ScoringOptions:
+    """The numbers of the scoring; the names and meanings are those of [`CollapConfig`]."""
+
+    kernel_size: int
+    kernel_stride: int
+    kernel_weight: float
+    temporal_weight: float
+    kernel_temperature: float
+    temporal_temperature: float
+    score_block_size: int
+
+
+@dataclass
+class SegmentAttention:
+    """What the two attentions say about each pair of song and sentence."""
+
+    kernel_attentions: torch.Tensor  # (B, S, L, K), alpha; a segment's row sums to 1
+    temporal_attentions: torch.Tensor  # (B, S, L), beta; a song's row sums to 1
+    segment_scores: torch.Tensor  # (B, S, L), c
+    segment_mask: torch.Tensor  # (B, L), bool; False where a shorter song has no segment
+
+
+def count_segments(num_frames: torch.Tensor, kernel_size: int, kernel_stride: int) -> torch.Tensor:
+    """
+    Segments of songs with `num_frames` frames: starts every `kernel_stride` until the song is covered.
+
+    The last segment may be short but is never dropped; with stride > kernel the frames between segments are skipped.
+    """
+    uncovered = (num_frames - max(kernel_size, kernel_stride)).clamp(min=0)
+    return 1 + (uncovered + kernel_stride - 1) // kernel_stride
+
+
+def time_features(relative_time: torch.Tensor, num_features: int) -> torch.Tensor:
+    """
+    Sines and cosines of a time in [0, 1] (0 = start of the song or text, 1 = end), whole and half periods.
+
+    Half periods, so that the end is far from the start.
+
+    Args:
+        relative_time (`torch.Tensor` of shape `(...)`): Times in [0, 1].
+        num_features (`int`): How many, an even number *P*.
+
+    Returns:
+        `torch.Tensor` of shape `(..., num_features)` in float32.
+    """
+    frequencies = math.pi * torch.arange(1, num_features // 2 + 1, device=relative_time.device, dtype=torch.float32)
+    angles = relative_time.float().unsqueeze(-1) * frequencies  # (..., P / 2)
+    return torch.cat((angles.sin(), angles.cos()), dim=-1)
+
+
+def attend_segments(
+    similarities: torch.Tensor,
+    frame_mask: torch.Tensor,
+    options: ScoringOptions,
+    time_logits: torch.Tensor | None = None,
+) -> SegmentAttention:
+    """
+    Kernel-wise and temporal attention over the segments of songs.
+
+    Args:
+        similarities (`torch.Tensor` of shape `(B, S, N)`): Cosines of frames and sentences.
+        frame_mask (`torch.Tensor` of shape `(B, N)`): True where a frame is real; real frames come first.
+        options (`ScoringOptions`): Sizes and temperatures.
+        time_logits (`torch.Tensor` of shape `(B, S, N)`, *optional*): What the time of a frame adds to its logit.
+
+    Returns:
+        [`SegmentAttention`]
+    """
+    size, stride = options.kernel_size, options.kernel_stride
+    segments_per_song = count_segments(frame_mask.sum(-1), size, stride)
+    num_segments = int(count_segments(torch.tensor(frame_mask.shape[-1]), size, stride))
+    segment_mask = torch.arange(num_segments, device=frame_mask.device) < segments_per_song[:, None]  # (B, L)
+
+    def cut(frames: torch.Tensor) -> torch.Tensor:
+        """(..., N) -> (..., L, K), a view of the frames filled up with zeros to whole segments."""
+        missing = (num_segments - 1) * stride + size - frames.shape[-1]
+        frames = nn.functional.pad(frames, (0, max(missing, 0)))
+        return frames.unfold(-1, size, stride)[..., :num_segments, :]
+
+    # The lowest finite number, not -inf: a segment that is padding altogether must not give 0 / 0. And never 0, which
+    # beats every negative logit.
+    lowest = torch.finfo(similarities.dtype).min
+    cosines = cut(similarities)  # (B, S, L, K)
+    logits = cosines / options.kernel_temperature
+    if time_logits is not None:
+        times = cut(time_logits)  # (B, S, L, K)
+        logits = logits + times
+    logits = logits.masked_fill(~cut(frame_mask)[:, None], lowest)
+    kernel_attentions = logits.softmax(-1)  # (B, S, L, K)
+    segment_scores = (kernel_attentions * cosines).sum(-1)  # (B, S, L)
+
+    segment_logits = segment_scores / options.temporal_temperature
+    if time_logits is not None:
+        segment_logits = segment_logits + (kernel_attentions * times).sum(-1)
+    segment_logits = segment_logits.masked_fill(~segment_mask[:, None], lowest)
+    temporal_attentions = segment_logits.softmax(-1)  # (B, S, L)
+    return SegmentAttention(kernel_attentions, temporal_attentions, segment_scores, segment_mask)
+
+
+def _score_block(
+    frame_embeds: torch.Tensor,
+    frame_mask: torch.Tensor,
+    query_embeds: torch.Tensor,
+    frame_times: torch.Tensor | None,
+    time_query_embeds: torch.Tensor | None,
+    options: ScoringOptions,
+) -> torch.Tensor:
+    """Fused scores of some songs against some sentences, `(B, S)`; arguments as in [`score_sentences`]."""
+    similarities = torch.einsum("bnd,sd->bsn", frame_embeds, query_embeds)  # (B, S, N)
+    time_logits = None
+    if frame_times is not None:
+        time_logits = torch.einsum("bnp,sp->bsn", frame_times, time_query_embeds)  # (B, S, N)
+    attention = attend_segments(similarities, frame_mask, options, time_logits)
+
+    real = attention.segment_mask[:, None]  # (B, 1, L)
+    global_alignment = (attention.segment_scores * real).sum(-1) / real.sum(-1)  # (B, S)
+    temporal_alignment = (attention.temporal_attentions * attention.segment_scores).sum(-1)  # (B, S)
+    return options.kernel_weight * global_alignment + options.temporal_weight * temporal_alignment
+
+
+def score_sentences(
+    frame_embeds: torch.Tensor,
+    frame_mask: torch.Tensor,
+    query_embeds: torch.Tensor,
+    options: ScoringOptions,
+    frame_times: torch.Tensor | None = None,
+    time_query_embeds: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """
+    Fused score of every song with every sentence, in blocks.
+
+    At most `options.score_block_size` pairs of frame and sentence are held at a time. Under autograd each block is
+    recomputed in the backward pass, so that the bound holds for training too.
+
+    Args:
+        frame_embeds (`torch.Tensor` of shape `(B, N, d)`): Frames of unit length.
+        frame_mask (`torch.Tensor` of shape `(B, N)`): True where a frame is real; real frames come first.
+        query_embeds (`torch.Tensor` of shape `(S, d)`): Sentences of unit length.
+        options (`ScoringOptions`): Sizes, temperatures, factors.
+        frame_times (`torch.Tensor` of shape `(B, N, P)`, *optional*): Time features of the frames.
+        time_query_embeds (`torch.Tensor` of shape `(S, P)`, *optional*): Time queries; given with `frame_times`.
+
+    Returns:
+        `torch.Tensor` of shape `(B, S)` in float32, between minus and plus `kernel_weight + temporal_weight`.
+    """
+    num_songs, num_frames, _ = frame_embeds.shape
+    num_sentences = query_embeds.shape[0]
+    sentences_at_once = min(num_sentences, max(1, options.score_block_size // num_frames))
+    songs_at_once = min(num_songs, max(1, options.score_block_size // (num_frames * sentences_at_once)))
+    one_block = songs_at_once == num_songs and sentences_at_once == num_sentences
+    recompute = torch.is_grad_enabled() and not one_block
+
+    # The three digits of bf16 are too few for cosines that a factor of up to 100 spreads: float32, also in autocast.
+    with torch.autocast(device_type=frame_embeds.device.type, enabled=False):
+        frame_embeds, query_embeds = frame_embeds.float(), query_embeds.float()
+        if time_query_embeds is not None:
+            time_query_embeds = time_query_embeds.float()
+        rows = []
+        for song in range(0, num_songs, songs_at_once):
+            songs = slice(song, song + songs_at_once)
+            row = []
+            for sentence in range(0, num_sentences, sentences_at_once):
+                sentences = slice(sentence, sentence + sentences_at_once)
+                block = (
+                    frame_embeds[songs],
+                    frame_mask[songs],
+                    query_embeds[sentences],
+                    None if frame_times is None else frame_times[songs],
+                    None if time_query_embeds is None else time_query_embeds[sentences],
+                    options,
+                )
+                row.append(
+                    checkpoint(_score_block, *block, use_reentrant=False) if recompute else _score_block(*block)
+                )
+            rows.append(torch.cat(row, dim=1))
+        return torch.cat(rows, dim=0)
+
+
+def mean_over_sentences(values: torch.Tensor, sentence_counts: torch.Tensor) -> torch.Tensor:
+    """
+    Mean over the sentences of each text.
+
+    Args:
+        values (`torch.Tensor` of shape `(..., S)`): One value a sentence, the sentences of a text side by side.
+        sentence_counts (`torch.Tensor` of shape `(T,)`): Sentences of each text; they sum to `S`.
+
+    Returns:
+        `torch.Tensor` of shape `(..., T)`.
+    """
+    num_texts = sentence_counts.shape[0]
+    text_of_sentence = torch.arange(num_texts, device=values.device).repeat_interleave(sentence_counts)  # (S,)
+    sums = values.new_zeros(*values.shape[:-1], num_texts).index_add(-1, text_of_sentence, values)
+    return sums / sentence_counts
