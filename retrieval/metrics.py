@@ -1,0 +1,219 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""
+Figures of retrieval: recall, hit rate, median rank, and whether a text finds the right order of the sections.
+
+The rules, the same everywhere: shares lie in [0, 1]; ranks count from 1; a tie goes AGAINST the right answer, so a
+model that gives every song one score finds nothing; a score that is not a number is an error.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+RECALL_AT = (1, 5, 10)
+
+
+def retrieval_metrics(
+    scores: np.ndarray, targets: np.ndarray | Sequence[int], recall_at: Sequence[int] = RECALL_AT
+) -> dict[str, float]:
+    """
+    Recall, ranks and the sizes they belong to, for queries that each look for something in one gallery.
+
+    Args:
+        scores (`np.ndarray` of shape `(queries, gallery)`): Higher is better.
+        targets (`np.ndarray` of shape `(queries,)` or bool `(queries, gallery)`):
+            The index of the one right answer of each query, or True at each of its right answers.
+        recall_at (`Sequence[int]`): The numbers `k` of best answers to look at.
+
+    Returns:
+        `dict[str, float]`:
+        `recall@k`, mean share of a query's right answers that are among its best `k`;
+        `hit_rate@k` (only if `targets` is a table, else it is the recall), share of queries with at least one there;
+        `median_rank` and `mrr` (mean of 1 / rank) of the best right answer, counted among the wrong ones;
+        `num_queries`, `gallery_size`.
+
+    Raises:
+        ValueError: if shapes do not fit, a score is NaN, or a query has no right answer in the gallery.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from collap.retrieval.metrics import retrieval_metrics
+
+    >>> metrics = retrieval_metrics(np.array([[0.9, 0.1], [0.8, 0.3]]), [0, 1])
+    >>> metrics["recall@1"], metrics["median_rank"]
+    (0.5, 1.5)
+
+    ```
+    """
+    scores = _checked_scores(scores)
+    right = _right_answers(targets, scores.shape)
+    num_right = right.sum(1)  # (queries,)
+
+    # Best first, and in a tie the wrong answers first: lexsort's last key is its first.
+    order = np.lexsort((right, -scores), axis=-1)  # (queries, gallery)
+    found = np.take_along_axis(
+        right, order, axis=1
+    )  # (queries, gallery), True where the answer in this place is right
+    ranks = 1 + found.argmax(1)  # (queries,); before the best right answer there are only wrong ones
+
+    metrics = {f"recall@{k}": float((found[:, :k].sum(1) / num_right).mean()) for k in recall_at}
+    if np.ndim(targets) == 2:
+        metrics |= {f"hit_rate@{k}": float((ranks <= k).mean()) for k in recall_at}
+    metrics["median_rank"] = float(np.median(ranks))
+    metrics["mrr"] = float((1 / ranks).mean())
+    metrics["num_queries"], metrics["gallery_size"] = (float(size) for size in scores.shape)
+    return metrics
+
+
+def text_to_audio_and_audio_to_text(
+    logits_per_audio: np.ndarray, text_song_ids: np.ndarray | Sequence[int], recall_at: Sequence[int] = RECALL_AT
+) -> dict[str, dict[str, float]]:
+    """
+    [`retrieval_metrics`] in both directions, for any number of texts a song.
+
+    A text looks for its one song. A song looks for all of its texts (hence recall and hit rate); a song without a text
+    is in the gallery of the texts, but does not search.
+
+    Args:
+        logits_per_audio (`np.ndarray` of shape `(songs, texts)`): Scores, as `CollapOutput.logits_per_audio`.
+        text_song_ids (`np.ndarray` of shape `(texts,)`): Row of the song that each text describes.
+        recall_at (`Sequence[int]`): The numbers `k` of best answers to look at.
+
+    Returns:
+        `dict` with the keys `text_to_audio` and `audio_to_text`.
+
+    Raises:
+        ValueError: if shapes do not fit, a score is NaN, or a text names a song that is not there.
+    """
+    scores = _checked_scores(logits_per_audio)
+    owned = _right_answers(text_song_ids, scores.T.shape).T  # (songs, texts)
+    searching = owned.any(1)
+    return {
+        "text_to_audio": retrieval_metrics(scores.T, text_song_ids, recall_at),
+        "audio_to_text": retrieval_metrics(scores[searching], owned[searching], recall_at),
+    }
+
+
+def order_accuracy(
+    scores: np.ndarray, groups: np.ndarray | Sequence, targets: np.ndarray | Sequence[int] | None = None
+) -> float:
+    """
+    Share of texts whose own song scores strictly higher than every other song of its group.
+
+    The songs of a group hold the same sections in another order, so only a model that knows *when* something sounds
+    does better than chance, 1 / (songs of a group).
+
+    Args:
+        scores (`np.ndarray` of shape `(texts, songs)`): Higher is better.
+        groups (`np.ndarray` of shape `(songs,)`): What group each song belongs to: numbers or names.
+        targets (`np.ndarray` of shape `(texts,)`, *optional*): Each text's song; text `i` has song `i` if left out.
+
+    Returns:
+        `float`: in [0, 1].
+
+    Raises:
+        ValueError: if shapes do not fit, a score is NaN, or a text's song is alone in its group.
+    """
+    scores = _checked_scores(scores)
+    groups = np.asarray(groups)
+    if groups.shape != scores.shape[1:]:
+        raise ValueError(f"groups must have one entry a song, ({scores.shape[1]},), got shape {groups.shape}.")
+    own = _right_answers(np.arange(len(scores)) if targets is None else targets, scores.shape)  # (texts, songs)
+    own_song = own.argmax(1)
+    rivals = (groups[None, :] == groups[own_song][:, None]) & ~own  # (texts, songs)
+    if not rivals.any(1).all():
+        alone = int(own_song[~rivals.any(1)][0])
+        raise ValueError(f"groups: song {alone} is alone in its group {groups[alone]!r}; a choice needs at least two.")
+    best_rival = np.where(rivals, scores, -np.inf).max(1)  # (texts,)
+    return float((scores[own] > best_rival).mean())
+
+
+def chance_level(gallery_size: int, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
+    """
+    What guessing gives on average in a gallery of `gallery_size` with one right answer: a row for the same table.
+
+    Returns:
+        `dict[str, float]`: the keys of [`retrieval_metrics`] but for the number of queries.
+    """
+    if gallery_size < 1:
+        raise ValueError(f"gallery_size must be at least 1, got {gallery_size}.")
+    metrics = {f"recall@{k}": min(k / gallery_size, 1.0) for k in recall_at}
+    metrics["median_rank"] = (gallery_size + 1) / 2
+    metrics["mrr"] = float((1 / np.arange(1, gallery_size + 1)).mean())
+    metrics["gallery_size"] = float(gallery_size)
+    return metrics
+
+
+def format_table(
+    rows: Mapping[str, Mapping[str, float]], columns: Sequence[str] | None = None, first: str = ""
+) -> str:
+    """
+    A Markdown table that also reads well in a terminal. Shares are printed in percent.
+
+    Args:
+        rows (`Mapping[str, Mapping[str, float]]`): Figures of each row by column; a missing one is left blank.
+        columns (`Sequence[str]`, *optional*): Columns to show, in order. Default: all, in the order of the rows.
+        first (`str`): Heading of the column of the rows' names.
+
+    Returns:
+        `str`: lines without a newline at the end.
+    """
+    if columns is None:
+        columns = list(dict.fromkeys(name for figures in rows.values() for name in figures))
+
+    def cell(name: str, figures: Mapping[str, float]) -> str:
+        if name not in figures:
+            return ""
+        if name in ("num_queries", "gallery_size"):
+            return f"{figures[name]:.0f}"
+        if name == "median_rank":
+            return f"{figures[name]:g}"
+        return f"{100 * figures[name]:.1f}"
+
+    table = [[first, *columns], *([row, *(cell(name, figures) for name in columns)] for row, figures in rows.items())]
+    widths = [max(3, *(len(line[column]) for line in table)) for column in range(len(columns) + 1)]
+    lines = []
+    for line in table:
+        cells = [
+            text.rjust(width) if place else text.ljust(width)
+            for place, (text, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    rule = ["-" * (width - 1) + (":" if place else "-") for place, width in enumerate(widths)]
+    lines.insert(1, f"| {' | '.join(rule)} |")
+    return "\n".join(lines)
+
+
+def _checked_scores(scores: np.ndarray) -> np.ndarray:
+    scores = np.asarray(scores)
+    if scores.ndim != 2 or scores.size == 0:
+        raise ValueError(f"scores must be a table with rows and columns, got shape {scores.shape}.")
+    num_nan = int(np.isnan(scores).sum())
+    if num_nan:
+        raise ValueError(f"scores: {num_nan} of {scores.size} are NaN; every score must be a number.")
+    return scores
+
+
+def _right_answers(targets: np.ndarray | Sequence[int], shape: tuple[int, int]) -> np.ndarray:
+    """Bool table `(queries, gallery)`, at least one True in each row."""
+    targets = np.asarray(targets)
+    num_queries, gallery_size = shape
+    if targets.shape == shape and targets.dtype == bool:
+        if not targets.any(1).all():
+            raise ValueError(f"targets: query {int(targets.any(1).argmin())} has no right answer in the gallery.")
+        return targets
+    if targets.shape != (num_queries,) or not np.issubdtype(targets.dtype, np.integer):
+        raise ValueError(
+            f"targets must be {num_queries} indices into the gallery, or a bool table of shape {shape}; "
+            f"got {targets.dtype} of shape {targets.shape}."
+        )
+    if targets.min() < 0 or targets.max() >= gallery_size:
+        raise ValueError(
+            f"targets must lie in 0 ... {gallery_size - 1}, they span {targets.min()} ... {targets.max()}."
+        )
+    return targets[:, None] == np.arange(gallery_size)
+
+
+__all__ = ["chance_level", "format_table", "order_accuracy", "retrieval_metrics", "text_to_audio_and_audio_to_text"]
