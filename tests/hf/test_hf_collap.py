@@ -1,0 +1,147 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The common model and configuration tests of transformers, run against CoLLAP."""
+
+import unittest
+
+import torch
+from transformers import GPT2Config, RobertaConfig, WhisperConfig
+from transformers_tests.test_configuration_common import ConfigTester
+from transformers_tests.test_modeling_common import ModelTesterMixin, floats_tensor, ids_tensor
+
+from collap import BeatsConfig, CollapConfig, CollapModel
+
+
+class CollapModelTester:
+    """Makes the tiny model and the batch that the common tests ask for: the paper's reading, with RoBERTa."""
+
+    def __init__(self, parent: unittest.TestCase):
+        self.parent = parent
+        self.batch_size = 3
+        self.num_chunks = 2  # of 0.64 s
+        self.num_fbank_frames = 62
+        self.num_mel_frames = 64
+        self.num_mel_bins = 20
+        self.seq_length = 7  # tokens
+        self.vocab_size = 99
+        self.hidden_size = 32
+        self.num_hidden_layers = 2
+        self.is_training = True
+
+    def get_text_config(self) -> RobertaConfig | GPT2Config:
+        return RobertaConfig(
+            vocab_size=self.vocab_size,
+            hidden_size=self.hidden_size,
+            num_hidden_layers=self.num_hidden_layers,
+            num_attention_heads=4,
+            intermediate_size=37,
+            max_position_embeddings=40,
+        )
+
+    def get_config(self) -> CollapConfig:
+        music = BeatsConfig(
+            embed_dim=16,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=37,
+            num_conv_pos_embeddings=16,
+            num_conv_pos_embedding_groups=2,
+        )
+        speech = WhisperConfig(
+            vocab_size=51,
+            num_mel_bins=self.num_mel_bins,
+            d_model=16,
+            encoder_layers=2,
+            encoder_attention_heads=2,
+            encoder_ffn_dim=37,
+            decoder_layers=1,
+            decoder_attention_heads=2,
+            decoder_ffn_dim=37,
+            max_source_positions=self.num_mel_frames // 2,
+            max_target_positions=8,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=1,
+        )
+        return CollapConfig(
+            music_config=music,
+            speech_config=speech,
+            text_config=self.get_text_config(),
+            projection_dim=32,
+            chunk_length_s=0.64,
+            kernel_size=2,
+            kernel_stride=2,
+            **self.get_own_fields(),
+        )
+
+    def get_own_fields(self) -> dict:
+        """The fields of CollapConfig in which the two readings differ."""
+        return {}
+
+    def get_texts(self) -> dict[str, torch.Tensor]:
+        # Tokens from 3 on: RoBERTa takes its positions from where the padding token (1) is.
+        input_ids = ids_tensor([self.batch_size, self.seq_length], self.vocab_size - 3) + 3
+        return {"input_ids": input_ids, "attention_mask": torch.ones_like(input_ids)}
+
+    def prepare_config_and_inputs_for_common(self) -> tuple[CollapConfig, dict[str, torch.Tensor]]:
+        songs = (self.batch_size, self.num_chunks)
+        audio_attention_mask = torch.ones(*songs, self.num_fbank_frames, dtype=torch.long)
+        audio_attention_mask[0, 1] = 0  # a song of one chunk ...
+        audio_attention_mask[1, 1, 20:] = 0  # ... and one whose last chunk is short
+        inputs = {
+            **self.get_texts(),
+            "fbank_features": floats_tensor([*songs, self.num_fbank_frames, 128]),
+            "input_features": floats_tensor([*songs, self.num_mel_bins, self.num_mel_frames]),
+            "audio_attention_mask": audio_attention_mask,
+            "return_loss": True,
+        }
+        return self.get_config(), inputs
+
+
+class CollapSentenceModelTester(CollapModelTester):
+    """The same with what is ours: two sentences a text, each with its time, and GPT-2."""
+
+    def get_text_config(self) -> RobertaConfig | GPT2Config:
+        return GPT2Config(
+            vocab_size=self.vocab_size,
+            n_embd=self.hidden_size,
+            n_layer=self.num_hidden_layers,
+            n_head=4,
+            n_inner=37,
+            n_positions=40,
+            bos_token_id=0,
+            eos_token_id=1,
+            pad_token_id=1,
+        )
+
+    def get_own_fields(self) -> dict:
+        return {"text_granularity": "sentence", "temporal_position": True, "num_time_features": 4}
+
+    def get_texts(self) -> dict[str, torch.Tensor]:
+        input_ids = ids_tensor([2 * self.batch_size, self.seq_length], self.vocab_size - 3) + 3
+        attention_mask = torch.ones_like(input_ids)
+        attention_mask[1, 4:] = 0
+        return {
+            "input_ids": input_ids,
+            "attention_mask": attention_mask,
+            "sentence_counts": torch.full((self.batch_size,), 2),
+        }
+
+
+class CollapModelTest(ModelTesterMixin, unittest.TestCase):
+    all_model_classes = (CollapModel,)
+    _is_composite = True
+
+    def setUp(self) -> None:
+        self.model_tester = CollapModelTester(self)
+        self.config_tester = ConfigTester(self, config_class=CollapConfig, has_text_modality=False)
+
+    def test_config(self) -> None:
+        self.config_tester.run_common_tests()
+
+
+class CollapSentenceModelTest(CollapModelTest):
+    def setUp(self) -> None:
+        super().setUp()
+        self.model_tester = CollapSentenceModelTester(self)

@@ -1,0 +1,201 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The rules of the house: who imports whom, what every file begins with, what the wheel holds.
+
+`modeling_collap/` and `processing/` are copied flat into a model repository on the Hub, so a careless import there
+breaks published models, not this checkout. That is why the rules are tests.
+"""
+
+import ast
+import importlib
+import importlib.metadata
+import itertools
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+import collap
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+COPYRIGHT = "# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0."
+
+INNER_ROOMS = ("modeling_collap", "processing")
+ROOMS = (*INNER_ROOMS, "training", "retrieval")
+
+# What may be imported from outside, beside the standard library. A model opens no audio and reads no text.
+MODELING_MAY_USE = {"torch", "transformers", "huggingface_hub", "safetensors"}
+PROCESSING_MAY_USE = {"torch", "transformers", "huggingface_hub", "numpy", "soundfile", "soxr", "sentencex"}
+
+
+def tracked_files() -> list[Path]:
+    """Files of the checkout that git knows or would take, relative to its root."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    try:
+        listing = subprocess.run(command, cwd=REPOSITORY, check=True, capture_output=True, text=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return sorted({Path(line) for line in listing.splitlines() if (REPOSITORY / line).is_file()})
+
+
+FILES = tracked_files()
+PYTHON_FILES = [path for path in FILES if path.suffix == ".py"]
+pytestmark = pytest.mark.skipif(not FILES, reason="not a git checkout")
+
+
+def in_room(path: Path, *rooms: str) -> bool:
+    return path.parts[0] in rooms
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse((REPOSITORY / path).read_text(encoding="utf-8"), filename=str(path))
+
+
+def imports_of(path: Path) -> list[tuple[int, str, list[str]]]:
+    """All imports of a file, also those inside functions, as `(level, module, names)`."""
+    found = []
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.ImportFrom):
+            found.append((node.level, node.module or "", [alias.name for alias in node.names]))
+        elif isinstance(node, ast.Import):
+            found.extend((0, alias.name, []) for alias in node.names)
+    return found
+
+
+@pytest.mark.parametrize("path", [path for path in PYTHON_FILES if in_room(path, *INNER_ROOMS)], ids=str)
+def test_inner_rooms_import_siblings_and_nothing_of_ours_besides(path: Path) -> None:
+    room = path.parts[0]
+    assert len(path.parts) == 2, "an inner room is flat: the Hub copies its files by their basenames"
+    may_use = MODELING_MAY_USE if room == "modeling_collap" else PROCESSING_MAY_USE
+    for level, module, names in imports_of(path):
+        if level:
+            assert level == 1, f"from {'.' * level}{module} import ...: only from .sibling import name"
+            assert module, f"from . import {', '.join(names)}: the Hub silently leaves such a file behind"
+            assert (REPOSITORY / room / f"{module}.py").is_file(), f"from .{module} import ...: no such sibling"
+            assert names != ["*"], f"from .{module} import *: name what is taken"
+        else:
+            package = module.split(".")[0]
+            assert package in sys.stdlib_module_names or package in may_use, f"{room} may not import {module}"
+
+
+def test_basenames_of_the_inner_rooms_are_unique() -> None:
+    counts = Counter(path.name for path in PYTHON_FILES if in_room(path, *INNER_ROOMS) and path.name != "__init__.py")
+    assert [name for name, count in counts.items() if count > 1] == []
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=str)
+def test_ours_is_imported_as_collap(path: Path) -> None:
+    """A bare `import processing` finds the user's file of that name, or nothing."""
+    for level, module, _ in imports_of(path):
+        assert level or module.split(".")[0] not in ROOMS, f"import {module}: say collap.{module}"
+        if in_room(path, "collap", *ROOMS):
+            assert module.split(".")[0] not in {"examples", "benchmarks", "tests"}, (
+                f"import {module}: it is no package"
+            )
+
+
+def test_the_face_defines_nothing() -> None:
+    definitions = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for path in PYTHON_FILES:
+        if in_room(path, "collap"):
+            names = [node.name for node in parse(path).body if isinstance(node, definitions)]
+            # Python's own hooks for lazy imports are no definitions of ours.
+            assert set(names) <= {"__getattr__", "__dir__"}, f"{path} defines {names}"
+
+
+def test_the_face_offers_what_it_says() -> None:
+    assert collap.__all__
+    for name in collap.__all__:
+        assert getattr(collap, name).__doc__ or name == "__version__", f"collap.{name} has no docstring"
+
+
+@pytest.mark.parametrize("path", PYTHON_FILES, ids=str)
+def test_python_files_begin_with_the_copyright_and_are_readable(path: Path) -> None:
+    lines = (REPOSITORY / path).read_text(encoding="utf-8").splitlines()
+    assert lines
+    assert lines[0] == COPYRIGHT
+    assert len(lines) < 600, "a file of this length wants to be two"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_file_names_a_place_on_one_machine(path: Path) -> None:
+    try:
+        text = (REPOSITORY / path).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        pytest.skip("not a text")
+    found = re.findall(r"(?<![\w.:/])/(?:work|root|home|Users)/\S*", text)
+    assert found == []
+
+
+def test_readme_names_every_folder() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    folders = {path.parts[0] for path in FILES if len(path.parts) > 1 and not path.parts[0].startswith(".")}
+    assert {folder for folder in folders if f"{folder}/" not in readme} == set()
+
+
+def read_pyproject() -> dict:
+    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
+    return tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def test_one_version_everywhere() -> None:
+    version = read_pyproject()["project"]["version"]
+    assert collap.__version__ == version
+    assert importlib.metadata.version("collap") == version
+    changelog = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    headings = re.findall(r"^## \[(.+?)\]", changelog, flags=re.MULTILINE)
+    assert headings[0] == "Unreleased" or headings[0] == version
+
+
+def test_constraints_pin_every_dependency_inside_its_range() -> None:
+    project = read_pyproject()["project"]
+    lines = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines()
+    pins = {}
+    for line in lines:
+        if line and not line.startswith("#"):
+            name, separator, version = line.partition("==")
+            assert separator, f"constraints.txt does not pin: {line}"
+            pins[canonicalize_name(name)] = version
+    extras = project["optional-dependencies"].values()
+    for requirement in map(Requirement, [*project["dependencies"], *itertools.chain(*extras)]):
+        assert requirement.specifier.contains(pins[canonicalize_name(requirement.name)]), str(requirement)
+
+
+def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
+    source, wheels, unpacked = tmp_path / "source", tmp_path / "wheels", tmp_path / "unpacked"
+    for path in FILES:  # a copy, because a build leaves its folders in the tree it builds
+        (source / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(REPOSITORY / path, source / path)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet"]
+    options = ["--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(wheels)]
+    build = subprocess.run([*pip, *options, str(source)], capture_output=True, text=True, check=False)
+    if build.returncode and "setuptools" in build.stderr:
+        pytest.skip("no setuptools here to build with")
+    assert build.returncode == 0, build.stderr
+
+    (wheel,) = wheels.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+        archive.extractall(unpacked)
+    expected = {path.as_posix() for path in PYTHON_FILES if in_room(path, "collap")}
+    expected |= {f"collap/{path.as_posix()}" for path in PYTHON_FILES if in_room(path, *ROOMS)}
+    assert {name for name in names if ".dist-info/" not in name} == expected
+    assert any(name.endswith("/licenses/LICENSE") for name in names)
+
+    # What was built is imported from where it was unpacked, with every name of the face.
+    check = "import collap; assert all(hasattr(collap, name) for name in collap.__all__); print(collap.__file__)"
+    run = subprocess.run(
+        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(unpacked)!r}); {check}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert Path(run.stdout.strip()).is_relative_to(unpacked)
