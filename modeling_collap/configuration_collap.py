@@ -75,7 +75,8 @@ class CollapConfig(PreTrainedConfig):
         initializer_range (`float`): Standard deviation of the initial weights of the layers that are CoLLAP's own.
 
     Raises:
-        ValueError: if a number lies outside its range or two fields contradict each other; it names the field.
+        StrictDataclassError: (of huggingface_hub) if a field has the wrong type, lies outside its range, or
+            contradicts another; it names the field, what came and what is expected.
 
     Example:
 

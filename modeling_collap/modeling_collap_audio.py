@@ -27,6 +27,17 @@ class CollapPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
 
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in every `PreTrainedModel`; what the configuration freezes is frozen."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        # Loading puts a new, trainable parameter in the place of every one, whatever the constructor froze.
+        for module in model.modules():
+            if isinstance(module, CollapAudioModel):
+                module.freeze_encoders()
+        return loaded
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         # Only CoLLAP's own layers come here: the three towers initialise themselves.
@@ -77,11 +88,15 @@ class CollapAudioModel(CollapPreTrainedModel):
         self.music_model = None if config.music_config is None else BeatsModel(config.music_config)
         self.speech_model = None if config.speech_config is None else WhisperEncoder(config.speech_config)
         self.adapter = nn.Linear(config.encoder_hidden_size, config.projection_dim)
-        if self.music_model is not None and config.freeze_music_model:
-            self.music_model.requires_grad_(False)
-        if self.speech_model is not None and config.freeze_speech_model:
-            self.speech_model.requires_grad_(False)
+        self.freeze_encoders()
         self.post_init()
+
+    def freeze_encoders(self) -> None:
+        """Freezes what `config.freeze_music_model` and `config.freeze_speech_model` say."""
+        if self.music_model is not None and self.config.freeze_music_model:
+            self.music_model.requires_grad_(False)
+        if self.speech_model is not None and self.config.freeze_speech_model:
+            self.speech_model.requires_grad_(False)
 
     def get_input_embeddings(self) -> nn.Module:
         return (self.music_model or self.speech_model).get_input_embeddings()
@@ -146,8 +161,9 @@ class CollapAudioModel(CollapPreTrainedModel):
             part = slice(start, start + self.config.encoder_batch_size)
             music, speech = None, None
             if self.music_model is not None:
-                # BEATs needs no padding beyond the longest chunk at hand; its masks are exact.
-                longest = max(lengths[part])
+                # BEATs needs no padding beyond the longest chunk at hand: its masks are exact. (Outputs that are kept
+                # have one length, so that they can be joined.)
+                longest = fbank_chunks.shape[1] if keep else max(lengths[part])
                 music = self._run(
                     self.music_model, fbank_chunks[part, :longest], attention_mask=chunk_mask[part, :longest], **kwargs
                 )

@@ -86,9 +86,11 @@ class TestByHand:
 
     @pytest.mark.parametrize(
         ("num_frames", "size", "stride", "expected"),
-        [(1, 4, 4, 1), (4, 4, 4, 1), (5, 4, 4, 2), (8, 4, 4, 2), (9, 4, 4, 3)]  # side by side, with a short tail
-        + [(10, 8, 2, 2), (11, 8, 2, 3), (8, 8, 2, 1)]  # overlapping
-        + [(5, 4, 8, 1), (8, 4, 8, 1), (9, 4, 8, 2)],  # with gaps
+        [
+            *[(1, 4, 4, 1), (4, 4, 4, 1), (5, 4, 4, 2), (8, 4, 4, 2), (9, 4, 4, 3)],  # side by side, a short tail
+            *[(10, 8, 2, 2), (11, 8, 2, 3), (8, 8, 2, 1)],  # overlapping
+            *[(5, 4, 8, 1), (8, 4, 8, 1), (9, 4, 8, 2)],  # with gaps
+        ],
     )
     def test_number_of_segments(self, num_frames: int, size: int, stride: int, expected: int):
         assert count_segments(torch.tensor(num_frames), size, stride) == expected

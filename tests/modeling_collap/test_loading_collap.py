@@ -1,0 +1,160 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Saving and loading: nothing is lost, nothing is made up, precision, device and attention arrive in every tower."""
+
+import json
+
+import pytest
+import torch
+from tiny_models import (
+    FBANK_FRAMES,
+    audio_inputs,
+    text_inputs,
+    tiny_beats_config,
+    tiny_config,
+    tiny_text_config,
+    tiny_whisper_config,
+)
+from transformers import AutoConfig, AutoModel, GPT2Model, RobertaModel, WhisperForConditionalGeneration, WhisperModel
+
+from collap import BeatsModel, CollapAudioModel, CollapModel
+
+
+def randomise(model: torch.nn.Module) -> torch.nn.Module:
+    """Other weights than any fresh model has, in every tensor."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn_like(parameter))
+    return model.eval()
+
+
+@pytest.fixture
+def model() -> CollapModel:
+    return randomise(CollapModel(tiny_config(text_granularity="sentence", temporal_position=True)))
+
+
+@pytest.fixture
+def inputs() -> dict[str, torch.Tensor]:
+    return {**audio_inputs([2 * FBANK_FRAMES + 20, 40]), **text_inputs([5, 6, 7], [1, 2])}
+
+
+def assert_same_weights(actual: torch.nn.Module, expected: torch.nn.Module) -> None:
+    assert actual.state_dict().keys() == expected.state_dict().keys()
+    for name, value in expected.state_dict().items():
+        torch.testing.assert_close(actual.state_dict()[name], value, atol=0, rtol=0, msg=name)
+
+
+@pytest.mark.parametrize("max_shard_size", ["5GB", "10KB"], ids=["one file", "shards"])
+def test_round_trip_by_auto_classes(tmp_path, model, inputs, max_shard_size: str):
+    model.save_pretrained(tmp_path, max_shard_size=max_shard_size)
+    assert (len(list(tmp_path.glob("*.safetensors"))) > 1) == (max_shard_size == "10KB")
+    reloaded, report = AutoModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert isinstance(reloaded, CollapModel)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert_same_weights(reloaded, model)
+    with torch.no_grad():
+        torch.testing.assert_close(
+            reloaded(**inputs).logits_per_audio, model(**inputs).logits_per_audio, atol=0, rtol=0
+        )
+    assert isinstance(AutoConfig.from_pretrained(tmp_path), type(model.config))
+    assert json.loads((tmp_path / "config.json").read_text())["model_type"] == "collap"
+
+
+def test_freezing_survives(tmp_path, model):
+    model.save_pretrained(tmp_path)
+    reloaded = CollapModel.from_pretrained(tmp_path).train()
+    assert not any(p.requires_grad for p in reloaded.audio_model.music_model.parameters())
+    assert not reloaded.audio_model.music_model.training
+    assert reloaded.audio_model.adapter.weight.requires_grad
+
+
+def test_the_audio_half_loads_alone(tmp_path, model, inputs):
+    model.save_pretrained(tmp_path)
+    half, report = CollapAudioModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert not any(report[kind] for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"))
+    assert_same_weights(half, model.audio_model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(tmp_path, model, inputs, dtype: torch.dtype):
+    model.save_pretrained(tmp_path)
+    half = CollapModel.from_pretrained(tmp_path, dtype=dtype)
+    assert {parameter.dtype for parameter in half.parameters()} == {dtype}
+    with torch.no_grad():
+        output = half(**inputs)
+        expected = model(**inputs).logits_per_audio
+    assert output.frame_embeds.dtype == dtype
+    assert output.logits_per_audio.dtype == torch.float32
+    assert (output.logits_per_audio - expected).abs().max() < 0.03 * expected.abs().max()
+
+
+def test_device_map(tmp_path, model, inputs):
+    model.save_pretrained(tmp_path)
+    pytest.importorskip("accelerate")
+    placed = CollapModel.from_pretrained(tmp_path, device_map={"": "cpu"})
+    assert_same_weights(placed, model)
+    assert {"BeatsEncoderLayer", "WhisperEncoderLayer", "RobertaLayer"} <= set(placed._no_split_modules)
+
+
+@pytest.mark.parametrize("implementation", ["eager", "sdpa"])
+def test_the_attention_implementation_reaches_all_towers(tmp_path, model, inputs, implementation: str):
+    model.save_pretrained(tmp_path)
+    loaded = CollapModel.from_pretrained(tmp_path, attn_implementation=implementation)
+    towers = (loaded.audio_model.music_model, loaded.audio_model.speech_model, loaded.text_model)
+    assert [tower.config._attn_implementation for tower in towers] == [implementation] * 3
+    with torch.no_grad():
+        torch.testing.assert_close(
+            loaded(**inputs).logits_per_audio, model(**inputs).logits_per_audio, atol=1e-5, rtol=0
+        )
+
+
+def test_the_towers_own_attentions_with_eager(model, inputs):
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        output = model(**inputs, output_attentions=True, output_hidden_states=True)
+    assert len(output.music_model_output.attentions) == 2
+    assert len(output.speech_model_output.hidden_states) == 2
+    assert (
+        output.speech_model_output.hidden_states[0].shape[0] == 4
+    )  # real chunks: 3 of the first song, 1 of the other
+    assert len(output.text_model_output.attentions) == 1
+
+
+class TestFromPretrainedTowers:
+    @pytest.fixture
+    def towers(self, tmp_path) -> dict[str, str]:
+        models = {
+            "music": BeatsModel(tiny_beats_config()),
+            "speech": WhisperForConditionalGeneration(tiny_whisper_config()),
+            "roberta": RobertaModel(tiny_text_config("roberta")),
+            "gpt2": GPT2Model(tiny_text_config("gpt2")),
+        }
+        for name, tower in models.items():
+            randomise(tower).save_pretrained(tmp_path / name)
+        return {name: str(tmp_path / name) for name in models}
+
+    @pytest.mark.parametrize("text", ["roberta", "gpt2"])
+    def test_every_weight_of_every_encoder_arrives(self, towers, text: str):
+        model = CollapModel.from_music_speech_text_pretrained(
+            towers["music"], towers["speech"], towers[text], kernel_size=4, kernel_stride=4
+        )
+        assert model.config.kernel_size == 4
+        assert model.config.chunk_length_s == 0.64
+        assert model.config.text_pooling == ("last" if text == "gpt2" else "first")
+        assert_same_weights(model.audio_model.music_model, BeatsModel.from_pretrained(towers["music"]))
+        assert_same_weights(model.audio_model.speech_model, WhisperModel.from_pretrained(towers["speech"]).encoder)
+        keywords = {"add_pooling_layer": False} if text == "roberta" else {}
+        assert_same_weights(model.text_model, AutoModel.from_pretrained(towers[text], **keywords))
+
+    @pytest.mark.parametrize("absent", ["music", "speech"])
+    def test_an_encoder_may_be_left_out(self, towers, absent: str):
+        towers[absent] = None
+        model = CollapModel.from_music_speech_text_pretrained(
+            towers["music"], towers["speech"], towers["roberta"], chunk_length_s=0.64
+        )
+        assert getattr(model.config, f"{absent}_config") is None
+
+    def test_a_checkpoint_without_the_weights_is_refused(self, towers, tmp_path):
+        # A bare Whisper encoder, saved as such, holds nothing under the names a Whisper model looks for.
+        WhisperModel(tiny_whisper_config()).encoder.save_pretrained(tmp_path / "bare")
+        with pytest.raises(ValueError, match=r"has no weights for .* parameters of WhisperModel"):
+            CollapModel.from_music_speech_text_pretrained(towers["music"], str(tmp_path / "bare"), towers["roberta"])

@@ -1,0 +1,355 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""CoLLAP's model: what goes through the towers, how frames are joined, and that batches change nothing."""
+
+import math
+
+import pytest
+import torch
+from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
+
+from collap import CollapModel, CollapTextOutput
+from collap.modeling_collap.loss_collap import contrastive_loss
+
+SONGS = [
+    2 * FBANK_FRAMES + 40,
+    17,
+    FBANK_FRAMES,
+    4 * FBANK_FRAMES,
+]  # fbank frames: 2, 0, 1 and 4 full chunks and rests
+
+
+def make_model(**changes) -> CollapModel:
+    torch.manual_seed(0)
+    model = CollapModel(tiny_config(**changes)).eval()
+    with torch.no_grad():  # livelier than the initial weights, so that a mistake shows
+        for parameter in model.parameters():
+            if parameter.dim() > 1:
+                parameter.mul_(3)
+    return model
+
+
+def song(inputs: dict[str, torch.Tensor], index: int) -> dict[str, torch.Tensor]:
+    """The inputs of one song of a batch, without the chunks that pad it."""
+    chunks = int(inputs["audio_attention_mask"][index].any(-1).sum())
+    return {name: value[index : index + 1, :chunks] for name, value in inputs.items()}
+
+
+def standardise(vectors: torch.Tensor) -> torch.Tensor:
+    """A LayerNorm without weights, written out."""
+    centred = vectors - vectors.mean(-1, keepdim=True)
+    return centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
+
+
+class TestAudio:
+    @pytest.mark.parametrize("pooling", [1, 3, 8, 64])
+    @pytest.mark.parametrize("absent", [None, "music_config", "speech_config"])
+    def test_frames_equal_a_slow_join(self, pooling: int, absent: str | None):
+        """Chunk by chunk: encode, normalise, fill up with zeros, join by index, average neighbours, adapt."""
+        model = make_model(frame_pooling=pooling, **({absent: None} if absent else {})).audio_model
+        inputs = audio_inputs(SONGS)
+        with torch.no_grad():
+            output = model(**inputs)
+        for index, num_fbank_frames in enumerate(SONGS):
+            expected = []
+            for chunk in range(math.ceil(num_fbank_frames / FBANK_FRAMES)):
+                real = min(FBANK_FRAMES, num_fbank_frames - chunk * FBANK_FRAMES)
+                steps = real // 16
+                count = (real + 2) // 2 if pooling == 1 else 8 * steps
+                parts = []
+                with torch.no_grad():
+                    if model.music_model is not None:
+                        fbank = inputs["fbank_features"][index : index + 1, chunk, :real]
+                        music = model.music_model(fbank).last_hidden_state[0]
+                        assert music.shape[0] == 8 * steps
+                        zeros = torch.zeros(count - len(music), music.shape[1])
+                        parts.append(torch.cat((standardise(music), zeros)))
+                    if model.speech_model is not None:
+                        mel = inputs["input_features"][index : index + 1, chunk]
+                        speech = model.speech_model(mel).last_hidden_state[0]
+                        parts.append(standardise(speech)[:count])
+                    joined = torch.cat(parts, dim=-1)
+                    expected += [joined[start : start + pooling].mean(0) for start in range(0, count, pooling)]
+            with torch.no_grad():
+                expected = torch.nn.functional.normalize(model.adapter(torch.stack(expected)), dim=-1)
+            assert output.frame_mask[index].sum() == len(expected)
+            torch.testing.assert_close(output.last_hidden_state[index, : len(expected)], expected, atol=1e-5, rtol=0)
+            assert output.last_hidden_state[index, len(expected) :].abs().sum() == 0
+            pooled = torch.nn.functional.normalize(expected.mean(0), dim=0)
+            torch.testing.assert_close(output.pooler_output[index], pooled, atol=1e-5, rtol=0)
+
+    def test_a_song_is_the_same_alone_and_in_any_batch(self):
+        model = make_model()
+        inputs, text = audio_inputs(SONGS), text_inputs([5, 9, 3])
+        with torch.no_grad():
+            together = model(**inputs, **text)
+            for index in range(len(SONGS)):
+                alone = model(**song(inputs, index), **text)
+                num_frames = alone.frame_embeds.shape[1]
+                assert together.frame_mask[index].sum() == num_frames
+                for name, value in (
+                    ("frame_embeds", together.frame_embeds[index, :num_frames]),
+                    ("audio_embeds", together.audio_embeds[index]),
+                    ("logits_per_audio", together.logits_per_audio[index]),
+                ):
+                    torch.testing.assert_close(getattr(alone, name)[0], value, atol=1e-5, rtol=0)
+
+    @pytest.mark.parametrize("size", [1, 2, 100])
+    def test_encoder_micro_batches_change_nothing(self, size: int):
+        model = make_model()
+        inputs = audio_inputs(SONGS)
+        with torch.no_grad():
+            expected = model.get_audio_features(**inputs).last_hidden_state
+            model.config.encoder_batch_size = size
+            actual = model.get_audio_features(**inputs).last_hidden_state
+        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
+
+    def test_encoders_see_only_real_chunks(self):
+        model = make_model(encoder_batch_size=100)
+        seen = []
+        model.audio_model.speech_model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+        with torch.no_grad():
+            model.get_audio_features(**audio_inputs([FBANK_FRAMES, 4 * FBANK_FRAMES]))
+        assert seen == [5]  # not 8: the short song costs what it weighs
+
+    def test_kept_encoder_frames_stand_in_for_the_audio(self):
+        model = make_model()
+        inputs, text = audio_inputs(SONGS), text_inputs([5, 9, 3])
+        with torch.no_grad():
+            frames, mask = model.audio_model.encode(**inputs)
+            assert frames.shape == (*mask.shape, model.config.encoder_hidden_size)
+            kept = model(encoder_frames=frames, frame_mask=mask, **text)
+            live = model(**inputs, **text)
+        torch.testing.assert_close(kept.logits_per_audio, live.logits_per_audio)
+
+    def test_frame_and_segment_times(self):
+        model = make_model(kernel_size=2, kernel_stride=2)
+        times = model.frame_times(7)  # three frames of 0.16 s in each chunk of 0.64 s
+        starts = [0, 0.16, 0.32, 0.64, 0.80, 0.96, 1.28]
+        torch.testing.assert_close(times[:, 0], torch.tensor(starts))
+        torch.testing.assert_close(times[:, 1] - times[:, 0], torch.full((7,), 0.16))
+        segments = model.segment_times(7)
+        expected = torch.tensor([[0, 0.32], [0.32, 0.80], [0.80, 1.12], [1.28, 1.44]])
+        torch.testing.assert_close(segments, expected)
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            (lambda inputs: inputs.pop("audio_attention_mask"), "audio_attention_mask is missing"),
+            (lambda inputs: inputs.pop("fbank_features"), "fbank_features are missing"),
+            (lambda inputs: inputs.pop("input_features"), "input_features are missing"),
+            (lambda inputs: inputs["audio_attention_mask"][0].zero_(), "a song without a chunk"),
+            (lambda inputs: inputs["audio_attention_mask"][3, 1, 30:].zero_(), "only the last may be short"),
+            (
+                lambda inputs: inputs.update(audio_attention_mask=inputs["audio_attention_mask"][..., :50]),
+                r"\(batch_size, num_chunks, 62\) for chunks of 0.64 s, got \(4, 4, 50\)",
+            ),
+        ],
+    )
+    def test_bad_inputs_are_refused_by_name(self, change, message: str):
+        inputs = audio_inputs(SONGS)
+        change(inputs)
+        with pytest.raises(ValueError, match=message):
+            make_model().get_audio_features(**inputs)
+
+    def test_encoder_frames_need_their_mask_and_stand_alone(self):
+        model = make_model()
+        frames = torch.randn(1, 3, model.config.encoder_hidden_size)
+        with pytest.raises(ValueError, match="need frame_mask"):
+            model.get_audio_features(encoder_frames=frames)
+        with pytest.raises(ValueError, match="only one kind"):
+            model.get_audio_features(
+                encoder_frames=frames, frame_mask=torch.ones(1, 3), **audio_inputs([FBANK_FRAMES])
+            )
+
+
+class TestText:
+    @pytest.mark.parametrize("text", ["roberta", "gpt2", "xlm-roberta"])
+    def test_padding_changes_nothing(self, text: str):
+        model = make_model(text=text)
+        inputs = text_inputs([9, 4, 6])
+        with torch.no_grad():
+            together = model.get_text_features(**inputs)
+            for index, length in enumerate([9, 4, 6]):
+                alone = model.get_text_features(inputs["input_ids"][index : index + 1, :length])
+                torch.testing.assert_close(alone.pooler_output[0], together.pooler_output[index], atol=1e-5, rtol=0)
+
+    @pytest.mark.parametrize(("text", "position"), [("roberta", 0), ("gpt2", 3)])
+    def test_which_token_stands_for_the_sentence(self, text: str, position: int):
+        model = make_model(text=text)
+        inputs = text_inputs([9, 4])
+        with torch.no_grad():
+            output = model.get_text_features(**inputs)
+            token = output.last_hidden_state[1, position]
+            expected = torch.nn.functional.normalize(model.text_projection(token), dim=-1)
+        torch.testing.assert_close(output.query_embeds[1], expected)
+
+    def test_the_last_real_token_is_found_under_left_padding(self):
+        model = make_model(text="gpt2")
+        ids = torch.tensor([[2, 2, 5, 6], [7, 8, 9, 10]])
+        mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
+        with torch.no_grad():
+            output = model.get_text_features(ids, mask)
+            expected = torch.nn.functional.normalize(model.text_projection(output.last_hidden_state[:, -1]), dim=-1)
+        torch.testing.assert_close(output.query_embeds, expected)
+
+    @pytest.mark.parametrize("counts", [[2, 2], [3, 0], [1, 3]])
+    def test_sentence_counts_must_fit(self, counts: list[int]):
+        with pytest.raises(ValueError, match=r"sum to the rows of input_ids \(3\)"):
+            make_model(text_granularity="sentence").get_text_features(**text_inputs([3, 4, 5], counts))
+
+    def test_a_document_model_refuses_sentences(self):
+        with pytest.raises(ValueError, match="is 'document'"):
+            make_model().get_text_features(**text_inputs([3, 4, 5], [1, 2]))
+
+    def test_the_text_vector_is_the_mean_of_the_sentences(self):
+        with torch.no_grad():
+            output = make_model(text_granularity="sentence").get_text_features(**text_inputs([3, 4, 5], [2, 1]))
+        expected = torch.nn.functional.normalize(output.query_embeds[:2].mean(0), dim=0)
+        torch.testing.assert_close(output.pooler_output[0], expected)
+        torch.testing.assert_close(output.pooler_output[1], output.query_embeds[2])
+
+
+class TestTime:
+    @pytest.fixture
+    def model(self) -> CollapModel:
+        return make_model(text_granularity="sentence", temporal_position=True)
+
+    def test_one_sentence_tells_no_order(self, model: CollapModel):
+        with torch.no_grad():
+            text = model.get_text_features(**text_inputs([3, 4, 5], [1, 2]))
+        assert text.time_query_embeds[0].abs().max() == 0
+        assert text.time_query_embeds[1:].abs().min(-1).values.max() > 0
+
+    def test_order_changes_the_time_but_not_the_content(self, model: CollapModel):
+        inputs = text_inputs([5, 5, 5], [3])
+        order = torch.tensor([2, 0, 1])
+        shuffled = {**inputs, "input_ids": inputs["input_ids"][order]}
+        with torch.no_grad():
+            told, mixed = model.get_text_features(**inputs), model.get_text_features(**shuffled)
+            audio = model.get_audio_features(**audio_inputs(SONGS))
+            torch.testing.assert_close(mixed.query_embeds, told.query_embeds[order])
+            assert (mixed.time_query_embeds - told.time_query_embeds[order]).abs().max() > 1e-2
+            assert (model.score(audio, told) - model.score(audio, mixed)).abs().max() > 1e-4
+            timeless = model.score(audio, told, use_time=False)
+            torch.testing.assert_close(timeless, model.score(audio, mixed, use_time=False))
+
+    def test_a_text_is_the_same_alone_and_in_any_batch(self, model: CollapModel):
+        inputs = text_inputs([5, 6, 7, 4, 3, 8], [2, 1, 3])
+        with torch.no_grad():
+            together = model.get_text_features(**inputs)
+            alone = model.get_text_features(
+                inputs["input_ids"][3:], inputs["attention_mask"][3:], sentence_counts=torch.tensor([3])
+            )
+        torch.testing.assert_close(alone.time_query_embeds, together.time_query_embeds[3:], atol=1e-5, rtol=0)
+
+    def test_time_is_relative_to_the_song_not_to_the_batch(self, model: CollapModel):
+        inputs, text = audio_inputs(SONGS), text_inputs([5, 6, 7], [3])
+        with torch.no_grad():
+            together = model(**inputs, **text).logits_per_audio
+            alone = [model(**song(inputs, index), **text).logits_per_audio for index in range(len(SONGS))]
+        torch.testing.assert_close(torch.cat(alone), together, atol=1e-5, rtol=0)
+
+
+class TestScoresAndLoss:
+    def test_logits_loss_and_scale(self):
+        model = make_model()
+        output = model(**audio_inputs(SONGS), **text_inputs([5, 9, 3, 4]), return_loss=True)
+        assert output.logits_per_audio.shape == (4, 4)
+        torch.testing.assert_close(output.logits_per_text, output.logits_per_audio.T)
+        rows = -output.logits_per_audio.log_softmax(1).diag().mean()
+        columns = -output.logits_per_audio.log_softmax(0).diag().mean()
+        torch.testing.assert_close(output.loss, (rows + columns) / 2)
+        model.logit_scale.data.fill_(10.0)  # exp(10) is far over the limit of 100
+        with torch.no_grad():
+            louder = model(**audio_inputs(SONGS), **text_inputs([5, 9, 3, 4]))
+        assert louder.logits_per_audio.abs().max() <= 100.001
+
+    def test_the_loss_by_hand(self):
+        # Rows [0, log 3] and [log 3, 0]: the right answer has probability 1/4 in each row and each column.
+        logits = torch.tensor([[0.0, math.log(3)], [math.log(3), 0.0]])
+        torch.testing.assert_close(contrastive_loss(logits), torch.tensor(math.log(4)))
+        # Rows and columns differ: [[log 3, 0], [0, 0]] gives 3/4 and 1/2 both ways.
+        logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
+        torch.testing.assert_close(contrastive_loss(logits), torch.tensor((math.log(4 / 3) + math.log(2)) / 2))
+        # And the two directions are not the same thing: [[log 3, log 3], [0, 0]].
+        logits = torch.tensor([[math.log(3), math.log(3)], [0.0, 0.0]])
+        rows, columns = math.log(2), (math.log(4 / 3) + math.log(4)) / 2
+        torch.testing.assert_close(contrastive_loss(logits), torch.tensor((rows + columns) / 2))
+
+    def test_unequal_numbers_have_no_loss(self):
+        model = make_model()
+        inputs = {**audio_inputs(SONGS), **text_inputs([5, 9, 3])}
+        assert model(**inputs).logits_per_audio.shape == (4, 3)
+        with pytest.raises(ValueError, match="got 4 songs and 3 texts"):
+            model(**inputs, return_loss=True)
+
+    @pytest.mark.parametrize("counts", [None, [2, 1]])
+    def test_score_blocks_change_nothing(self, counts: list[int] | None):
+        model = make_model(text_granularity="document" if counts is None else "sentence")
+        inputs = {**audio_inputs(SONGS), **text_inputs([5, 9, 3], counts)}
+        with torch.no_grad():
+            expected = model(**inputs).logits_per_audio
+            model.config.score_block_size = 20
+            torch.testing.assert_close(model(**inputs).logits_per_audio, expected, atol=1e-5, rtol=0)
+
+    def test_attentions_on_request(self):
+        model = make_model(kernel_size=3, kernel_stride=2)
+        inputs = {**audio_inputs(SONGS), **text_inputs([5, 9, 3])}
+        with torch.no_grad():
+            output = model(**inputs, output_attentions=True)
+            assert model(**inputs).kernel_attentions is None
+        # 3 frames a chunk: songs of 8, 1, 3 and 12 frames; the longest has 6 segments.
+        assert output.kernel_attentions.shape == (4, 3, 6, 3)
+        assert output.temporal_attentions.shape == (4, 3, 6)
+        torch.testing.assert_close(output.kernel_attentions.sum(-1), torch.ones(4, 3, 6))
+        torch.testing.assert_close(output.temporal_attentions.sum(-1), torch.ones(4, 3))
+        assert output.temporal_attentions[1, :, 1:].abs().max() == 0  # a song of one segment
+
+    def test_scores_from_kept_frames(self):
+        model = make_model()
+        inputs, text = audio_inputs(SONGS), text_inputs([5, 9, 3])
+        with torch.no_grad():
+            audio, queries = model.get_audio_features(**inputs), model.get_text_features(**text)
+            assert isinstance(queries, CollapTextOutput)
+            torch.testing.assert_close(model.score(audio, queries), model(**inputs, **text).logits_per_audio)
+
+
+class TestTraining:
+    def test_frozen_encoders_have_no_graph_and_stay_in_evaluation_mode(self):
+        model = make_model(freeze_speech_model=False).train()
+        assert not model.audio_model.music_model.training
+        assert model.audio_model.speech_model.training
+        assert model.text_model.training
+        music = model.get_audio_features(**audio_inputs(SONGS), output_hidden_states=True).music_model_output
+        assert not music.last_hidden_state.requires_grad
+        model(**audio_inputs(SONGS), **text_inputs([3, 4, 5, 6]), return_loss=True).loss.backward()
+        assert all(parameter.grad is None for parameter in model.audio_model.music_model.parameters())
+        assert model.audio_model.speech_model.conv1.weight.grad.abs().max() > 0
+
+    def test_a_trainable_part_of_a_frozen_encoder_gets_its_gradient(self):
+        model = make_model().train()
+        weight = model.audio_model.music_model.encoder.layers[0].final_layer_norm.weight
+        weight.requires_grad_(True)
+        model(**audio_inputs(SONGS), **text_inputs([3, 4, 5, 6]), return_loss=True).loss.backward()
+        assert weight.grad.abs().max() > 0
+
+    def test_every_trainable_parameter_gets_a_gradient(self):
+        """A parameter without one stops DistributedDataParallel."""
+        model = make_model(
+            freeze_music_model=False, freeze_speech_model=False, text_granularity="sentence", temporal_position=True
+        )
+        model(**audio_inputs(SONGS), **text_inputs([3, 4, 5, 6, 7], [1, 1, 2, 1]), return_loss=True).loss.backward()
+        without = [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None]
+        assert without == []
+
+    def test_gradient_checkpointing_gives_the_same_gradients(self):
+        inputs = {**audio_inputs(SONGS), **text_inputs([3, 4, 5, 6]), "return_loss": True}
+        gradients = []
+        for checkpointing in (False, True):
+            model = make_model(freeze_music_model=False, freeze_speech_model=False).train()
+            if checkpointing:
+                model.activation_checkpointing_enable()
+                assert model.audio_model.music_model.is_activation_checkpointing
+            model(**inputs).loss.backward()
+            gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+        torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=0)
