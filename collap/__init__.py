@@ -1,1 +1,41 @@
-"""CoLLAP: search whole songs by long descriptions."""
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""CoLLAP: search whole songs by long descriptions. The face of the package; nothing is defined here."""
+
+from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
+
+from collap.modeling_collap.configuration_beats import BeatsConfig
+from collap.modeling_collap.configuration_collap import CollapConfig
+from collap.modeling_collap.modeling_beats import BeatsModel
+from collap.modeling_collap.modeling_collap import CollapModel
+from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
+from collap.modeling_collap.outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
+from collap.processing.data_collator_collap import CollapDataCollator
+from collap.processing.feature_extraction_beats import BeatsFeatureExtractor
+from collap.processing.feature_extraction_collap import CollapFeatureExtractor
+from collap.processing.processing_collap import CollapProcessor
+
+__version__ = "0.1.0"
+
+AutoConfig.register("beats", BeatsConfig, exist_ok=True)
+AutoModel.register(BeatsConfig, BeatsModel, exist_ok=True)
+AutoFeatureExtractor.register(BeatsConfig, BeatsFeatureExtractor, exist_ok=True)
+AutoConfig.register("collap", CollapConfig, exist_ok=True)
+AutoModel.register(CollapConfig, CollapModel, exist_ok=True)
+AutoFeatureExtractor.register(CollapConfig, CollapFeatureExtractor, exist_ok=True)
+AutoProcessor.register(CollapConfig, CollapProcessor, exist_ok=True)
+
+__all__ = [
+    "BeatsConfig",
+    "BeatsFeatureExtractor",
+    "BeatsModel",
+    "CollapAttentions",
+    "CollapAudioModel",
+    "CollapAudioOutput",
+    "CollapConfig",
+    "CollapDataCollator",
+    "CollapFeatureExtractor",
+    "CollapModel",
+    "CollapOutput",
+    "CollapProcessor",
+    "CollapTextOutput",
+]

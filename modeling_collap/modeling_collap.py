@@ -15,7 +15,7 @@ from transformers.utils import TransformersKwargs, can_return_tuple, logging
 from .configuration_collap import CollapConfig
 from .loss_collap import contrastive_loss
 from .modeling_beats import BeatsModel
-from .modeling_collap_audio import CollapAudioModel, CollapPreTrainedModel
+from .modeling_collap_audio import CollapAudioModel, CollapPreTrainedModel, with_output_flags
 from .outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from .scoring_collap import (
     ScoringOptions,
@@ -178,6 +178,7 @@ class CollapModel(CollapPreTrainedModel):
         sentence_counts = self._check_sentence_counts(sentence_counts, input_ids)
         if attention_mask is None:
             attention_mask = torch.ones_like(input_ids)
+        kwargs = with_output_flags(self.config, kwargs)
         if token_type_ids is not None:
             kwargs["token_type_ids"] = token_type_ids
         text_output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
@@ -340,9 +341,7 @@ class CollapModel(CollapPreTrainedModel):
         Raises:
             ValueError: if `return_loss=True` and songs and texts differ in number; as the two feature methods.
         """
-        if output_attentions is None:
-            output_attentions = self.config.output_attentions
-        kwargs["output_attentions"] = output_attentions
+        kwargs = with_output_flags(self.config, {**kwargs, "output_attentions": output_attentions})
         audio = self.get_audio_features(
             fbank_features=fbank_features,
             input_features=input_features,
@@ -361,7 +360,7 @@ class CollapModel(CollapPreTrainedModel):
             **kwargs,
         )
         logits_per_audio = self.score(audio, text, use_time=use_time)  # (B, T)
-        attentions = self.attend(audio, text, use_time=use_time) if output_attentions else CollapAttentions()
+        attentions = self.attend(audio, text, use_time=use_time) if kwargs["output_attentions"] else CollapAttentions()
         return CollapOutput(
             loss=contrastive_loss(logits_per_audio) if return_loss else None,
             logits_per_audio=logits_per_audio,

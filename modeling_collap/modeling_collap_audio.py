@@ -28,6 +28,12 @@ class CollapPreTrainedModel(PreTrainedModel):
     _supports_sdpa = True
 
     @classmethod
+    def is_custom_code(cls) -> bool:
+        # In code from outside of it, transformers leaves modules without parameters of their own uninitialised, lest
+        # they overwrite what was loaded. Ours and the towers' goes through transformers.initialization, which does not.
+        return False
+
+    @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
         """As in every `PreTrainedModel`; what the configuration freezes is frozen."""
         loaded = super().from_pretrained(*args, **kwargs)
@@ -55,12 +61,21 @@ def is_trainable(module: nn.Module) -> bool:
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
+def with_output_flags(config: CollapConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`kwargs` with `output_hidden_states` and `output_attentions` as the caller, or else `config`, wants them."""
+    flags = ("output_hidden_states", "output_attentions")
+    return kwargs | {flag: getattr(config, flag) for flag in flags if kwargs.get(flag) is None}
+
+
 def concatenate_outputs(outputs: list[BaseModelOutput]) -> BaseModelOutput:
     """Joins the outputs of micro-batches along the batch."""
 
     def join(name: str) -> tuple[torch.Tensor, ...] | None:
         layers = [getattr(output, name) for output in outputs]
-        return None if layers[0] is None else tuple(torch.cat(layer) for layer in zip(*layers, strict=True))
+        if layers[0] is None:
+            return None
+        # A layer is None if only some were asked for.
+        return tuple(None if layer[0] is None else torch.cat(layer) for layer in zip(*layers, strict=True))
 
     return BaseModelOutput(
         last_hidden_state=torch.cat([output.last_hidden_state for output in outputs]),
@@ -154,7 +169,8 @@ class CollapAudioModel(CollapPreTrainedModel):
         lengths = chunk_mask.sum(-1).tolist()
         fbank_chunks = None if self.music_model is None else fbank_features[is_real_chunk]
         speech_chunks = None if self.speech_model is None else input_features[is_real_chunk]
-        keep = bool(kwargs.get("output_hidden_states") or kwargs.get("output_attentions"))
+        kwargs = with_output_flags(self.config, kwargs)
+        keep = bool(kwargs["output_hidden_states"] or kwargs["output_attentions"])
 
         frames, counts, music_outputs, speech_outputs = [], [], [], []
         for start in range(0, len(lengths), self.config.encoder_batch_size):
