@@ -2,8 +2,13 @@
 """The common model and configuration tests of transformers, run against BEATs."""
 
 import unittest
+from dataclasses import dataclass
+from unittest import mock
 
 import torch
+from torch import nn
+from transformers.modeling_outputs import BaseModelOutput
+from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 from transformers_tests.test_configuration_common import ConfigTester
 from transformers_tests.test_modeling_common import ModelTesterMixin, floats_tensor
 
@@ -44,6 +49,22 @@ class BeatsModelTester:
         return self.get_config(), inputs
 
 
+@dataclass
+class OutputWithLoss(BaseModelOutput):
+    """The encoder's output with something to differentiate."""
+
+    loss: torch.FloatTensor | None = None
+
+
+class BeatsModelWithLoss(BeatsModel):
+    """An encoder has no loss; the training tests want one."""
+
+    def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> OutputWithLoss:
+        states = super().forward(input_values, attention_mask).last_hidden_state
+        target = torch.linspace(-1, 1, states.numel()).view_as(states)
+        return OutputWithLoss(last_hidden_state=states, loss=(states - target).square().mean())
+
+
 class BeatsModelTest(ModelTesterMixin, unittest.TestCase):
     all_model_classes = (BeatsModel,)
     test_resize_embeddings = False  # no tokens
@@ -54,3 +75,40 @@ class BeatsModelTest(ModelTesterMixin, unittest.TestCase):
 
     def test_config(self) -> None:
         self.config_tester.run_common_tests()
+
+    def test_model_forward_default_config_values(self) -> None:
+        # The inherited test passes over classes that transformers itself does not list.
+        with mock.patch.dict(MODEL_MAPPING_NAMES, beats="BeatsModel"):
+            super().test_model_forward_default_config_values()
+
+    def test_model_get_set_embeddings(self) -> None:
+        # As inherited, but what stands for the embeddings of an audio model is a convolution over its input.
+        model = BeatsModel(self.model_tester.get_config())
+        assert isinstance(model.get_input_embeddings(), nn.Module)
+        assert model.get_output_embeddings() is None
+
+    def test_retain_grad_hidden_states_attentions(self) -> None:
+        # The attention weights are put together from blocks of queries for the caller: the hidden states do not come
+        # from that copy, so it has no gradient.
+        self.has_attentions = False
+        super().test_retain_grad_hidden_states_attentions()
+
+    def test_training(self) -> None:
+        self.all_model_classes = (BeatsModelWithLoss,)
+        super().test_training()
+
+    def test_training_gradient_checkpointing(self) -> None:
+        self.all_model_classes = (BeatsModelWithLoss,)
+        super().test_training_gradient_checkpointing()
+
+    def test_training_gradient_checkpointing_use_reentrant_false(self) -> None:
+        self.all_model_classes = (BeatsModelWithLoss,)
+        super().test_training_gradient_checkpointing_use_reentrant_false()
+
+    def test_training_gradient_checkpointing_use_reentrant_true(self) -> None:
+        self.all_model_classes = (BeatsModelWithLoss,)
+        super().test_training_gradient_checkpointing_use_reentrant_true()
+
+    def test_enable_input_require_grads_with_gradient_checkpointing(self) -> None:
+        self.all_model_classes = (BeatsModelWithLoss,)
+        super().test_enable_input_require_grads_with_gradient_checkpointing()
