@@ -1,0 +1,168 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""From whatever a user calls audio (a path, an array, a row of a data set) to one mono waveform at 16 kHz."""
+
+import base64
+import numbers
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers.audio_utils import load_audio
+
+from .feature_extraction_beats import SAMPLING_RATE, validate_waveform
+
+try:  # only files need it: a model from the Hub works on arrays without it
+    import soundfile
+except ImportError:
+    soundfile = None
+
+MAX_CHANNELS = 8  # an axis of a 2-D array that is longer than this holds samples, not channels
+
+AudioLike = str | os.PathLike | np.ndarray | torch.Tensor | Sequence[float] | Mapping[str, Any]
+"""One song: a file, a waveform, or what a row of `datasets` holds (a dict; an audio decoder passes too)."""
+
+
+@dataclass(frozen=True)
+class LoadedAudio:
+    """
+    One song, ready for the encoders.
+
+    Args:
+        name (`str`): What messages call it: `"audio"`, or `"audio[3]"` in a list.
+        waveform (`torch.Tensor` of shape `(num_samples,)`): Mono float32 at 16 kHz, in [-1, 1].
+        source_sampling_rate (`int`): Hz of the source, before it was resampled.
+        source_channels (`int`): Channels of the source, before they were averaged.
+    """
+
+    name: str
+    waveform: torch.Tensor
+    source_sampling_rate: int
+    source_channels: int
+
+
+def load_songs(
+    audio: AudioLike | Sequence[AudioLike], sampling_rate: int | None = None, downmix: bool = False
+) -> list[LoadedAudio]:
+    """
+    Loads one song or a list of songs and checks each; [`CollapFeatureExtractor`] says what is accepted.
+
+    Raises:
+        TypeError: if an entry is of a type that is no audio.
+        ValueError: if an entry is audio that the encoders can't take; names it, what came and what is expected.
+    """
+    if not isinstance(audio, list | tuple) or (audio and isinstance(audio[0], numbers.Number)):
+        return [_load_song(audio, "audio", sampling_rate, downmix)]
+    if not audio:
+        raise ValueError("audio must hold at least one song, got an empty list.")
+    return [_load_song(song, f"audio[{index}]", sampling_rate, downmix) for index, song in enumerate(audio)]
+
+
+def _load_song(song: AudioLike, name: str, sampling_rate: int | None, downmix: bool) -> LoadedAudio:
+    if isinstance(song, str | os.PathLike):
+        return _load_file(song, name)
+    if isinstance(song, Mapping):
+        return _load_dict(song, name, sampling_rate, downmix)
+    if hasattr(song, "get_all_samples"):
+        return _load_decoder(song, name)
+    if isinstance(song, np.ndarray | torch.Tensor | list | tuple):
+        return _load_array(song, name, sampling_rate, downmix)
+    raise TypeError(
+        f"{name} must be a path, a numpy array, a torch tensor or an audio dict of `datasets`, got "
+        f"{type(song).__name__}."
+    )
+
+
+def _load_file(path: str | os.PathLike, name: str) -> LoadedAudio:
+    file = Path(path).absolute()
+    if not file.is_file():
+        hint = ": addresses are not fetched, download it first" if "://" in str(path) else ""
+        raise ValueError(f"{name} must be an existing file of audio, got {str(path)!r}{hint}.")
+    return _decode(str(file), str(file), name, repr(str(path)))
+
+
+def _decode(for_loader: str, for_soundfile: str | BytesIO, name: str, shown: str) -> LoadedAudio:
+    """Decodes, averages the channels and resamples, all by transformers' own loader."""
+    try:
+        waveform = load_audio(for_loader, sampling_rate=SAMPLING_RATE, backend="soundfile")
+        source = soundfile.info(for_soundfile)  # the loader keeps silent about what it averaged and resampled
+    except (RuntimeError, ValueError, OSError) as error:
+        raise ValueError(f"{name} must be audio that soundfile can read, got {shown}: {error}") from error
+    return LoadedAudio(name, validate_waveform(waveform, name), source.samplerate, source.channels)
+
+
+def _load_dict(song: Mapping[str, Any], name: str, sampling_rate: int | None, downmix: bool) -> LoadedAudio:
+    if song.get("array") is not None:
+        own_rate = song.get("sampling_rate")
+        if None not in (own_rate, sampling_rate) and own_rate != sampling_rate:
+            raise ValueError(
+                f"sampling_rate must be that of {name} or be left out, got {sampling_rate} beside {own_rate}."
+            )
+        return _load_array(song["array"], name, sampling_rate if own_rate is None else own_rate, downmix)
+    if song.get("bytes") is not None:
+        encoded = base64.b64encode(song["bytes"]).decode("ascii")  # as the loader takes a file from memory
+        return _decode(encoded, BytesIO(song["bytes"]), name, f"a dict of {len(song['bytes'])} bytes")
+    if song.get("path") is not None:
+        return _load_file(song["path"], name)
+    raise ValueError(
+        f"{name} must hold 'array' and 'sampling_rate', or 'bytes', or 'path', got a dict with "
+        f"{[key for key, value in song.items() if value is not None]}."
+    )
+
+
+def _load_decoder(decoder: Any, name: str) -> LoadedAudio:
+    """Takes torchcodec's `AudioDecoder`: what a decoded audio column of `datasets` holds."""
+    samples = decoder.get_all_samples()
+    _check_sampling_rate(samples.sample_rate, name)
+    waveform = validate_waveform(samples.data.mean(dim=0), name)  # (channels, samples) -> (samples,)
+    return LoadedAudio(name, waveform, samples.sample_rate, len(samples.data))
+
+
+def _load_array(
+    array: np.ndarray | torch.Tensor | Sequence[float], name: str, sampling_rate: int | None, downmix: bool
+) -> LoadedAudio:
+    _check_sampling_rate(sampling_rate, name)
+    array = np.asarray(array) if isinstance(array, list | tuple) else array
+    if getattr(array, "ndim", None) != 2 or 0 in array.shape:
+        return LoadedAudio(name, validate_waveform(array, name), sampling_rate, source_channels=1)
+    channels = _channels_first(array, name)  # (channels, samples)
+    if len(channels) > 1 and not downmix:
+        raise ValueError(
+            f"{name} must have one channel, got {len(channels)} (its shape is {tuple(array.shape)}): pass "
+            "downmix=True to average them."
+        )
+    waveform = torch.stack([validate_waveform(channel, name) for channel in channels]).mean(dim=0)
+    return LoadedAudio(name, waveform, sampling_rate, source_channels=len(channels))
+
+
+def _channels_first(array: np.ndarray | torch.Tensor, name: str) -> np.ndarray | torch.Tensor:
+    """Both habits are common: torch code has `(channels, samples)`, soundfile `(samples, channels)`."""
+    is_channel_axis = [length <= MAX_CHANNELS for length in array.shape]
+    if is_channel_axis == [True, False]:
+        return array
+    if is_channel_axis == [False, True]:
+        return array.T
+    raise ValueError(
+        f"{name} must be (samples,), (channels, samples) or (samples, channels) with at most {MAX_CHANNELS} channels, "
+        f"got the shape {tuple(array.shape)}: give several songs as a list."
+    )
+
+
+def _check_sampling_rate(sampling_rate: int | None, name: str) -> None:
+    if sampling_rate is None:
+        raise ValueError(
+            f"sampling_rate must be given for {name}, an array, and be {SAMPLING_RATE} (Hz); got None. Only files "
+            "know their own."
+        )
+    if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, numbers.Real):
+        raise TypeError(f"sampling_rate of {name} must be the number {SAMPLING_RATE} (Hz), got {sampling_rate!r}.")
+    if sampling_rate != SAMPLING_RATE:
+        raise ValueError(
+            f"sampling_rate of {name} must be {SAMPLING_RATE} (Hz), got {sampling_rate}: resample it with "
+            f"soxr.resample(array, {sampling_rate}, {SAMPLING_RATE}), a column of `datasets` with "
+            f'cast_column("audio", Audio(sampling_rate={SAMPLING_RATE})); files are resampled on reading.'
+        )

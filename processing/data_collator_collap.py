@@ -1,0 +1,132 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Pairs of song and text to a batch that CollapModel returns a loss for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from .batch_feature_collap import CollapBatchFeature
+from .processing_collap import CollapProcessor
+
+
+@dataclass
+class CollapDataCollator:
+    r"""
+    Makes a training batch of a list of examples; for a `DataLoader` or transformers' `Trainer`.
+
+    An example is a dict with `text` and one of
+    - `audio`: whatever [`CollapProcessor`] takes as a song, with `sampling_rate` beside it if that is an array;
+    - `encoder_frames`: what `model.audio_model.encode` has made of the song, `(num_frames, width)` without padding.
+      The encoders are frozen in the paper's recipe, so their frames can be computed once and for all.
+    Other columns are ignored.
+
+    The batch has `return_loss=True`, without which `CollapModel` gives none.
+
+    Args:
+        processor ([`CollapProcessor`]): Makes the model's inputs.
+        sentence_shuffle_probability (`float`):
+            Share of the texts whose sentences are shuffled, so that a text that does not tell its song in order still
+            finds it. Without effect where a text is one row (`text_granularity="document"`). Meant for training only:
+            `dataclasses.replace(collator, sentence_shuffle_probability=0.0)` is the collator for evaluation. Draws
+            from torch's random numbers, which a `DataLoader` seeds in each of its workers.
+        truncation (`bool`): Whether what is too long is cut instead of refused.
+
+    Raises:
+        ValueError: if `sentence_shuffle_probability` is no probability; in a call, if an example lacks something, some
+            have `audio` and others `encoder_frames`, or the processor refuses one, which it names as in `audio[3]`.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from transformers import ByT5Tokenizer
+    >>> from collap import CollapDataCollator, CollapFeatureExtractor, CollapProcessor
+
+    >>> processor = CollapProcessor(CollapFeatureExtractor(), ByT5Tokenizer(), text_granularity="sentence")
+    >>> collator = CollapDataCollator(processor)
+    >>> songs = [np.zeros(16000), np.zeros(16000)]  # or files: "first.flac", "second.mp3"
+    >>> texts = ["A piano. Drums set in.", "A choir."]
+    >>> batch = collator([{"audio": a, "sampling_rate": 16000, "text": t} for a, t in zip(songs, texts)])
+    >>> list(batch)
+    ['fbank_features', 'input_features', 'audio_attention_mask', 'input_ids', 'attention_mask', 'sentence_counts',
+     'return_loss']
+
+    ```
+    """
+
+    processor: CollapProcessor
+    sentence_shuffle_probability: float = 0.5
+    truncation: bool = False
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.sentence_shuffle_probability <= 1:
+            raise ValueError(
+                f"sentence_shuffle_probability must lie in [0, 1], got {self.sentence_shuffle_probability}."
+            )
+
+    def __call__(self, examples: Sequence[Mapping[str, Any]]) -> CollapBatchFeature:
+        source = _source_of_songs(examples)
+        # Songs come first in the batch: accelerate reads the batch size off the first tensor, and rows of text are
+        # sentences.
+        songs: dict[str, torch.Tensor] = {}
+        audio = None
+        if source == "encoder_frames":
+            songs = _pad_frames([example["encoder_frames"] for example in examples])
+        else:
+            audio = [_song_with_rate(example) for example in examples]
+        texts = self.processor.split_texts([example["text"] for example in examples])
+        batch = self.processor(
+            text=[self._maybe_shuffle(sentences) for sentences in texts],
+            audio=audio,
+            truncation=self.truncation,
+            return_tensors="pt",
+        )
+        return CollapBatchFeature({**songs, **batch, "return_loss": True}, coverage=batch.coverage)
+
+    def _maybe_shuffle(self, sentences: list[str]) -> list[str]:
+        if torch.rand(()) >= self.sentence_shuffle_probability:
+            return sentences
+        return [sentences[index] for index in torch.randperm(len(sentences)).tolist()]
+
+
+def _source_of_songs(examples: Sequence[Mapping[str, Any]]) -> str:
+    """`"encoder_frames"` if the first example has them, else `"audio"`; all others have to hold the same."""
+    source = "audio"
+    for index, example in enumerate(examples):
+        if index == 0 and example.get("encoder_frames") is not None:
+            source = "encoder_frames"
+        if example.get(source) is None or example.get("text") is None:
+            raise ValueError(
+                f"examples must all hold 'text', and all 'audio' or all 'encoder_frames'; got examples[{index}] with "
+                f"{[key for key, value in example.items() if value is not None]}."
+            )
+    return source
+
+
+def _song_with_rate(example: Mapping[str, Any]) -> Any:
+    audio, sampling_rate = example["audio"], example.get("sampling_rate")
+    if sampling_rate is not None and isinstance(audio, np.ndarray | torch.Tensor | list | tuple):
+        return {"array": audio, "sampling_rate": sampling_rate}
+    return audio
+
+
+def _pad_frames(frames: list[Any]) -> dict[str, torch.Tensor]:
+    """Frames of *B* songs to `encoder_frames` `(B, N, E)` float32 and `frame_mask` `(B, N)` bool."""
+    songs = [torch.as_tensor(song, dtype=torch.float32) for song in frames]
+    width = songs[0].shape[-1] if songs[0].ndim else 0
+    for index, song in enumerate(songs):
+        if song.ndim != 2 or len(song) == 0 or song.shape[1] != width:
+            raise ValueError(
+                f"encoder_frames of examples[{index}] must have the shape (num_frames, width), with a frame at least "
+                f"and the width of the others, got {tuple(song.shape)}."
+            )
+    lengths = torch.tensor([len(song) for song in songs])
+    frame_mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, N)
+    return {"encoder_frames": pad_sequence(songs, batch_first=True), "frame_mask": frame_mask}
+
+
+__all__ = ["CollapDataCollator"]

@@ -1,0 +1,249 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""From songs of any length to the inputs of both audio encoders, in chunks."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from transformers import SequenceFeatureExtractor, WhisperFeatureExtractor
+from transformers.utils import TensorType
+
+from .audio_loading_collap import AudioLike, LoadedAudio, load_songs
+from .batch_feature_collap import CollapBatchFeature, Coverage
+from .feature_extraction_beats import FRAME_LENGTH, HOP_LENGTH, MIN_SAMPLES, SAMPLING_RATE, kaldi_fbank
+
+NUM_FBANK_BINS = 128  # mel bins of BEATs
+FRAMES_PER_STEP = 16  # fbank frames in one BEATs time step, the shortest piece that gives a vector
+WHISPER_VECTOR_S = 0.02  # seconds between two vectors of Whisper: two of its mel frames
+
+
+@functools.lru_cache(maxsize=8)
+def _whisper_feature_extractor(num_mel_bins: int) -> WhisperFeatureExtractor:
+    # Not an attribute of the extractor: that would go into its saved configuration.
+    return WhisperFeatureExtractor(feature_size=num_mel_bins, sampling_rate=SAMPLING_RATE)
+
+
+class CollapFeatureExtractor(SequenceFeatureExtractor):
+    r"""
+    Songs of any length to the inputs of BEATs and Whisper.
+
+    A song is cut into chunks of `chunk_length_s`, as many as it needs. Both encoders' features of a chunk are computed
+    from the samples of that chunk alone, so they equal those of the same piece of audio given by itself, and those of
+    a song are the same alone and in any batch. Nothing is cut off unless `max_length_s` says so.
+
+    Args:
+        feature_size (`int`): Mel bins of the filter bank; BEATs has 128.
+        sampling_rate (`int`): Hz; both encoders need 16000.
+        padding_value (`float`): What fills `fbank_features` where there is no audio. The model never looks at it.
+        chunk_length_s (`float`): Seconds of a chunk, a multiple of 0.02. The same as in the model's configuration.
+        num_speech_mel_bins (`int`): Mel bins of Whisper: 80, or 128 from large-v3 on.
+        max_length_s (`float`, *optional*):
+            Longest song in seconds. A longer one is an error, or with `truncation=True` only its beginning is heard.
+        music (`bool`): Whether to make `fbank_features`, the input of BEATs.
+        speech (`bool`): Whether to make `input_features`, the input of Whisper.
+
+    Raises:
+        ValueError: if a number is out of its range, or neither `music` nor `speech` is wanted.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from collap import CollapFeatureExtractor
+
+    >>> feature_extractor = CollapFeatureExtractor(chunk_length_s=5.0)
+    >>> songs = [np.zeros(16000 * 12), np.zeros(16000 * 3)]  # 12 s and 3 s
+    >>> inputs = feature_extractor(songs, sampling_rate=16000, return_tensors="pt")
+    >>> inputs["fbank_features"].shape, inputs["input_features"].shape
+    (torch.Size([2, 3, 498, 128]), torch.Size([2, 3, 80, 500]))
+    >>> inputs["audio_attention_mask"].sum(-1)  # real frames of 10 ms in each chunk
+    tensor([[498, 498, 198],
+            [298,   0,   0]])
+    >>> [record.chunks for record in inputs.coverage]
+    [3, 1]
+
+    ```
+    """
+
+    def __init__(
+        self,
+        feature_size: int = NUM_FBANK_BINS,
+        sampling_rate: int = SAMPLING_RATE,
+        padding_value: float = 0.0,
+        chunk_length_s: float = 30.0,
+        num_speech_mel_bins: int = 80,
+        max_length_s: float | None = None,
+        music: bool = True,
+        speech: bool = True,
+        **kwargs: object,
+    ):
+        super().__init__(feature_size=feature_size, sampling_rate=sampling_rate, padding_value=padding_value, **kwargs)
+        self.chunk_length_s = chunk_length_s
+        self.num_speech_mel_bins = num_speech_mel_bins
+        self.max_length_s = max_length_s
+        self.music = music
+        self.speech = speech
+        self._validate()
+
+    def _validate(self) -> None:
+        if self.feature_size != NUM_FBANK_BINS:
+            raise ValueError(f"feature_size must be {NUM_FBANK_BINS}, the mel bins of BEATs, got {self.feature_size}.")
+        if self.sampling_rate != SAMPLING_RATE:
+            raise ValueError(f"sampling_rate must be {SAMPLING_RATE} (Hz), got {self.sampling_rate}.")
+        num_vectors = self.chunk_length_s / WHISPER_VECTOR_S
+        if abs(num_vectors - round(num_vectors)) > 1e-6:
+            raise ValueError(f"chunk_length_s must be a multiple of {WHISPER_VECTOR_S} s, got {self.chunk_length_s}.")
+        if self.num_chunk_samples < MIN_SAMPLES:
+            raise ValueError(f"chunk_length_s must be at least 0.18 s, got {self.chunk_length_s}.")
+        if self.num_speech_mel_bins < 1:
+            raise ValueError(f"num_speech_mel_bins must be at least 1, got {self.num_speech_mel_bins}.")
+        if self.max_length_s is not None and self.max_length_s * SAMPLING_RATE < MIN_SAMPLES:
+            raise ValueError(f"max_length_s must be at least 0.175 s or None, got {self.max_length_s}.")
+        if not (self.music or self.speech):
+            raise ValueError("music and speech are both False: expected at least one of them.")
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Keys of what a call returns; without `music` or `speech` one less."""
+        features = [("fbank_features", self.music), ("input_features", self.speech), ("audio_attention_mask", True)]
+        return [name for name, is_made in features if is_made]
+
+    @property
+    def num_chunk_samples(self) -> int:
+        """Samples of a chunk: 480,000 for 30 s."""
+        return round(self.chunk_length_s * SAMPLING_RATE)
+
+    @property
+    def num_chunk_mel_frames(self) -> int:
+        """Mel frames *M* of a chunk for Whisper: 3,000 for 30 s."""
+        return self.num_chunk_samples // HOP_LENGTH
+
+    @property
+    def num_chunk_fbank_frames(self) -> int:
+        """Filter bank frames *F* of a full chunk for BEATs: 2,998 for 30 s."""
+        return _num_fbank_frames(self.num_chunk_samples)
+
+    def __call__(
+        self,
+        audio: AudioLike | Sequence[AudioLike],
+        sampling_rate: int | None = None,
+        downmix: bool = False,
+        truncation: bool = False,
+        return_tensors: str | TensorType | None = None,
+        device: str | torch.device | None = None,
+    ) -> CollapBatchFeature:
+        """
+        Args:
+            audio:
+                A song or a list of songs, in any mixture of
+                - a path (`str` or `Path`) of a file that soundfile reads (wav, flac, ogg, mp3, ...). It is decoded,
+                  its channels are averaged and it is resampled to 16 kHz; the coverage says what its source was.
+                - a numpy array, torch tensor or list of floats in [-1, 1] at 16 kHz, of shape `(samples,)`. Of shape
+                  `(channels, samples)` or `(samples, channels)`, with at most 8 channels, it needs `downmix=True`.
+                  Several songs are a list of arrays, never one array.
+                - an audio dict of `datasets`: `{"array", "sampling_rate"}`, treated as an array; `{"bytes"}` or
+                  `{"path"}`, treated as a file; or its audio decoder, already resampled to 16 kHz.
+            sampling_rate (`int`, *optional*):
+                Hz of the arrays, which has to be 16000. Files and audio dicts need none.
+            downmix (`bool`): Whether the channels of arrays may be averaged.
+            truncation (`bool`): Whether songs longer than `max_length_s` are cut instead of refused.
+            return_tensors (`str`, *optional*): `"pt"`, or `"np"`, which is also what comes without it.
+            device (`str` or `torch.device`, *optional*):
+                Where to compute, for instance `"cuda"`; by default where each waveform lies. The result is on the CPU.
+
+        Returns:
+            [`CollapBatchFeature`] with, for *B* songs of at most *C* chunks,
+            - `fbank_features` `(B, C, F, 128)` float32: Kaldi's filter bank for BEATs,
+            - `input_features` `(B, C, num_speech_mel_bins, M)` float32: log-mel spectrogram for Whisper, of which the
+              last chunk is padded with silence,
+            - `audio_attention_mask` `(B, C, F)` int64: 1 for the frames of 10 ms that lie in the audio, which come
+              first in a chunk. A chunk of zeros pads the batch.
+            Its attribute `coverage` has a [`Coverage`] for each song.
+
+        Raises:
+            TypeError: if something is given as audio that can't be any.
+            ValueError: for an array without sampling rate, or at another than 16 kHz; several channels without
+                `downmix`; a shape that is no waveform; audio that is empty, shorter than 2,800 samples (175 ms), not
+                finite, or integer PCM; a file that is missing or can't be read; audio longer than `max_length_s`
+                without `truncation`. The message names the song, as in `audio[3]`.
+        """
+        given = load_songs(audio, sampling_rate, downmix)
+        songs = [self._limit_length(song, truncation) for song in given]
+        num_chunks = [self._num_chunks(len(song.waveform)) for song in songs]
+        # All arrays of the batch are made at their full size at once and filled chunk by chunk, so that nothing that
+        # is as long as a song exists beside them but its waveform.
+        shape = (len(songs), max(num_chunks))
+        num_fbank_frames, num_mel_frames = self.num_chunk_fbank_frames, self.num_chunk_mel_frames
+        features = {}
+        if self.music:
+            features["fbank_features"] = np.full(
+                (*shape, num_fbank_frames, NUM_FBANK_BINS), self.padding_value, np.float32
+            )
+        if self.speech:
+            features["input_features"] = np.zeros((*shape, self.num_speech_mel_bins, num_mel_frames), np.float32)
+        mask = np.zeros((*shape, num_fbank_frames), np.int64)
+
+        for index, song in enumerate(songs):
+            for chunk in range(num_chunks[index]):
+                start = chunk * self.num_chunk_samples
+                waveform = song.waveform[start : start + self.num_chunk_samples]
+                num_frames = _num_fbank_frames(len(waveform))
+                mask[index, chunk, :num_frames] = 1
+                if self.music:
+                    fbank = kaldi_fbank(waveform.to(device))  # (num_frames, 128)
+                    features["fbank_features"][index, chunk, :num_frames] = fbank.cpu().numpy()
+                if self.speech:
+                    features["input_features"][index, chunk] = self._whisper_features(waveform, device)
+
+        num_steps = (mask.sum(-1) // FRAMES_PER_STEP).sum(-1)  # (B,)
+        coverage = [
+            Coverage(
+                seconds_given=len(song.waveform) / SAMPLING_RATE,
+                seconds_heard=steps * FRAMES_PER_STEP * HOP_LENGTH / SAMPLING_RATE,
+                chunks=chunks,
+                source_sampling_rate=song.source_sampling_rate,
+                source_channels=song.source_channels,
+            )
+            for song, chunks, steps in zip(given, num_chunks, num_steps.tolist(), strict=True)
+        ]
+        return CollapBatchFeature({**features, "audio_attention_mask": mask}, return_tensors, coverage)
+
+    def _limit_length(self, song: LoadedAudio, truncation: bool) -> LoadedAudio:
+        if self.max_length_s is None:
+            return song
+        max_samples = round(self.max_length_s * SAMPLING_RATE)
+        num_samples = len(song.waveform)
+        if num_samples > max_samples and not truncation:
+            raise ValueError(
+                f"{song.name} must be no longer than max_length_s={self.max_length_s:g}, got "
+                f"{num_samples / SAMPLING_RATE:g} s: pass truncation=True to hear its beginning only."
+            )
+        return replace(song, waveform=song.waveform[:max_samples])
+
+    def _num_chunks(self, num_samples: int) -> int:
+        full_chunks, rest = divmod(num_samples, self.num_chunk_samples)
+        # A rest that gives not one vector would be a chunk of padding.
+        return full_chunks + (rest >= MIN_SAMPLES)
+
+    def _whisper_features(self, waveform: torch.Tensor, device: str | torch.device | None) -> np.ndarray:
+        """Log-mel spectrogram `(num_speech_mel_bins, num_chunk_mel_frames)` of one chunk, padded with silence."""
+        features = _whisper_feature_extractor(self.num_speech_mel_bins)(
+            waveform.cpu().numpy(),
+            sampling_rate=SAMPLING_RATE,
+            padding="max_length",
+            max_length=self.num_chunk_samples,
+            truncation=False,
+            device=str(waveform.device if device is None else device),
+            return_tensors="np",
+        )
+        return features["input_features"][0]
+
+
+def _num_fbank_frames(num_samples: int) -> int:
+    """Frames of 25 ms every 10 ms that lie wholly in so many samples."""
+    return max(0, 1 + (num_samples - FRAME_LENGTH) // HOP_LENGTH)
+
+
+__all__ = ["CollapFeatureExtractor"]

@@ -1,0 +1,271 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Songs and texts to the inputs of CollapModel."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import zip_longest
+from typing import Any, Literal
+
+import torch
+from transformers import PreTrainedTokenizerBase
+from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TypedDict, Unpack
+from transformers.utils import TensorType, logging
+
+from .audio_loading_collap import AudioLike
+from .batch_feature_collap import CollapBatchFeature, Coverage
+from .feature_extraction_collap import CollapFeatureExtractor
+from .sentence_splitting_collap import split_sentences
+
+logger = logging.get_logger(__name__)
+
+UNLIMITED_TOKENS = 10**9  # a tokenizer that knows no limit says 1e30
+
+TextLike = str | Sequence[str] | Sequence[str | Sequence[str]]
+"""One text, a list of texts, or a list in which texts may be given as the list of their sentences."""
+
+
+class CollapAudioKwargs(TypedDict, total=False):
+    """What of a call goes to [`CollapFeatureExtractor`]."""
+
+    sampling_rate: Any  # checked by the feature extractor, whose message names the song
+    downmix: bool
+    truncation: bool
+    device: str | torch.device | None
+    return_tensors: str | TensorType | None
+
+
+class CollapProcessorKwargs(ProcessingKwargs, total=False):
+    """Options of a call of [`CollapProcessor`]."""
+
+    audio_kwargs: CollapAudioKwargs
+
+
+class CollapProcessor(ProcessorMixin):
+    r"""
+    A feature extractor for songs and a tokenizer for texts in one.
+
+    Args:
+        feature_extractor ([`CollapFeatureExtractor`]): Takes the songs.
+        tokenizer (`PreTrainedTokenizerBase`):
+            Takes the texts. One without a pad token, such as GPT-2's, is copied and pads with its end token.
+        text_granularity (`"document"` or `"sentence"`):
+            `"document"`: a text is one row of `input_ids`. `"sentence"`: each of its sentences is one, so a text of
+            any length fits. The same as in the model's configuration.
+        max_text_tokens (`int`, *optional*):
+            Most tokens of a row, special tokens included; by default the tokenizer's `model_max_length`.
+        language (`str`): ISO code of the language by whose rules texts are split into sentences.
+
+    Raises:
+        ValueError: if an argument is out of its range, or the tokenizer has neither pad nor end token.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from transformers import ByT5Tokenizer  # one token a byte; most models have their own, by AutoTokenizer
+    >>> from collap import CollapFeatureExtractor, CollapProcessor
+
+    >>> feature_extractor = CollapFeatureExtractor(chunk_length_s=5.0)
+    >>> processor = CollapProcessor(feature_extractor, ByT5Tokenizer(), text_granularity="sentence")
+    >>> batch = processor(
+    ...     text=["A slow piano intro. Then the drums set in.", ["A choir sings.", "It fades."]],
+    ...     audio=[np.zeros(16000 * 12), np.zeros(16000 * 3)],  # or files: ["first.flac", "second.mp3"]
+    ...     sampling_rate=16000,
+    ...     return_tensors="pt",
+    ... )
+    >>> batch["input_ids"].shape, batch["sentence_counts"]  # four sentences, two of each text
+    (torch.Size([4, 23]), tensor([2, 2]))
+    >>> batch.coverage[0]
+    Coverage(seconds_given=12.0, seconds_heard=11.84, chunks=3, source_sampling_rate=16000, source_channels=1,
+             sentences=2, tokens_given=43, tokens_kept=43)
+
+    ```
+
+    `model(**batch)` runs as it is.
+    """
+
+    valid_processor_kwargs = CollapProcessorKwargs
+
+    def __init__(
+        self,
+        feature_extractor: CollapFeatureExtractor,
+        tokenizer: PreTrainedTokenizerBase,
+        text_granularity: Literal["document", "sentence"] = "document",
+        max_text_tokens: int | None = None,
+        language: str = "en",
+    ):
+        if text_granularity not in ("document", "sentence"):
+            raise ValueError(f"text_granularity must be 'document' or 'sentence', got {text_granularity!r}.")
+        if max_text_tokens is not None and max_text_tokens < 1:
+            raise ValueError(f"max_text_tokens must be at least 1 or None, got {max_text_tokens}.")
+        super().__init__(feature_extractor, _with_pad_token(tokenizer))
+        self.text_granularity = text_granularity
+        self.max_text_tokens = max_text_tokens
+        self.language = language
+
+    @property
+    def model_input_names(self) -> list[str]:
+        """Keys of what a call with songs and texts returns."""
+        return [*self.feature_extractor.model_input_names, *self.tokenizer.model_input_names, "sentence_counts"]
+
+    def __call__(
+        self,
+        text: TextLike | None = None,
+        audio: AudioLike | Sequence[AudioLike] | None = None,
+        **kwargs: Unpack[CollapProcessorKwargs],
+    ) -> CollapBatchFeature:
+        """
+        Songs and texts need not be of the same number: the model scores each song against each text. Only its loss
+        takes the first text for the first song's, and so on.
+
+        Args:
+            text (`str`, `list[str]` or `list[list[str]]`, *optional*):
+                One text or a list of texts. A text is a string or the list of its sentences; `[["One.", "Two."]]` is
+                one text of two sentences, `["One.", "Two."]` are two texts.
+            audio (*optional*):
+                One song or a list of songs: paths, arrays, audio dicts of `datasets`; see
+                [`CollapFeatureExtractor.__call__`].
+            sampling_rate (`int`, *optional*): Hz of songs that are arrays, which has to be 16000.
+            downmix (`bool`, *optional*): Whether the channels of songs that are arrays may be averaged.
+            truncation (`bool`, *optional*):
+                Whether what is too long is cut instead of refused: a song by the feature extractor's `max_length_s`, a
+                row of tokens by `max_text_tokens`. The coverage says what was lost.
+            device (`str` or `torch.device`, *optional*): Where to compute the songs' features.
+            return_tensors (`str`, *optional*): `"pt"` or `"np"`.
+            kwargs:
+                Options of the tokenizer, such as `padding` (here `True` without it: to the longest) or `max_length`
+                (here the most tokens of a row, in place of `max_text_tokens`); `text_kwargs` and `audio_kwargs` hold
+                what is meant for one of the two alone.
+
+        Returns:
+            [`CollapBatchFeature`] with the inputs of the feature extractor and, for *T* texts of *S* sentences in all,
+            - `input_ids`, `attention_mask` and what else the tokenizer gives, `(S, num_tokens)` int64: the sentences
+              of the first text, then those of the second, ...
+            - `sentence_counts` `(T,)` int64: the sentences of each text, all 1 if `text_granularity="document"`.
+            Its attribute `coverage` has a [`Coverage`] for each song and text.
+
+        Raises:
+            TypeError: if something is given as text or as song that can't be one.
+            ValueError: if there is neither text nor audio; for an empty text; for one of more tokens than its limit
+                without `truncation`; and for all that the feature extractor refuses.
+            ImportError: if a string has to be split into sentences and sentencex is not there.
+        """
+        if text is None and audio is None:
+            raise ValueError("text and audio are both None: expected at least one of them.")
+        options = self._merge_kwargs(CollapProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        data: dict[str, Any] = {}
+        song_coverage: list[Coverage] = []
+        text_coverage: list[dict[str, int]] = []
+        return_tensors = options["text_kwargs"].pop("return_tensors", None)
+        if audio is not None:
+            songs = self.feature_extractor(audio, **options["audio_kwargs"])
+            data.update(songs)
+            song_coverage = songs.coverage
+        if text is not None:
+            rows, text_coverage = self._tokenize(self.split_texts(text), **options["text_kwargs"])
+            data.update(rows)
+        coverage = [
+            replace(song or Coverage(), **(of_text or {}))
+            for song, of_text in zip_longest(song_coverage, text_coverage)
+        ]
+        return CollapBatchFeature(data, return_tensors, coverage)
+
+    def split_texts(self, text: TextLike) -> list[list[str]]:
+        """
+        The rows that each text becomes.
+
+        Args:
+            text (`str`, `list[str]` or `list[list[str]]`): As in [`CollapProcessor.__call__`].
+
+        Returns:
+            `list[list[str]]`: for each text its sentences, or in document granularity the whole of it as one.
+
+        Raises:
+            TypeError, ValueError: if an entry is no text or an empty one; the message names it, as in `text[3]`.
+        """
+        if isinstance(text, str):
+            return [self._split_text(text, "text")]
+        if not isinstance(text, list | tuple):
+            raise TypeError(f"text must be a string or a list, got {type(text).__name__}.")
+        if not text:
+            raise ValueError("text must hold at least one text, got an empty list.")
+        return [self._split_text(entry, f"text[{index}]") for index, entry in enumerate(text)]
+
+    def _split_text(self, text: str | Sequence[str], name: str) -> list[str]:
+        if isinstance(text, str):
+            _check_not_empty(text, name)
+            return split_sentences(text, self.language) if self.text_granularity == "sentence" else [text]
+        if not isinstance(text, list | tuple):
+            raise TypeError(f"{name} must be a string or a list of sentences, got {type(text).__name__}.")
+        if not text:
+            raise ValueError(f"{name} must hold at least one sentence, got an empty list.")
+        for index, sentence in enumerate(text):
+            if not isinstance(sentence, str):
+                raise TypeError(f"{name}[{index}] must be a sentence, got {type(sentence).__name__}.")
+            _check_not_empty(sentence, f"{name}[{index}]")
+        sentences = [sentence.strip() for sentence in text]
+        return sentences if self.text_granularity == "sentence" else [" ".join(sentences)]
+
+    def _tokenize(
+        self,
+        texts: list[list[str]],
+        truncation: bool | str | None = None,
+        padding: bool | str = True,
+        max_length: int | None = None,
+        **options: Any,
+    ) -> tuple[dict[str, Any], list[dict[str, int]]]:
+        """Tokens of all sentences, flat and padded, and for each text what its [`Coverage`] says of it."""
+        sentences = [sentence for text in texts for sentence in text]
+        options = {**options, "padding": padding, "return_attention_mask": True, "verbose": False}
+        limit = max_length or self.max_text_tokens or self.tokenizer.model_max_length
+        limit = limit if limit < UNLIMITED_TOKENS else None
+
+        padded_length = limit if padding == "max_length" else None
+        rows = self.tokenizer(sentences, truncation=False, max_length=padded_length, **options)
+        given = _count_tokens(rows, texts)
+        kept = given
+        if limit is not None and max(max(counts) for counts in given) > limit:
+            if not truncation or truncation == "do_not_truncate":
+                raise ValueError(self._too_long(given, limit))
+            rows = self.tokenizer(sentences, truncation=True, max_length=limit, **options)
+            kept = _count_tokens(rows, texts)
+        coverage = [
+            {"sentences": len(text), "tokens_given": sum(tokens), "tokens_kept": sum(tokens_kept)}
+            for text, tokens, tokens_kept in zip(texts, given, kept, strict=True)
+        ]
+        return {**rows, "sentence_counts": [len(text) for text in texts]}, coverage
+
+    def _too_long(self, given: list[list[int]], limit: int) -> str:
+        index = next(index for index, counts in enumerate(given) if max(counts) > limit)
+        tokens, what, hint = max(given[index]), f"text[{index}]", "truncation=True to cut it"
+        if self.text_granularity == "sentence":
+            what = f"sentence {given[index].index(tokens)} of {what}"
+        else:
+            hint += ", or take text_granularity='sentence' in processor and model, where a text of any length fits"
+        return f"{what} must have at most {limit} tokens, got {tokens}: pass {hint}."
+
+
+def _count_tokens(rows: Any, texts: list[list[str]]) -> list[list[int]]:
+    """Tokens of each sentence of each text, padding left out."""
+    counts = iter([sum(mask) for mask in rows["attention_mask"]])
+    return [[next(counts) for _ in text] for text in texts]
+
+
+def _check_not_empty(text: str, name: str) -> None:
+    if not text.strip():
+        raise ValueError(f"{name} must hold words, got the empty text {text!r}.")
+
+
+def _with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    if tokenizer.pad_token is not None:
+        return tokenizer
+    if tokenizer.eos_token is None:
+        raise ValueError("tokenizer must have a pad token or an end token to pad with, got one that has neither.")
+    tokenizer = copy.deepcopy(tokenizer)  # the caller's own stays as it is
+    tokenizer.pad_token = tokenizer.eos_token
+    logger.info(f"The tokenizer has no pad token: padding with its end token {tokenizer.eos_token!r}.")
+    return tokenizer
+
+
+__all__ = ["CollapProcessor"]
