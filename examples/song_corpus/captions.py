@@ -1,0 +1,164 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Writes captions: an opening sentence, one to three sentences a section, a closing one or two.
+
+A caption says only what can be heard: instruments, texture, dynamics, voice, key, mode, tempo and the order of the
+sections; never how long the song is.
+"""
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+
+import caption_frames as frames
+import caption_words as words
+import numpy as np
+from song_plan import SAMPLING_RATE, Section, Song
+
+
+@dataclass(frozen=True)
+class Caption:
+    """The sentences of a caption and, for each section of the song, the indices of the sentences that describe it."""
+
+    sentences: list[str]
+    section_sentences: list[list[int]]
+
+
+class CaptionWriter:
+    """Writes one caption or one query in one of the wordings.
+
+    Args:
+        wording (`str`): "seen" (training, and the first text of test songs) or "new" (test songs only).
+        rng (`np.random.Generator`): makes every choice.
+        clock_times (`bool`): whether the sections' times are told, as "0:14 to 0:32".
+    """
+
+    def __init__(self, wording: str, rng: np.random.Generator, clock_times: bool = False):
+        if wording not in words.WORDINGS:
+            raise ValueError(f"`wording` must be one of {words.WORDINGS}, got {wording!r}")
+        self.wording = wording
+        self.rng = rng
+        self.clock_times = clock_times
+        self._used: set[str] = set()
+
+    def write(self, song: Song) -> Caption:
+        """A caption of the whole song, with its sections in their order."""
+        sentences = [self._song_sentence(frames.OPENING, song)]
+        section_sentences = []
+        for place in range(len(song.sections)):
+            described = self._describe(song, place)
+            section_sentences.append(list(range(len(sentences), len(sentences) + len(described))))
+            sentences += described
+        leads = list(dict.fromkeys(section.lead for section in song.sections if section.lead != "none"))
+        if len(leads) >= 2 and self.rng.random() < 0.5:
+            # In any order: this sentence belongs to no section and says nothing about time.
+            names = [f"the {leads[index]}" for index in self.rng.permutation(len(leads))[:4]]
+            listed = ", ".join(names[:-1]) + " and " + names[-1]
+            sentences.append(_sentence(self._choose(frames.LEADS_TOGETHER).format(leads=listed)))
+        sentences.append(self._song_sentence(frames.CLOSING, song))
+        return Caption(sentences, section_sentences)
+
+    def query(self, section: Section) -> list[str]:
+        """One to three sentences about a section alone: what is heard in it, not when."""
+        place = self._choose(frames.ANY_PLACE)
+        return self._join(self._clauses(section, place))
+
+    def _choose(self, options: frames.Frames) -> str:
+        """One of the options of this wording; one that this writer has already used only if all are used."""
+        fresh = [option for option in options[self.wording] if option not in self._used] or options[self.wording]
+        chosen = fresh[int(self.rng.integers(len(fresh)))]
+        self._used.add(chosen)
+        return chosen
+
+    def _song_sentence(self, options: frames.Frames, song: Song) -> str:
+        return _sentence(
+            self._choose(options).format(
+                tempo=self._choose(words.TEMPO_WORDS[song.tempo]),
+                mood=self._choose(words.MODE_WORDS[song.mode]),
+                key=song.key,
+                mode=song.mode,
+            )
+        )
+
+    def _describe(self, song: Song, index: int) -> list[str]:
+        """The sentences about one section; the first says when it comes, by its label, its place or its times."""
+        if index == 0:
+            times, places = frames.START, frames.START_PLACE
+        elif index == len(song.sections) - 1:
+            times, places = frames.END, frames.END_PLACE
+        else:
+            times, places = frames.MIDDLE, frames.MIDDLE_PLACE
+        label = _section_name(song, index)
+        place = self._choose(places).format(label=label)
+        when = self._choose(times).format(label=label)
+        if self.clock_times:
+            start, end = (_clock(sample) for sample in song.section_bounds[index])
+            place, when = f"{place} ({start} to {end})", f"{when} ({start} to {end})"
+        clauses = self._clauses(song.sections[index], place)
+        told = [number for number, clause in enumerate(clauses) if place in clause]
+        if told:  # the clause that names the section comes first
+            clauses.insert(0, clauses.pop(told[0]))
+        else:
+            clauses[0] = f"{when}, {clauses[0]}"
+        return self._join(clauses)
+
+    def _clauses(self, section: Section, place: str) -> list[str]:
+        """Everything that is heard in a section, as clauses in shuffled order."""
+        options = {
+            "lead": words.LEAD_NAMES.get(section.lead),
+            "bass": words.BASS_NAMES.get(section.bass),
+            "drums": words.DRUM_NAMES.get(section.drums),
+        }
+        slots = {slot: self._choose(names) for slot, names in options.items() if names is not None}
+        names = words.ACCOMPANIMENT_NAMES[section.accompaniment][self.wording]
+        name, source = names[int(self.rng.integers(len(names)))]
+        slots["chords"] = self._choose(words.TEXTURES[section.texture]).format(name=name, source=source)
+        rhythm = {
+            (True, True): frames.BASS_AND_DRUMS,
+            (True, False): frames.BASS_ONLY,
+            (False, True): frames.DRUMS_ONLY,
+            (False, False): frames.NO_RHYTHM,
+        }["bass" in slots, "drums" in slots]
+        chosen = [frames.MELODY if "lead" in slots else frames.NO_MELODY, rhythm, frames.DYNAMICS[section.dynamics]]
+        if section.voice != "none" or self.rng.random() < 0.3:
+            chosen.append(frames.VOICE[section.voice])
+        clauses = [self._choose(options).format(place=place, **slots) for options in chosen]
+        if self.rng.random() < 0.5:  # half of the time the melody is told first, as most people would
+            self.rng.shuffle(clauses)
+        return clauses
+
+    def _join(self, clauses: list[str]) -> list[str]:
+        """One to three sentences out of three or four clauses."""
+        num_sentences = min(len(clauses), int(self.rng.choice((1, 2, 3), p=(0.1, 0.5, 0.4))))
+        sentences = []
+        for part in np.array_split(np.array(clauses, dtype=object), num_sentences):
+            text = str(part[0])
+            for place, clause in enumerate(part[1:], start=2):
+                # "a, and b, and c" reads badly: only the last of several clauses is joined by a word.
+                text += (self._choose(frames.JOINS) if place == len(part) else "; ") + str(clause)
+            sentences.append(_sentence(text))
+        return sentences
+
+
+def _sentence(text: str) -> str:
+    text = re.sub(r"\b([Aa]) (?=[aeiou])", r"\1n ", text)  # the frames say "a {tempo}": "an unhurried tempo"
+    return text[0].upper() + text[1:] + "."
+
+
+def _clock(sample: int) -> str:
+    seconds = round(sample / SAMPLING_RATE)
+    return f"{seconds // 60}:{seconds % 60:02d}"
+
+
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")
+
+
+def _section_name(song: Song, index: int) -> str:
+    """ "the bridge", or "the second verse" where there are several."""
+    labels = [section.label for section in song.sections]
+    label, count = labels[index], Counter(labels)[labels[index]]
+    number = labels[:index].count(label)
+    if count == 1:
+        return f"the {label}"
+    if number == count - 1 and count > 2:
+        return f"the last {label}"
+    return f"the {ORDINALS[number]} {label}" if number < len(ORDINALS) else f"the next {label}"

@@ -1,0 +1,308 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Draws songs: which sections follow each other, how long they are and what is heard in each of them.
+
+A song depends on `(seed, split, index)` only, never on the other songs or on the process that builds it.
+What a section sounds like does not depend on its place, so the order of a song's sections can't be guessed from one.
+"""
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+from song_tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODES, TEMPOS, TEXTURES, is_held_out_pair
+
+SAMPLING_RATE = 16_000
+BEATS_PER_BAR = 4
+MIN_SECTION_S = 6.0
+GROUP_SIZE = 4  # songs of a group in the splits "order" and "near_duplicates"
+GROUPED_SPLITS = ("order", "near_duplicates")
+TRAINING_SPLITS = ("train", "validation")  # these never hold a held-out pair of instruments
+SPLITS = ("train", "validation", "content", "order", "near_duplicates", "structures")
+
+NO_LEAD, NO_BASS, NO_DRUMS = 0.08, 0.2, 0.2  # shares of the sections without
+VOICE_SHARES = {"none": 0.70, "male": 0.15, "female": 0.15}
+
+LAYOUTS = (
+    ("intro", "verse", "chorus", "outro"),
+    ("verse", "chorus", "bridge", "chorus"),
+    ("intro", "verse", "chorus", "bridge"),
+    ("verse", "chorus", "verse", "chorus"),
+    ("intro", "verse", "chorus", "verse", "chorus"),
+    ("intro", "verse", "bridge", "chorus", "outro"),
+    ("verse", "chorus", "verse", "bridge", "chorus"),
+    ("intro", "verse", "chorus", "interlude", "chorus"),
+    ("intro", "verse", "chorus", "verse", "chorus", "outro"),
+    ("verse", "chorus", "verse", "chorus", "bridge", "chorus"),
+    ("intro", "verse", "pre-chorus", "chorus", "bridge", "outro"),
+    ("intro", "verse", "chorus", "verse", "bridge", "chorus", "outro"),
+    ("verse", "pre-chorus", "chorus", "verse", "chorus", "bridge", "chorus"),
+    ("intro", "verse", "chorus", "interlude", "verse", "chorus", "outro"),
+    ("intro", "verse", "chorus", "verse", "chorus", "bridge", "chorus", "outro"),
+    ("intro", "verse", "pre-chorus", "chorus", "verse", "interlude", "chorus", "outro"),
+    ("verse", "chorus", "interlude", "verse", "chorus", "bridge", "breakdown", "chorus"),
+)
+
+
+@dataclass(frozen=True)
+class CorpusSize:
+    """How much is made.
+
+    Args:
+        num_songs (`Mapping[str, int]`): songs of each split; multiples of 4 where a split is made of groups.
+        min_duration_s (`float`): shortest song in seconds.
+        max_duration_s (`float`): longest song in seconds.
+        num_leads (`int`): so many of the lead instruments are used (the first ones).
+        num_accompaniments (`int`): so many of the accompanying instruments are used (the first ones).
+        audio_format (`str`): "wav" (fast to write and read) or "flac" (half the disk space or less).
+    """
+
+    num_songs: Mapping[str, int]
+    min_duration_s: float
+    max_duration_s: float
+    num_leads: int
+    num_accompaniments: int
+    audio_format: str
+
+
+SIZES = {
+    "demo": CorpusSize(
+        {"train": 320, "validation": 40, "content": 100, "order": 100, "near_duplicates": 100, "structures": 100},
+        min_duration_s=60.0,
+        max_duration_s=120.0,
+        num_leads=10,
+        num_accompaniments=8,
+        audio_format="wav",
+    ),
+    "full": CorpusSize(
+        {
+            "train": 10_000,
+            "validation": 500,
+            "content": 1_000,
+            "order": 1_000,
+            "near_duplicates": 1_000,
+            "structures": 1_000,
+        },
+        min_duration_s=60.0,
+        max_duration_s=300.0,
+        num_leads=len(LEADS),
+        num_accompaniments=len(ACCOMPANIMENTS),
+        audio_format="flac",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Section:
+    """One section: the part of the song that it plays, its length, its musical material and what is heard in it."""
+
+    label: str
+    num_bars: int
+    theme_seed: int  # melody, chords and spoken words; sections with the same label share it
+    lead: str
+    accompaniment: str
+    bass: str
+    drums: str
+    texture: str
+    dynamics: str
+    voice: str
+
+
+@dataclass(frozen=True)
+class Song:
+    """One song. `group` is the same for songs that belong together (None outside of the grouped splits)."""
+
+    split: str
+    index: int
+    group: int | None
+    beats_per_minute: int
+    tempo: str
+    key: str
+    mode: str
+    sections: tuple[Section, ...]
+
+    @property
+    def bar_samples(self) -> int:
+        """Samples of one bar: a whole number, so that every bar and section starts exactly on a sample."""
+        return round(BEATS_PER_BAR * 60 * SAMPLING_RATE / self.beats_per_minute)
+
+    @property
+    def section_bounds(self) -> list[tuple[int, int]]:
+        """First and one-past-last sample of each section; the sections cover the song without a gap."""
+        ends = np.cumsum([section.num_bars * self.bar_samples for section in self.sections]).tolist()
+        return list(zip([0, *ends[:-1]], ends, strict=True))
+
+    def tags(self, section: Section) -> dict[str, str]:
+        """What is heard in a section, by the names of `song_tags.TAGS`."""
+        names = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics", "voice")
+        return {name: getattr(section, name) for name in names} | {
+            "key": self.key,
+            "mode": self.mode,
+            "tempo": self.tempo,
+        }
+
+
+def random_stream(seed: int, *names: str | int) -> np.random.Generator:
+    """A random generator of its own for every purpose, for example `random_stream(seed, "train", 7, "caption")`."""
+    return np.random.default_rng([seed, zlib.crc32("/".join(map(str, names)).encode())])
+
+
+def draw_song(
+    size: CorpusSize,
+    seed: int,
+    split: str,
+    index: int,
+    structures: Sequence[tuple[tuple[str, float], ...]] = (),
+) -> Song:
+    """Draws one song of a split.
+
+    Args:
+        size (`CorpusSize`): lengths and instruments.
+        seed (`int`): seed of the corpus.
+        split (`str`): one of `SPLITS`. "order": the 4 songs of a group hold the same sections in 4 orders.
+            "near_duplicates": the 4 songs of a group differ in one section. "structures": layouts of real songs.
+        index (`int`): number of the song in its split.
+        structures: what `read_structures` gives; only the split "structures" uses it.
+
+    Returns:
+        `Song`: depends on the arguments only.
+    """
+    grouped = split in GROUPED_SPLITS
+    base_index = index // GROUP_SIZE if grouped else index
+    member = index % GROUP_SIZE
+    rng = random_stream(seed, split, base_index, "song")
+    tempo = str(rng.choice(list(TEMPOS)))
+    song = Song(
+        split=split,
+        index=index,
+        group=base_index if grouped else None,
+        beats_per_minute=int(rng.integers(TEMPOS[tempo][0], TEMPOS[tempo][1] + 1)),
+        tempo=tempo,
+        key=str(rng.choice(KEYS)),
+        mode=str(rng.choice(MODES)),
+        sections=(),
+    )
+    if split == "structures":
+        longest = int(size.max_duration_s // _shortest_section_s(song.bar_samples / SAMPLING_RATE))
+        layouts = [layout for layout in structures if len(layout) <= longest]
+        labels, weights = zip(*layouts[int(rng.integers(len(layouts)))], strict=True)
+    else:
+        num_sections = int(rng.integers(4, 9))
+        fitting = [layout for layout in LAYOUTS if len(layout) == num_sections]
+        labels = fitting[int(rng.integers(len(fitting)))]
+        weights = rng.uniform(0.6, 1.4, len(labels))
+    # The duration is drawn apart from the layout: the number of sections, and with it the length of the caption,
+    # says nothing about the length of the song.
+    duration_s = rng.uniform(size.min_duration_s, size.max_duration_s)
+    bars = _bars_of_sections(np.asarray(weights), duration_s, song.bar_samples / SAMPLING_RATE, size)
+    theme_seeds = {label: int(rng.integers(2**31)) for label in dict.fromkeys(labels)}
+    sections: list[Section] = []
+    for label, num_bars in zip(labels, bars, strict=True):
+        blank = Section(label, num_bars, theme_seeds[label], *[""] * 7)
+        sections.append(_draw_what_is_heard(blank, sections, rng, size, split))
+    if split == "order":
+        sections = _reorder(sections, random_stream(seed, split, base_index, "orders"), member)
+    elif split == "near_duplicates":
+        changes = random_stream(seed, split, base_index, "change")
+        place = int(changes.integers(len(sections)))
+        drawn = [*sections]
+        for _ in range(member):
+            drawn.append(_draw_what_is_heard(sections[place], drawn, changes, size, split))
+        sections[place] = drawn[-1] if member else sections[place]
+    return replace(song, sections=tuple(sections))
+
+
+def _shortest_section_s(bar_s: float) -> float:
+    """Seconds of the fewest whole bars that last at least `MIN_SECTION_S`."""
+    return float(np.ceil(MIN_SECTION_S / bar_s) * bar_s)
+
+
+def _bars_of_sections(weights: np.ndarray, duration_s: float, bar_s: float, size: CorpusSize) -> list[int]:
+    """Whole bars a section, in the proportion of the weights, with the song's length inside the corpus' range."""
+    shortest = round(_shortest_section_s(bar_s) / bar_s)
+    bars = np.maximum(shortest, np.round(weights / weights.sum() * duration_s / bar_s)).astype(int)
+    while bars.sum() * bar_s > size.max_duration_s and bars.max() > shortest:
+        bars[bars.argmax()] -= 1
+    while bars.sum() * bar_s < size.min_duration_s:
+        bars[bars.argmin()] += 1
+    return bars.tolist()
+
+
+def _draw_what_is_heard(
+    section: Section, earlier: Sequence[Section], rng: np.random.Generator, size: CorpusSize, split: str
+) -> Section:
+    """Fills in instruments, texture, dynamics and voice. No pair of lead and accompaniment comes twice in a song."""
+    leads, accompaniments = list(LEADS)[: size.num_leads], list(ACCOMPANIMENTS)[: size.num_accompaniments]
+    used = {(other.lead, other.accompaniment) for other in earlier}
+    while True:
+        lead = "none" if rng.random() < NO_LEAD else str(rng.choice(leads))
+        accompaniment = str(rng.choice(accompaniments))
+        if (lead, accompaniment) in used and len(used) < len(leads) * len(accompaniments) // 2:
+            continue
+        if split in TRAINING_SPLITS and is_held_out_pair(lead, accompaniment):
+            continue
+        break
+    return replace(
+        section,
+        lead=lead,
+        accompaniment=accompaniment,
+        bass="none" if rng.random() < NO_BASS else str(rng.choice(list(BASSES))),
+        drums="none" if rng.random() < NO_DRUMS else str(rng.choice(DRUMS)),
+        texture=str(rng.choice(TEXTURES)),
+        dynamics=str(rng.choice(DYNAMICS)),
+        voice=str(rng.choice(list(VOICE_SHARES), p=list(VOICE_SHARES.values()))),
+    )
+
+
+def _reorder(sections: list[Section], rng: np.random.Generator, member: int) -> list[Section]:
+    """The sections in the member-th of four different orders; the labels (intro, verse ...) stay at their places."""
+    orders: list[list[int]] = []
+    while len(orders) < GROUP_SIZE:
+        order = rng.permutation(len(sections)).tolist()
+        if order not in orders:
+            orders.append(order)
+    return [
+        replace(sections[source], label=place.label) for source, place in zip(orders[member], sections, strict=True)
+    ]
+
+
+_REAL_LABELS = {  # how annotators' labels begin -> a label of ours; anything else is an interlude
+    "intro": "intro",
+    "opening": "intro",
+    "fadein": "intro",
+    "pre": "pre-chorus",
+    "postchorus": "post-chorus",
+    "verse": "verse",
+    "chorus": "chorus",
+    "refrain": "chorus",
+    "bridge": "bridge",
+    "break": "breakdown",
+    "outro": "outro",
+}
+
+
+def read_structures(path: str | Path) -> list[tuple[tuple[str, float], ...]]:
+    """Reads section layouts of real songs: JSON lines with `sections`, a list of `[start_s, label]` that ends on "end".
+
+    Returns:
+        For each song of 4 sections or more, its `(label, seconds)` pairs without silent ones.
+
+    Raises:
+        ValueError: if the file holds no such song.
+    """
+    layouts = []
+    for line in Path(path).read_text(encoding="utf-8").splitlines():
+        marks = json.loads(line)["sections"]
+        layout = []
+        for (start_s, label), (end_s, _) in pairwise(marks):
+            if label not in ("silence", "end") and end_s > start_s:
+                ours = next((ours for start, ours in _REAL_LABELS.items() if label.startswith(start)), "interlude")
+                layout.append((ours, end_s - start_s))
+        if len(layout) >= 4:
+            layouts.append(tuple(layout))
+    if not layouts:
+        raise ValueError(f"`structures`: {path} holds no song of 4 sections or more")
+    return layouts
