@@ -6,7 +6,6 @@ breaks published models, not this checkout. That is why the rules are tests.
 """
 
 import ast
-import importlib
 import importlib.metadata
 import itertools
 import re
@@ -30,8 +29,11 @@ INNER_ROOMS = ("modeling_collap", "processing")
 ROOMS = (*INNER_ROOMS, "training", "retrieval")
 
 # What may be imported from outside, beside the standard library. A model opens no audio and reads no text.
-MODELING_MAY_USE = {"torch", "transformers", "huggingface_hub", "safetensors"}
-PROCESSING_MAY_USE = {"torch", "transformers", "huggingface_hub", "numpy", "soundfile", "soxr", "sentencex"}
+MAY_USE = {
+    "modeling_collap": {"torch", "transformers", "huggingface_hub", "safetensors"},
+    "processing": {"torch", "transformers", "huggingface_hub", "numpy", "soundfile", "soxr", "sentencex"},
+}
+MOST_LINES = 600
 
 
 def tracked_files() -> list[Path]:
@@ -68,20 +70,31 @@ def imports_of(path: Path) -> list[tuple[int, str, list[str]]]:
     return found
 
 
-@pytest.mark.parametrize("path", [path for path in PYTHON_FILES if in_room(path, *INNER_ROOMS)], ids=str)
-def test_inner_rooms_import_siblings_and_nothing_of_ours_besides(path: Path) -> None:
-    room = path.parts[0]
-    assert len(path.parts) == 2, "an inner room is flat: the Hub copies its files by their basenames"
-    may_use = MODELING_MAY_USE if room == "modeling_collap" else PROCESSING_MAY_USE
-    for level, module, names in imports_of(path):
-        if level:
-            assert level == 1, f"from {'.' * level}{module} import ...: only from .sibling import name"
-            assert module, f"from . import {', '.join(names)}: the Hub silently leaves such a file behind"
-            assert (REPOSITORY / room / f"{module}.py").is_file(), f"from .{module} import ...: no such sibling"
-            assert names != ["*"], f"from .{module} import *: name what is taken"
-        else:
-            package = module.split(".")[0]
-            assert package in sys.stdlib_module_names or package in may_use, f"{room} may not import {module}"
+def import_fault(room: str, level: int, module: str, names: list[str]) -> str | None:
+    """What is wrong with an import in an inner room, or None."""
+    if level > 1:
+        return "only from .sibling import name: the Hub has no folders above or below"
+    if level == 1 and not module:
+        return "from . import name: the Hub silently leaves such a file behind"
+    if level == 1 and not (REPOSITORY / room / f"{module}.py").is_file():
+        return "no such sibling"
+    if names == ["*"]:
+        return "name what is taken"
+    package = module.split(".")[0]
+    if level == 0 and package not in sys.stdlib_module_names and package not in MAY_USE[room]:
+        return f"not for {room}"
+    return None
+
+
+def test_inner_rooms_import_siblings_and_nothing_of_ours_besides() -> None:
+    faults = []
+    for path in PYTHON_FILES:
+        if in_room(path, *INNER_ROOMS):
+            assert len(path.parts) == 2, f"{path}: an inner room is flat, the Hub copies its files by their basenames"
+            for imported in imports_of(path):
+                fault = import_fault(path.parts[0], *imported)
+                faults += [f"{path}: {imported}: {fault}"] if fault else []
+    assert not faults, "\n".join(faults)
 
 
 def test_basenames_of_the_inner_rooms_are_unique() -> None:
@@ -89,15 +102,16 @@ def test_basenames_of_the_inner_rooms_are_unique() -> None:
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-@pytest.mark.parametrize("path", PYTHON_FILES, ids=str)
-def test_ours_is_imported_as_collap(path: Path) -> None:
+def test_ours_is_imported_as_collap() -> None:
     """A bare `import processing` finds the user's file of that name, or nothing."""
-    for level, module, _ in imports_of(path):
-        assert level or module.split(".")[0] not in ROOMS, f"import {module}: say collap.{module}"
+    faults = []
+    for path in PYTHON_FILES:
+        packages = {module.split(".")[0] for level, module, _ in imports_of(path) if level == 0}
+        forbidden = set(ROOMS)
         if in_room(path, "collap", *ROOMS):
-            assert module.split(".")[0] not in {"examples", "benchmarks", "tests"}, (
-                f"import {module}: it is no package"
-            )
+            forbidden |= {"examples", "benchmarks", "tests"}  # no packages, and not in the wheel
+        faults += [f"{path}: import {package}" for package in sorted(packages & forbidden)]
+    assert not faults, "\n".join(faults)
 
 
 def test_the_face_defines_nothing() -> None:
@@ -115,22 +129,26 @@ def test_the_face_offers_what_it_says() -> None:
         assert getattr(collap, name).__doc__ or name == "__version__", f"collap.{name} has no docstring"
 
 
-@pytest.mark.parametrize("path", PYTHON_FILES, ids=str)
-def test_python_files_begin_with_the_copyright_and_are_readable(path: Path) -> None:
-    lines = (REPOSITORY / path).read_text(encoding="utf-8").splitlines()
-    assert lines
-    assert lines[0] == COPYRIGHT
-    assert len(lines) < 600, "a file of this length wants to be two"
+def test_python_files_begin_with_the_copyright_and_are_readable() -> None:
+    faults = []
+    for path in PYTHON_FILES:
+        lines = (REPOSITORY / path).read_text(encoding="utf-8").splitlines()
+        if not lines or lines[0] != COPYRIGHT:
+            faults.append(f"{path}: the first line is not the copyright")
+        if len(lines) > MOST_LINES:
+            faults.append(f"{path}: {len(lines)} lines want to be two files")
+    assert not faults, "\n".join(faults)
 
 
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_no_file_names_a_place_on_one_machine(path: Path) -> None:
-    try:
-        text = (REPOSITORY / path).read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        pytest.skip("not a text")
-    found = re.findall(r"(?<![\w.:/])/(?:work|root|home|Users)/\S*", text)
-    assert found == []
+def test_no_file_names_a_place_on_one_machine() -> None:
+    faults = []
+    for path in FILES:
+        try:
+            text = (REPOSITORY / path).read_text(encoding="utf-8")
+        except UnicodeDecodeError:  # a picture, say
+            continue
+        faults += [f"{path}: {found}" for found in re.findall(r"(?<![\w.:/])/(?:work|root|home|Users)/\S*", text)]
+    assert not faults, "\n".join(faults)
 
 
 def test_readme_names_every_folder() -> None:
