@@ -17,7 +17,7 @@ lines or CSV with the columns `audio` (a path) and `text`; or name a data set wi
 import logging
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,9 +119,12 @@ def load_songs(
     songs = load_manifest(manifest, split)
     frames: dict[str, Path] = {}
     if data.encoder_frames_dir is not None:
-        limit = {} if data.max_length_s is None else {"max_length_s": data.max_length_s, "truncation": True}
         frames = keep_encoder_frames(
-            songs["audio"], data.encoder_frames_dir, model.audio_model, processor.feature_extractor, **limit
+            songs["audio"],
+            data.encoder_frames_dir,
+            model.audio_model,
+            processor.feature_extractor,
+            truncation=data.max_length_s is not None,
         )
     return songs.with_transform(_make_transform(frames))
 
@@ -151,6 +154,8 @@ def main(arguments: list[str] | None = None, model_class: type[CollapModel] = Co
 
     set_seed(training.seed)
     model, processor = load_model(model_arguments, config, model_class)
+    if data.max_length_s is not None:
+        processor.feature_extractor.max_length_s = data.max_length_s
     train_songs = eval_songs = None
     if data.train_manifest is not None:
         train_songs = load_songs(data.train_manifest, data.train_split, model, processor, data)
@@ -159,13 +164,16 @@ def main(arguments: list[str] | None = None, model_class: type[CollapModel] = Co
     trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     logger.info("%d of %d parameters are trainable.", trainable, model.num_parameters())
 
+    collator = CollapDataCollator(
+        processor, data.sentence_shuffle_probability, truncation=data.max_length_s is not None
+    )
     trainer = CollapTrainer(
         model=model,
         args=training,
         train_dataset=train_songs,
         eval_dataset=eval_songs,
-        data_collator=CollapDataCollator(processor, data.sentence_shuffle_probability),
-        eval_data_collator=CollapDataCollator(processor, sentence_shuffle_probability=0.0),
+        data_collator=collator,
+        eval_data_collator=replace(collator, sentence_shuffle_probability=0.0),
         processing_class=processor,
     )
     if train_songs is not None:

@@ -23,7 +23,7 @@ def keep_encoder_frames(
     folder: str | Path,
     audio_model: CollapAudioModel,
     feature_extractor: CollapFeatureExtractor,
-    **extractor_options,
+    truncation: bool = False,
 ) -> dict[str, Path]:
     """
     Computes the encoder frames of songs and keeps them, one safetensors file a song, in float16.
@@ -37,7 +37,7 @@ def keep_encoder_frames(
         folder (`str` or `Path`): Where the frames go; made if it is not there.
         audio_model ([`CollapAudioModel`]): Its encoders hear the songs, on its device.
         feature_extractor ([`CollapFeatureExtractor`]): Makes their inputs.
-        extractor_options: Passed on to the feature extractor, such as `max_length_s` with `truncation=True`.
+        truncation (`bool`): Whether songs longer than the extractor's `max_length_s` are cut instead of refused.
 
     Returns:
         `dict[str, Path]`: the file of each song, for [`load_encoder_frames`].
@@ -54,7 +54,7 @@ def keep_encoder_frames(
             )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    encoders = _hash_encoders(audio_model, feature_extractor, extractor_options)
+    encoders = _hash_encoders(audio_model, feature_extractor)
     files = {path: folder / f"{_hash_file(encoders, path)}.safetensors" for path in dict.fromkeys(audio_paths)}
     missing = [path for path, file in files.items() if not file.is_file()]
     state = PartialState()
@@ -62,7 +62,7 @@ def keep_encoder_frames(
     audio_model.eval()
     with state.split_between_processes(missing) as mine, torch.inference_mode():
         for path in tqdm(mine, desc="Encoding songs", unit="song", disable=not state.is_main_process or not mine):
-            inputs = feature_extractor(path, return_tensors="pt", **extractor_options).to(audio_model.device)
+            inputs = feature_extractor(path, return_tensors="pt", truncation=truncation).to(audio_model.device)
             frames, _ = audio_model.encode(**inputs)
             _write(files[path], frames[0].to("cpu", torch.float16))
     audio_model.train(training)
@@ -89,15 +89,12 @@ def _hash_file(encoders: str, path: str) -> str:
     return digest.hexdigest()[:32]
 
 
-def _hash_encoders(
-    audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor, extractor_options: dict
-) -> str:
+def _hash_encoders(audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor) -> str:
     config = audio_model.config
     settings = {
         "frame_pooling": config.frame_pooling,
         "chunk_length_s": config.chunk_length_s,
         "feature_extractor": feature_extractor.to_dict(),
-        "options": extractor_options,
         "dtype": str(audio_model.dtype),
     }
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
