@@ -160,7 +160,8 @@ def _text_problems(rows: Iterator[tuple[str, dict[str, Any]]], names: list[str])
     for place, row in rows:
         if "text" in names and not _is_text(row.get("text")):
             problems.append(
-                f"{place}: text must be a text or a list of sentences, none empty, got {row.get('text')!r}"
+                f"{place}: text must be a text or a list of sentences, none empty (several wordings belong in "
+                f"'texts'), got {row.get('text')!r}"
             )
         if "texts" in names:
             texts = row.get("texts")

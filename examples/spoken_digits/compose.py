@@ -1,0 +1,226 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Composes long spoken tracks with their transcripts from the Free Spoken Digit Dataset, one manifest a split.
+
+    python examples/spoken_digits/compose.py --data_dir free-spoken-digit-dataset/recordings --output_dir digits
+
+A run that was stopped goes on where it was. README.md beside this file says what the tracks and the manifests hold.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from tqdm import tqdm
+
+SAMPLING_RATE = 16_000  # Hz
+WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+SPLITS = ("train", "validation", "test")
+TEST_TAKES = range(5)  # of each digit and speaker, the data set's own test split
+PHRASE_DIGITS = (4, 8)  # fewest and most digits of a phrase
+DIGIT_PAUSE_S = (0.02, 0.20)
+PHRASE_PAUSE_S = (0.50, 1.20)
+LOUDNESS = 0.05  # root mean square of a recording in the track; a speaker must not be known by the microphone's gain
+PEAK = 0.95
+MIN_TRACK_S = 20.0  # room for the longest phrase of the slowest speaker
+SETTINGS_FILE = "settings.json"
+VERSION = 1  # of the tracks that the same settings give; raised when they change
+
+Recordings = dict[int, list[np.ndarray]]  # of one speaker, by digit
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a track depends on, beside its split and number. A folder holds the tracks of one of these."""
+
+    min_s: float = 60.0
+    max_s: float = 300.0
+    seed: int = 0
+    train_speakers: tuple[str, ...] = ("george", "jackson", "lucas")
+    test_speakers: tuple[str, ...] = ("nicolas",)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One spoken digit in a track."""
+
+    start: int  # sample of the track
+    digit: int
+    take: int  # place among the recordings of the digit that the split may use
+
+
+@dataclass(frozen=True)
+class Track:
+    """What is said when."""
+
+    length: int  # samples
+    phrases: list[list[Event]]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    defaults = Settings()
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of {digit}_{speaker}_{take}.wav")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder for the tracks and the manifests")
+    parser.add_argument("--num_train_tracks", type=int, default=300)
+    parser.add_argument("--num_validation_tracks", type=int, default=50)
+    parser.add_argument("--num_test_tracks", type=int, default=100)
+    parser.add_argument("--min_s", type=float, default=defaults.min_s, help="shortest track in seconds")
+    parser.add_argument("--max_s", type=float, default=defaults.max_s, help="longest track in seconds")
+    parser.add_argument("--seed", type=int, default=defaults.seed)
+    parser.add_argument("--train_speakers", nargs="+", default=defaults.train_speakers, help="train and validation")
+    parser.add_argument("--test_speakers", nargs="+", default=defaults.test_speakers, help="held out")
+    given = parser.parse_args(arguments)
+    settings = Settings(given.min_s, given.max_s, given.seed, tuple(given.train_speakers), tuple(given.test_speakers))
+    counts = {split: getattr(given, f"num_{split}_tracks") for split in SPLITS}
+    compose(given.data_dir, given.output_dir, counts, settings)
+
+
+def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settings: Settings) -> None:
+    """
+    Writes `{split}/{number}.flac` and `{split}.jsonl`; tracks that are there already are not made again.
+
+    Args:
+        data_dir (`Path`): Folder of `{digit}_{speaker}_{take}.wav`.
+        output_dir (`Path`): Folder to write to.
+        num_tracks (`dict[str, int]`): Tracks of each split, by `"train"`, `"validation"`, `"test"`.
+        settings (`Settings`): What the tracks are like.
+
+    Raises:
+        ValueError: if a setting is out of range, a recording is missing, or the folder holds tracks of other settings.
+    """
+    _check(settings, num_tracks)
+    _claim_folder(output_dir, settings)
+    speakers = {split: settings.test_speakers if split == "test" else settings.train_speakers for split in SPLITS}
+    with tqdm(total=sum(num_tracks.values()), unit="track", desc="spoken digits") as bar:
+        for split, count in num_tracks.items():
+            voices = {speaker: load_recordings(data_dir, speaker, split) for speaker in speakers[split]}
+            (output_dir / split).mkdir(exist_ok=True)
+            lines = []
+            for number in range(count):
+                # A stream of its own for each track: a larger corpus begins with the tracks of the smaller one.
+                random = np.random.default_rng([settings.seed, SPLITS.index(split), number])
+                speaker = speakers[split][number % len(speakers[split])]
+                track = plan_track(voices[speaker], settings, random)
+                path = output_dir / split / f"{number:05d}.flac"
+                if not path.is_file():
+                    _write_track(path, render_track(track, voices[speaker]))
+                line = {"audio": f"{split}/{path.name}", "speaker": speaker, **describe_track(track, voices[speaker])}
+                lines.append(json.dumps(line))
+                bar.update()
+            _write_text(output_dir / f"{split}.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def load_recordings(data_dir: Path, speaker: str, split: str) -> Recordings:
+    """
+    The recordings of a speaker that a split may use, at 16 kHz and of one loudness.
+
+    Training uses the takes that are not the data set's own test split, validation those that are; the test split has
+    speakers of its own, with all their takes.
+    """
+    recordings: Recordings = {}
+    for digit in range(10):
+        paths = sorted(data_dir.glob(f"{digit}_{speaker}_*.wav"))
+        if split != "test":
+            paths = [
+                path for path in paths if (int(path.stem.split("_")[-1]) in TEST_TAKES) == (split == "validation")
+            ]
+        if not paths:
+            raise ValueError(
+                f"data_dir: {data_dir} has no recording {digit}_{speaker}_(take).wav for the {split} split."
+            )
+        recordings[digit] = [_read(path) for path in paths]
+    return recordings
+
+
+def plan_track(recordings: Recordings, settings: Settings, random: np.random.Generator) -> Track:
+    """Draws a length and as many phrases as fit into it; each track has its own."""
+
+    def draw(bounds_s: tuple[float, float]) -> int:
+        return round(random.uniform(*bounds_s) * SAMPLING_RATE)
+
+    length = draw((settings.min_s, settings.max_s))
+    phrases = []
+    time = draw(PHRASE_PAUSE_S)
+    while True:
+        phrase = []
+        for digit in random.integers(0, 10, size=random.integers(PHRASE_DIGITS[0], PHRASE_DIGITS[1] + 1)).tolist():
+            take = int(random.integers(len(recordings[digit])))
+            phrase.append(Event(time, digit, take))
+            time += len(recordings[digit][take]) + draw(DIGIT_PAUSE_S)
+        time += draw(PHRASE_PAUSE_S)
+        if time > length:  # whole phrases only; a few seconds of silence fill the rest
+            return Track(length, phrases)
+        phrases.append(phrase)
+
+
+def render_track(track: Track, recordings: Recordings) -> np.ndarray:
+    """The waveform of a track, float32 in [-1, 1]."""
+    waveform = np.zeros(track.length, dtype=np.float32)
+    for event in (event for phrase in track.phrases for event in phrase):
+        recording = recordings[event.digit][event.take]
+        waveform[event.start : event.start + len(recording)] = recording
+    return waveform
+
+
+def describe_track(track: Track, recordings: Recordings) -> dict:
+    """The transcript, a sentence a phrase, and when each phrase is spoken."""
+    sentences, sections = [], []
+    for phrase in track.phrases:
+        sentences.append(" ".join(WORDS[event.digit] for event in phrase) + ".")
+        end = phrase[-1].start + len(recordings[phrase[-1].digit][phrase[-1].take])
+        sections.append({"start_s": phrase[0].start / SAMPLING_RATE, "end_s": end / SAMPLING_RATE})
+    return {"text": sentences, "duration_s": track.length / SAMPLING_RATE, "sections": sections}
+
+
+def _read(path: Path) -> np.ndarray:
+    waveform, rate = soundfile.read(path, dtype="float32")
+    if waveform.ndim != 1:
+        raise ValueError(f"data_dir: {path} must be mono, it has shape {waveform.shape}.")
+    waveform = soxr.resample(waveform, rate, SAMPLING_RATE)
+    gain = LOUDNESS / max(float(np.sqrt(np.mean(waveform**2))), 1e-6)
+    return waveform * min(gain, PEAK / max(float(np.abs(waveform).max()), 1e-6))
+
+
+def _write_track(path: Path, waveform: np.ndarray) -> None:
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    soundfile.write(unfinished, waveform, SAMPLING_RATE, subtype="PCM_16", format="FLAC")
+    os.replace(unfinished, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
+
+
+def _check(settings: Settings, num_tracks: dict[str, int]) -> None:
+    if not MIN_TRACK_S <= settings.min_s <= settings.max_s:
+        raise ValueError(
+            f"min_s and max_s must be {MIN_TRACK_S} <= min_s <= max_s, got {settings.min_s} and {settings.max_s}."
+        )
+    shared = sorted(set(settings.train_speakers) & set(settings.test_speakers))
+    if shared:
+        raise ValueError(f"test_speakers must be held out, but train_speakers has {shared} as well.")
+    for split, count in num_tracks.items():
+        if count < 0:
+            raise ValueError(f"num_{split}_tracks must not be negative, got {count}.")
+
+
+def _claim_folder(output_dir: Path, settings: Settings) -> None:
+    """Keeps the tracks of two settings apart: a track that is there is taken for the one that was asked for."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    path = output_dir / SETTINGS_FILE
+    written = json.dumps({"version": VERSION, **asdict(settings)}, indent=2) + "\n"
+    if path.is_file() and path.read_text(encoding="utf-8") != written:
+        raise ValueError(f"output_dir: {output_dir} holds tracks of other settings, see {path}. Take another folder.")
+    _write_text(path, written)
+
+
+if __name__ == "__main__":
+    main()
