@@ -3,7 +3,7 @@
 Where in the song does each sentence of a text happen?
 
 Both functions read nothing but the cosines of sentences and frames, `CollapModel.attend(...).similarities` of one song
-without its padding, and the frames' times, `CollapConfig.frame_times`; means over segments with the segments' times
+without its padding, and the frames' times, `CollapModel.frame_times`; means over segments with the segments' times
 do as well. The attention itself is a poor ruler: it finds the section but peaks inside it, so that spans cut from it
 are far too short. Nothing here was trained on times, and the paper has no such step: it is ours.
 
