@@ -1,0 +1,411 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+import json
+import pickle
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
+from transformers.audio_utils import load_audio
+
+from collap import BeatsFeatureExtractor, CollapFeatureExtractor
+
+RATE = 16000
+CHUNK_SAMPLES = 10240  # of the small extractor: 0.64 s
+
+
+@pytest.fixture
+def extractor() -> CollapFeatureExtractor:
+    return CollapFeatureExtractor(chunk_length_s=0.64, num_speech_mel_bins=20)
+
+
+def noise(num_samples: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, num_samples).astype(np.float32)
+
+
+def assert_same(first, second) -> None:
+    """The same keys and, to the last bit, the same values."""
+    assert list(first) == list(second)
+    for key in first:
+        torch.testing.assert_close(torch.as_tensor(first[key]), torch.as_tensor(second[key]), rtol=0, atol=0)
+
+
+# --- chunks ---------------------------------------------------------------------------------------------------------
+
+
+def test_default_shapes():
+    inputs = CollapFeatureExtractor()(noise(RATE * 70), sampling_rate=RATE, return_tensors="pt")
+    assert {key: (tuple(value.shape), value.dtype) for key, value in inputs.items()} == {
+        "fbank_features": ((1, 3, 2998, 128), torch.float32),
+        "input_features": ((1, 3, 80, 3000), torch.float32),
+        "audio_attention_mask": ((1, 3, 2998), torch.int64),
+    }
+    assert inputs["audio_attention_mask"].sum(-1).tolist() == [[2998, 2998, 998]]
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "frames", "seconds_heard"),
+    [
+        (2800, [16], 0.16),  # the shortest: one step of BEATs
+        (CHUNK_SAMPLES, [62], 0.48),  # 62 frames are 3 steps of 16 and 14 frames of none
+        (CHUNK_SAMPLES + 2799, [62], 0.48),  # a rest too short for a step makes no chunk
+        (CHUNK_SAMPLES + 2800, [62, 16], 0.64),
+        (3 * CHUNK_SAMPLES - 200, [62, 62, 61], 1.44),
+    ],
+)
+def test_chunks_and_coverage(extractor, num_samples, frames, seconds_heard):
+    inputs = extractor(noise(num_samples), sampling_rate=RATE, return_tensors="np")
+    mask = inputs["audio_attention_mask"][0]
+    assert mask.sum(-1).tolist() == frames
+    assert (np.diff(mask, axis=-1) <= 0).all()  # ones first
+    (record,) = inputs.coverage
+    assert record.chunks == len(frames)
+    assert record.seconds_given == num_samples / RATE
+    assert record.seconds_heard == pytest.approx(seconds_heard)
+    assert (record.source_sampling_rate, record.source_channels) == (RATE, 1)
+    assert record.tokens_given is None
+
+
+def test_each_chunk_equals_the_same_audio_alone(extractor):
+    song = noise(2 * CHUNK_SAMPLES + 5000)
+    whole = extractor(song, sampling_rate=RATE, return_tensors="pt")
+    for chunk in range(3):
+        piece = song[chunk * CHUNK_SAMPLES : (chunk + 1) * CHUNK_SAMPLES]
+        alone = extractor(piece, sampling_rate=RATE, return_tensors="pt")
+        assert_same({key: value[:, chunk : chunk + 1] for key, value in whole.items()}, dict(alone))
+
+
+def test_features_of_a_chunk_are_those_of_both_encoders_own_extractors():
+    song = noise(RATE * 37)
+    inputs = CollapFeatureExtractor()(song, sampling_rate=RATE, return_tensors="pt")
+    for chunk, piece in enumerate([song[: RATE * 30], song[RATE * 30 :]]):
+        whisper = WhisperFeatureExtractor()(piece, sampling_rate=RATE, return_tensors="pt")["input_features"][0]
+        beats = BeatsFeatureExtractor()(piece, sampling_rate=RATE, return_tensors="pt")["input_values"][0]
+        torch.testing.assert_close(inputs["input_features"][0, chunk], whisper, rtol=0, atol=0)
+        torch.testing.assert_close(inputs["fbank_features"][0, chunk, : len(beats)], beats, rtol=0, atol=0)
+
+
+def test_a_song_is_the_same_alone_and_in_a_batch(extractor):
+    songs = [noise(4 * CHUNK_SAMPLES, 1), noise(3000, 2), noise(2 * CHUNK_SAMPLES + 4000, 3)]
+    batch = extractor(songs, sampling_rate=RATE, return_tensors="pt")
+    assert [record.chunks for record in batch.coverage] == [4, 1, 3]
+    for index, song in enumerate(songs):
+        alone = extractor(song, sampling_rate=RATE, return_tensors="pt")
+        chunks = alone.coverage[0].chunks
+        assert batch.coverage[index] == alone.coverage[0]
+        assert_same({key: value[index : index + 1, :chunks] for key, value in batch.items()}, dict(alone))
+        for value in batch.values():
+            assert (value[index, chunks:] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("towers", "absent"), [({"music": False}, "fbank_features"), ({"speech": False}, "input_features")]
+)
+def test_one_encoder_only(towers, absent):
+    extractor = CollapFeatureExtractor(chunk_length_s=0.64, **towers)
+    inputs = extractor(noise(RATE), sampling_rate=RATE, return_tensors="pt")
+    assert list(inputs) == extractor.model_input_names
+    assert absent not in inputs
+    assert inputs["audio_attention_mask"].shape == (1, 2, 62)
+
+
+def test_padding_value():
+    extractor = CollapFeatureExtractor(chunk_length_s=0.64, padding_value=-2.0)
+    inputs = extractor(noise(5000), sampling_rate=RATE)
+    assert (inputs["fbank_features"][inputs["audio_attention_mask"] == 0] == -2).all()
+
+
+def test_max_length():
+    extractor = CollapFeatureExtractor(chunk_length_s=0.64, max_length_s=1.28)
+    song = noise(2 * CHUNK_SAMPLES + 1)
+    exact = extractor(song[:-1], sampling_rate=RATE)
+    with pytest.raises(
+        ValueError, match=r"^audio must be no longer than max_length_s=1.28, got .* s: pass truncation"
+    ):
+        extractor(song, sampling_rate=RATE)
+    cut = extractor(song, sampling_rate=RATE, truncation=True)
+    assert_same(cut, exact)
+    assert cut.coverage[0].seconds_given == len(song) / RATE
+    assert cut.coverage[0].seconds_heard == pytest.approx(0.96)
+
+
+HOUR = """
+import resource
+import numpy as np
+from collap import CollapFeatureExtractor
+extractor = CollapFeatureExtractor()
+hour = np.random.default_rng(0).standard_normal(16000 * 3600, dtype=np.float32) * 0.1
+extractor(hour[: 16000 * 60], sampling_rate=16000)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+inputs = extractor(hour, sampling_rate=16000)
+growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+print(inputs.coverage[0].chunks, growth * 1024, sum(value.nbytes for value in inputs.values()))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss counts in kibibytes on Linux only")
+def test_an_hour_takes_no_more_memory_than_its_features():
+    output = subprocess.run([sys.executable, "-c", HOUR], check=True, capture_output=True, text=True).stdout
+    chunks, growth, features = map(int, output.split())
+    assert chunks == 120
+    assert growth < 1.1 * features
+
+
+# --- what audio may be ----------------------------------------------------------------------------------------------
+
+
+def test_arrays_of_all_kinds_give_the_same(extractor):
+    song = noise(RATE)
+    expected = extractor(song, sampling_rate=RATE)
+    read_only = song.copy()
+    read_only.flags.writeable = False
+    kinds = [
+        song.astype(np.float64),
+        np.repeat(song, 2)[::2],  # not contiguous
+        read_only,
+        song.tolist(),
+        torch.from_numpy(song),
+        torch.from_numpy(song).double().requires_grad_(),
+        song[None],  # one channel, as torchaudio loads it
+        song[:, None],
+        {"array": song, "sampling_rate": RATE},
+        {"array": song.tolist(), "sampling_rate": np.int64(RATE), "path": "gone.wav"},
+        {"array": song, "sampling_rate": None},  # takes the argument's
+    ]
+    for kind in kinds:
+        assert_same(extractor(kind, sampling_rate=RATE), expected)
+    batch = extractor(tuple(kinds), sampling_rate=float(RATE))
+    assert batch["fbank_features"].shape[0] == len(kinds)
+    assert (batch["fbank_features"] == expected["fbank_features"]).all()
+
+
+@pytest.mark.parametrize("num_channels", [2, 8])
+def test_channels_are_averaged_only_on_request(extractor, num_channels):
+    channels = np.stack([noise(RATE, seed) for seed in range(num_channels)])  # (channels, samples)
+    expected = extractor(channels.mean(0), sampling_rate=RATE)
+    for layout in (channels, channels.T, torch.from_numpy(channels), torch.from_numpy(channels.T)):
+        with pytest.raises(ValueError, match=rf"^audio must have one channel, got {num_channels} .*downmix=True"):
+            extractor(layout, sampling_rate=RATE)
+        mixed = extractor(layout, sampling_rate=RATE, downmix=True)
+        np.testing.assert_allclose(mixed["fbank_features"], expected["fbank_features"], atol=1e-5)
+        assert mixed.coverage[0].source_channels == num_channels
+
+
+@pytest.fixture
+def stereo_file(tmp_path):
+    """2 s at 44.1 kHz, two channels."""
+    path = tmp_path / "song.flac"
+    soundfile.write(path, np.stack([noise(88200, 1), noise(88200, 2)], axis=1), 44100)
+    return path
+
+
+def test_files_are_decoded_by_transformers_and_the_coverage_says_how(extractor, stereo_file):
+    expected = extractor(load_audio(str(stereo_file), RATE, backend="soundfile"), sampling_rate=RATE)
+    content = stereo_file.read_bytes()
+    kinds = [
+        str(stereo_file),
+        stereo_file,
+        {"path": str(stereo_file), "bytes": None},
+        {"path": "gone.flac", "bytes": content},
+        {"bytes": content},
+    ]
+    for kind in kinds:
+        inputs = extractor(kind)
+        assert_same(inputs, expected)
+        (record,) = inputs.coverage
+        assert (record.source_sampling_rate, record.source_channels, record.seconds_given) == (44100, 2, 2.0)
+    mixture = extractor([stereo_file, noise(RATE)], sampling_rate=RATE)  # the rate is the array's
+    assert [record.source_sampling_rate for record in mixture.coverage] == [44100, RATE]
+
+
+def test_decoder_of_datasets(extractor):
+    """What a decoded audio column holds, without torchcodec: an object that gives samples and their rate."""
+    channels = torch.from_numpy(np.stack([noise(RATE, 1), noise(RATE, 2)]))
+    decoder = SimpleNamespace(get_all_samples=lambda: SimpleNamespace(data=channels, sample_rate=RATE))
+    inputs = extractor([decoder])
+    assert_same(inputs, extractor(channels, sampling_rate=RATE, downmix=True))
+    assert inputs.coverage[0].source_channels == 2
+    slow = SimpleNamespace(get_all_samples=lambda: SimpleNamespace(data=channels, sample_rate=8000))
+    with pytest.raises(
+        ValueError, match=r"^sampling_rate of audio\[0\] must be 16000 \(Hz\), got 8000: .*cast_column"
+    ):
+        extractor([slow])
+
+
+def test_recordings_alone_and_in_one_batch(shared_data):
+    """Real files as they lie: ogg, 16 or 44.1 kHz, mono or stereo, 2.7 to 133 s."""
+    paths = sorted((shared_data / "recordings").glob("*.ogg"))
+    extractor = CollapFeatureExtractor()
+    batch = extractor(paths, return_tensors="pt")
+    assert batch["fbank_features"].shape[:2] == (len(paths), 5)
+    for index, path in enumerate(paths):
+        alone = extractor(path, return_tensors="pt")
+        (record,) = alone.coverage
+        info = soundfile.info(path)
+        assert (record.source_sampling_rate, record.source_channels) == (info.samplerate, info.channels)
+        assert record.seconds_given == pytest.approx(info.duration, abs=1e-4)
+        assert record.seconds_given - 0.2 * record.chunks < record.seconds_heard <= record.seconds_given
+        assert_same({key: value[index : index + 1, : record.chunks] for key, value in batch.items()}, dict(alone))
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+SONG = noise(RATE)
+
+
+@pytest.mark.parametrize(
+    ("audio", "options", "message"),
+    [
+        (SONG, {"sampling_rate": None}, r"^sampling_rate must be given for audio, an array, and be 16000 .* got None"),
+        (SONG, {"sampling_rate": 44100}, r"^sampling_rate of audio must be 16000 \(Hz\), got 44100: .*soxr.resample"),
+        ({"array": SONG}, {"sampling_rate": None}, r"^sampling_rate must be given for audio, .* got None"),
+        (
+            {"array": SONG, "sampling_rate": 8000},
+            {"sampling_rate": None},
+            r"^sampling_rate of audio must be 16000 .*8000",
+        ),
+        (
+            {"array": SONG, "sampling_rate": 8000},
+            {},
+            r"^sampling_rate must be that of audio or be left out, got 16000 beside 8000",
+        ),
+        (
+            np.stack([SONG, SONG]),
+            {},
+            r"^audio must have one channel, got 2 \(its shape is \(2, 16000\)\): pass downmix",
+        ),
+        (np.zeros((9, 16000)), {}, r"^audio must be \(samples,\), .* at most 8 channels, got the shape \(9, 16000\)"),
+        (np.zeros((2, 8)), {}, r"^audio must be \(samples,\), .* got the shape \(2, 8\)"),
+        (np.zeros((1, 2, 16000)), {}, r"^audio must be one mono waveform .* got the shape \(1, 2, 16000\)"),
+        (torch.zeros(()), {}, r"^audio must be one mono waveform .* got the shape \(\)"),
+        (np.zeros((2, 0)), {}, r"^audio must be .* got the shape \(2, 0\)"),
+        (np.zeros(0), {}, r"^audio must have at least 2800 samples .* got none"),
+        ([], {}, r"^audio must hold at least one song, got an empty list"),
+        (SONG[:2799], {}, r"^audio must have at least 2800 samples \(175 ms .* got 2799"),
+        (np.where(np.arange(RATE) == 5, np.nan, SONG), {}, r"^audio must be finite, but holds NaN"),
+        (torch.full((RATE,), torch.inf), {}, r"^audio must be finite, but holds NaN or inf"),
+        ((SONG * 32767).astype(np.int16), {}, r"^audio must be floats in \[-1, 1\], got .*int16: .*32768"),
+        (SONG * 32767, {}, r"^audio must be in \[-1, 1\], got samples from .*32768"),
+        ((np.stack([SONG, SONG]) * 32767).astype(np.int16), {"downmix": True}, r"^audio must be floats .*int16"),
+        ("gone.wav", {}, r"^audio must be an existing file of audio, got 'gone.wav'\.$"),
+        ("https://example.org/song.mp3", {}, r"^audio must be an existing file .*addresses are not fetched"),
+        ({"path": "gone.wav", "bytes": None}, {}, r"^audio must be an existing file of audio, got 'gone.wav'"),
+        ({"bytes": b"no sound"}, {}, r"^audio must be audio that soundfile can read, got a dict of 8 bytes: "),
+        ({"path": None, "bytes": None}, {}, r"^audio must hold 'array' and 'sampling_rate', .* got a dict with \[\]"),
+        ([SONG, SONG, "gone.wav"], {}, r"^audio\[2\] must be an existing file of audio, got 'gone.wav'"),
+        ([SONG, SONG[:100]], {}, r"^audio\[1\] must have at least 2800 samples .* got 100"),
+    ],
+)
+def test_value_errors(extractor, audio, options, message):
+    with pytest.raises(ValueError, match=message):
+        extractor(audio, **{"sampling_rate": RATE, **options})
+
+
+@pytest.mark.parametrize(
+    ("audio", "sampling_rate", "message"),
+    [
+        (None, RATE, r"^audio must be a path, a numpy array, a torch tensor or an audio dict .* got NoneType"),
+        ([SONG, 3], RATE, r"^audio\[1\] must be a path, .* got int"),
+        (b"RIFF", RATE, r"^audio must be a path, .* got bytes"),
+        (SONG, "16000", r"^sampling_rate of audio must be the number 16000 \(Hz\), got '16000'"),
+        (SONG, True, r"^sampling_rate of audio must be the number 16000 \(Hz\), got True"),
+        ({"array": 3, "sampling_rate": RATE}, RATE, r"^audio must be a numpy array, .* got int"),
+    ],
+)
+def test_type_errors(extractor, audio, sampling_rate, message):
+    with pytest.raises(TypeError, match=message):
+        extractor(audio, sampling_rate=sampling_rate)
+
+
+@pytest.mark.parametrize("name", ["notes.wav", "film.mp4"])
+def test_a_file_that_is_no_audio(extractor, tmp_path, name):
+    path = tmp_path / name
+    path.write_text("no sound")
+    with pytest.raises(ValueError, match=rf"^audio\[0\] must be audio that soundfile can read, got '.*{name}': "):
+        extractor([path])
+
+
+def test_a_file_is_checked_as_an_array_is(extractor, tmp_path):
+    soundfile.write(tmp_path / "short.wav", noise(100), RATE)
+    with pytest.raises(ValueError, match=r"^audio\[1\] must have at least 2800 samples .* got 100"):
+        extractor([noise(RATE), tmp_path / "short.wav"], sampling_rate=RATE)
+    broken = noise(RATE)
+    broken[7] = np.nan
+    soundfile.write(tmp_path / "broken.wav", broken, RATE, subtype="FLOAT")
+    with pytest.raises(ValueError, match=r"^audio must be finite"):
+        extractor(tmp_path / "broken.wav")
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"feature_size": 80}, "feature_size must be 128, .* got 80"),
+        ({"sampling_rate": 48000}, r"sampling_rate must be 16000 \(Hz\), got 48000"),
+        ({"chunk_length_s": 0.65}, "chunk_length_s must be a multiple of 0.02 s, got 0.65"),
+        ({"chunk_length_s": 0.16}, "chunk_length_s must be at least 0.18 s, got 0.16"),
+        ({"num_speech_mel_bins": 0}, "num_speech_mel_bins must be at least 1, got 0"),
+        ({"max_length_s": 0.1}, "max_length_s must be at least 0.175 s or None, got 0.1"),
+        ({"music": False, "speech": False}, "music and speech are both False"),
+    ],
+)
+def test_settings_out_of_range(settings, message):
+    with pytest.raises(ValueError, match=message):
+        CollapFeatureExtractor(**settings)
+
+
+def test_unknown_return_tensors(extractor):
+    with pytest.raises(ValueError, match="tf is not a valid TensorType"):
+        extractor(SONG, sampling_rate=RATE, return_tensors="tf")
+
+
+# --- the Hugging Face side ------------------------------------------------------------------------------------------
+
+
+def test_save_and_load(tmp_path):
+    extractor = CollapFeatureExtractor(
+        chunk_length_s=5.12, num_speech_mel_bins=128, max_length_s=600.0, music=True, speech=False
+    )
+    extractor.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "preprocessor_config.json").read_text())
+    assert saved["feature_extractor_type"] == "CollapFeatureExtractor"
+    assert (saved["chunk_length_s"], saved["max_length_s"], saved["speech"]) == (5.12, 600.0, False)
+    for loader in (CollapFeatureExtractor, AutoFeatureExtractor):
+        loaded = loader.from_pretrained(tmp_path)
+        assert type(loaded) is CollapFeatureExtractor
+        assert loaded.to_dict() == extractor.to_dict()
+
+
+def test_kinds_of_tensors(extractor):
+    for kind, expected in ((None, np.ndarray), ("np", np.ndarray), ("pt", torch.Tensor)):
+        inputs = extractor(SONG, sampling_rate=RATE, return_tensors=kind)
+        assert all(isinstance(value, expected) for value in inputs.values())
+
+
+def test_batch_keeps_its_coverage_and_its_integers(extractor):
+    inputs = extractor([SONG], sampling_rate=RATE, return_tensors="pt")
+    coverage = inputs.coverage
+    assert "coverage" not in inputs  # `model(**inputs)` would choke on it
+    loaded = pickle.loads(pickle.dumps(inputs))
+    assert_same(loaded, inputs)
+    assert loaded.coverage == coverage
+    halved = inputs.to(torch.float16)  # as transformers' pipelines do
+    assert halved["fbank_features"].dtype == torch.float16
+    assert halved["audio_attention_mask"].dtype == torch.int64
+    assert halved.coverage == coverage
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_features_computed_on_a_gpu(extractor):
+    on_cpu = extractor(SONG, sampling_rate=RATE, return_tensors="pt")
+    for inputs in (
+        extractor(SONG, sampling_rate=RATE, return_tensors="pt", device="cuda"),
+        extractor(torch.from_numpy(SONG).cuda(), sampling_rate=RATE, return_tensors="pt"),
+    ):
+        for key, value in inputs.items():
+            torch.testing.assert_close(value, on_cpu[key], rtol=0, atol=1e-4)

@@ -1,0 +1,365 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+import copy
+import json
+import logging
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import CHUNK_LENGTH_S, tiny_config, tiny_text_config
+from transformers import AutoProcessor, pipeline
+from transformers.dynamic_module_utils import get_imports
+
+from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap.processing import sentence_splitting_collap
+from collap.processing.sentence_splitting_collap import split_sentences
+
+RATE = 16000
+PROCESSING = Path(sentence_splitting_collap.__file__).parent
+
+
+def noise(seconds: float, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-0.5, 0.5, round(seconds * RATE)).astype(np.float32)
+
+
+@pytest.fixture
+def feature_extractor() -> CollapFeatureExtractor:
+    return CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
+
+
+@pytest.fixture
+def documents(feature_extractor, tokenizer) -> CollapProcessor:
+    return CollapProcessor(feature_extractor, tokenizer)
+
+
+@pytest.fixture
+def sentences(feature_extractor, tokenizer) -> CollapProcessor:
+    return CollapProcessor(feature_extractor, tokenizer, text_granularity="sentence")
+
+
+# --- sentences ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("A choir sings. It fades!", ["A choir sings.", "It fades!"]),
+        ("  One only ", ["One only"]),
+        (
+            "A hum at 3.5 kHz (0:30 - 1:00). Then Dr. Low speaks.",
+            ["A hum at 3.5 kHz (0:30 - 1:00).", "Then Dr. Low speaks."],
+        ),
+        ("It stops. ... And starts.", ["It stops. ...", "And starts."]),
+        ("... It starts.", ["... It starts."]),
+        ("First line.\n\nSecond\nline.\n", ["First line.", "Second\nline."]),
+        ("!!!", ["!!!"]),
+        ("She sings “La.” Then silence.", ["She sings “La.”", "Then silence."]),
+        ("合唱が歌う。静かになる。", ["合唱が歌う。", "静かになる。"]),
+    ],
+)
+def test_split_sentences(text, expected):
+    assert split_sentences(text) == expected
+
+
+def test_a_text_becomes_its_sentences(sentences):
+    one, two = "a choir sings. it fades!", ["piano starts .", " drums set in . ", "it fades ."]
+    batch = sentences(text=[one, two], return_tensors="pt")
+    assert batch["sentence_counts"].tolist() == [2, 3]
+    assert batch["sentence_counts"].dtype == batch["input_ids"].dtype == torch.int64
+    assert sentences.batch_decode(batch["input_ids"], skip_special_tokens=True) == [
+        "a choir sings .",
+        "it fades !",
+        "piano starts .",
+        "drums set in .",
+        "it fades .",
+    ]
+    assert batch["attention_mask"].sum(-1).tolist() == [6, 5, 5, 6, 5]
+    assert batch["input_ids"].shape == (5, 6)
+    assert [(record.sentences, record.tokens_given, record.tokens_kept) for record in batch.coverage] == [
+        (2, 11, 11),
+        (3, 16, 16),
+    ]
+    assert batch.coverage[0].seconds_given is None
+
+
+def test_a_document_is_one_row(documents):
+    one, two = "a choir sings . it fades !", ["piano starts .", " drums set in . "]
+    batch = documents(text=[one, two], return_tensors="pt")
+    assert batch["sentence_counts"].tolist() == [1, 1]
+    assert documents.batch_decode(batch["input_ids"], skip_special_tokens=True) == [
+        one,
+        "piano starts . drums set in .",
+    ]
+    assert [record.sentences for record in batch.coverage] == [1, 1]
+
+
+def test_one_text_is_a_list_of_one(sentences):
+    text = "a choir sings. it fades!"
+    alone, listed = sentences(text=text, return_tensors="pt"), sentences(text=[text], return_tensors="pt")
+    assert alone["sentence_counts"].tolist() == [2]
+    assert all(torch.equal(alone[key], listed[key]) for key in listed)
+    two_texts = sentences(text=["a choir sings .", "it fades !"])
+    assert two_texts["sentence_counts"] == [1, 1]
+
+
+def test_language(feature_extractor, tokenizer):
+    text = "Das Lied beginnt z. B. leise. Dann singt ein Chor."
+    german = CollapProcessor(feature_extractor, tokenizer, text_granularity="sentence", language="de")
+    assert german.split_texts(text) == [["Das Lied beginnt z. B. leise.", "Dann singt ein Chor."]]
+
+
+def test_without_sentencex(sentences, documents, monkeypatch):
+    monkeypatch.setattr(sentence_splitting_collap, "sentencex", None)
+    with pytest.raises(ImportError, match=r"pip install sentencex, or give the text as the list of its sentences"):
+        sentences(text="a choir sings. it fades!")
+    assert sentences(text=[["a choir sings .", "it fades !"]])["sentence_counts"] == [2]
+    assert documents(text="a choir sings. it fades!")["sentence_counts"] == [1]
+
+
+# --- songs and texts ------------------------------------------------------------------------------------------------
+
+
+def test_songs_and_texts_need_not_be_as_many(sentences):
+    batch = sentences(
+        text=["a choir sings. it fades!", "piano starts .", "drums set in ."],
+        audio=[noise(1.0), noise(0.3)],
+        sampling_rate=RATE,
+        return_tensors="pt",
+    )
+    assert set(batch) == set(sentences.model_input_names)
+    assert batch["fbank_features"].shape == (2, 2, 62, 128)
+    assert batch["input_ids"].shape[0] == 4
+    # row i: the i-th song and the i-th text
+    assert [(record.seconds_given, record.chunks, record.sentences) for record in batch.coverage] == [
+        (1.0, 2, 2),
+        (0.3, 1, 1),
+        (None, None, 1),
+    ]
+    more_songs = sentences(text="it fades .", audio=[noise(1.0), noise(0.3)], sampling_rate=RATE)
+    assert [record.tokens_kept for record in more_songs.coverage] == [5, None]
+
+
+def test_songs_come_first(sentences):
+    """accelerate and Trainer read the batch size off the first tensor; rows of text are sentences, not pairs."""
+    batch = sentences(text="a choir sings. it fades!", audio=noise(1.0), sampling_rate=RATE)
+    assert next(iter(batch)) == "fbank_features"
+
+
+def test_audio_alone_and_text_alone(documents):
+    assert set(documents(audio=noise(1.0), sampling_rate=RATE)) == set(documents.feature_extractor.model_input_names)
+    assert set(documents(text="it fades .")) == {"input_ids", "attention_mask", "sentence_counts"}
+    with pytest.raises(ValueError, match="text and audio are both None: expected at least one of them"):
+        documents()
+
+
+def test_options_reach_the_feature_extractor(tokenizer):
+    processor = CollapProcessor(CollapFeatureExtractor(chunk_length_s=0.64, max_length_s=1.0), tokenizer)
+    stereo = torch.from_numpy(np.stack([noise(1.5, 1), noise(1.5, 2)]))
+    batch = processor(
+        audio=[stereo], sampling_rate=RATE, downmix=True, truncation=True, device="cpu", return_tensors="pt"
+    )
+    assert batch["audio_attention_mask"].sum().item() == 62 + 34
+    assert (batch.coverage[0].seconds_given, batch.coverage[0].source_channels) == (1.5, 2)
+    nested = processor(
+        audio=[stereo], audio_kwargs={"sampling_rate": RATE, "downmix": True, "truncation": True}, return_tensors="pt"
+    )
+    assert torch.equal(nested["fbank_features"], batch["fbank_features"])
+    for missing, message in (
+        ("sampling_rate", r"sampling_rate must be given for audio\[0\]"),
+        ("downmix", r"audio\[0\] must have one channel, got 2"),
+        ("truncation", r"audio\[0\] must be no longer than max_length_s=1, got 1.5 s"),
+    ):
+        options = {"sampling_rate": RATE, "downmix": True, "truncation": True}
+        options.pop(missing)
+        with pytest.raises(ValueError, match=message):
+            processor(text="it fades .", audio=[stereo], **options)
+    with pytest.raises(TypeError, match=r"sampling_rate of audio must be the number 16000 \(Hz\), got '16k'"):
+        processor(audio=noise(1.0), sampling_rate="16k")
+    assert processor(audio=noise(1.0), sampling_rate=np.int64(RATE)).coverage[0].chunks == 2
+
+
+def test_options_reach_the_tokenizer(documents):
+    texts = ["it fades .", "a choir sings ."]
+    padded = documents(text=texts, padding="max_length", max_length=20, return_tensors="pt")
+    assert padded["input_ids"].shape == (2, 20)
+    assert documents(text=texts, padding="max_length", return_tensors="pt")["input_ids"].shape == (2, 32)
+    assert documents(text=texts, pad_to_multiple_of=4, return_tensors="np")["input_ids"].shape == (2, 8)
+    bare = documents(text=texts, text_kwargs={"add_special_tokens": False}, return_tensors="pt")
+    assert bare["attention_mask"].sum(-1).tolist() == [3, 4]
+    assert documents(text=texts, padding=False)["input_ids"] == [ids[ids != 1].tolist() for ids in padded["input_ids"]]
+
+
+# --- the limit of tokens --------------------------------------------------------------------------------------------
+
+LONG = " ".join(["piano"] * 40)  # 42 tokens with the two special ones; the tokenizer takes 32
+
+
+def test_a_long_document_is_refused_or_cut(documents):
+    message = (
+        r"^text\[1\] must have at most 32 tokens, got 42: pass truncation=True to cut it, or take text_granularity"
+    )
+    with pytest.raises(ValueError, match=message):
+        documents(text=["it fades .", LONG])
+    batch = documents(text=["it fades .", LONG], truncation=True, return_tensors="pt")
+    assert batch["input_ids"].shape == (2, 32)
+    assert [(record.tokens_given, record.tokens_kept) for record in batch.coverage] == [(5, 5), (42, 32)]
+    assert batch["input_ids"][1, -1] == 2  # the end token stays
+
+
+def test_a_text_of_any_length_fits_in_sentences(sentences):
+    batch = sentences(text=" ".join(["A choir sings."] * 500), return_tensors="pt")
+    assert batch["sentence_counts"].tolist() == [500]
+    assert batch.coverage[0].tokens_kept == batch.coverage[0].tokens_given == 3000
+    with pytest.raises(
+        ValueError, match=r"^sentence 1 of text\[0\] must have at most 32 tokens, got 42: pass truncation"
+    ):
+        sentences(text=[["it fades .", LONG]])
+    cut = sentences(text=[["it fades .", LONG]], truncation=True)
+    assert (cut.coverage[0].tokens_given, cut.coverage[0].tokens_kept) == (47, 37)
+
+
+def test_which_limit_holds(feature_extractor, tokenizer, gpt2_tokenizer):
+    processor = CollapProcessor(feature_extractor, tokenizer, max_text_tokens=10)
+    text = " ".join(["piano"] * 10)
+    with pytest.raises(ValueError, match=r"^text\[0\] must have at most 10 tokens, got 12"):
+        processor(text=text)
+    assert processor(text=text, max_length=12).coverage[0].tokens_kept == 12
+    with pytest.raises(ValueError, match=r"^text\[0\] must have at most 11 tokens, got 12"):
+        processor(text=text, max_length=11, truncation=False)
+    wider = CollapProcessor(feature_extractor, tokenizer, max_text_tokens=100)
+    assert wider(text=LONG).coverage[0].tokens_kept == 42
+    unlimited = CollapProcessor(feature_extractor, gpt2_tokenizer)  # its model_max_length is 1e30
+    assert unlimited(text=" ".join([LONG] * 100)).coverage[0].tokens_kept == 4000
+
+
+def test_a_caption_of_250_words_fits_whole(feature_extractor, tokenizer):
+    tokenizer.model_max_length = 512  # as RoBERTa's
+    processor = CollapProcessor(feature_extractor, tokenizer)
+    (record,) = processor(text=" ".join(["it fades ."] * 84)).coverage
+    assert record.tokens_given == record.tokens_kept == 254
+
+
+# --- errors of texts ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "message"),
+    [
+        ("", ValueError, r"^text must hold words, got the empty text ''"),
+        (["it fades .", " \n"], ValueError, r"^text\[1\] must hold words, got the empty text ' \\n'"),
+        ([["it fades .", ""]], ValueError, r"^text\[0\]\[1\] must hold words, got the empty text ''"),
+        ([], ValueError, r"^text must hold at least one text, got an empty list"),
+        (["it fades .", []], ValueError, r"^text\[1\] must hold at least one sentence, got an empty list"),
+        (3, TypeError, r"^text must be a string or a list, got int"),
+        ({"text": "a"}, TypeError, r"^text must be a string or a list, got dict"),
+        (["it fades .", None], TypeError, r"^text\[1\] must be a string or a list of sentences, got NoneType"),
+        ([["it fades .", 4]], TypeError, r"^text\[0\]\[1\] must be a sentence, got int"),
+    ],
+)
+@pytest.mark.parametrize("granularity", ["document", "sentence"])
+def test_text_errors(feature_extractor, tokenizer, granularity, text, error, message):
+    processor = CollapProcessor(feature_extractor, tokenizer, text_granularity=granularity)
+    with pytest.raises(error, match=message):
+        processor(text=text)
+
+
+def test_settings_out_of_range(feature_extractor, tokenizer):
+    with pytest.raises(ValueError, match="text_granularity must be 'document' or 'sentence', got 'word'"):
+        CollapProcessor(feature_extractor, tokenizer, text_granularity="word")
+    with pytest.raises(ValueError, match="max_text_tokens must be at least 1 or None, got 0"):
+        CollapProcessor(feature_extractor, tokenizer, max_text_tokens=0)
+
+
+# --- tokenizers -----------------------------------------------------------------------------------------------------
+
+
+def test_a_tokenizer_without_pad_token_pads_with_its_end_token(feature_extractor, gpt2_tokenizer, caplog):
+    with caplog.at_level(logging.INFO, logger="collap"):
+        processor = CollapProcessor(feature_extractor, gpt2_tokenizer)
+    assert "no pad token: padding with its end token '<|endoftext|>'" in caplog.text
+    assert gpt2_tokenizer.pad_token is None  # the caller's stays as it was
+    batch = processor(text=["it fades .", "a choir sings ."], return_tensors="pt")
+    assert batch["input_ids"][0, -1] == gpt2_tokenizer.eos_token_id
+    assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
+
+
+def test_a_tokenizer_that_has_nothing_to_pad_with(feature_extractor, gpt2_tokenizer):
+    gpt2_tokenizer.eos_token = None
+    with pytest.raises(ValueError, match="tokenizer must have a pad token or an end token to pad with"):
+        CollapProcessor(feature_extractor, gpt2_tokenizer)
+
+
+# --- saving and the Hub ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["tokenizer", "gpt2_tokenizer"])
+def test_save_and_load(kind, request, feature_extractor, tmp_path):
+    processor = CollapProcessor(
+        feature_extractor,
+        request.getfixturevalue(kind),
+        text_granularity="sentence",
+        max_text_tokens=20,
+        language="de",
+    )
+    processor.save_pretrained(tmp_path)
+    saved = json.loads((tmp_path / "processor_config.json").read_text())
+    assert saved["feature_extractor"]["chunk_length_s"] == CHUNK_LENGTH_S  # nested: there is no other file of it
+    assert not (tmp_path / "preprocessor_config.json").exists()
+    inputs = {"text": "a choir sings. it fades!", "audio": noise(1.0), "sampling_rate": RATE, "return_tensors": "pt"}
+    expected = processor(**inputs)
+    for loader in (CollapProcessor, AutoProcessor):
+        loaded = loader.from_pretrained(tmp_path)
+        assert type(loaded) is CollapProcessor
+        assert (loaded.text_granularity, loaded.max_text_tokens, loaded.language) == ("sentence", 20, "de")
+        batch = loaded(**inputs)
+        assert list(batch) == list(expected)
+        assert all(torch.equal(batch[key], expected[key]) for key in batch)
+
+
+def test_pickle_and_copy(sentences):
+    for processor in (pickle.loads(pickle.dumps(sentences)), copy.deepcopy(sentences)):
+        assert processor(text="a choir sings. it fades!")["sentence_counts"] == [2]
+
+
+def test_remote_code_demands_no_package_that_arrays_and_lists_do_not_need():
+    """transformers refuses remote code whose imports are missing; it leaves out those inside try/except."""
+    needed = {package for file in PROCESSING.glob("*_collap.py") for package in get_imports(file)}
+    assert not needed & {"sentencex", "soundfile", "soxr", "collap"}
+
+
+# --- with the model -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("text_model", ["roberta", "gpt2"])
+@pytest.mark.parametrize("granularity", ["document", "sentence"])
+def test_the_model_takes_the_batch_as_it_is(text_model, granularity, request, feature_extractor):
+    tokenizer = request.getfixturevalue("tokenizer" if text_model == "roberta" else "gpt2_tokenizer")
+    model = CollapModel(tiny_config(text_model, text_granularity=granularity)).eval()
+    processor = CollapProcessor(feature_extractor, tokenizer, text_granularity=granularity)
+    texts = ["a choir sings. it fades!", "piano starts .", "drums set in . then a piano."]
+    songs = [noise(1.5, 1), noise(0.4, 2)]
+    batch = processor(text=texts, audio=songs, sampling_rate=RATE, return_tensors="pt")
+    with torch.no_grad():
+        logits = model(**batch).logits_per_audio
+    assert logits.shape == (2, 3)
+    # Each pair alone scores the same: no song and no text depends on the others of its batch.
+    for row, song in enumerate(songs):
+        for column, text in enumerate(texts):
+            pair = processor(text=text, audio=song, sampling_rate=RATE, return_tensors="pt")
+            with torch.no_grad():
+                assert model(**pair).logits_per_audio.item() == pytest.approx(logits[row, column].item(), abs=1e-4)
+
+
+def test_stock_zero_shot_pipeline(documents):
+    model = CollapModel(tiny_config(text_config=tiny_text_config()))
+    classifier = pipeline(
+        "zero-shot-audio-classification",
+        model=model,
+        feature_extractor=documents.feature_extractor,
+        tokenizer=documents.tokenizer,
+    )
+    results = classifier(noise(1.5), candidate_labels=["a piano", "a choir", "drums"])
+    assert {result["label"] for result in results} == {"a piano", "a choir", "drums"}
+    assert sum(result["score"] for result in results) == pytest.approx(1.0)
