@@ -55,9 +55,11 @@ def load_songs(
         TypeError: if an entry is of a type that is no audio.
         ValueError: if an entry is audio that the encoders can't take; names it, what came and what is expected.
     """
-    if not isinstance(audio, list | tuple) or (audio and isinstance(audio[0], numbers.Number)):
+    # A column of `datasets` is a sequence without being a list.
+    is_list = isinstance(audio, Sequence) and not isinstance(audio, str | bytes)
+    if not is_list or (len(audio) > 0 and isinstance(audio[0], numbers.Number)):
         return [_load_song(audio, "audio", sampling_rate, downmix)]
-    if not audio:
+    if len(audio) == 0:
         raise ValueError("audio must hold at least one song, got an empty list.")
     return [_load_song(song, f"audio[{index}]", sampling_rate, downmix) for index, song in enumerate(audio)]
 

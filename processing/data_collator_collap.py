@@ -70,8 +70,6 @@ class CollapDataCollator:
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> CollapBatchFeature:
         source = _source_of_songs(examples)
-        # Songs come first in the batch: accelerate reads the batch size off the first tensor, and rows of text are
-        # sentences.
         songs: dict[str, torch.Tensor] = {}
         audio = None
         if source == "encoder_frames":
@@ -85,6 +83,7 @@ class CollapDataCollator:
             truncation=self.truncation,
             return_tensors="pt",
         )
+        # Songs first, as in the processor's own batch
         return CollapBatchFeature({**songs, **batch, "return_loss": True}, coverage=batch.coverage)
 
     def _maybe_shuffle(self, sentences: list[str]) -> list[str]:

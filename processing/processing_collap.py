@@ -154,22 +154,18 @@ class CollapProcessor(ProcessorMixin):
         if text is None and audio is None:
             raise ValueError("text and audio are both None: expected at least one of them.")
         options = self._merge_kwargs(CollapProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
-        data: dict[str, Any] = {}
-        song_coverage: list[Coverage] = []
-        text_coverage: list[dict[str, int]] = []
         return_tensors = options["text_kwargs"].pop("return_tensors", None)
+        songs, rows, text_coverage = CollapBatchFeature(), {}, []
+        if text is not None:  # before the songs, which take longer to find fault with
+            rows, text_coverage = self._tokenize(self.split_texts(text), **options["text_kwargs"])
         if audio is not None:
             songs = self.feature_extractor(audio, **options["audio_kwargs"])
-            data.update(songs)
-            song_coverage = songs.coverage
-        if text is not None:
-            rows, text_coverage = self._tokenize(self.split_texts(text), **options["text_kwargs"])
-            data.update(rows)
         coverage = [
-            replace(song or Coverage(), **(of_text or {}))
-            for song, of_text in zip_longest(song_coverage, text_coverage)
+            replace(of_song or Coverage(), **(of_text or {}))
+            for of_song, of_text in zip_longest(songs.coverage, text_coverage)
         ]
-        return CollapBatchFeature(data, return_tensors, coverage)
+        # Songs come first: accelerate reads the batch size off the first tensor, and rows of text are sentences.
+        return CollapBatchFeature({**songs, **rows}, return_tensors, coverage)
 
     def split_texts(self, text: TextLike) -> list[list[str]]:
         """
@@ -186,9 +182,9 @@ class CollapProcessor(ProcessorMixin):
         """
         if isinstance(text, str):
             return [self._split_text(text, "text")]
-        if not isinstance(text, list | tuple):
+        if not isinstance(text, Sequence):  # a column of `datasets` is one without being a list
             raise TypeError(f"text must be a string or a list, got {type(text).__name__}.")
-        if not text:
+        if len(text) == 0:
             raise ValueError("text must hold at least one text, got an empty list.")
         return [self._split_text(entry, f"text[{index}]") for index, entry in enumerate(text)]
 

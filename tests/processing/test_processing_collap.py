@@ -1,5 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 import copy
+import io
 import json
 import logging
 import pickle
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from tiny_models import CHUNK_LENGTH_S, tiny_config, tiny_text_config
 from transformers import AutoProcessor, pipeline
@@ -145,6 +147,28 @@ def test_songs_come_first(sentences):
     """accelerate and Trainer read the batch size off the first tensor; rows of text are sentences, not pairs."""
     batch = sentences(text="a choir sings. it fades!", audio=noise(1.0), sampling_rate=RATE)
     assert next(iter(batch)) == "fbank_features"
+
+
+def test_columns_of_a_data_set(sentences, tmp_path):
+    datasets = pytest.importorskip("datasets", reason="columns of `datasets` need the extra 'train'")
+    content = [io.BytesIO(), io.BytesIO()]
+    for seed, file in enumerate(content):
+        soundfile.write(file, noise(1.0, seed), RATE, format="flac")
+    data = datasets.Dataset.from_dict(
+        {
+            "audio": [{"bytes": file.getvalue(), "path": None} for file in content],
+            "text": ["a choir sings. it fades!", "piano starts ."],
+            "sentences": [["a choir sings.", "it fades!"], ["piano starts ."]],
+        }
+    ).cast_column("audio", datasets.Audio(decode=False))
+    batch = sentences(text=data["text"], audio=data["audio"], return_tensors="pt")
+    assert batch["sentence_counts"].tolist() == [2, 1]
+    for inputs in (
+        sentences(text=data["sentences"], audio=data["audio"], return_tensors="pt"),
+        sentences(text=data[:]["text"], audio=data[:]["audio"], return_tensors="pt"),
+        sentences(text=data["text"], audio=[row["audio"] for row in data], return_tensors="pt"),
+    ):
+        assert all(torch.equal(inputs[key], batch[key]) for key in batch)
 
 
 def test_audio_alone_and_text_alone(documents):
