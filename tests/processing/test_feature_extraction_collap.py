@@ -163,7 +163,7 @@ def test_arrays_of_all_kinds_give_the_same(extractor):
     song = noise(RATE)
     expected = extractor(song, sampling_rate=RATE)
     read_only = song.copy()
-    read_only.flags.writeable = False
+    read_only.setflags(write=False)
     kinds = [
         song.astype(np.float64),
         np.repeat(song, 2)[::2],  # not contiguous
