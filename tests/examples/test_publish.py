@@ -15,8 +15,7 @@ import soundfile
 import torch
 from huggingface_hub import ModelCard
 from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast
+from tiny_tokenizer import tiny_tokenizer
 
 from collap import BeatsFeatureExtractor, BeatsModel, CollapFeatureExtractor, CollapModel, CollapProcessor
 
@@ -137,25 +136,13 @@ def home(tmp_path, waveforms) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tokenizer() -> PreTrainedTokenizerFast:
-    words = ["<s>", "<pad>", "</s>", "<unk>", "a", "slow", "piano", "then", "drums", "choir", "sings", "."]
-    backend = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.Whitespace()
-    backend.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-    )
-    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    return PreTrainedTokenizerFast(tokenizer_object=backend, model_max_length=60, **names)
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, tokenizer) -> Path:
+def trained(tmp_path_factory) -> Path:
     """What a training run leaves: a CoLLAP and its processor in a folder."""
     folder = tmp_path_factory.mktemp("trained")
     torch.manual_seed(0)
     CollapModel(tiny_config(text_granularity="sentence", temporal_position=True)).save_pretrained(folder)
     extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
-    CollapProcessor(extractor, tokenizer, text_granularity="sentence").save_pretrained(folder)
+    CollapProcessor(extractor, tiny_tokenizer(*TEXTS), text_granularity="sentence").save_pretrained(folder)
     return folder
 
 
@@ -259,7 +246,7 @@ def test_it_refuses_to_write_over_something(publish, trained, tmp_path):
         publish.main(arguments)
 
 
-def test_it_refuses_what_is_not_whole(publish, trained, tokenizer, tmp_path):
+def test_it_refuses_what_is_not_whole(publish, trained, tmp_path):
     model = CollapModel.from_pretrained(trained)
     weights = {name: weight for name, weight in model.state_dict().items() if name != "audio_model.adapter.weight"}
     model.save_pretrained(tmp_path / "broken", state_dict=weights)
@@ -268,7 +255,7 @@ def test_it_refuses_what_is_not_whole(publish, trained, tokenizer, tmp_path):
         publish.main(["--model", str(tmp_path / "broken"), "--output_dir", str(tmp_path / "out"), "--dry_run"])
 
     model.save_pretrained(tmp_path / "odd")
-    CollapProcessor(CollapFeatureExtractor(chunk_length_s=30.0), tokenizer).save_pretrained(tmp_path / "odd")
+    CollapProcessor(CollapFeatureExtractor(chunk_length_s=30.0), tiny_tokenizer()).save_pretrained(tmp_path / "odd")
     with pytest.raises(ValueError, match=r"must agree in chunk_length_s, got 0\.64 and 30\.0"):
         publish.main(["--model", str(tmp_path / "odd"), "--output_dir", str(tmp_path / "out"), "--dry_run"])
     assert not (tmp_path / "out").exists()
