@@ -11,10 +11,11 @@ import argparse
 import hashlib
 import json
 import os
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import soundfile
@@ -105,8 +106,15 @@ def build_corpus(output_dir: str | Path, recipe: Recipe, num_processes: int = 1,
             collect(map(make, jobs))
         else:
             # "spawn": the caller may have threads (torch), which a forked process would not survive.
-            with ProcessPoolExecutor(num_processes, mp_context=get_context("spawn")) as pool:
-                collect(pool.map(make, jobs, chunksize=4))
+            spawn = get_context("spawn")
+            with ProcessPoolExecutor(num_processes, mp_context=spawn, initializer=_leave_with_parent) as pool:
+                try:
+                    collect(pool.map(make, jobs, chunksize=4))
+                except BaseException:  # also Ctrl-C: without this the pool would first render all that is left
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+    for leftover in output_dir.rglob("*.unfinished"):  # of a build that was killed
+        leftover.unlink(missing_ok=True)
     for split in recipe.splits:
         _write_text(output_dir / f"{split}.jsonl", "\n".join(lines[split]) + "\n")
     _write_text(output_dir / CORPUS_FILE, json.dumps({"arguments": arguments, "finished": True}, indent=2))
@@ -120,7 +128,7 @@ def make_song(output_dir: Path, recipe: Recipe, job: tuple[str, int]) -> str:
     name = _audio_name(recipe, split, index)
     path = output_dir / name
     if not path.is_file():
-        unfinished = path.with_name(path.name + ".unfinished")
+        unfinished = _unfinished(path)
         soundfile.write(
             unfinished, play_song(song), SAMPLING_RATE, subtype="PCM_16", format=recipe.size.audio_format.upper()
         )
@@ -200,13 +208,30 @@ def _read_record(output_dir: Path, arguments: dict) -> dict:
     return record
 
 
+def _unfinished(path: Path) -> Path:
+    """Where a file is written before it gets its name, so that a file with its name is always whole."""
+    return path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+
+
+def _leave_with_parent() -> None:
+    """Ends this worker when its parent is gone: the workers of a killed build would wait forever."""
+
+    def watch() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def _write_text(path: Path, text: str) -> None:
-    unfinished = path.with_name(path.name + ".unfinished")
+    unfinished = _unfinished(path)
     unfinished.write_text(text, encoding="utf-8")
     os.replace(unfinished, path)
 
 
 def _check(recipe: Recipe, num_processes: int) -> None:
+    if recipe.seed < 0:
+        raise ValueError(f"`seed` must not be negative, got {recipe.seed}")
     if num_processes < 1:
         raise ValueError(f"`num_processes` must be at least 1, got {num_processes}")
     for split in recipe.splits:
@@ -247,11 +272,15 @@ def main() -> None:
     recipe = Recipe(
         size=replace(SIZES[arguments.size], num_songs=num_songs),
         seed=arguments.seed,
-        splits=tuple(arguments.splits),
+        splits=tuple(split for split in SPLITS if split in arguments.splits),
         clock_times=arguments.clock_times,
         structures=tuple(read_structures(arguments.structures)) if arguments.structures else (),
     )
-    print(f"song corpus: {build_corpus(arguments.output_dir, recipe, arguments.num_processes)}")
+    try:
+        output_dir = build_corpus(arguments.output_dir, recipe, arguments.num_processes)
+    except ValueError as error:
+        parser.error(str(error))
+    print(f"The song corpus is in {output_dir}")
 
 
 if __name__ == "__main__":

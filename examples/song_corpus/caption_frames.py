@@ -26,12 +26,12 @@ MELODY: Frames = {
         "{place} is built on {chords}, with {lead} in front",
         "{place} features {lead} and {chords}",
         "{lead} answers {chords} with a simple melody",
-        "{chords} cushion the theme, which is played on {lead}",
+        "{chords} support the theme, which is played on {lead}",
         "{lead} is in the foreground and {chords} are in the background",
     ),
     "new": (
         "{lead} takes the main tune, with {chords} as its backing",
-        "the harmony comes from {chords} and the melody from {lead}",
+        "the harmony lies with {chords} and the melody with {lead}",
         "in front we have {lead}, and {chords} stay behind it",
         "{chords} are the background to a melody on {lead}",
         "{place} puts {lead} in front of {chords}",
@@ -146,7 +146,7 @@ VOICE: dict[str, Frames] = {
             "a man speaks over the music",
             "a male voice recites a few lines",
             "a man's voice talks in time with the beat",
-            "spoken words from a man run through the music",
+            "spoken words from a man are heard throughout",
             "a male speaker is heard above the music",
         ),
         "new": ("a male voice speaks in time with the beat", "a man recites spoken lines over the playing"),
@@ -156,7 +156,7 @@ VOICE: dict[str, Frames] = {
             "a woman speaks over the music",
             "a female voice recites a few lines",
             "a woman's voice talks in time with the beat",
-            "spoken words from a woman run through the music",
+            "spoken words from a woman are heard throughout",
             "a female speaker is heard above the music",
         ),
         "new": ("a female voice speaks in time with the beat", "a woman recites spoken lines over the playing"),
@@ -194,7 +194,7 @@ END: Frames = {
 START_PLACE: Frames = {"seen": ("{label}", "the opening", "the first part"), "new": ("the opening part",)}
 MIDDLE_PLACE: Frames = {"seen": ("{label}", "the next part", "the following section"), "new": ("the next section",)}
 END_PLACE: Frames = {"seen": ("{label}", "the ending", "the last part"), "new": ("the ending part",)}
-ANY_PLACE: Frames = {"seen": ("this part", "this section"), "new": ("this section here",)}
+ANY_PLACE: Frames = {"seen": ("this part", "this section"), "new": ("this passage",)}
 
 OPENING: Frames = {
     "seen": (

@@ -59,8 +59,8 @@ class CaptionWriter:
 
     def query(self, section: Section) -> list[str]:
         """One to three sentences about a section alone: what is heard in it, not when."""
-        place = self._choose(frames.ANY_PLACE)
-        return self._join(self._clauses(section, place))
+        clauses, _ = self._clauses(section, self._choose(frames.ANY_PLACE))
+        return self._join(clauses)
 
     def _choose(self, options: frames.Frames) -> str:
         """One of the options of this wording; one that this writer has already used only if all are used."""
@@ -93,16 +93,13 @@ class CaptionWriter:
         if self.clock_times:
             start, end = (_clock(sample) for sample in song.section_bounds[index])
             place, when = f"{place} ({start} to {end})", f"{when} ({start} to {end})"
-        clauses = self._clauses(song.sections[index], place)
-        told = [number for number, clause in enumerate(clauses) if place in clause]
-        if told:  # the clause that names the section comes first
-            clauses.insert(0, clauses.pop(told[0]))
-        else:
+        clauses, names_place = self._clauses(song.sections[index], place)
+        if not names_place:
             clauses[0] = f"{when}, {clauses[0]}"
         return self._join(clauses)
 
-    def _clauses(self, section: Section, place: str) -> list[str]:
-        """Everything that is heard in a section, as clauses in shuffled order."""
+    def _clauses(self, section: Section, place: str) -> tuple[list[str], bool]:
+        """Everything that is heard in a section, as clauses, and whether the first of them names the section."""
         options = {
             "lead": words.LEAD_NAMES.get(section.lead),
             "bass": words.BASS_NAMES.get(section.bass),
@@ -121,10 +118,11 @@ class CaptionWriter:
         chosen = [frames.MELODY if "lead" in slots else frames.NO_MELODY, rhythm, frames.DYNAMICS[section.dynamics]]
         if section.voice != "none" or self.rng.random() < 0.3:
             chosen.append(frames.VOICE[section.voice])
-        clauses = [self._choose(options).format(place=place, **slots) for options in chosen]
+        told = [self._choose(options) for options in chosen]
         if self.rng.random() < 0.5:  # half of the time the melody is told first, as most people would
-            self.rng.shuffle(clauses)
-        return clauses
+            self.rng.shuffle(told)
+        told.sort(key=lambda frame: "{place}" not in frame)  # stable: only the clause that names the section moves
+        return [frame.format(place=place, **slots) for frame in told], "{place}" in told[0]
 
     def _join(self, clauses: list[str]) -> list[str]:
         """One to three sentences out of three or four clauses."""

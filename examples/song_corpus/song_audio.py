@@ -13,7 +13,7 @@ import numpy as np
 from song_plan import BEATS_PER_BAR, SAMPLING_RATE, Section, Song
 from song_score import LOOP_BARS, Note, write_loop
 from song_tags import ACCOMPANIMENTS, BASSES, LEADS
-from song_voice import place_words, spoken_words, step_beats
+from song_voice import place_words, spoken_words
 
 HELD_S = 3.7  # a kept note is held that long: a bar of the slowest tempo
 RELEASE_S = 0.08  # and fades out that fast when its key is released
@@ -22,7 +22,7 @@ VELOCITY = 100
 CALIBRATION_PITCH = {"lead": 72, "accompaniment": 60, "bass": 36}
 # Raw General MIDI levels differ by a factor of ten, so each program is brought to its part's level: the rms of the
 # loudest 0.2 s of a note of 1 s. Drums get one gain for the whole kit, from the snare.
-PART_LEVELS = {"lead": 0.16, "accompaniment": 0.06, "bass": 0.14, "drums": 0.13}
+PART_LEVELS = {"lead": 0.16, "accompaniment": 0.07, "bass": 0.14, "drums": 0.13}
 DRUM_KIT = 128  # the kit's place beside the 128 programs
 DRUM_BOOSTS = {42: 3.0, 46: 2.5, 51: 3.0, 49: 2.0, 70: 2.5}  # cymbals and shaker are far too soft in this kit
 NOTE_PEAK = 0.6  # a single note is never louder: struck instruments have short, high peaks
@@ -114,10 +114,10 @@ def play_section(song: Song, section: Section) -> np.ndarray:
     gain = np.float32(DYNAMICS_GAINS[section.dynamics])
     audio *= gain
     if section.voice != "none":
-        words, longest = spoken_words(), round(step_beats(song.beats_per_minute) * song.bar_samples / BEATS_PER_BAR)
+        words = spoken_words()
         for word, beat in place_words(section.theme_seed, section.num_bars, song.beats_per_minute):
             start = round(beat * song.bar_samples / BEATS_PER_BAR)
-            sound = words[section.voice, word][: min(longest, length - start)]
+            sound = words[section.voice, word][: length - start]
             audio[start : start + len(sound)] += sound * np.sqrt(gain)
     fade = round(SECTION_FADE_S * SAMPLING_RATE)
     audio[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)

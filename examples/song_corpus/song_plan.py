@@ -285,7 +285,7 @@ _REAL_LABELS = {  # how annotators' labels begin -> a label of ours; anything el
 
 
 def read_structures(path: str | Path) -> list[tuple[tuple[str, float], ...]]:
-    """Reads section layouts of real songs: JSON lines with `sections`, a list of `[start_s, label]` that ends on "end".
+    """Reads section layouts of real songs: JSON lines with `sections`, a list of `[start_s, label]` up to "end".
 
     Returns:
         For each song of 4 sections or more, its `(label, seconds)` pairs without silent ones.

@@ -96,10 +96,8 @@ def write_loop(section: Section, key: str, mode: str) -> list[Note]:
         first = float(bar * BEATS_PER_BAR)
         # The chord's three notes folded into one octave, so that neighbouring chords lie close together.
         chord_pitches = sorted(
-            LOWEST_CHORD_NOTE + (pitch(chord + step, LOWEST_CHORD_NOTE) - LOWEST_CHORD_NOTE) % 12 + 4
-            for step in (0, 2, 4)
+            LOWEST_CHORD_NOTE + (pitch(chord + step, 0) - LOWEST_CHORD_NOTE) % 12 for step in (0, 2, 4)
         )
-        chord_pitches = [note - 4 for note in chord_pitches]
         notes += _accompaniment_bar(section.texture, first, chord_pitches)
         if section.bass != "none":
             root = LOWEST_BASS_NOTE + (pitch(chord, 0) - LOWEST_BASS_NOTE) % 12
@@ -140,11 +138,9 @@ def _accompaniment_bar(texture: str, first: float, pitches: list[int]) -> list[N
     if texture == "sustained":
         return [Note("accompaniment", pitch, first, 3.95, 1.0) for pitch in pitches]
     if texture == "arpeggio":
-        wave = [*pitches, pitches[0] + 12, pitches[0] + 12, *pitches[::-1]]
-        return [
-            Note("accompaniment", pitch, first + 0.5 * step, 0.6, 1.3)
-            for step, pitch in enumerate([wave[0], wave[1], wave[2], wave[3], wave[2], wave[1], wave[2], wave[3]])
-        ]
+        low, middle, high, top = *pitches, pitches[0] + 12
+        wave = (low, middle, high, top, high, middle, high, top)
+        return [Note("accompaniment", pitch, first + 0.5 * step, 0.6, 1.3) for step, pitch in enumerate(wave)]
     onsets = np.arange(0, 4, 0.5) if texture == "pulse" else np.arange(0.5, 4, 1.0)
     return [
         Note("accompaniment", pitch, first + float(onset), 0.4 if texture == "pulse" else 0.25, 1.0)

@@ -2,13 +2,16 @@
 """A spoken voice for the songs: espeak-ng, from the wheel `espeakng-loader`, called through ctypes."""
 
 import ctypes
+import math
 from functools import cache
 
 import numpy as np
 import soxr
-from song_plan import SAMPLING_RATE
+from song_plan import BEATS_PER_BAR, SAMPLING_RATE
 
-ESPEAK_VOICES = {"male": "en-us+m3", "female": "en-us+f3"}
+# Voices and their pitch settings (0 to 99; 50 is the voice's own). Not the voices with breath (f2, f3, f5): its noise
+# comes from an unseeded generator, and the same word would sound different in every process.
+ESPEAK_VOICES = {"male": ("en-us+m3", 50), "female": ("en-us+f1", 85)}
 VOICE_LEVEL = 0.14  # rms of each word
 SILENCE_LEVEL = 0.01  # of a word's peak: what is quieter at its ends is cut off
 
@@ -42,7 +45,7 @@ LINES = (
 
 
 def step_beats(beats_per_minute: int) -> int:
-    """Beats from one word to the next: the fewest that last half a second."""
+    """Beats from one word to the next, which are half a second or more."""
     return 1 if beats_per_minute <= 120 else 2
 
 
@@ -73,9 +76,11 @@ def spoken_words() -> dict[tuple[str, str], np.ndarray]:
 
     espeak.espeak_SetSynthCallback(receive)
     words = {}
-    for voice, name in ESPEAK_VOICES.items():
+    pitch_parameter = 3
+    for voice, (name, pitch) in ESPEAK_VOICES.items():
         if espeak.espeak_SetVoiceByName(name.encode()) != 0:
             raise RuntimeError(f"espeak-ng has no voice {name!r}")
+        espeak.espeak_SetParameter(pitch_parameter, pitch, 0)
         for word in sorted({word for line in LINES for word in line.split()}):
             chunks.clear()
             text = word.encode() + b"\0"
@@ -96,14 +101,14 @@ def _trim_and_level(samples: np.ndarray) -> np.ndarray:
 def place_words(theme_seed: int, num_bars: int, beats_per_minute: int) -> list[tuple[str, float]]:
     """The words that a voice speaks in a section and the beat on which each begins.
 
-    A line begins on the first beat of every second bar (every third or fourth where it is too long for two).
+    A line begins on the first beat of a bar, two bars or more after the line before; the end of the section cuts the
+    last one off.
     """
     rng = np.random.default_rng([theme_seed, 1])
-    step, placed, beat = step_beats(beats_per_minute), [], 0
-    while True:
+    step, end, beat = step_beats(beats_per_minute), BEATS_PER_BAR * num_bars, 0
+    placed = []
+    while beat < end:
         line = LINES[int(rng.integers(len(LINES)))].split()
-        if beat + step * len(line) > 4 * num_bars:
-            # A section that is too short for any line takes the words that fit.
-            return placed or [(word, float(step * place)) for place, word in enumerate(line[: 4 * num_bars // step])]
-        placed += [(word, float(beat + step * place)) for place, word in enumerate(line)]
-        beat += 4 * -(-max(8, step * len(line)) // 4)
+        placed += [(word, float(onset)) for word, onset in zip(line, range(beat, end, step), strict=False)]
+        beat += BEATS_PER_BAR * max(2, math.ceil(step * len(line) / BEATS_PER_BAR))
+    return placed
