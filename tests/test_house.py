@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -158,7 +159,6 @@ def test_readme_names_every_folder() -> None:
 
 
 def read_pyproject() -> dict:
-    tomllib = pytest.importorskip("tomllib", reason="Python 3.10 has no tomllib")
     return tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
 
 
