@@ -58,9 +58,9 @@ PREDICTOR_PREFIX = "predictor."
 POSITION_BIAS = "encoder.layers.{}.self_attn.relative_attention_bias.weight"
 # Name in BeatsModel -> name in the checkpoint; names that no pattern matches are the same in both.
 KEY_PATTERNS = (
-    (r"^patch_embeddings\.patch_embedding\.", "patch_embedding."),
-    (r"^patch_embeddings\.layer_norm\.", "layer_norm."),
-    (r"^patch_embeddings\.projection\.", "post_extract_proj."),
+    (r"^embeddings\.patch_embedding\.", "patch_embedding."),
+    (r"^embeddings\.layer_norm\.", "layer_norm."),
+    (r"^embeddings\.projection\.", "post_extract_proj."),
     (r"^encoder\.pos_conv_embed\.conv\.bias$", "encoder.pos_conv.0.bias"),
     (r"^encoder\.pos_conv_embed\.conv\.parametrizations\.weight\.original0$", "encoder.pos_conv.0.weight_g"),
     (r"^encoder\.pos_conv_embed\.conv\.parametrizations\.weight\.original1$", "encoder.pos_conv.0.weight_v"),

@@ -3,8 +3,8 @@
 BEATs (Bidirectional Encoder representation from Audio Transformers, arXiv 2212.09058), Microsoft's audio encoder.
 
 It computes what the original code (microsoft/unilm, `beats/`) computes, with three differences: padding is exact (a
-padded clip gives what it gives alone), the relative position bias is never built as a whole, and a fully padded row
-gives zeros where the original gives NaN.
+padded clip gives what it gives alone), a row of nothing but padding gives zeros instead of NaN, and the attention is
+PyTorch's, with the position bias and the padding as one mask.
 """
 
 import math
@@ -23,10 +23,6 @@ from transformers.utils import TransformersKwargs
 from transformers.utils.output_capturing import capture_outputs
 
 from .configuration_beats import BeatsConfig
-
-# The gated position bias is the largest tensor of a layer: (batch, heads, queries, tokens). Taking this many queries
-# at a time bounds it; the result is the same.
-QUERY_BLOCK_SIZE = 128
 
 
 def relative_position_buckets(distances: torch.Tensor, num_buckets: int, max_distance: int) -> torch.Tensor:
@@ -60,13 +56,16 @@ class BeatsRelativePositionBias(nn.Module):
         self.embedding = nn.Embedding(config.num_buckets, config.num_attention_heads)
 
     def forward(self, num_tokens: int) -> torch.Tensor:
-        """The bias of the distances (key - query) from `1 - num_tokens` to `num_tokens - 1`, `(heads, distances)`."""
+        """The bias of each query (second dimension) on each key (third), `(heads, num_tokens, num_tokens)`."""
         distances = torch.arange(1 - num_tokens, num_tokens, device=self.embedding.weight.device)
         buckets = relative_position_buckets(distances, self.embedding.num_embeddings, self.max_distance)
-        return self.embedding(buckets).transpose(0, 1).contiguous()  # (heads, 2 * num_tokens - 1)
+        biases = self.embedding(buckets).transpose(0, 1)  # (heads, 2 * num_tokens - 1), one for each distance
+        # The last query sees the first `num_tokens` distances, the query before it begins one distance later: a
+        # sliding window, with the queries in reverse order.
+        return biases.unfold(-1, num_tokens, 1).flip(1)  # (heads, num_tokens, num_tokens)
 
 
-class BeatsPatchEmbeddings(nn.Module):
+class BeatsEmbeddings(nn.Module):
     """Cuts filter bank frames into square patches, one token each, and projects them to the encoder's width."""
 
     def __init__(self, config: BeatsConfig):
@@ -163,15 +162,15 @@ class BeatsAttention(nn.Module):
     def forward(
         self,
         hidden_states: torch.Tensor,
-        distance_bias: torch.Tensor,
-        hidden_keys: torch.Tensor | None = None,
+        position_bias: torch.Tensor,
+        key_bias: torch.Tensor,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
         Args:
             hidden_states: `(batch, tokens, hidden_size)`.
-            distance_bias: `(heads, 2 * tokens - 1)`, from [`BeatsRelativePositionBias`].
-            hidden_keys: `(batch, 1, 1, tokens)`, true for the keys that nobody attends to.
+            position_bias: `(heads, tokens, tokens)`, from [`BeatsRelativePositionBias`].
+            key_bias: `(batch or 1, 1, 1, tokens)`, 0 for the keys to attend to and minus infinity for padding.
 
         Returns:
             The new hidden states, and with eager attention its weights `(batch, heads, queries, keys)`.
@@ -181,37 +180,23 @@ class BeatsAttention(nn.Module):
         query = self.q_proj(hidden_states).view(heads_shape).transpose(1, 2)  # (batch, heads, tokens, head_dim)
         key = self.k_proj(hidden_states).view(heads_shape).transpose(1, 2)
         value = self.v_proj(hidden_states).view(heads_shape).transpose(1, 2)
+
+        # By far the largest tensor, so it is filled in one pass: key_bias + gate * position_bias.
+        mask = torch.addcmul(key_bias, self.position_gate(query), position_bias)  # (batch, heads, tokens, tokens)
         attend: Callable = ALL_ATTENTION_FUNCTIONS.get_interface(
             self.config._attn_implementation, eager_attention_forward
         )
-
-        # The bias of the last query is the first `tokens` values of `distance_bias`, that of the query before it
-        # begins one value later, and so on. So with the queries in reverse order the bias is a sliding window over
-        # `distance_bias`: a view that costs no memory.
-        query, gate = query.flip(2), self.position_gate(query).flip(2)
-        outputs, weights = [], []
-        for start in range(0, num_tokens, QUERY_BLOCK_SIZE):
-            stop = min(start + QUERY_BLOCK_SIZE, num_tokens)
-            bias = distance_bias[:, start : stop + num_tokens - 1].unfold(-1, num_tokens, 1)  # (heads, block, tokens)
-            bias = gate[:, :, start:stop] * bias  # (batch, heads, block, tokens)
-            if hidden_keys is not None:
-                bias = bias.masked_fill_(hidden_keys, -torch.inf)
-            block_output, block_weights = attend(
-                self,
-                query[:, :, start:stop],
-                key,
-                value,
-                bias,
-                dropout=self.attention_dropout if self.training else 0.0,
-                scaling=self.scaling,
-                **kwargs,
-            )
-            outputs.append(block_output)  # (batch, block, heads, head_dim)
-            weights.append(block_weights)
-
-        output = torch.cat(outputs, dim=1).flip(1).flatten(2)  # (batch, tokens, hidden_size)
-        weights = torch.cat(weights, dim=2).flip(2) if weights[0] is not None else None
-        return self.out_proj(output), weights
+        output, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            **kwargs,
+        )
+        return self.out_proj(output.flatten(2)), weights  # (batch, tokens, hidden_size)
 
 
 class BeatsEncoderLayer(GradientCheckpointingLayer):
@@ -233,13 +218,13 @@ class BeatsEncoderLayer(GradientCheckpointingLayer):
     def forward(
         self,
         hidden_states: torch.Tensor,
-        distance_bias: torch.Tensor,
-        hidden_keys: torch.Tensor | None = None,
+        position_bias: torch.Tensor,
+        key_bias: torch.Tensor,
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         """`hidden_states` and the result are `(batch, tokens, hidden_size)`; the rest as in [`BeatsAttention`]."""
         layer_input = hidden_states
-        attention, _ = self.self_attn(hidden_states, distance_bias, hidden_keys, **kwargs)
+        attention, _ = self.self_attn(hidden_states, position_bias, key_bias, **kwargs)
         hidden_states = self.self_attn_layer_norm(hidden_states * self.residual_scale + self.dropout(attention))
 
         feed_forward = self.activation_dropout(self.activation(self.fc1(hidden_states)))
@@ -272,19 +257,20 @@ class BeatsEncoder(nn.Module):
         **kwargs: Unpack[TransformersKwargs],
     ) -> torch.Tensor:
         """`(batch, tokens, hidden_size)` to the same shape; `padding_mask` `(batch, tokens)` is true for padding."""
-        hidden_keys = None
+        num_tokens = hidden_states.shape[1]
+        key_bias = hidden_states.new_zeros(1, 1, 1, num_tokens)
         if padding_mask is not None:
             # The convolution must see after a clip what it sees after the longest one: zeros.
             hidden_states = hidden_states.masked_fill(padding_mask.unsqueeze(-1), 0.0)
-            # Without any key a softmax is NaN, so a row of nothing but padding attends to itself.
+            # Without any key a softmax is NaN, so a row of nothing but padding attends to its padding.
             hidden_keys = padding_mask & ~padding_mask.all(dim=-1, keepdim=True)
-            hidden_keys = hidden_keys[:, None, None, :]  # (batch, 1, 1, tokens)
+            key_bias = key_bias.masked_fill(hidden_keys[:, None, None, :], -torch.inf)  # (batch, 1, 1, tokens)
         hidden_states = hidden_states + self.pos_conv_embed(hidden_states)
         hidden_states = self.dropout(self.layer_norm(hidden_states))
 
-        distance_bias = self.relative_position_bias(hidden_states.shape[1])
+        position_bias = self.relative_position_bias(num_tokens)
         for layer in self.layers:
-            hidden_states = layer(hidden_states, distance_bias, hidden_keys, **kwargs)
+            hidden_states = layer(hidden_states, position_bias, key_bias, **kwargs)
 
         if padding_mask is not None:
             hidden_states = hidden_states.masked_fill(padding_mask.unsqueeze(-1), 0.0)
@@ -300,6 +286,7 @@ class BeatsPreTrainedModel(PreTrainedModel):
     input_modalities = "audio"
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    _input_embed_layer = "patch_embedding"
     _no_split_modules = ["BeatsEncoderLayer"]  # noqa: RUF012 - transformers' convention
     _can_record_outputs = {"hidden_states": BeatsEncoderLayer, "attentions": BeatsAttention}  # noqa: RUF012
 
@@ -347,7 +334,7 @@ class BeatsModel(BeatsPreTrainedModel):
 
     def __init__(self, config: BeatsConfig):
         super().__init__(config)
-        self.patch_embeddings = BeatsPatchEmbeddings(config)
+        self.embeddings = BeatsEmbeddings(config)
         self.encoder = BeatsEncoder(config)
         self.post_init()
 
@@ -379,7 +366,7 @@ class BeatsModel(BeatsPreTrainedModel):
             ValueError: if a shape is wrong or the input is shorter than one patch.
         """
         self._check_inputs(input_values, attention_mask)
-        hidden_states = self.patch_embeddings(input_values.to(self.dtype))
+        hidden_states = self.embeddings(input_values.to(self.dtype))
         padding_mask = None if attention_mask is None else ~self._token_mask(attention_mask)
         return BaseModelOutput(last_hidden_state=self.encoder(hidden_states, padding_mask, **kwargs))
 
