@@ -71,7 +71,7 @@ BASS_AND_DRUMS: Frames = {
     ),
     "new": (
         "the time is kept by {bass} together with {drums}",
-        "{drums} is the rhythm that {bass} follows",
+        "{bass} keeps close to {drums}",
         "the low end comes from {bass} and the drums play {drums}",
         "{bass} plays under the pulse of {drums}",
     ),
@@ -167,8 +167,10 @@ VOICE: dict[str, Frames] = {
     },
 }
 
-# How two clauses become one sentence.
-JOINS: Frames = {"seen": (", and ", "; ", ", while "), "new": (" – ", "; at the same time, ", "; here, ")}
+# How two clauses become one sentence; the second table is for clauses that both have something to tell (not "nobody
+# speaks, while the volume is low").
+JOINS: Frames = {"seen": (", and ", "; "), "new": (" – ", "; here, ")}
+LONG_JOINS: Frames = {"seen": (", and ", "; ", ", while "), "new": (" – ", "; here, ", "; at the same time, ")}
 
 # What says when a section comes: {label} is "the first verse" or "the intro".
 START: Frames = {

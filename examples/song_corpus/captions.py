@@ -131,8 +131,10 @@ class CaptionWriter:
         for part in np.array_split(np.array(clauses, dtype=object), num_sentences):
             text = str(part[0])
             for place, clause in enumerate(part[1:], start=2):
+                long = min(len(part[place - 2].split()), len(clause.split())) > 5
+                join = self._choose(frames.LONG_JOINS if long else frames.JOINS)
                 # "a, and b, and c" reads badly: only the last of several clauses is joined by a word.
-                text += (self._choose(frames.JOINS) if place == len(part) else "; ") + str(clause)
+                text += (join if place == len(part) else "; ") + clause
             sentences.append(_sentence(text))
         return sentences
 
