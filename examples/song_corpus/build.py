@@ -156,7 +156,6 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
     ]
     line = {
         "audio": audio,
-        "text": [],
         "duration_s": bounds[-1][1] / SAMPLING_RATE,
         "tempo_bpm": song.beats_per_minute,
         "group": song.group,
@@ -164,7 +163,7 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
     }
     if song.split == "train":
         captions = [writer(f"caption {number}").write(song) for number in range(NUM_TRAINING_WORDINGS)]
-        line["text"] = [caption.sentences for caption in captions]
+        line["texts"] = [caption.sentences for caption in captions]
         for place, entry in enumerate(sections):
             entry["sentences"] = [caption.section_sentences[place] for caption in captions]
         return line

@@ -214,11 +214,11 @@ def test_manifest(corpus, split):
 def test_sentences_of_sections(corpus, split):
     for line in read_lines(corpus, split):
         if split == "train":
-            assert len(line["text"]) == 8
-            assert len({" ".join(caption) for caption in line["text"]}) == 8
+            assert len(line["texts"]) == 8
+            assert len({" ".join(caption) for caption in line["texts"]}) == 8
             told = [
                 (caption, [section["sentences"][number] for section in line["sections"]])
-                for number, caption in enumerate(line["text"])
+                for number, caption in enumerate(line["texts"])
             ]
         else:
             told = [(line["text"], [section["sentences"] for section in line["sections"]])]
