@@ -154,6 +154,7 @@ def main(arguments: list[str] | None = None, model_class: type[CollapModel] = Co
 
     set_seed(training.seed)
     model, processor = load_model(model_arguments, config, model_class)
+    model.to(training.device)
     if data.max_length_s is not None:
         processor.feature_extractor.max_length_s = data.max_length_s
     train_songs = eval_songs = None

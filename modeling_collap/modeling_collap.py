@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedModel, WhisperModel
 from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple, logging
 
@@ -28,6 +29,9 @@ from .scoring_collap import (
 from .time_query_collap import CollapTimeQuery
 
 logger = logging.get_logger(__name__)
+
+TEXT_LENGTH_GROUPS = 4  # groups of sentences of like length that the text model reads one after the other ...
+MIN_GROUP_SENTENCES = 16  # ... if there are so many sentences for each
 
 
 class CollapModel(CollapPreTrainedModel):
@@ -181,15 +185,15 @@ class CollapModel(CollapPreTrainedModel):
         kwargs = with_output_flags(self.config, kwargs)
         if token_type_ids is not None:
             kwargs["token_type_ids"] = token_type_ids
-        text_output = self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        text_output = self._run_text_model(input_ids, attention_mask, **kwargs)
         states = text_output.last_hidden_state  # (S, tokens, hidden)
+        sentence = torch.arange(states.shape[0], device=states.device)
         if self.config.text_pooling == "last":
             position = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-            last_token = (attention_mask.bool() * position).argmax(-1)  # (S,), whichever side the padding is on
-            pooled = states[torch.arange(states.shape[0], device=states.device), last_token]  # (S, hidden)
+            token = (attention_mask.bool() * position).argmax(-1)  # (S,), the last real one, wherever the padding is
         else:
-            first_token = attention_mask.int().argmax(-1)  # (S,)
-            pooled = states[torch.arange(states.shape[0], device=states.device), first_token]  # (S, hidden)
+            token = attention_mask.int().argmax(-1)  # (S,), the first real one
+        pooled = states[sentence, token]  # (S, hidden)
         queries = nn.functional.normalize(self.text_projection(pooled).float(), dim=-1)  # (S, d)
         text_embeds = mean_over_sentences(queries.T, sentence_counts).T  # (T, d)
         dtype = self.text_projection.weight.dtype
@@ -203,6 +207,38 @@ class CollapModel(CollapPreTrainedModel):
             time_query_embeds=None if self.time_query is None else self.time_query(queries, sentence_counts),
             sentence_counts=sentence_counts,
         )
+
+    def _run_text_model(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **kwargs: Any
+    ) -> BaseModelOutputWithPooling:
+        """
+        The text model's output over all sentences, sentences of like length together.
+
+        Sentences differ in length far more than whole texts: padded to the longest, two thirds would be padding. The
+        padding is masked, so that the grouping changes nothing but the time.
+        """
+        lengths = attention_mask.sum(-1)
+        num_groups = min(TEXT_LENGTH_GROUPS, input_ids.shape[0] // MIN_GROUP_SENTENCES)
+        padded_right = attention_mask[:, 0].all()
+        whole_output = kwargs["output_hidden_states"] or kwargs["output_attentions"]
+        if num_groups < 2 or whole_output or not padded_right:
+            return self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
+        by_length = lengths.argsort(stable=True)  # (S,)
+        token_type_ids = kwargs.pop("token_type_ids", None)
+        states = []
+        for group in by_length.tensor_split(num_groups):
+            longest = int(lengths[group[-1]])
+            if token_type_ids is not None:
+                kwargs["token_type_ids"] = token_type_ids[group, :longest]
+            output = self.text_model(
+                input_ids=input_ids[group, :longest],
+                attention_mask=attention_mask[group, :longest],
+                return_dict=True,
+                **kwargs,
+            )
+            missing = input_ids.shape[1] - longest
+            states.append(nn.functional.pad(output.last_hidden_state, (0, 0, 0, missing)))  # (group, tokens, hidden)
+        return BaseModelOutputWithPooling(last_hidden_state=torch.cat(states)[by_length.argsort()])
 
     def _check_sentence_counts(self, sentence_counts: torch.Tensor | None, input_ids: torch.Tensor) -> torch.Tensor:
         num_sentences = input_ids.shape[0]

@@ -30,7 +30,7 @@ class CollapPreTrainedModel(PreTrainedModel):
     @classmethod
     def is_custom_code(cls) -> bool:
         # In code from outside of it, transformers leaves modules without parameters of their own uninitialised, lest
-        # they overwrite what was loaded. Ours and the towers' goes through transformers.initialization, which does not.
+        # they overwrite what was loaded. Ours and the towers' use transformers.initialization, which never does.
         return False
 
     @classmethod

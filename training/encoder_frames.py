@@ -57,7 +57,8 @@ def keep_encoder_frames(
     encoders = _hash_encoders(audio_model, feature_extractor)
     files = {path: folder / f"{_hash_file(encoders, path)}.safetensors" for path in dict.fromkeys(audio_paths)}
     missing = [path for path, file in files.items() if not file.is_file()]
-    state = PartialState()
+    # On CPUs Accelerate joins processes only if it is told that CPUs are meant.
+    state = PartialState(cpu=audio_model.device.type == "cpu")
     training = audio_model.training
     audio_model.eval()
     with state.split_between_processes(missing) as mine, torch.inference_mode():

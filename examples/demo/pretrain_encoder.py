@@ -3,8 +3,8 @@
 Pretrains a small BEATs or Whisper encoder on the tags of short crops of the song corpus.
 
 It stands in for the released encoders where they cannot be had. The tags are the very attributes that the captions of
-the corpus describe, so this is strong supervision: figures made with it say how CoLLAP scores songs, not how well BEATs
-or Whisper hear.
+the corpus describe, so this is strong supervision: figures made with it say how CoLLAP scores songs, not how well
+BEATs or Whisper hear.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from transformers import WhisperConfig, WhisperModel
 from collap import BeatsConfig, BeatsModel, CollapFeatureExtractor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "song_corpus"))
-from song_tags import TAGS, window_targets 
+from song_tags import TAGS, window_targets
 
 SAMPLING_RATE = 16_000
-CHUNK_LENGTH_S = 5.12  # short chunks, so that attention over 248 vectors is cheap on a CPU
+CHUNK_LENGTH_S = 2.56  # short chunks, so that attention over 120 vectors is cheap on a CPU
 
 
 def build_encoder(kind: str) -> nn.Module:
@@ -37,9 +37,9 @@ def build_encoder(kind: str) -> nn.Module:
                 embed_dim=64,
                 hidden_size=64,
                 num_hidden_layers=2,
-                num_attention_heads=4,
+                num_attention_heads=2,
                 intermediate_size=192,
-                num_conv_pos_embeddings=32,
+                num_conv_pos_embeddings=16,
                 num_conv_pos_embedding_groups=16,
                 num_buckets=64,
                 max_bucket_distance=256,
@@ -53,7 +53,7 @@ def build_encoder(kind: str) -> nn.Module:
         WhisperConfig(
             d_model=64,
             encoder_layers=2,
-            encoder_attention_heads=4,
+            encoder_attention_heads=2,
             encoder_ffn_dim=192,
             decoder_layers=1,  # never used, but a Whisper folder has a decoder
             decoder_attention_heads=4,

@@ -19,7 +19,9 @@ class MeanPoolingCollap(CollapModel):
         pooled = audio.pooler_output
         if pooled is None:  # songs that were put together from kept frames
             pooled = torch.nn.functional.normalize(audio.last_hidden_state.sum(1), dim=-1)
-        pooled_text = torch.stack([queries.mean(0) for queries in text.query_embeds.split(text.sentence_counts.tolist())])
+        pooled_text = torch.stack(
+            [queries.mean(0) for queries in text.query_embeds.split(text.sentence_counts.tolist())]
+        )
         return self.logit_scale.exp() * pooled @ torch.nn.functional.normalize(pooled_text, dim=-1).T
 
 

@@ -173,6 +173,34 @@ class TestText:
                 alone = model.get_text_features(inputs["input_ids"][index : index + 1, :length])
                 torch.testing.assert_close(alone.pooler_output[0], together.pooler_output[index], atol=1e-5, rtol=0)
 
+    @pytest.mark.parametrize("text", ["roberta", "gpt2"])
+    def test_grouping_by_length_changes_nothing_but_the_time(self, text: str):
+        model = make_model(text=text)
+        lengths = torch.randint(2, 30, (70,)).tolist()
+        inputs = text_inputs(lengths)
+        seen = []
+        hook = model.text_model.register_forward_pre_hook(
+            lambda module, args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
+        )
+        grouped = model.get_text_features(**inputs)
+        assert len(seen) == 4
+        assert sum(seen) < 0.75 * inputs["input_ids"].numel()
+        hook.remove()
+        whole = model.get_text_features(**inputs, output_hidden_states=True)
+        torch.testing.assert_close(grouped.query_embeds, whole.query_embeds, atol=1e-5, rtol=0)
+        mask = inputs["attention_mask"].bool()
+        torch.testing.assert_close(
+            grouped.last_hidden_state[mask], whole.last_hidden_state[mask], atol=1e-5, rtol=1e-5
+        )
+        weights = torch.randn_like(grouped.query_embeds)
+        parameters = [p for p in model.text_model.parameters() if p.requires_grad]
+        gradients = [
+            torch.autograd.grad((output.query_embeds * weights).sum(), parameters, allow_unused=True)
+            for output in (grouped, whole)
+        ]
+        for fast, slow in zip(*gradients, strict=True):
+            torch.testing.assert_close(fast, slow, atol=1e-4, rtol=1e-4)
+
     @pytest.mark.parametrize(("text", "position"), [("roberta", 0), ("gpt2", 3)])
     def test_which_token_stands_for_the_sentence(self, text: str, position: int):
         model = make_model(text=text)

@@ -1,0 +1,111 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Answers long free-text queries with a saved model: which songs, and when in the song each sentence happens."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from evaluation import embed_songs, embed_texts
+
+from collap import CollapAudioOutput, CollapModel, CollapProcessor
+from collap.retrieval.alignment import Span, align_in_order
+from collap.retrieval.plotting import clock, plot_attention
+
+# Written by hand for this demo, in words of their own, about songs that the model has never heard (content.jsonl).
+QUERIES: list[str] = []
+
+
+def answer(
+    model: CollapModel, processor: CollapProcessor, songs: list[dict[str, Any]], frames_dir: Path, text: str
+) -> None:
+    """Prints the three best songs for a text, and for the best one when each sentence happens."""
+    (sentences,) = processor.split_texts([text])
+    audio = embed_songs(model, processor, songs, frames_dir)
+    with torch.inference_mode():
+        scores = model.score(audio, embed_texts(model, processor, [sentences]))[:, 0]
+    best = scores.argsort(descending=True)[:3].tolist()
+    print(f"\nQuery ({len(text.split())} words): {text}\n")
+    for rank, index in enumerate(best, start=1):
+        song = songs[index]
+        name, length = Path(song["audio"]).name, clock(song["duration_s"])
+        print(f"  {rank}. {name}, {length}, score {scores[index]:.1f}: {describe(song)}")
+    print(f"\n  When it happens in {Path(songs[best[0]]['audio']).name}:")
+    for span in spans_of(model, processor, audio, best[0], sentences):
+        print(f"    {clock(span.start_s)} to {clock(span.end_s)}  {sentences[span.sentence]}")
+
+
+def describe(song: dict[str, Any]) -> str:
+    """What is truly heard in a song, section by section."""
+    parts = [f"{section['tags']['lead']}/{section['tags']['accompaniment']}" for section in song["sections"]]
+    return ", ".join(parts)
+
+
+def spans_of(
+    model: CollapModel, processor: CollapProcessor, audio: CollapAudioOutput, index: int, sentences: list[str]
+) -> list[Span]:
+    """Aligns the sentences of a text with one song of a batch, all together and in order."""
+    with torch.inference_mode():
+        attention = model.attend(one_song(audio, index), embed_texts(model, processor, [sentences]))
+    similarities = attention.similarities[0].numpy()  # (S, N)
+    return align_in_order(similarities, model.frame_times(similarities.shape[1]).numpy())
+
+
+def one_song(audio: CollapAudioOutput, index: int) -> CollapAudioOutput:
+    """One song of a batch, without the padding."""
+    count = int(audio.frame_mask[index].sum())
+    return CollapAudioOutput(
+        last_hidden_state=audio.last_hidden_state[index : index + 1, :count],
+        frame_mask=audio.frame_mask[index : index + 1, :count],
+    )
+
+
+def draw_attention(
+    model: CollapModel, processor: CollapProcessor, song: dict[str, Any], frames_dir: Path, path: Path
+) -> None:
+    """Draws where each sentence of a held-out song's caption listens, and prints how much of that is right."""
+    sentences = song["text_new"]
+    audio = one_song(embed_songs(model, processor, [song], frames_dir), 0)
+    with torch.inference_mode():
+        attention = model.attend(audio, embed_texts(model, processor, [sentences]))
+    weights = attention.temporal_attentions[0].numpy()  # (S, L)
+    times = model.segment_times(audio.frame_mask.shape[1]).numpy()  # (L, 2)
+    truth: list[tuple[float, float] | None] = [None] * len(sentences)
+    for section in song["sections"]:
+        for sentence in section["sentences_new"]:
+            truth[sentence] = (section["start_s"], section["end_s"])
+    plot_attention(
+        path,
+        weights,
+        times,
+        sentences,
+        sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
+        true_spans_s=truth,
+        spans=spans_of(model, processor, audio, 0, sentences),
+        title=f"Temporal attention over {Path(song['audio']).name}, a song never heard in training",
+    )
+    inside, chance = attention_mass(weights, times, truth)
+    print(f"\n{path}: {100 * inside:.0f} % of the attention falls on the section that its sentence describes", end="")
+    print(f" ({100 * chance:.0f} % if it were spread evenly).")
+
+
+def attention_mass(
+    weights: np.ndarray, times: np.ndarray, truth: list[tuple[float, float] | None]
+) -> tuple[float, float]:
+    """
+    Share of the attention inside the true sections, and the same for even attention.
+
+    Args:
+        weights (`np.ndarray` of shape `(S, L)`): Attention; each row sums to 1.
+        times (`np.ndarray` of shape `(L, 2)`): Start and end of each segment in seconds.
+        truth (`list`): Start and end of what each sentence describes; None is left out.
+    """
+    lengths = times[:, 1] - times[:, 0]
+    inside, even = [], []
+    for row, span in zip(weights, truth, strict=True):
+        if span is None:
+            continue
+        overlap = np.clip(np.minimum(times[:, 1], span[1]) - np.maximum(times[:, 0], span[0]), 0, None)
+        inside.append((row * overlap / lengths).sum())
+        even.append(overlap.sum() / lengths.sum())
+    return float(np.mean(inside)), float(np.mean(even))

@@ -1,0 +1,111 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""How well a model finds the held-out songs of the corpus by whole captions, by one-section queries, and in order."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+
+from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap.retrieval.metrics import chance_level, order_accuracy, retrieval_metrics
+from collap.training.encoder_frames import keep_encoder_frames, load_encoder_frames
+
+WORDINGS = {"seen": ("text", "query"), "new": ("text_new", "query_new")}  # columns of captions and of queries
+
+
+def read_songs(manifest: Path) -> list[dict[str, Any]]:
+    """The lines of a manifest of the corpus, with absolute paths of audio."""
+    songs = [json.loads(line) for line in manifest.read_text().splitlines()]
+    return [{**song, "audio": str(manifest.parent / song["audio"])} for song in songs]
+
+
+@torch.inference_mode()
+def embed_songs(
+    model: CollapModel, processor: CollapProcessor, songs: list[dict[str, Any]], frames_dir: Path
+) -> CollapAudioOutput:
+    """All songs as one batch, from kept frames (which are computed where they are missing)."""
+    extractor = processor.feature_extractor
+    paths = [song["audio"] for song in songs]
+    files = keep_encoder_frames(
+        paths, frames_dir, model.audio_model, extractor, truncation=extractor.max_length_s is not None
+    )
+    frames = [load_encoder_frames(files[path]).float() for path in paths]
+    mask = torch.arange(max(map(len, frames))) < torch.tensor([len(item) for item in frames])[:, None]
+    return model.get_audio_features(encoder_frames=pad_sequence(frames, batch_first=True), frame_mask=mask)
+
+
+@torch.inference_mode()
+def embed_texts(model: CollapModel, processor: CollapProcessor, texts: list[list[str]]) -> CollapTextOutput:
+    """Texts, each given as its sentences, a few at a time."""
+    parts = [
+        model.get_text_features(**processor(text=texts[start : start + 32], return_tensors="pt"))
+        for start in range(0, len(texts), 32)
+    ]
+    with_time = parts[0].time_query_embeds is not None
+    return CollapTextOutput(
+        pooler_output=torch.cat([part.pooler_output for part in parts]),
+        query_embeds=torch.cat([part.query_embeds for part in parts]),
+        time_query_embeds=torch.cat([part.time_query_embeds for part in parts]) if with_time else None,
+        sentence_counts=torch.cat([part.sentence_counts for part in parts]),
+    )
+
+
+@torch.inference_mode()
+def evaluate(
+    model: CollapModel, processor: CollapProcessor, corpus: Path, frames_dir: Path
+) -> dict[str, dict[str, float]]:
+    """
+    Figures for each wording: `{"seen": {...}, "new": {...}}`, shares in [0, 1].
+
+    `text_to_audio`, `audio_to_text`: whole captions among the songs of the split "content". `section`: queries on one
+    section, text to audio, without the time term, since they tell no story. `order`: whole captions among four songs
+    of the same sections in another order, of the split "order".
+    """
+    model.eval()
+    content, order = read_songs(corpus / "content.jsonl"), read_songs(corpus / "order.jsonl")
+    content_audio = embed_songs(model, processor, content, frames_dir)
+    order_audio = embed_songs(model, processor, order, frames_dir)
+    results = {}
+    for wording, (caption, query) in WORDINGS.items():
+        own = list(range(len(content)))
+        scores = model.score(content_audio, embed_texts(model, processor, [song[caption] for song in content]))
+        figures = {"text_to_audio": retrieval_metrics(scores.T.numpy(), own)}
+        figures["audio_to_text"] = retrieval_metrics(scores.numpy(), own)
+
+        queries = [(index, section[query]) for index, song in enumerate(content) for section in song["sections"]]
+        texts = embed_texts(model, processor, [text for _, text in queries])
+        scores = model.score(content_audio, texts, use_time=False)
+        figures["section"] = retrieval_metrics(scores.T.numpy(), [index for index, _ in queries])
+
+        scores = model.score(order_audio, embed_texts(model, processor, [song[caption] for song in order]))
+        accuracy = order_accuracy(scores.T.numpy(), [song["group"] for song in order])
+        results[wording] = {**figures, "order": accuracy}
+    return results
+
+
+def chance(corpus: Path) -> dict[str, Any]:
+    """The same figures for guessing."""
+    level = chance_level(len(read_songs(corpus / "content.jsonl")))
+    figures = {"text_to_audio": level, "audio_to_text": level, "section": level, "order": 0.25}
+    return dict.fromkeys(WORDINGS, figures)
+
+
+def print_tables(results: dict[str, dict[str, Any]]) -> None:
+    """One block for each wording: whole captions both ways, order, and one-section queries."""
+    columns = ["R@1", "R@5", "R@10", "MedR"]
+    names = ["recall@1", "recall@5", "recall@10", "median_rank"]
+    width = max(map(len, results))
+    for wording in WORDINGS:
+        print(f"\n{wording.capitalize()} wording")
+        headings = ["caption -> song", "song -> caption", "one section -> song"]
+        print(" " * width + "".join(f" | {heading:^24}" for heading in headings) + " | order, 1 of 4")
+        print(" " * width + (" | " + " ".join(f"{name:>5}" for name in columns) + " ") * 3 + " |")
+        for row, figures in results.items():
+            cells = []
+            for kind in ("text_to_audio", "audio_to_text", "section"):
+                values = figures[wording][kind]
+                numbers = [values[name] if name == "median_rank" else 100 * values[name] for name in names]
+                cells.append(" ".join(f"{number:5.1f}" for number in numbers) + " ")
+            print(f"{row:<{width}} | " + " | ".join(cells) + f" | {100 * figures[wording]['order']:13.1f}")

@@ -1,0 +1,80 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Runs the steps of the demo as processes of their own, side by side, with a progress bar each."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+PROGRESS = re.compile(r"(\d+)/(\d+) \[")  # what tqdm writes into the log of a step
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One command; `name` is its log's, `marker` the file that says it is done and with which command."""
+
+    name: str
+    title: str
+    command: list[str]
+    marker: Path
+
+    def is_done(self) -> bool:
+        return self.marker.is_file() and json.loads(self.marker.read_text()) == self.command
+
+
+def python(script: Path, *arguments: object) -> list[str]:
+    """The command that runs a script of the examples with this interpreter."""
+    return [sys.executable, str(script), *map(str, arguments)]
+
+
+def run_steps(steps: list[Step], logs: Path, at_once: int, threads: int = 1) -> None:
+    """
+    Runs the steps that are not done yet, `at_once` at a time, each with so many threads.
+
+    Raises:
+        RuntimeError: if a step fails; its log's last lines are in the message, and the other steps are stopped.
+    """
+    logs.mkdir(parents=True, exist_ok=True)
+    waiting = [step for step in steps if not step.is_done()]
+    for step in steps:
+        if step not in waiting:
+            tqdm.write(f"{step.title}: done before, kept")
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    running: dict[Step, tuple[subprocess.Popen, tqdm]] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                step = waiting.pop(0)
+                step.marker.parent.mkdir(parents=True, exist_ok=True)
+                with (logs / f"{step.name}.log").open("w") as log:
+                    process = subprocess.Popen(step.command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+                running[step] = process, tqdm(desc=step.title, total=1, position=len(running), unit="step")
+            time.sleep(0.2)
+            for step, (process, bar) in list(running.items()):
+                _update(bar, logs / f"{step.name}.log")
+                if process.poll() is None:
+                    continue
+                del running[step]
+                bar.close()
+                if process.returncode:
+                    tail = (logs / f"{step.name}.log").read_text(errors="replace")[-3000:]
+                    raise RuntimeError(f"{step.title} failed (exit status {process.returncode}):\n{tail}")
+                step.marker.write_text(json.dumps(step.command))
+    finally:
+        for process, bar in running.values():
+            process.terminate()
+            bar.close()
+
+
+def _update(bar: tqdm, log: Path) -> None:
+    """Shows on `bar` the last progress that the step wrote into its log."""
+    found = PROGRESS.findall(log.read_text(errors="replace")[-2000:])
+    if found:
+        bar.n, bar.total = map(int, found[-1])
+        bar.refresh()
