@@ -9,6 +9,7 @@ from collap.modeling_collap.modeling_beats import BeatsModel
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.modeling_collap.outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
+from collap.processing.batch_feature_collap import CollapBatchFeature, Coverage
 from collap.processing.data_collator_collap import CollapDataCollator
 from collap.processing.feature_extraction_beats import BeatsFeatureExtractor
 from collap.processing.feature_extraction_collap import CollapFeatureExtractor
@@ -31,6 +32,7 @@ __all__ = [
     "CollapAttentions",
     "CollapAudioModel",
     "CollapAudioOutput",
+    "CollapBatchFeature",
     "CollapConfig",
     "CollapDataCollator",
     "CollapFeatureExtractor",
@@ -38,4 +40,5 @@ __all__ = [
     "CollapOutput",
     "CollapProcessor",
     "CollapTextOutput",
+    "Coverage",
 ]
