@@ -304,6 +304,12 @@ class BeatsPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["BeatsEncoderLayer"]  # noqa: RUF012 - transformers' convention
     _can_record_outputs = {"hidden_states": BeatsEncoderLayer, "attentions": BeatsAttention}  # noqa: RUF012
 
+    @classmethod
+    def is_custom_code(cls) -> bool:
+        # In code from outside of it, transformers leaves modules without parameters of their own uninitialised (a
+        # whole layer here), lest they overwrite what was loaded. transformers.initialization never does.
+        return False
+
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
         """Initial weights of one module; its children were initialised before it."""
