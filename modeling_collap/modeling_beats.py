@@ -306,8 +306,9 @@ class BeatsPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def is_custom_code(cls) -> bool:
-        # In code from outside of it, transformers leaves modules without parameters of their own uninitialised (a
-        # whole layer here), lest they overwrite what was loaded. transformers.initialization never does.
+        # For classes outside of its own package, transformers does not call `_init_weights` on a module without
+        # parameters of its own, such as a whole layer, lest it overwrite what was loaded. Ours cannot: it goes through
+        # transformers.initialization.
         return False
 
     @torch.no_grad()
