@@ -75,7 +75,7 @@ def kaldi_fbank(waveform: torch.Tensor, num_mel_bins: int = 128) -> torch.Tensor
     frames = waveform.reshape(-1, num_samples).unfold(-1, FRAME_LENGTH, HOP_LENGTH)  # (batch, frames, 400), a view
     batch_size, num_frames, _ = frames.shape
     features = torch.empty(batch_size, num_frames, num_mel_bins, device=waveform.device)
-    block_size = max(1, FRAME_BLOCK_SIZE // max(1, batch_size))
+    block_size = max(1, FRAME_BLOCK_SIZE // batch_size)
     for start in range(0, num_frames, block_size):
         block = frames[:, start : start + block_size].float() * PCM_SCALE  # (batch, block, 400)
         block = block - block.mean(dim=-1, keepdim=True)

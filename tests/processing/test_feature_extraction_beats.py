@@ -1,0 +1,200 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Kaldi's filter bank against the original's output, the checks of a waveform, and the extractor around them."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from collap import BeatsFeatureExtractor
+from collap.processing import feature_extraction_beats
+from collap.processing.feature_extraction_beats import kaldi_fbank, validate_waveform
+
+PARITY = 3e-5  # what we aim at; the promise is 1e-4, and the reference itself is 2.4e-5 from float64
+SILENCE = -2.391692876815796  # any mel bin of digital silence
+
+
+class LargestTensor(TorchDispatchMode):
+    """Lists the sizes of all memory that tensors lie in while it is active, from the largest."""
+
+    def __init__(self):
+        super().__init__()
+        self.storages: dict[int, int] = {}
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        output = func(*args, **(kwargs or {}))
+        storage = output.untyped_storage()
+        self.storages[storage.data_ptr()] = max(storage.nbytes(), self.storages.get(storage.data_ptr(), 0))
+        return output
+
+    @property
+    def num_bytes(self) -> list[int]:
+        return sorted(self.storages.values(), reverse=True)
+
+
+class TestFilterBank:
+    @pytest.mark.parametrize("clip", ["real", "tones", "click"])
+    def test_original(self, goldens: Path, clip: str):
+        tensors = load_file(goldens / "beats_fbank.safetensors")
+        if clip == "real":
+            samples, _ = soundfile.read(goldens / "beats_fbank_real.wav", dtype="float32")
+            waveform = torch.from_numpy(samples)
+        else:
+            waveform = tensors[f"{clip}.waveform"]
+        features = kaldi_fbank(waveform)
+        expected = tensors[f"{clip}.input_values"]
+        assert features.dtype == torch.float32
+        assert features.shape == expected.shape
+        assert (features - expected).abs().max() < PARITY
+
+    def test_silence(self):
+        features = kaldi_fbank(torch.zeros(2800))
+        assert features.shape == (16, 128)
+        torch.testing.assert_close(features, torch.full((16, 128), SILENCE))
+
+    def test_empty_filter(self):
+        # The fourth mel filter is narrower than the step between two frequencies: it has always been silent.
+        assert torch.allclose(kaldi_fbank(torch.randn(4000))[:, 3], torch.tensor(SILENCE))
+
+    @pytest.mark.parametrize(("samples", "frames"), [(400, 1), (559, 1), (560, 2), (2799, 15), (2800, 16)])
+    def test_number_of_frames(self, samples: int, frames: int):
+        assert kaldi_fbank(torch.zeros(samples)).shape == (frames, 128)
+
+    def test_batch_and_blocks(self, monkeypatch: pytest.MonkeyPatch):
+        waveforms = torch.rand(2, 3, 5000) - 0.5
+        alone = torch.stack([kaldi_fbank(waveform) for waveform in waveforms.flatten(0, 1)])
+        assert alone.shape == (6, 29, 128)
+        torch.testing.assert_close(kaldi_fbank(waveforms).flatten(0, 1), alone)
+        monkeypatch.setattr(feature_extraction_beats, "FRAME_BLOCK_SIZE", 7)
+        torch.testing.assert_close(kaldi_fbank(waveforms).flatten(0, 1), alone)
+
+    @pytest.mark.parametrize("shape", [(), (399,), (2, 0)])
+    def test_too_short(self, shape: tuple[int, ...]):
+        with pytest.raises(ValueError, match="waveform must have at least 400 samples"):
+            kaldi_fbank(torch.zeros(shape))
+
+    def test_long_waveform_is_taken_in_blocks(self):
+        waveform = torch.zeros(600 * 16000)
+        with LargestTensor() as largest:
+            features = kaldi_fbank(waveform)
+        assert features.shape == (59998, 128)
+        assert largest.num_bytes[0] == waveform.nbytes
+        assert largest.num_bytes[1] == features.nbytes
+        assert largest.num_bytes[2] < features.nbytes / 10  # all that is in between
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+    def test_gpu(self):
+        waveform = torch.rand(160000) - 0.5
+        torch.testing.assert_close(kaldi_fbank(waveform.cuda()).cpu(), kaldi_fbank(waveform), atol=1e-4, rtol=0)
+
+
+def spoilt(value: float) -> np.ndarray:
+    waveform = np.zeros(3000, dtype=np.float32)
+    waveform[1500] = value
+    return waveform
+
+
+class TestWaveform:
+    @pytest.mark.parametrize(
+        "waveform",
+        [
+            [0.25] * 3000,
+            np.full(3000, 0.25),
+            np.full(3000, 0.25, dtype=np.float16),
+            np.broadcast_to(np.float32(0.25), 3000),  # must not be written to
+            np.full(3000, 0.25)[::-1],
+            torch.full((3000,), 0.25, dtype=torch.bfloat16),
+            torch.full((3000,), 0.25, requires_grad=True),
+        ],
+    )
+    @pytest.mark.filterwarnings("error")
+    def test_what_passes(self, waveform: Any):
+        checked = validate_waveform(waveform, "audio")
+        assert isinstance(checked, torch.Tensor)
+        assert not checked.requires_grad
+        torch.testing.assert_close(checked, torch.full((3000,), 0.25))
+
+    def test_no_copy(self):
+        waveform = np.zeros(3000, dtype=np.float32)
+        assert validate_waveform(waveform, "audio").data_ptr() == waveform.ctypes.data
+
+    @pytest.mark.parametrize(
+        ("waveform", "error", "message"),
+        [
+            (None, TypeError, "must be a numpy array, a torch tensor or a list of floats, got NoneType"),
+            ("song.wav", TypeError, "must be a numpy array, a torch tensor or a list of floats, got str"),
+            (np.zeros(3000, dtype=np.int16), ValueError, "must be floats in [-1, 1], got int16: divide"),
+            (torch.zeros(3000, dtype=torch.int32), ValueError, "must be floats in [-1, 1], got torch.int32: divide"),
+            ([0] * 3000, ValueError, "must be floats in [-1, 1], got int64: divide"),
+            (spoilt(-12000.0), ValueError, "must be in [-1, 1], got samples from -12000 to 0: divide"),
+            (
+                np.zeros((2, 3000)),
+                ValueError,
+                "must be one mono waveform of shape (samples,), got the shape (2, 3000)",
+            ),
+            (np.float32(0.5), TypeError, "got float32"),
+            (np.zeros(0), ValueError, "must have at least 2800 samples (175 ms at 16000 Hz), got none"),
+            (np.zeros(2799), ValueError, "must have at least 2800 samples (175 ms at 16000 Hz), got 2799"),
+            (spoilt(np.nan), ValueError, "must be finite"),
+            (spoilt(-np.inf), ValueError, "must be finite"),
+        ],
+    )
+    def test_what_does_not(self, waveform: Any, error: type[Exception], message: str):
+        with pytest.raises(error, match=re.escape("audio[1] ") + ".*" + re.escape(message)):
+            validate_waveform(waveform, "audio[1]")
+
+
+class TestExtractor:
+    def test_one_clip(self):
+        waveform = np.random.uniform(-1, 1, 16000)
+        inputs = BeatsFeatureExtractor()(waveform, sampling_rate=16000, return_tensors="pt")
+        assert inputs["input_values"].shape == (1, 98, 128)
+        assert torch.equal(inputs["input_values"][0], kaldi_fbank(torch.from_numpy(waveform).float()))
+        assert inputs["attention_mask"].tolist() == [[1] * 98]
+
+    def test_clips_of_different_length(self):
+        clips = [torch.rand(16000) - 0.5, (np.random.rand(8000) - 0.5).tolist(), np.random.rand(2800) - 0.5]
+        extractor = BeatsFeatureExtractor()
+        inputs = extractor(clips, sampling_rate=16000, return_tensors="pt")
+        assert inputs["input_values"].shape == (3, 98, 128)
+        assert inputs["attention_mask"].sum(dim=-1).tolist() == [98, 48, 16]
+        for row, clip in enumerate(clips):
+            alone = extractor(clip, sampling_rate=16000, return_tensors="pt")["input_values"][0]
+            assert torch.equal(inputs["input_values"][row, : len(alone)], alone)
+            assert torch.equal(inputs["input_values"][row, len(alone) :], torch.zeros(98 - len(alone), 128))
+
+    def test_lengths_are_in_frames(self):
+        extractor, clip = BeatsFeatureExtractor(), np.zeros(16000)
+        options = {"sampling_rate": 16000, "return_tensors": "np"}
+        padded = extractor(clip, padding="max_length", max_length=120, **options)
+        assert padded["input_values"].shape == (1, 120, 128)
+        assert padded["attention_mask"].sum() == 98
+        cut = extractor(clip, padding="max_length", max_length=40, truncation=True, **options)
+        assert cut["input_values"].shape == (1, 40, 128)
+        assert extractor(clip, pad_to_multiple_of=16, **options)["input_values"].shape == (1, 112, 128)
+        assert "attention_mask" not in extractor(clip, return_attention_mask=False, **options)
+
+    @pytest.mark.parametrize("sampling_rate", [None, 44100])
+    def test_sampling_rate(self, sampling_rate: int | None):
+        with pytest.raises(ValueError, match=f"sampling_rate must be given and be 16000 .Hz., got {sampling_rate}"):
+            BeatsFeatureExtractor()(np.zeros(16000), sampling_rate=sampling_rate)
+        with pytest.raises(ValueError, match="sampling_rate must be 16000"):
+            BeatsFeatureExtractor(sampling_rate=8000)
+
+    def test_errors_name_the_clip(self):
+        with pytest.raises(ValueError, match=re.escape("raw_speech[1] must be finite")):
+            BeatsFeatureExtractor()([np.zeros(3000), spoilt(np.nan)], sampling_rate=16000)
+        with pytest.raises(ValueError, match="raw_speech must hold at least one waveform"):
+            BeatsFeatureExtractor()([], sampling_rate=16000)
+
+    def test_round_trip(self, tmp_path: Path):
+        extractor = BeatsFeatureExtractor(padding_value=-1.0)
+        extractor.save_pretrained(tmp_path)
+        assert BeatsFeatureExtractor.from_pretrained(tmp_path).to_dict() == extractor.to_dict()
