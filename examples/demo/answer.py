@@ -12,14 +12,38 @@ from collap import CollapAudioOutput, CollapModel, CollapProcessor
 from collap.retrieval.alignment import Span, align_in_order
 from collap.retrieval.plotting import clock, plot_attention
 
-# Written by hand for this demo, in words of their own, about songs that the model has never heard (content.jsonl).
-QUERIES: list[str] = []
+# Written by hand, in words of their own, each about one song that the model has never heard (seed 0 of the corpus).
+QUERIES = {
+    "content/00008.wav": (
+        "A restless track in a minor key, and in a hurry. It starts with a marimba tapping out the tune over calm, "
+        "long chords of an acoustic guitar, while a slapped bass and a rock beat push it along at a comfortable "
+        "volume. Then a trumpet takes over, shining above the broken chords of a choir. The drums begin to swing, an "
+        "upright bass walks underneath, a woman speaks, and everything gets loud. For the chorus the marimba comes "
+        "back, this time on top of a rippling electric piano. A steady four-on-the-floor beat drives it without any "
+        "bass, and the woman is still talking. In the bridge a distorted guitar dominates over the same rippling "
+        "electric piano. A marching snare drum and a synth bass keep it going, very loud and with no words at all."
+    ),
+    "content/00011.wav": (
+        "Unhurried and sunny, in a major key. A harmonica sings over a softly pulsing electric piano while a man "
+        "speaks, with a rock beat and a synth bass below. A violin then soars above long harpsichord chords without "
+        "drums, loud, and a woman is speaking now. The marimba that follows is hushed, over the harpsichord again, "
+        "with a march on the snare drum. Next comes a violin with an acoustic guitar that lets its chords ring, a "
+        "gentle bossa nova and no bass. After that nobody plays a melody: there are only the steady, quiet chords of "
+        "a harp on a four-on-the-floor beat. A flute brings the music back to full volume over long piano chords, "
+        "with a slap bass and a rock beat. At the end a marimba plays loudly over short offbeat strings."
+    ),
+}
 
 
 def answer(
-    model: CollapModel, processor: CollapProcessor, songs: list[dict[str, Any]], frames_dir: Path, text: str
+    model: CollapModel,
+    processor: CollapProcessor,
+    songs: list[dict[str, Any]],
+    frames_dir: Path,
+    text: str,
+    meant: str | None = None,
 ) -> None:
-    """Prints the three best songs for a text, and for the best one when each sentence happens."""
+    """Prints the three best songs for a text, and when each sentence happens in the best one; `meant` is marked."""
     (sentences,) = processor.split_texts([text])
     audio = embed_songs(model, processor, songs, frames_dir)
     with torch.inference_mode():
@@ -29,7 +53,8 @@ def answer(
     for rank, index in enumerate(best, start=1):
         song = songs[index]
         name, length = Path(song["audio"]).name, clock(song["duration_s"])
-        print(f"  {rank}. {name}, {length}, score {scores[index]:.1f}: {describe(song)}")
+        mark = " (the song that the query is about)" if meant is not None and song["audio"].endswith(meant) else ""
+        print(f"  {rank}. {name}, {length}, score {scores[index]:.1f}{mark}: {describe(song)}")
     print(f"\n  When it happens in {Path(songs[best[0]]['audio']).name}:")
     for span in spans_of(model, processor, audio, best[0], sentences):
         print(f"    {clock(span.start_s)} to {clock(span.end_s)}  {sentences[span.sentence]}")

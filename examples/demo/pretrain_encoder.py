@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--num_steps", type=int, default=600)
     parser.add_argument("--batch_size", type=int, default=32)
-    parser.add_argument("--learning_rate", type=float, default=2e-3)
+    parser.add_argument("--learning_rate", type=float, default=6e-3)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 

@@ -114,8 +114,8 @@ def main() -> None:
     best = AutoModel.from_pretrained(out / "models" / BEST)
     processor = AutoProcessor.from_pretrained(out / "models" / BEST)
     songs = read_songs(corpus / "content.jsonl")
-    for query in QUERIES:
-        answer(best, processor, songs, out / "frames", query)
+    for meant, query in QUERIES.items():
+        answer(best, processor, songs, out / "frames", query, meant)
     draw_attention(best, processor, songs[0], out / "frames", out / "attention.png")
     say(f"Done. The model is in {out / 'models' / BEST}, the figures in {out / 'results.json'}.")
 
