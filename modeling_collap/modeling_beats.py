@@ -44,9 +44,9 @@ def relative_position_buckets(distances: torch.Tensor, num_buckets: int, max_dis
     num_buckets_per_side = num_buckets // 2
     num_exact = num_buckets_per_side // 2
     distance = distances.abs()
-    # The clamp keeps the logarithm finite where its value is not used.
-    octaves = torch.log(distance.clamp(min=num_exact).float() / num_exact) / math.log(max_distance / num_exact)
-    logarithmic = num_exact + (octaves * (num_buckets_per_side - num_exact)).long()
+    # 0 at the first logarithmic bucket, 1 at max_distance. The clamp keeps it finite where it is not used.
+    fraction = torch.log(distance.clamp(min=num_exact).float() / num_exact) / math.log(max_distance / num_exact)
+    logarithmic = num_exact + (fraction * (num_buckets_per_side - num_exact)).long()
     bucket = torch.where(distance < num_exact, distance, logarithmic.clamp(max=num_buckets_per_side - 1))
     return bucket + (distances > 0).long() * num_buckets_per_side
 
