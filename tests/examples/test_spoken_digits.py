@@ -7,18 +7,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
+import transformers
 
-SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "spoken_digits" / "compose.py"
+FOLDER = Path(__file__).resolve().parents[2] / "examples" / "spoken_digits"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up, the scripts each other
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="module")
 def compose():
-    spec = importlib.util.spec_from_file_location("spoken_digits_compose", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+    yield load("compose")
+    del sys.modules["compose"]
+
+
+@pytest.fixture(scope="module")
+def pretrain_encoder(compose):
+    yield load("pretrain_encoder")
+    del sys.modules["pretrain_encoder"]
+
+
+@pytest.fixture(scope="module")
+def run_example(compose):
+    yield load("run")
+    del sys.modules["run"]
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +152,52 @@ def test_faults(compose, recordings, corpus, more, message):
 def test_missing_recordings(compose, recordings, tmp_path):
     with pytest.raises(ValueError, match=r"has no recording 0_zoe_\(take\).wav for the test split"):
         run(compose, recordings, tmp_path, "--test_speakers", "zoe")
+
+
+@pytest.mark.parametrize("augment", [False, True])
+def test_pretraining_is_told_the_digit_that_sounds(compose, pretrain_encoder, recordings, augment):
+    """Loud vectors have a digit and quiet ones none; neighbours in time are neighbours in the phrase."""
+    voices = [compose.load_recordings(recordings, "ann", "train")]
+    features, digits = next(pretrain_encoder.batches(voices, 2, augment, seed=0))
+    assert features.shape == (8, 80, 256)
+    assert digits.shape == (8, 128, 3)
+    assert torch.isfinite(features).all()
+    before, now, after = digits.unbind(-1)
+    spoken = now != pretrain_encoder.NO_DIGIT
+    assert 0.4 < spoken.float().mean() < 0.95
+    for place in range(1, digits.shape[1]):
+        changes = spoken[:, place - 1] & spoken[:, place] & (now[:, place - 1] != now[:, place])
+        assert (before[changes, place] == now[changes, place - 1]).all()
+        assert (after[changes, place - 1] == now[changes, place]).all()
+    if not augment:
+        loud = features.unflatten(-1, (128, 2)).mean(-1).amax(1)  # (8, 128)
+        inside = spoken[:, 1:-1] & spoken[:, :-2] & spoken[:, 2:]
+        outside = ~(spoken[:, 1:-1] | spoken[:, :-2] | spoken[:, 2:])
+        assert loud[:, 1:-1][inside].min() > loud[:, 1:-1][outside].max()
+
+
+def test_a_pretrained_encoder_is_a_whisper(pretrain_encoder, recordings, tmp_path):
+    sizes = {"num_tracks": 1, "hidden_size": 32, "num_layers": 1}
+    pretrain_encoder.pretrain(recordings, tmp_path, ("ann", "bob"), num_steps=2, **sizes)
+    whisper = transformers.WhisperModel.from_pretrained(tmp_path)
+    assert whisper.config.max_source_positions == 128
+
+
+def test_text_tower_knows_each_word(run_example, compose, tmp_path):
+    run_example.build_text_tower(tmp_path, seed=0)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ids = tokenizer(" ".join(compose.WORDS) + ".")["input_ids"]
+    assert len(set(ids)) == 13  # ten words, the full stop, start and end
+    assert tokenizer.unk_token_id not in ids
+    transformers.RobertaModel.from_pretrained(tmp_path, add_pooling_layer=False)
+
+
+def test_baselines(run_example, corpus, capsys):
+    blind = run_example.chance(50)
+    assert blind["text_to_audio_recall@5"] == pytest.approx(0.1)
+    by_length = run_example.guess_by_length(corpus / "train.jsonl")
+    run_example.print_table({"chance": blind, "length": by_length})
+    assert "| chance | 2.0 | 10.0 | 25.5 | 2.0 | 10.0 | 25.5 |" in capsys.readouterr().out
 
 
 def test_real_recordings(compose, shared_data, tmp_path):

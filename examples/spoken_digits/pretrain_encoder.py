@@ -1,0 +1,244 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""
+Pretrains a small Whisper encoder to name the digits of short crops, vector by vector.
+
+It stands in for the released Whisper where that cannot be had, and it is strong supervision on the very words that the
+transcripts hold: figures made with it say how CoLLAP matches transcripts to tracks, not how well Whisper hears. It
+hears the training speakers alone, and only the takes that are for training.
+
+Few speakers are the difficulty, so each crop is changed to sound like another voice and another microphone: speed,
+scale of the frequencies, colour, noise, and gaps in time and frequency.
+"""
+
+import argparse
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from compose import Recordings, Settings, load_recordings, plan_track, render_track
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import WhisperConfig, WhisperModel
+
+from collap import CollapFeatureExtractor
+
+SAMPLING_RATE = 16_000  # Hz
+VECTOR_S = 0.02  # seconds between two vectors of the encoder
+CHUNK_LENGTH_S = 2.56  # attention over 128 vectors is cheap on a CPU
+CHUNKS_PER_TRACK = 4
+SPARE_S = 9.0  # of a planned track: a random start, and the silence that may fill its end
+NO_DIGIT = 10
+HEADS = ("before", "now", "after")  # the digit that sounds, and its neighbours in the phrase ...
+HEAD_WEIGHTS = (0.2, 1.0, 0.2)  # ... and what each counts in the loss
+SPEED = (0.8, 1.25)
+FREQUENCY_SCALE = (0.87, 1.15)  # formants of a longer and of a shorter vocal tract
+COLOUR = 0.15  # of a log-mel feature, whose unit is 40 dB: 6 dB
+NOISE = (1e-5, 5e-3)  # root mean square; that of speech is 0.05
+LONGEST_TIME_GAP, WIDEST_FREQUENCY_GAP = 40, 12  # mel frames of 10 ms, mel bins of 80
+
+
+class DigitNamer(nn.Module):
+    """A small Whisper encoder, and for each of its vectors the digit that sounds, the one before and the one after."""
+
+    def __init__(self, hidden_size: int, num_layers: int):
+        super().__init__()
+        self.whisper = WhisperModel(
+            WhisperConfig(
+                d_model=hidden_size,
+                encoder_layers=num_layers,
+                encoder_attention_heads=hidden_size // 32,
+                encoder_ffn_dim=3 * hidden_size,
+                init_std=0.1,  # 0.02 is for wide models: here it would let the positions drown the sound
+                decoder_layers=1,  # never used, but a Whisper folder has a decoder
+                decoder_attention_heads=1,
+                decoder_ffn_dim=32,
+                vocab_size=64,
+                max_source_positions=round(CHUNK_LENGTH_S / VECTOR_S),
+                max_target_positions=8,
+                pad_token_id=0,
+                bos_token_id=1,
+                eos_token_id=2,
+                decoder_start_token_id=1,
+                suppress_tokens=None,
+                begin_suppress_tokens=None,
+            )
+        )
+        self.heads = nn.Linear(hidden_size, len(HEADS) * (NO_DIGIT + 1))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """`(batch, 80, frames)` -> logits `(batch, vectors, heads, 11)`."""
+        vectors = self.whisper.encoder(features).last_hidden_state  # (batch, vectors, hidden)
+        return self.heads(vectors).unflatten(-1, (len(HEADS), NO_DIGIT + 1))
+
+
+def batches(
+    voices: Sequence[Recordings], num_tracks: int, augment: bool, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """
+    Endless batches of chunks cut from tracks like those of `compose.py`.
+
+    Yields:
+        features `(num_tracks * 4, 80, 256)` and digits `(num_tracks * 4, 128, 3)`, as `HEADS` has them; 10 is none.
+    """
+    random = np.random.default_rng(seed)
+    extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, music=False)
+    chunk = round(CHUNK_LENGTH_S * SAMPLING_RATE)
+    size = CHUNKS_PER_TRACK * chunk
+    length_s = size / SAMPLING_RATE * SPEED[1] + SPARE_S
+    settings = Settings(min_s=length_s, max_s=length_s)
+    while True:
+        chunks, targets = [], []
+        for _ in range(num_tracks):
+            recordings = voices[random.integers(len(voices))]
+            track = plan_track(recordings, settings, random)
+            speed = np.exp(random.uniform(*np.log(SPEED))) if augment else 1.0
+            start = random.integers(round(SPARE_S / 3 * SAMPLING_RATE))
+            stop = start + round((size - 1) * speed) + 1
+            waveform = torch.from_numpy(render_track(track, recordings)[start:stop])
+            if augment:
+                waveform = nn.functional.interpolate(
+                    waveform[None, None], size, mode="linear", align_corners=True
+                ).flatten()
+            waveform = waveform.numpy()
+            if augment and random.integers(2):
+                noise = np.exp(random.uniform(*np.log(NOISE)))
+                waveform = waveform + noise * random.standard_normal(size, dtype=np.float32)
+            chunks.extend(waveform.reshape(CHUNKS_PER_TRACK, chunk))
+            centres = (np.arange(size // round(VECTOR_S * SAMPLING_RATE)) + 0.5) * VECTOR_S * SAMPLING_RATE
+            digits = _digits_at(start + speed * centres, track, recordings)
+            targets.append(digits.reshape(CHUNKS_PER_TRACK, -1, len(HEADS)))
+        features = extractor(chunks, sampling_rate=SAMPLING_RATE, return_tensors="pt")["input_features"][:, 0]
+        yield _change_voice(features, random) if augment else features, torch.from_numpy(np.concatenate(targets))
+
+
+def _digits_at(times: np.ndarray, track, recordings: Recordings) -> np.ndarray:
+    """The digits around each time (in samples), `(times, 3)`; a pause has neighbours but no digit of its own."""
+    digits = np.full((len(times), len(HEADS)), NO_DIGIT)
+    before, now, after = range(len(HEADS))
+    for phrase in track.phrases:
+        starts = np.searchsorted(times, [event.start for event in phrase])
+        ends = np.searchsorted(times, [event.start + len(recordings[event.digit][event.take]) for event in phrase])
+        for place, event in enumerate(phrase):
+            digits[starts[place] : ends[place], now] = event.digit
+            if place > 0:
+                digits[starts[place - 1] : starts[place], after] = event.digit
+                digits[ends[place - 1] : ends[place], before] = phrase[place - 1].digit
+    return digits
+
+
+def _change_voice(features: torch.Tensor, random: np.random.Generator) -> torch.Tensor:
+    """Scales the frequencies, colours and interrupts log-mel features `(batch, bins, frames)`."""
+    num_chunks, num_bins, num_frames = features.shape
+    # Whisper's mel bins are even below 1 kHz (bin 27 or so) and logarithmic above.
+    mel = np.linspace(0, 45.245, num_bins + 2)[1:-1]
+    hertz = np.where(mel < 15, mel * 200 / 3, 1000 * np.exp((mel - 15) * np.log(6.4) / 27))
+    low, high = FREQUENCY_SCALE
+    scales = np.exp(random.uniform(np.log(low), np.log(high), num_chunks))
+    places = np.stack([np.interp(hertz * scale, hertz, np.arange(num_bins)) for scale in scales])  # (batch, bins)
+    places = torch.from_numpy(places).float()
+    lower = places.floor().long().clamp(max=num_bins - 2)
+    share = (places - lower)[..., None]
+    index = lower[..., None].expand_as(features)
+    features = (1 - share) * features.gather(1, index) + share * features.gather(1, index + 1)
+    knots = random.normal(0, COLOUR, (num_chunks, 6))
+    colour = np.stack([np.interp(np.arange(num_bins), np.linspace(0, num_bins - 1, 6), knot) for knot in knots])
+    features = features + torch.from_numpy(colour).float()[..., None]
+    for chunk in features:
+        for _ in range(2):
+            width, height = random.integers(LONGEST_TIME_GAP), random.integers(WIDEST_FREQUENCY_GAP)
+            start, bottom = random.integers(num_frames - width), random.integers(num_bins - height)
+            chunk[:, start : start + width] = chunk.min()
+            chunk[bottom : bottom + height] = chunk.mean()
+    return features
+
+
+def accuracy(namer: DigitNamer, voices: Sequence[Recordings], num_batches: int = 2) -> float:
+    """Share of the vectors with a digit whose digit is named, on tracks as they are."""
+    namer.eval()
+    right = total = 0
+    crops = batches(voices, num_tracks=16, augment=False, seed=1)
+    with torch.inference_mode():
+        for _ in range(num_batches):
+            features, digits = next(crops)
+            now = HEADS.index("now")
+            named, spoken = namer(features)[:, :, now].argmax(-1), digits[..., now]
+            right += int(((named == spoken) & (spoken != NO_DIGIT)).sum())
+            total += int((spoken != NO_DIGIT).sum())
+    return right / total
+
+
+def pretrain(
+    data_dir: Path,
+    output_dir: Path,
+    speakers: Sequence[str] = Settings.train_speakers,
+    num_steps: int = 2000,
+    num_tracks: int = 4,
+    hidden_size: int = 96,
+    num_layers: int = 2,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+) -> DigitNamer:
+    """
+    Trains an encoder on the recordings of some speakers and writes it to `output_dir` as a Whisper folder.
+
+    Args:
+        data_dir (`Path`): Folder of `{digit}_{speaker}_{take}.wav`.
+        output_dir (`Path`): A new folder.
+        speakers (`Sequence[str]`): Who is heard; only their takes for training are.
+        num_steps (`int`): Steps of AdamW.
+        num_tracks (`int`): Tracks a step, of four chunks each.
+        hidden_size (`int`): Width of the encoder, a multiple of 32.
+        num_layers (`int`): Layers of the encoder.
+        learning_rate (`float`): Highest learning rate; it rises in the first tenth and falls to zero.
+        seed (`int`): Seed of weights and crops.
+
+    Returns:
+        [`DigitNamer`]: the encoder with its heads.
+
+    Raises:
+        ValueError: if recordings are missing.
+    """
+    torch.manual_seed(seed)
+    voices = [load_recordings(data_dir, speaker, "train") for speaker in speakers]
+    namer = DigitNamer(hidden_size, num_layers).train()
+    optimizer = torch.optim.AdamW(namer.parameters(), lr=learning_rate, weight_decay=0.05, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, learning_rate, num_steps, pct_start=0.1, cycle_momentum=False
+    )
+    crops = batches(voices, num_tracks, augment=True, seed=seed)
+    progress = tqdm(range(num_steps), desc="Pretraining Whisper", unit="step")
+    for _ in progress:
+        features, digits = next(crops)
+        logits = namer(features)
+        losses = [
+            nn.functional.cross_entropy(a.flatten(0, 1), b.flatten())
+            for a, b in zip(logits.unbind(2), digits.unbind(2), strict=True)
+        ]
+        loss = sum(weight * value for weight, value in zip(HEAD_WEIGHTS, losses, strict=True))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(namer.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        progress.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
+    voices = [load_recordings(data_dir, speaker, "validation") for speaker in speakers]
+    tqdm.write(f"Vectors of the held-out takes whose digit the encoder names: {100 * accuracy(namer, voices):.0f} %")
+    namer.whisper.save_pretrained(output_dir)
+    return namer
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of {digit}_{speaker}_{take}.wav")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--speakers", nargs="+", default=Settings.train_speakers)
+    parser.add_argument("--num_steps", type=int, default=2000)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    pretrain(given.data_dir, given.output_dir, given.speakers, given.num_steps, seed=given.seed)
+
+
+if __name__ == "__main__":
+    main()
