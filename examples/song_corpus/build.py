@@ -40,7 +40,7 @@ from tqdm import tqdm
 CORPUS_FILE = "corpus.json"
 CORPUS_VERSION = 1  # of the songs and captions that the same arguments give; raised when any of them changes
 DEFAULT_SPLITS = ("train", "validation", "content", "order")
-NUM_TRAINING_WORDINGS = 8
+NUM_TRAINING_WORDINGS = 16
 
 
 @dataclass(frozen=True)

@@ -214,8 +214,8 @@ def test_manifest(corpus, split):
 def test_sentences_of_sections(corpus, split):
     for line in read_lines(corpus, split):
         if split == "train":
-            assert len(line["texts"]) == 8
-            assert len({" ".join(caption) for caption in line["texts"]}) == 8
+            assert len(line["texts"]) == 16
+            assert len({" ".join(caption) for caption in line["texts"]}) == 16
             told = [
                 (caption, [section["sentences"][number] for section in line["sections"]])
                 for number, caption in enumerate(line["texts"])
