@@ -16,6 +16,7 @@ lines or CSV with the columns `audio` (a path) and `text`; or name a data set wi
 
 import logging
 import sys
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -85,6 +86,10 @@ class DataArguments:
     )
 
 
+class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
+    """Shows the text at the top of this file as it stands, and the default of each argument."""
+
+
 def load_model(
     arguments: ModelArguments, config: ConfigArguments, model_class: type[CollapModel]
 ) -> tuple[CollapModel, CollapProcessor]:
@@ -144,7 +149,12 @@ def _make_transform(frames: dict[str, Path]) -> Callable[[dict[str, list[Any]]],
 
 def main(arguments: list[str] | None = None, model_class: type[CollapModel] = CollapModel) -> dict[str, float]:
     """Trains, evaluates, saves; returns the figures of the last evaluation."""
-    parser = HfArgumentParser((ModelArguments, ConfigArguments, DataArguments, TrainingArguments))
+    parser = HfArgumentParser(
+        (ModelArguments, ConfigArguments, DataArguments, TrainingArguments),
+        usage="accelerate launch examples/train.py --train_manifest FILE --output_dir FOLDER [arguments]",
+        description=__doc__,
+        formatter_class=HelpFormatter,
+    )
     model_arguments, config, data, training = parser.parse_args_into_dataclasses(arguments)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)
     if data.train_manifest is None and data.eval_manifest is None:
