@@ -52,10 +52,10 @@ RECIPE = {
 }
 SENTENCES = ["--text_granularity=sentence", "--temporal_position=true"]
 ROWS = {
-    "10 s crop": ("crop", "train_mean_pooling.py", ["--max_length_s=10"]),
-    "mean pooling": ("mean", "train_mean_pooling.py", []),
-    "document attention (paper)": ("document", "train.py", []),
-    "sentence queries with time": ("sentences", "train.py", SENTENCES),
+    "10 s crop": ("crop", ["--mean_pooling", "--max_length_s=10"]),
+    "mean pooling": ("mean", ["--mean_pooling"]),
+    "document attention (paper)": ("document", []),
+    "sentence queries with time": ("sentences", SENTENCES),
 }
 BEST = "sentences"
 
@@ -70,8 +70,8 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("demo"))
     parser.add_argument("--music_model", default=None, help="a BEATs in place of the small stand-in")
     parser.add_argument("--speech_model", default=None, help="a Whisper in place of the small stand-in")
-    parser.add_argument("--num_pretraining_steps", type=int, default=1500)
-    parser.add_argument("--num_epochs", type=int, default=16)
+    parser.add_argument("--num_pretraining_steps", type=int, default=1200)
+    parser.add_argument("--num_epochs", type=int, default=14)
     parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--num_songs", nargs="*", default=[], help="as in build.py, for a smaller demo: train=40 ...")
@@ -111,22 +111,17 @@ def main() -> None:
         "seed": arguments.seed,
     }
     train = [*named(recipe), *model]
-    steps, evaluations = [], []
-    for title, (name, script, special) in ROWS.items():
-        folder = EXAMPLES if script == "train.py" else HERE
-        command = python(folder / script, *train, *special, "--output_dir", out / "models" / name)
+    steps = []
+    for title, (name, special) in ROWS.items():
+        own = {"corpus": corpus, "figures": out / f"figures-{name}.json", "output_dir": out / "models" / name}
+        command = python(HERE / "train_row.py", *named(own), *train, *special)
         steps.append(Step(f"train-{name}", title, command, out / "done" / f"train-{name}.json"))
-        command = python(HERE / "evaluate_model.py", "--model", out / "models" / name, "--corpus", corpus)
-        command += ["--encoder_frames_dir", str(out / "frames"), "--output", str(out / f"figures-{name}.json")]
-        command += ["--mean_pooling"] if script != "train.py" else []
-        evaluations.append(Step(f"evaluate-{name}", title, command, out / "done" / f"evaluate-{name}.json"))
     # The longest first, so that the processes end together.
     run_steps(steps[::-1], logs, at_once=arguments.num_processes)
 
-    say("Comparing them on songs that none of them has heard")
-    run_steps(evaluations[::-1], logs, at_once=arguments.num_processes)
+    say("What each finds among songs that none of them has heard")
     results = {"chance": chance(corpus)}
-    for title, (name, _, _) in ROWS.items():
+    for title, (name, _) in ROWS.items():
         results[title] = json.loads((out / f"figures-{name}.json").read_text())
     (out / "results.json").write_text(json.dumps(results, indent=2))
     print_tables(results)
