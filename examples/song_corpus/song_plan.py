@@ -70,7 +70,7 @@ class CorpusSize:
 
 SIZES = {
     "demo": CorpusSize(
-        {"train": 480, "validation": 40, "content": 100, "order": 100, "near_duplicates": 100, "structures": 100},
+        {"train": 320, "validation": 40, "content": 100, "order": 100, "near_duplicates": 100, "structures": 100},
         min_duration_s=60.0,
         max_duration_s=120.0,
         num_leads=10,
