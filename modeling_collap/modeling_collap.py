@@ -20,7 +20,7 @@ from .modeling_collap_audio import CollapAudioModel, CollapPreTrainedModel, with
 from .outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from .scoring_collap import (
     ScoringOptions,
-    attend_segments,
+    attend_frames,
     count_segments,
     mean_over_sentences,
     score_sentences,
@@ -291,12 +291,14 @@ class CollapModel(CollapPreTrainedModel):
         """
         frame_times, time_query_embeds = self._time_terms(audio, text, use_time)
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
-            frames, queries = audio.last_hidden_state.float(), text.query_embeds.float()
-            similarities = torch.einsum("bnd,sd->bsn", frames, queries)
-            time_logits = None
-            if frame_times is not None:
-                time_logits = torch.einsum("bnp,sp->bsn", frame_times, time_query_embeds.float())
-            attention = attend_segments(similarities, audio.frame_mask, self._scoring_options(), time_logits)
+            similarities, attention = attend_frames(
+                audio.last_hidden_state.float(),
+                audio.frame_mask,
+                text.query_embeds.float(),
+                self._scoring_options(),
+                frame_times,
+                None if time_query_embeds is None else time_query_embeds.float(),
+            )
         return CollapAttentions(
             kernel_attentions=attention.kernel_attentions,
             temporal_attentions=attention.temporal_attentions,

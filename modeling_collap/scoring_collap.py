@@ -130,21 +130,32 @@ def attend_segments(
     return SegmentAttention(kernel_attentions, temporal_attentions, segment_scores, segment_mask)
 
 
-def _score_block(
+def attend_frames(
     frame_embeds: torch.Tensor,
     frame_mask: torch.Tensor,
     query_embeds: torch.Tensor,
-    frame_times: torch.Tensor | None,
-    time_query_embeds: torch.Tensor | None,
     options: ScoringOptions,
-) -> torch.Tensor:
-    """Fused scores of some songs against some sentences, `(B, S)`; arguments as in [`score_sentences`]."""
+    frame_times: torch.Tensor | None = None,
+    time_query_embeds: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, SegmentAttention]:
+    """Cosines `(B, S, N)` of songs and sentences and the attentions over them; arguments as in [`score_sentences`]."""
     similarities = torch.einsum("bnd,sd->bsn", frame_embeds, query_embeds)  # (B, S, N)
     time_logits = None
     if frame_times is not None:
         time_logits = torch.einsum("bnp,sp->bsn", frame_times, time_query_embeds)  # (B, S, N)
-    attention = attend_segments(similarities, frame_mask, options, time_logits)
+    return similarities, attend_segments(similarities, frame_mask, options, time_logits)
 
+
+def _score_block(
+    frame_embeds: torch.Tensor,
+    frame_mask: torch.Tensor,
+    query_embeds: torch.Tensor,
+    options: ScoringOptions,
+    frame_times: torch.Tensor | None,
+    time_query_embeds: torch.Tensor | None,
+) -> torch.Tensor:
+    """Fused scores of some songs against some sentences, `(B, S)`; arguments as in [`score_sentences`]."""
+    _, attention = attend_frames(frame_embeds, frame_mask, query_embeds, options, frame_times, time_query_embeds)
     real = attention.segment_mask[:, None]  # (B, 1, L)
     global_alignment = (attention.segment_scores * real).sum(-1) / real.sum(-1)  # (B, S)
     temporal_alignment = (attention.temporal_attentions * attention.segment_scores).sum(-1)  # (B, S)
@@ -198,9 +209,9 @@ def score_sentences(
                     frame_embeds[songs],
                     frame_mask[songs],
                     query_embeds[sentences],
+                    options,
                     None if frame_times is None else frame_times[songs],
                     None if time_query_embeds is None else time_query_embeds[sentences],
-                    options,
                 )
                 row.append(
                     checkpoint(_score_block, *block, use_reentrant=False) if recompute else _score_block(*block)

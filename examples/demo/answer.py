@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from evaluation import embed_songs, embed_texts
+from evaluation import embed_texts
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor
 from collap.retrieval.alignment import Span, align_in_order
@@ -39,13 +39,12 @@ def answer(
     model: CollapModel,
     processor: CollapProcessor,
     songs: list[dict[str, Any]],
-    frames_dir: Path,
+    audio: CollapAudioOutput,
     text: str,
     meant: str | None = None,
 ) -> None:
     """Prints the three best songs for a text, and when each sentence happens in the best one; `meant` is marked."""
     (sentences,) = processor.split_texts([text])
-    audio = embed_songs(model, processor, songs, frames_dir)
     with torch.inference_mode():
         scores = model.score(audio, embed_texts(model, processor, [sentences]))[:, 0]
     best = scores.argsort(descending=True)[:3].tolist()
@@ -86,11 +85,10 @@ def one_song(audio: CollapAudioOutput, index: int) -> CollapAudioOutput:
 
 
 def draw_attention(
-    model: CollapModel, processor: CollapProcessor, song: dict[str, Any], frames_dir: Path, path: Path
+    model: CollapModel, processor: CollapProcessor, song: dict[str, Any], audio: CollapAudioOutput, path: Path
 ) -> None:
-    """Draws where each sentence of a held-out song's caption listens, and prints how much of that is right."""
+    """Draws where each sentence of a caption listens in its song, which `audio` holds; prints how much is right."""
     sentences = song["text_new"]
-    audio = one_song(embed_songs(model, processor, [song], frames_dir), 0)
     with torch.inference_mode():
         attention = model.attend(audio, embed_texts(model, processor, [sentences]))
     weights = attention.temporal_attentions[0].numpy()  # (S, L)

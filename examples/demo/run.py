@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from answer import QUERIES, answer, draw_attention
+from answer import QUERIES, answer, draw_attention, one_song
 from build_text_tower import build_text_tower
-from evaluation import chance, print_tables, read_songs
+from evaluation import chance, embed_songs, print_tables, read_songs
 from steps import Step, python, run_steps
 from transformers import AutoModel, AutoProcessor
 
@@ -133,9 +133,10 @@ def main() -> None:
     best = AutoModel.from_pretrained(out / "models" / BEST)
     processor = AutoProcessor.from_pretrained(out / "models" / BEST)
     songs = read_songs(corpus / "content.jsonl")
+    audio = embed_songs(best, processor, songs, out / "frames")
     for meant, query in QUERIES.items():
-        answer(best, processor, songs, out / "frames", query, meant)
-    draw_attention(best, processor, songs[0], out / "frames", out / "attention.png")
+        answer(best, processor, songs, audio, query, meant)
+    draw_attention(best, processor, songs[0], one_song(audio, 0), out / "attention.png")
     say(f"Done. The model is in {out / 'models' / BEST}, the figures in {out / 'results.json'}.")
 
 

@@ -33,9 +33,9 @@ def python(script: Path, *arguments: object) -> list[str]:
     return [sys.executable, str(script), *map(str, arguments)]
 
 
-def run_steps(steps: list[Step], logs: Path, at_once: int, threads: int = 1) -> None:
+def run_steps(steps: list[Step], logs: Path, at_once: int) -> None:
     """
-    Runs the steps that are not done yet, `at_once` at a time, each with so many threads.
+    Runs the steps that are not done yet, `at_once` at a time, each with one thread.
 
     Raises:
         RuntimeError: if a step fails; its log's last lines are in the message, and the other steps are stopped.
@@ -45,7 +45,7 @@ def run_steps(steps: list[Step], logs: Path, at_once: int, threads: int = 1) -> 
     for step in steps:
         if step not in waiting:
             tqdm.write(f"{step.title}: done before, kept")
-    environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     running: dict[Step, tuple[subprocess.Popen, tqdm]] = {}
     try:
         while waiting or running:
