@@ -28,8 +28,14 @@ from collap.retrieval.metrics import retrieval_metrics
 DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo"
 sys.path.insert(0, str(DEMO))
 from evaluation import WORDINGS, embed_songs, embed_texts, read_songs  # noqa: E402 - after the path
-from run import MODEL, RECIPE, SENTENCES, named  # noqa: E402
-from steps import Step, python, run_steps  # noqa: E402
+from run import RECIPE, SENTENCES  # noqa: E402
+from small_model import MODEL  # noqa: E402
+from steps import (  # noqa: E402
+    Step,
+    named,
+    python,
+    run_steps,
+)
 
 CROP, REORDER = "section_crop_probability", "section_reorder_probability"
 DROP, SHUFFLE = "sentence_drop_probability", "sentence_shuffle_probability"

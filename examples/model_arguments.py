@@ -38,6 +38,9 @@ class ConfigArguments:
     logit_scale_init_value: float | None = None
     text_granularity: str | None = field(default=None, metadata={"help": "'document' or 'sentence'."})
     temporal_position: bool | None = None
+    text_pooling: str | None = field(
+        default=None, metadata={"help": "'first', 'last' or 'mean'; default: what the text model's kind takes."}
+    )
     freeze_music_model: bool | None = None
     freeze_speech_model: bool | None = None
     encoder_batch_size: int | None = None

@@ -65,9 +65,10 @@ class CollapConfig(PreTrainedConfig):
             has no positions). Needs `text_granularity="sentence"`: the order of the sentences tells the time.
         num_time_features (`int`): Sines and cosines of relative time, *P*; an even number.
         time_query_heads (`int`): Heads of the transformer layer that reads the sentences of a text in order.
-        text_pooling (`"first"`, `"last"` or `None`):
-            Which token stands for the sentence: the first (RoBERTa) or the last one that is no padding (GPT-2).
-            `None` chooses `"last"` for GPT-2 and `"first"` for everything else.
+        text_pooling (`"first"`, `"last"`, `"mean"` or `None`):
+            What stands for the sentence: the first token (RoBERTa), the last one that is no padding (GPT-2), or the
+            mean over all tokens that are no padding, as most text models of sentence-transformers are trained. `None`
+            chooses `"last"` for GPT-2 and `"first"` for everything else.
         freeze_music_model (`bool`): Whether BEATs stays as it was pretrained.
         freeze_speech_model (`bool`): Whether Whisper stays as it was pretrained.
         encoder_batch_size (`int`): Chunks that go through an audio encoder at a time; bounds the memory.
@@ -118,7 +119,7 @@ class CollapConfig(PreTrainedConfig):
     temporal_position: bool = False
     num_time_features: int = 16
     time_query_heads: int = 4
-    text_pooling: Literal["first", "last"] | None = None
+    text_pooling: Literal["first", "last", "mean"] | None = None
     freeze_music_model: bool = True
     freeze_speech_model: bool = True
     encoder_batch_size: int = 8

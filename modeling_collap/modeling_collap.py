@@ -204,13 +204,7 @@ class CollapModel(CollapPreTrainedModel):
             kwargs["token_type_ids"] = token_type_ids
         text_output = self._run_text_model(input_ids, attention_mask, **kwargs)
         states = text_output.last_hidden_state  # (S, tokens, hidden)
-        sentence = torch.arange(states.shape[0], device=states.device)
-        if self.config.text_pooling == "last":
-            position = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-            token = (attention_mask.bool() * position).argmax(-1)  # (S,), the last real one, wherever the padding is
-        else:
-            token = attention_mask.int().argmax(-1)  # (S,), the first real one
-        pooled = states[sentence, token]  # (S, hidden)
+        pooled = pool_tokens(states, attention_mask, self.config.text_pooling)  # (S, hidden)
         queries = nn.functional.normalize(self.text_projection(pooled).float(), dim=-1)  # (S, d)
         text_embeds = mean_over_sentences(queries.T, sentence_counts).T  # (T, d)
         dtype = self.text_projection.weight.dtype
@@ -449,6 +443,28 @@ class CollapModel(CollapPreTrainedModel):
             music_model_output=audio.music_model_output,
             speech_model_output=audio.speech_model_output,
         )
+
+
+def pool_tokens(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
+    """
+    One vector a sentence.
+
+    Args:
+        states (`torch.Tensor` of shape `(S, tokens, hidden)`): The last hidden states of a text model.
+        attention_mask (`torch.Tensor` of shape `(S, tokens)`): 0 on padding, on whichever side it is.
+        pooling (`"first"`, `"last"` or `"mean"`): As `config.text_pooling`.
+
+    Returns:
+        `torch.Tensor` of shape `(S, hidden)`.
+    """
+    if pooling == "mean":
+        is_real = attention_mask.to(states.dtype)[..., None]  # (S, tokens, 1)
+        return (states * is_real).sum(1) / is_real.sum(1)
+    token = attention_mask.int().argmax(-1)  # (S,), the first real one
+    if pooling == "last":
+        position = torch.arange(attention_mask.shape[1], device=attention_mask.device)
+        token = (attention_mask.bool() * position).argmax(-1)
+    return states[torch.arange(states.shape[0], device=states.device), token]
 
 
 def _without_pooler(text_config: Any) -> dict[str, bool]:

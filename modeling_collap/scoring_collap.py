@@ -211,8 +211,10 @@ def score_sentences(
         if time_query_embeds is not None:
             time_query_embeds = time_query_embeds.float()
         rows = []
+        frame_counts = frame_mask.sum(-1).tolist() if songs_at_once < num_songs else [num_frames] * num_songs
         for song in range(0, num_songs, songs_at_once):
-            songs = slice(song, song + songs_at_once)
+            longest = max(1, *frame_counts[song : song + songs_at_once])  # what only other blocks need is left out
+            songs = (slice(song, song + songs_at_once), slice(longest))
             row = []
             for sentence in range(0, num_sentences, sentences_at_once):
                 sentences = slice(sentence, sentence + sentences_at_once)

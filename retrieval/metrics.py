@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from .markdown_table import markdown_table
+
 RECALL_AT = (1, 5, 10, 20, 100)
 MAP_AT = 10
 QUERIES_AT_ONCE = 256  # so that a table of 5,000 x 5,000 scores is never held several times over
@@ -211,17 +213,7 @@ def format_table(
         return f"{100 * figures[name]:.1f}"
 
     table = [[first, *columns], *([row, *(cell(name, figures) for name in columns)] for row, figures in rows.items())]
-    widths = [max(3, *(len(line[column]) for line in table)) for column in range(len(columns) + 1)]
-    lines = []
-    for line in table:
-        cells = [
-            text.rjust(width) if place else text.ljust(width)
-            for place, (text, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    rule = ["-" * (width - 1) + (":" if place else "-") for place, width in enumerate(widths)]
-    lines.insert(1, f"| {' | '.join(rule)} |")
-    return "\n".join(lines)
+    return markdown_table(table)
 
 
 def _checked_scores(scores: np.ndarray) -> np.ndarray:

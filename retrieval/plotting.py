@@ -7,17 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from .alignment import Span
-from .song_axes import (
-    PICTURE_INCHES,
-    TEXT_INCHES,
-    clock,
-    draw_sections,
-    draw_spans,
-    label_rows,
-    label_time,
-    labels_are_tight,
-    save_figure,
-)
+from .song_axes import TEXT_INCHES, SongFigure, clock
 
 ROW_INCHES = 0.36
 
@@ -52,48 +42,21 @@ def plot_attention(
     Raises:
         ValueError: if shapes do not fit.
     """
-    # The Figure is made without pyplot: no window, no display, no state left behind.
-    from matplotlib.figure import Figure
-
     weights, segment_spans_s = np.asarray(weights, dtype=float), np.asarray(segment_spans_s, dtype=float)
     _check(weights, segment_spans_s, sentences, true_spans_s, spans)
-    path = Path(path)
-
-    # All margins in inches: the picture keeps its proportions from one sentence to forty.
-    slanted = sections is not None and labels_are_tight(sections, segment_spans_s)
-    above = 0.15 + (0.45 if title else 0.0) + (0.0 if sections is None else 0.75 if slanted else 0.25)
-    below, right = 0.95, 0.95 if slanted else 0.25
-    rows = ROW_INCHES * len(sentences)
-    width, height = TEXT_INCHES + PICTURE_INCHES + right, above + rows + below
-    figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
-    axes = figure.add_axes((TEXT_INCHES / width, below / height, PICTURE_INCHES / width, rows / height))
-
-    edges = np.append(segment_spans_s[:, 0], segment_spans_s[-1, 1])
+    picture = SongFigure(sentences, segment_spans_s, sections, title, ROW_INCHES, right_inches=0.25)
     relative = weights / np.maximum(weights.max(1, keepdims=True), np.finfo(float).tiny)
-    mesh = axes.pcolormesh(
-        edges, np.arange(len(sentences) + 1), relative, cmap="Blues", vmin=0, vmax=1, rasterized=True
+    mesh = picture.axes.pcolormesh(
+        picture.edges, np.arange(len(sentences) + 1), relative, cmap="Blues", vmin=0, vmax=1, rasterized=True
     )
-    axes.hlines(np.arange(1, len(sentences)), edges[0], edges[-1], color="white", linewidth=2)
-    label_rows(axes, sentences)
-    label_time(axes, edges[-1])
-    axes.set_xlim(edges[0], edges[-1])
-    if sections is not None:
-        draw_sections(axes, sections, len(sentences), slanted)
-    handles = draw_spans(axes, true_spans_s, spans)
-    if title:
-        figure.text(0.12 / width, 1 - 0.3 / height, title, fontsize=12, weight="bold", va="center", parse_math=False)
-    if handles:
-        legend_place = (TEXT_INCHES / width, 0.08 / height)
-        figure.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=legend_place, ncols=2, frameon=False, fontsize=8
-        )
-    bar = figure.add_axes(((width - right - 2.3) / width, 0.32 / height, 2.0 / width, 0.11 / height))
-    figure.colorbar(mesh, cax=bar, orientation="horizontal", ticks=[0, 1])
+    first, last = picture.edges[0], picture.edges[-1]
+    picture.axes.hlines(np.arange(1, len(sentences)), first, last, color="white", linewidth=2)
+    bar = picture.figure.add_axes(picture.place(picture.width - picture.right - 2.3, 0.32, 2.0, 0.11))
+    picture.figure.colorbar(mesh, cax=bar, orientation="horizontal", ticks=[0, 1])
     bar.set_xticklabels(["none", "largest"])
     bar.tick_params(labelsize=7, length=0, pad=1)
     bar.set_title("attention of the sentence", fontsize=7.5, pad=2)
-
-    save_figure(figure, path)
+    picture.finish(true_spans_s, spans, TEXT_INCHES, Path(path))
 
 
 def _check(

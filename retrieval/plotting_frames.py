@@ -3,25 +3,11 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .frame_attention import frame_weights
-from .song_axes import (
-    INK,
-    PICTURE_INCHES,
-    TEXT_INCHES,
-    draw_sections,
-    draw_spans,
-    label_rows,
-    label_time,
-    labels_are_tight,
-    save_figure,
-)
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from .song_axes import INK, TEXT_INCHES, SongFigure
 
 ROW_INCHES = 0.5
 STRIPS = (  # symbol, what it is, colours, top and bottom in the row
@@ -65,8 +51,6 @@ def plot_frame_attention(
     Raises:
         ValueError: if shapes do not fit.
     """
-    from matplotlib.figure import Figure
-
     frame_spans_s = np.asarray(frame_spans_s, dtype=float)
     if frame_spans_s.ndim != 2 or frame_spans_s.shape[1] != 2 or not len(frame_spans_s):
         raise ValueError(f"frame_spans_s must have the shape (frames, 2), got {frame_spans_s.shape}.")
@@ -80,16 +64,8 @@ def plot_frame_attention(
     kernel = kernel_attentions[:, segment, np.where(skipped, 0, place)]  # (S, N)
     rows = [temporal_attentions[:, segment], kernel, joint]
 
-    slanted = sections is not None and labels_are_tight(sections, frame_spans_s)
-    above = 0.15 + (0.45 if title else 0.0) + (0.0 if sections is None else 0.75 if slanted else 0.25)
-    below, right = 0.95, 0.95 if slanted else 0.45
-    height_of_rows = ROW_INCHES * len(sentences)
-    width, height = TEXT_INCHES + PICTURE_INCHES + right, above + height_of_rows + below
-    figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
-    axes = figure.add_axes((TEXT_INCHES / width, below / height, PICTURE_INCHES / width, height_of_rows / height))
-
-    edges = np.append(frame_spans_s[:, 0], frame_spans_s[-1, 1])
-    label_rows(axes, sentences)
+    picture = SongFigure(sentences, frame_spans_s, sections, title, ROW_INCHES, right_inches=0.45)
+    axes = picture.axes
     largest_kernel = float(kernel[:, ~skipped].max())
     for strip, ((symbol, name, colours, (top, bottom)), values) in enumerate(zip(STRIPS, rows, strict=True)):
         if symbol != "α":
@@ -98,7 +74,7 @@ def plot_frame_attention(
         largest = largest_kernel if symbol == "α" else 1.0
         for row in range(len(sentences)):
             mesh = axes.pcolormesh(
-                edges,
+                picture.edges,
                 [row + top, row + bottom],
                 shown[row : row + 1],
                 cmap=colours,
@@ -119,19 +95,8 @@ def plot_frame_attention(
         even = 1 / kernel_attentions.shape[2]
         if symbol == "α" and 0.25 * largest < even < 0.75 * largest:
             ticks[even] = f"even {even:.2f}"
-        _colour_bar(figure, mesh, strip, f"{symbol}, {name}", ticks, (width, height))
-    label_time(axes, edges[-1])
-    axes.set_xlim(edges[0], edges[-1])
-    if sections is not None:
-        draw_sections(axes, sections, len(sentences), slanted)
-    handles = draw_spans(axes, true_spans_s, None)
-    if title:
-        figure.text(0.12 / width, 1 - 0.3 / height, title, fontsize=12, weight="bold", va="center", parse_math=False)
-    if handles:
-        figure.legend(
-            handles=handles, loc="lower left", bbox_to_anchor=(0.12 / width, 0.08 / height), frameon=False, fontsize=8
-        )
-    save_figure(figure, Path(path))
+        _colour_bar(picture, mesh, strip, f"{symbol}, {name}", ticks)
+    picture.finish(true_spans_s, None, 0.12, Path(path))
 
 
 def _segments_of_frames(
@@ -143,13 +108,9 @@ def _segments_of_frames(
     return segment, frames - segment * kernel_stride
 
 
-def _colour_bar(
-    figure: "Figure", mesh: object, strip: int, title: str, ticks: dict[float, str], inches: tuple[float, float]
-) -> None:
-    width, height = inches
-    left = TEXT_INCHES + 1.9 + strip * 2.0
-    bar = figure.add_axes((left / width, 0.26 / height, 1.6 / width, 0.1 / height))
-    figure.colorbar(mesh, cax=bar, orientation="horizontal")
+def _colour_bar(picture: SongFigure, mesh: object, strip: int, title: str, ticks: dict[float, str]) -> None:
+    bar = picture.figure.add_axes(picture.place(TEXT_INCHES + 1.9 + strip * 2.0, 0.26, 1.6, 0.1))
+    picture.figure.colorbar(mesh, cax=bar, orientation="horizontal")
     bar.set_xticks(list(ticks), list(ticks.values()))
     bar.tick_params(labelsize=7, length=0, pad=1)
     bar.set_title(title, fontsize=7.5, pad=2)

@@ -17,6 +17,7 @@ import numpy as np
 
 from .bootstrap import bootstrap_intervals
 from .evaluation_set import EvaluationSet
+from .markdown_table import markdown_table
 from .metrics import RECALL_AT, query_metrics
 
 PACKAGES = ("collap", "transformers", "torch", "numpy")
@@ -139,22 +140,15 @@ class EvaluationResult:
             model=model,
             revision=revision,
             options=dict(options or {}),
-            command=shlex.join(["python", *sys.argv]),
-            versions=_versions(),
+            command=this_command(),
+            versions=library_versions(PACKAGES),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(seconds, 1),
         )
 
     def save(self, path: str | Path) -> None:
         """Writes the result as JSON; a file that is there is replaced at once or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            temporary.write_text(json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_json(path, asdict(self))
 
     @classmethod
     def load(cls, path: str | Path) -> "EvaluationResult":
@@ -171,7 +165,7 @@ class EvaluationResult:
         lines = [
             f"{self.model} on {self.set_name}",
             "",
-            *_aligned(cells),
+            markdown_table(cells),
             "",
             f"{self.gallery_size} songs, {self.num_texts} texts (manifest {self.manifest_hash}).",
             f"Heard of each song: {heard['min']:g} to {heard['max']:g} s, median {heard['median']:g} s; "
@@ -222,7 +216,7 @@ def compare(
     names = _distinct_names(results)
     for row, result in zip(names, results, strict=True):
         rows.append([row, *(result._cell(direction, name) for name in present)])
-    return "\n".join(_aligned(rows))
+    return markdown_table(rows)
 
 
 def _distinct_names(results: Sequence[EvaluationResult]) -> list[str]:
@@ -241,24 +235,15 @@ def _distinct_names(results: Sequence[EvaluationResult]) -> list[str]:
     return names
 
 
-def _aligned(cells: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table that also reads well in a terminal; the first row is the heading."""
-    widths = [max(3, *(len(row[column]) for row in cells)) for column in range(len(cells[0]))]
-    lines = []
-    for row in cells:
-        padded = [
-            text.rjust(width) if place else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(f"| {' | '.join(padded)} |")
-    rule = ["-" * (width - 1) + (":" if place else "-") for place, width in enumerate(widths)]
-    lines.insert(1, f"| {' | '.join(rule)} |")
-    return lines
+def this_command() -> str:
+    """The command that started this process, as it can be given to a shell again."""
+    return shlex.join(["python", *sys.argv])
 
 
-def _versions() -> dict[str, str]:
+def library_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of Python and of those packages that are installed."""
     versions = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in packages:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
@@ -266,4 +251,16 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-__all__ = ["EvaluationResult", "compare"]
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes a JSON file, and its folder; a file that is there is replaced at once or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+__all__ = ["EvaluationResult", "compare", "library_versions", "this_command", "write_json"]

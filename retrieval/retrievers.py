@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -155,12 +156,17 @@ class CollapRetriever:
         }
         chosen = ", ".join(name for name, is_chosen in choices.items() if is_chosen)
         self.name = f"{type(model).__name__} {model.config._name_or_path}".strip() + (f" ({chosen})" if chosen else "")
-        self.revision = hash_model(
-            model,
-            feature_extractor=self.processor.feature_extractor.to_dict(),
-            kept_features=features is not None,
+
+    @cached_property
+    def revision(self) -> str:
+        """See [`Retriever`]; made when it is first asked for, which takes seconds for a large model."""
+        processor = self.processor
+        return hash_model(
+            self.model,
+            feature_extractor=processor.feature_extractor.to_dict(),
+            kept_features=self.features is not None,
             tokenizer=sorted(processor.tokenizer.get_vocab().items()),
-            texts=[processor.text_granularity, processor.max_text_tokens, processor.language, truncate_texts],
+            texts=[processor.text_granularity, processor.max_text_tokens, processor.language, self.truncate_texts],
         )
 
     @property
@@ -287,10 +293,7 @@ def load_retriever(
     if model_type == "collap":
         if windows is not None:
             raise ValueError(f"windows must be left out for a CoLLAP, which hears whole songs; got {windows!r}.")
-        model, info = (load_collap or CollapModel.from_pretrained)(name_or_path, output_loading_info=True)
-        missing = sorted(set(info["missing_keys"]) & {name for name, _ in model.named_parameters()})
-        if missing:
-            raise ValueError(f"{name_or_path} lacks {len(missing)} weights of a CoLLAP, such as {missing[0]}.")
+        model = load_all_weights(load_collap or CollapModel.from_pretrained, name_or_path)
         architectures = config.get("architectures") or [type(model).__name__]
         if type(model).__name__ not in architectures:
             raise ValueError(
@@ -318,6 +321,22 @@ def load_retriever(
     return PeAudioRetriever.from_pretrained(name_or_path, device=device, windows=windows or "whole")
 
 
+def load_all_weights(from_pretrained: Callable[..., Any], name_or_path: str) -> PreTrainedModel:
+    """
+    Loads a model of which nothing is missing.
+
+    Raises:
+        ValueError: if the checkpoint lacks weights of the model, which would be random ones then.
+    """
+    model, info = from_pretrained(name_or_path, output_loading_info=True)
+    missing = sorted(set(info["missing_keys"]) & {name for name, _ in model.named_parameters()})
+    if missing:
+        raise ValueError(
+            f"{name_or_path} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}."
+        )
+    return model
+
+
 def _read_config(name_or_path: str) -> dict[str, Any]:
     """The configuration of a model; for an adapter that of the model that it adapts."""
     adapter = Path(name_or_path) / ADAPTER_FILE
@@ -333,4 +352,12 @@ def _without_origin(settings: Any) -> Any:
     return {name: _without_origin(value) for name, value in settings.items() if name not in ORIGIN}
 
 
-__all__ = ["CollapRetriever", "CollapTexts", "Retriever", "SongEmbedding", "hash_model", "load_retriever"]
+__all__ = [
+    "CollapRetriever",
+    "CollapTexts",
+    "Retriever",
+    "SongEmbedding",
+    "hash_model",
+    "load_all_weights",
+    "load_retriever",
+]

@@ -22,6 +22,76 @@ INK, TRUE, FOUND = "#2b2b2b", "#2b2b2b", "#d9480f"
 TICKS_S = (5, 10, 15, 20, 30, 60, 120, 300, 600, 1200)
 
 
+class SongFigure:
+    """
+    A picture with sentences to the left and song time to the right, and margins in inches: it keeps its proportions
+    from one sentence to forty.
+
+    Args:
+        sentences (`Sequence[str]`): One a row.
+        spans_s (`np.ndarray` of shape `(columns, 2)`): Start and end in seconds of what a row shows side by side.
+        sections (`Sequence[tuple[float, float, str]]`, *optional*): Start, end in seconds, label.
+        title (`str`, *optional*): Line above the picture.
+        row_inches (`float`): Height of a row.
+        right_inches (`float`): Margin to the right, where labels do not need more.
+
+    Attributes:
+        figure, axes: What is drawn on; time in seconds, and a unit a row, downwards.
+        edges (`np.ndarray` of shape `(columns + 1,)`): The times between the columns.
+        width, height, right (`float`): In inches.
+    """
+
+    def __init__(
+        self,
+        sentences: Sequence[str],
+        spans_s: np.ndarray,
+        sections: Sequence[tuple[float, float, str]] | None,
+        title: str | None,
+        row_inches: float,
+        right_inches: float,
+    ):
+        # The Figure is made without pyplot: no window, no display, no state left behind.
+        from matplotlib.figure import Figure
+
+        self.sections, self.num_rows = sections, len(sentences)
+        self.slanted = sections is not None and labels_are_tight(sections, spans_s)
+        above = 0.15 + (0.45 if title else 0.0) + (0.0 if sections is None else 0.75 if self.slanted else 0.25)
+        below, self.right = 0.95, 0.95 if self.slanted else right_inches
+        rows = row_inches * self.num_rows
+        self.width, self.height = TEXT_INCHES + PICTURE_INCHES + self.right, above + rows + below
+        self.figure = Figure(figsize=(self.width, self.height), dpi=150, facecolor="white")
+        self.axes = self.figure.add_axes(self.place(TEXT_INCHES, below, PICTURE_INCHES, rows))
+        self.edges = np.append(spans_s[:, 0], spans_s[-1, 1])
+        label_rows(self.axes, sentences)
+        if title:
+            left, bottom, _, _ = self.place(0.12, self.height - 0.3, 0, 0)
+            self.figure.text(left, bottom, title, fontsize=12, weight="bold", va="center", parse_math=False)
+
+    def place(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
+        """Inches to shares of the picture."""
+        return left / self.width, bottom / self.height, width / self.width, height / self.height
+
+    def finish(
+        self,
+        true_spans_s: Sequence[tuple[float, float] | None] | None,
+        spans: Sequence[Span] | None,
+        legend_left: float,
+        path: Path,
+    ) -> None:
+        """Time, sections and spans over what has been drawn, a legend so many inches from the left; and writes it."""
+        label_time(self.axes, self.edges[-1])
+        self.axes.set_xlim(self.edges[0], self.edges[-1])
+        if self.sections is not None:
+            draw_sections(self.axes, self.sections, self.num_rows, self.slanted)
+        handles = draw_spans(self.axes, true_spans_s, spans)
+        if handles:
+            corner = self.place(legend_left, 0.08, 0, 0)[:2]
+            self.figure.legend(
+                handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=2, frameon=False, fontsize=8
+            )
+        save_figure(self.figure, path)
+
+
 def save_figure(figure: "Figure", path: Path) -> None:
     """Writes a picture as a whole or not at all."""
     temporary = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
@@ -110,11 +180,6 @@ __all__ = [
     "INK",
     "PICTURE_INCHES",
     "TEXT_INCHES",
+    "SongFigure",
     "clock",
-    "draw_sections",
-    "draw_spans",
-    "label_rows",
-    "label_time",
-    "labels_are_tight",
-    "save_figure",
 ]

@@ -13,6 +13,7 @@ same vector.
 """
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,7 +23,7 @@ import torch
 from transformers import AutoProcessor, BatchFeature, ClapModel, PeAudioModel, PreTrainedModel, ProcessorMixin
 
 from .clip_inputs import clap_features, clap_positions, read_audio, text_limit, tokenize
-from .retrievers import SongEmbedding, hash_model
+from .retrievers import SongEmbedding, hash_model, load_all_weights
 
 UNLIMITED_TOKENS = 10**6  # what tokenizers without a limit say is more
 
@@ -41,7 +42,7 @@ class TextVectors:
         return TextVectors(self.vectors[start:stop])
 
 
-class VectorRetriever:
+class VectorRetriever(ABC):
     r"""
     A [`Retriever`] of a model that has one vector a song and one a text, compared by their dot product.
 
@@ -112,12 +113,7 @@ class VectorRetriever:
         Raises:
             ValueError: if the checkpoint lacks weights of the model, which would be random ones then.
         """
-        model, info = cls.MODEL_CLASS.from_pretrained(name_or_path, output_loading_info=True)
-        missing = sorted(set(info["missing_keys"]) & {name for name, _ in model.named_parameters()})
-        if missing:
-            raise ValueError(
-                f"{name_or_path} lacks {len(missing)} weights of a {cls.MODEL_CLASS.__name__}, such as {missing[0]}."
-            )
+        model = load_all_weights(cls.MODEL_CLASS.from_pretrained, name_or_path)
         return cls(model.to(device), AutoProcessor.from_pretrained(name_or_path), **options)
 
     @property
@@ -169,13 +165,13 @@ class VectorRetriever:
         """Dot products of songs, each `(1, d)`, and texts: `(songs, texts)` float32; of CLAP they are cosines."""
         return np.concatenate(songs).astype(np.float32) @ texts.vectors.T
 
+    @abstractmethod
     def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:
         """Waveforms to `(windows, d)`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _embed_tokens(self, tokens: BatchFeature) -> torch.Tensor:
         """`input_ids` and `attention_mask` to `(texts, d)`."""
-        raise NotImplementedError
 
     def _mean(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
         """One vector `(d,)` of `(windows, d)` and the samples of each window."""

@@ -95,8 +95,10 @@ class TrainableClap(ClapModel):
             text_model_output=text,
         )
 
-    def similarity(self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True) -> torch.Tensor:
-        """Cosines of songs and texts, `(B, T)` in float32."""
+    def similarity(
+        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, one_moment: bool = False
+    ) -> torch.Tensor:
+        """Cosines of songs and texts, `(B, T)` in float32; a vector has neither time nor moments to tell apart."""
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
             return audio.last_hidden_state[:, 0].float() @ text.query_embeds.float().T
 

@@ -7,9 +7,9 @@ The long-form benchmark: whole songs found by long captions, one model a row, th
         --results benchmarks/results/long_form_full.json
 
 It renders the song corpus (examples/song_corpus), pretrains small stand-ins of BEATs and Whisper on it, lets them hear
-all songs once, trains each row of `rows.py` with the same songs, batches and epochs, ranks all songs for each query of
-`tasks.py`, and prints the tables that docs/benchmark.md shows. What is done already is kept; delete the output folder
-to begin anew.
+all songs once, trains each row of `rows.py` with the same songs, batches and epochs, ranks all songs for each query
+(examples/experiments/questions.py), and prints the tables that docs/benchmark.md shows. What is done already is kept;
+delete the output folder to begin anew. `--validation` asks the validation songs instead: choices are made there.
 """
 
 import argparse
@@ -20,29 +20,28 @@ from pathlib import Path
 from typing import Any
 
 import tables
-from rows import CHUNK_LENGTH_S, CLAP, MEAN, MODEL, ROWS, SIZES, Row
-from tasks import TEST_SPLITS
+from rows import CHUNK_LENGTH_S, CLAP, CLAP_WINDOWS, MEAN, ROWS, SIZES, Row
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parents[1] / "examples"
-sys.path.insert(0, str(EXAMPLES / "demo"))
+sys.path += [str(EXAMPLES / "demo"), str(EXAMPLES / "experiments")]
 from build_text_tower import build_text_tower  # noqa: E402 - after the path
-from steps import Step, python, run_steps  # noqa: E402
+from questions import SETS  # noqa: E402
+from small_model import MODEL  # noqa: E402
+from steps import Step, named, python, run_steps  # noqa: E402
 
+from collap.retrieval.results import this_command, write_json  # noqa: E402
+
+TRAINING_SPLITS = ("train", "validation", "validation_order")
 RECIPE = {
     "warmup_steps": 0.1,
     "weight_decay": 0.01,
-    "sentence_shuffle_probability": 0.5,
+    "sentence_shuffle_probability": 0.25,
     "report_to": "none",
     "save_strategy": "no",
     "logging_steps": 20,
 }
 SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", HERE.parents[1].parent / "shared" / "data"))
-
-
-def named(values: dict[str, Any]) -> list[str]:
-    """Command-line arguments of names and values."""
-    return [f"--{name}={value}" for name, value in values.items()]
 
 
 class Benchmark:
@@ -54,8 +53,11 @@ class Benchmark:
         self.out: Path = arguments.output_dir
         self.corpus = self.out / "corpus"
         self.started = time.monotonic()
-        self.splits = [split for split in TEST_SPLITS if split != "structures" or arguments.structures]
+        asked = [question.split for questions in ("long-form", "long-form-more") for question in SETS[questions]()]
+        self.left_out = [] if arguments.structures else ["structures"]
+        self.splits = [split for split in dict.fromkeys(asked) if split not in self.left_out]
         self.on_cpu = arguments.device == "cpu"
+        self.num_kept = 0  # steps that an earlier call has done
 
     def run(self) -> None:
         self.say("Rendering songs with long captions")
@@ -69,16 +71,20 @@ class Benchmark:
         runs = [(name, seed) for seed in self.arguments.seeds for name in self.rows(seed)]
         self.say(f"Training {len(runs)} models")
         claps = [seed for name, seed in runs if name == "clap"]
+        others = [self.train(name, seed) for name, seed in runs if name != "clap"]
         self.steps([self.build_clap(seed) for seed in claps])
-        self.steps(
-            [self.train_on_clips(seed) for seed in claps] + [self.train(*run) for run in runs if run[0] != "clap"]
-        )
-        self.steps([self.train("clap", seed) for seed in claps])
+        # CLAP's two stages follow each other, each beside a half of the others.
+        half = len(others) // 2
+        self.steps([self.train_on_clips(seed) for seed in claps] + others[:half])
+        self.steps([self.train("clap", seed) for seed in claps] + others[half:])
         self.say("Looking for songs that none of them has heard")
         self.steps([step for name, seed in runs for step in self.evaluate(name, seed)])
-        result = tables.collect(self.out, runs, self.arguments.size, time.monotonic() - self.started)
+        ranks = "validation" if self.arguments.validation else "ranks"
+        result = tables.collect(self.out, runs, ranks)
+        result |= {"size": self.arguments.size, "seconds": round(time.monotonic() - self.started)}
+        result["steps_done_by_earlier_calls"] = self.num_kept
         print(tables.format_all(result))
-        tables.write(result, self.arguments.results)
+        write_json(self.arguments.results, {"command": this_command(), **result})
         self.say(f"Done. The figures are in {self.arguments.results}")
 
     def rows(self, seed: int) -> list[str]:
@@ -87,6 +93,7 @@ class Benchmark:
         return [name for name in self.arguments.rows if first or ROWS[name].is_main]
 
     def steps(self, steps: list[Step], at_once: int | None = None) -> None:
+        self.num_kept += sum(step.is_done() for step in steps)
         run_steps(steps, self.out / "logs", at_once or self.arguments.num_processes)
 
     def step(self, name: str, title: str, command: list[str]) -> Step:
@@ -98,7 +105,7 @@ class Benchmark:
     def build_corpus(self) -> Step:
         command = python(EXAMPLES / "song_corpus" / "build.py", "--output_dir", self.corpus)
         command += ["--size", self.arguments.size, "--clock_share", "0.25"]
-        command += ["--num_processes", str(self.arguments.num_processes), "--splits", "train", "validation"]
+        command += ["--num_processes", str(self.arguments.num_processes), "--splits", *TRAINING_SPLITS]
         command += self.splits
         if self.arguments.structures:
             command += ["--structures", str(self.arguments.structures)]
@@ -119,7 +126,9 @@ class Benchmark:
         return towers | {"text_model": self.out / "text"} | MODEL
 
     def extract(self) -> Step:
-        manifests = [self.corpus / f"{split}.jsonl" for split in ("train", "validation", *self.splits)]
+        manifests = [
+            self.corpus / f"{split}.jsonl" for split in ("train", "validation", "validation_order", *self.splits)
+        ]
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", self.arguments.num_processes]
         command = [sys.executable, *map(str, launch), str(EXAMPLES / "extract_features.py")]
         command += ["--use_cpu"] if self.on_cpu else []
@@ -146,10 +155,8 @@ class Benchmark:
         """Arguments of examples/train.py that all trainings share."""
         recipe = RECIPE | {
             "train_manifest": self.corpus / "train.jsonl",
-            "eval_manifest": self.corpus / "validation.jsonl",
             "num_train_epochs": self.arguments.num_epochs or self.size.num_epochs,
             "contrastive_batch_size": self.size.batch_size,
-            "learning_rate": self.size.learning_rate,
             "seed": seed,
         }
         return recipe | ({"use_cpu": "true"} if self.on_cpu else {"bf16": "true"})
@@ -168,17 +175,21 @@ class Benchmark:
         return self.step(f"train-{name}-{seed}", f"{row.title}, seed {seed}", command + named(recipe))
 
     def evaluate(self, name: str, seed: int) -> list[Step]:
-        own = {"model": self.folder(name, seed), "corpus": self.corpus, "gallery_size": self.size.gallery_size}
-        own |= {"device": self.arguments.device}
-        title = f"{ROWS[name].title}, seed {seed}"
-        if ROWS[name].kind != CLAP:
-            own |= {"features": self.out / "features", "output": self.folder(name, seed) / "ranks.json"}
-            return [self.step(f"evaluate-{name}-{seed}", title, python(HERE / "evaluate_row.py", *named(own)))]
+        """The first seed of a main row is asked all, the others and the ablations what matters most."""
+        all_is_asked = ROWS[name].is_main and seed == self.arguments.seeds[0]
+        questions = ["long-form", "long-form-more"] if all_is_asked else ["long-form"]
+        kind = "validation" if self.arguments.validation else "ranks"
+        given = {"model": self.folder(name, seed), "corpus": self.corpus, "device": self.arguments.device}
+        given |= {"gallery_size": self.size.gallery_size}
         steps = []
-        for windows in ("first", "mean"):
-            output = {"output": self.folder(name, seed) / f"ranks-{windows}.json", "clap_windows": windows}
-            command = python(HERE / "evaluate_row.py", *named(own | output))
-            steps.append(self.step(f"evaluate-{name}-{windows}-{seed}", title, command))
+        for suffix in CLAP_WINDOWS if name == "clap" else ("",):
+            own = {"output": self.folder(name, seed) / f"{kind}{suffix}.json"}
+            own |= {"clap_windows": suffix} if suffix else {"features": self.out / "features"}
+            command = python(EXAMPLES / "experiments" / "rank_questions.py", *named(given | own))
+            command += ["--questions", *(["validation"] if self.arguments.validation else questions)]
+            command += ["--leave_out", *self.left_out]
+            title = f"{CLAP_WINDOWS.get(suffix, ROWS[name].title)}, seed {seed}"
+            steps.append(self.step(f"{kind}-{name}{suffix}-{seed}", title, command))
         return steps
 
     def folder(self, name: str, seed: int) -> Path:
@@ -192,6 +203,7 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=None, help="JSON file; default: results.json in the folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings; the corpus is one")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--validation", action="store_true", help="ask the validation songs, to choose")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1))
     structures = SHARED_DATA / "song_structures.jsonl"
@@ -207,7 +219,8 @@ def main() -> None:
     parser.add_argument("--num_pretraining_steps", type=int, help="in place of the size's")
     arguments = parser.parse_args()
     arguments.output_dir = arguments.output_dir or Path(f"benchmark-{arguments.size}")
-    arguments.results = arguments.results or arguments.output_dir / "results.json"
+    name = "validation.json" if arguments.validation else "results.json"
+    arguments.results = arguments.results or arguments.output_dir / name
     Benchmark(arguments).run()
 
 

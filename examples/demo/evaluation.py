@@ -1,51 +1,19 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """How well a model finds the held-out songs of the corpus by whole captions, by one-section queries, and in order."""
 
-import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
-from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap import CollapModel, CollapProcessor
 from collap.retrieval.metrics import chance_level, order_accuracy, retrieval_metrics
-from collap.training.features import FeatureStore
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # last: examples/evaluate.py is not the library of that name
+from kept_songs import embed_songs, embed_texts, read_songs
 
 WORDINGS = {"seen": ("text", "query"), "new": ("text_new", "query_new")}  # columns of captions and of queries
-
-
-def read_songs(manifest: Path) -> list[dict[str, Any]]:
-    """The lines of a manifest of the corpus, with absolute paths of audio."""
-    songs = [json.loads(line) for line in manifest.read_text().splitlines()]
-    return [{**song, "audio": str(manifest.parent / song["audio"])} for song in songs]
-
-
-@torch.inference_mode()
-def embed_songs(
-    model: CollapModel, processor: CollapProcessor, songs: list[dict[str, Any]], features: Path
-) -> CollapAudioOutput:
-    """All songs as one batch, from the features that examples/extract_features.py has made."""
-    store = FeatureStore(features, model.audio_model, processor.feature_extractor)
-    frames = [store.load(song["audio"]).float() for song in songs]
-    mask = torch.arange(max(map(len, frames))) < torch.tensor([len(item) for item in frames])[:, None]
-    return model.get_audio_features(encoder_frames=pad_sequence(frames, batch_first=True), frame_mask=mask)
-
-
-@torch.inference_mode()
-def embed_texts(model: CollapModel, processor: CollapProcessor, texts: list[list[str]]) -> CollapTextOutput:
-    """Texts, each given as its sentences, a few at a time."""
-    parts = [
-        model.get_text_features(**processor(text=texts[start : start + 32], return_tensors="pt"))
-        for start in range(0, len(texts), 32)
-    ]
-    with_time = parts[0].time_query_embeds is not None
-    return CollapTextOutput(
-        pooler_output=torch.cat([part.pooler_output for part in parts]),
-        query_embeds=torch.cat([part.query_embeds for part in parts]),
-        time_query_embeds=torch.cat([part.time_query_embeds for part in parts]) if with_time else None,
-        sentence_counts=torch.cat([part.sentence_counts for part in parts]),
-    )
 
 
 @torch.inference_mode()
@@ -105,3 +73,6 @@ def print_tables(results: dict[str, dict[str, Any]]) -> None:
                 numbers = [values[name] if name == "median_rank" else 100 * values[name] for name in names]
                 cells.append(" ".join(f"{number:5.1f}" for number in numbers) + " ")
             print(f"{row:<{width}} | " + " | ".join(cells) + f" | {100 * figures[wording]['order']:13.1f}")
+
+
+__all__ = ["chance", "embed_songs", "embed_texts", "evaluate", "print_tables", "read_songs"]

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,6 +32,11 @@ class Step:
 def python(script: Path, *arguments: object) -> list[str]:
     """The command that runs a script of the examples with this interpreter."""
     return [sys.executable, str(script), *map(str, arguments)]
+
+
+def named(values: Mapping[str, object]) -> list[str]:
+    """Command-line arguments of names and values."""
+    return [f"--{name}={value}" for name, value in values.items()]
 
 
 def run_steps(steps: list[Step], logs: Path, at_once: int) -> None:

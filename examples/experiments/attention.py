@@ -24,9 +24,9 @@ from common import (
     WORDINGS,
     MeanPoolingCollap,
     Song,
-    hear,
+    embed_songs,
+    embed_texts,
     load_model,
-    read,
     read_songs,
     with_intervals,
     write_result,
@@ -86,7 +86,7 @@ def ask_captions(
     """Each sentence of the captions by itself."""
     texts = [song[f"text{WORDINGS[wording]}"] for song in songs]
     return Asked(
-        texts, [spans_of(song, wording) for song in songs], CollapTexts(read(model, processor, texts)), use_time
+        texts, [spans_of(song, wording) for song in songs], CollapTexts(embed_texts(model, processor, texts)), use_time
     )
 
 
@@ -94,7 +94,7 @@ def ask_sections(model: CollapModel, processor: CollapProcessor, songs: Sequence
     """A query on each section, whose sentences look for one moment together, as in `score(..., one_moment=True)`."""
     queries = [[section[f"query{WORDINGS[wording]}"] for section in song["sections"]] for song in songs]
     spans = [[(section["start_s"], section["end_s"]) for section in song["sections"]] for song in songs]
-    output = read(model, processor, [sentences for of_song in queries for sentences in of_song])
+    output = embed_texts(model, processor, [sentences for of_song in queries for sentences in of_song])
     pooled = mean_over_sentences(output.query_embeds.float().T, output.sentence_counts).T  # (sections, d)
     embedded = CollapTextOutput(
         query_embeds=torch.nn.functional.normalize(pooled, dim=-1),
@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in given.models:
         model, processor = load_model(given.benchmark_dir / "models" / name, given.device)
         ways = ways_of(model)
-        audio = hear(model, processor, songs, given.benchmark_dir / "features")
+        audio = embed_songs(model, processor, songs, given.benchmark_dir / "features")
         models[name] = {}
         for way in tqdm(ways, desc=name, unit="way"):
             models[name][way] = {

@@ -7,7 +7,7 @@ Such a folder holds `corpus/{split}.jsonl`, `features/` (the frames of the froze
 """
 
 import json
-import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,22 +15,18 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.utils.rnn import pad_sequence
-from tqdm.auto import tqdm
 from transformers import AutoProcessor
 
-from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap import CollapModel, CollapProcessor
 from collap.retrieval.bootstrap import bootstrap_intervals
 from collap.retrieval.metrics import query_metrics
-from collap.retrieval.retrievers import CollapRetriever
-from collap.training.feature_store import FeatureStore
+from collap.retrieval.results import write_json
 
 EXAMPLES = Path(__file__).resolve().parents[1]
-sys.path += [str(EXAMPLES / "baselines"), str(EXAMPLES / "demo")]
-from evaluation import read_songs  # noqa: E402 - after the path
+sys.path += [str(EXAMPLES), str(EXAMPLES / "baselines"), str(EXAMPLES / "demo")]
+from kept_songs import Song, embed_songs, embed_texts, read_songs  # noqa: E402 - after the path
 from mean_pooling import MeanPoolingCollap, load_collap  # noqa: E402
 
-Song = dict[str, Any]
 # Wordings of the corpus by what is added to the columns "text", "query" and "sentences".
 WORDINGS = {"seen": "", "new": "_new", "paraphrase": "_paraphrase"}
 
@@ -47,29 +43,6 @@ def load_model(folder: str | Path, device: str | torch.device = "cpu") -> tuple[
             f"{folder} holds no model: it has no config.json. Train it, with benchmarks/long_form/run.py."
         )
     return load_collap(str(folder)).to(device).eval(), AutoProcessor.from_pretrained(str(folder))
-
-
-@torch.inference_mode()
-def hear(
-    model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], features: str | Path
-) -> CollapAudioOutput:
-    """Songs as one batch, from kept frames of the encoders."""
-    store = FeatureStore(features, model.audio_model, processor.feature_extractor)
-    frames = [store.load(song["audio"]).float() for song in songs]
-    mask = torch.arange(max(map(len, frames))) < torch.tensor([len(item) for item in frames])[:, None]
-    frames = pad_sequence(frames, batch_first=True).to(model.device)
-    return model.get_audio_features(encoder_frames=frames, frame_mask=mask.to(model.device))
-
-
-def read(model: CollapModel, processor: CollapProcessor, texts: Sequence[list[str]]) -> CollapTextOutput:
-    """Texts, each given as its sentences; says how many were cut because they are longer than the model reads."""
-    retriever = CollapRetriever(model, processor, truncate_texts=True)
-    output = retriever.embed_texts(texts).output
-    if retriever.num_truncated_texts:
-        tqdm.write(
-            f"{retriever.num_truncated_texts} of {len(texts)} texts were cut to the tokens that the text model takes."
-        )
-    return output
 
 
 def rank_figures(
@@ -121,11 +94,8 @@ def read_command(benchmark_dir: Path, step: str) -> list[str]:
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Writes a JSON file, with the command that made it, as a whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    command = " ".join(["python", f"examples/experiments/{Path(sys.argv[0]).name}", *sys.argv[1:]])
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"command": command, **result}, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    command = shlex.join(["python", f"examples/experiments/{Path(sys.argv[0]).name}", *sys.argv[1:]])
+    write_json(path, {"command": command, **result})
 
 
 __all__ = [
@@ -133,10 +103,10 @@ __all__ = [
     "WORDINGS",
     "MeanPoolingCollap",
     "Song",
-    "hear",
+    "embed_songs",
+    "embed_texts",
     "load_model",
     "rank_figures",
-    "read",
     "read_command",
     "read_songs",
     "with_intervals",

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""What the ablation and the open questions ask of a model: texts that look for their songs in a gallery."""
+"""What the benchmark and the experiments ask of a model: texts that look for their songs in a gallery."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -20,6 +20,14 @@ class Query(NamedTuple):
 
 
 LENGTHS_MIN = (2, 5, 10, 20)
+LONG_SPLITS = tuple(f"long_{minutes}" for minutes in LENGTHS_MIN)
+# The benchmark's wordings, by the columns of captions and of one-section queries.
+WORDINGS = {
+    "seen": ("text", "query"),
+    "new": ("text_new", "query_new"),
+    "paraphrase": ("text_paraphrase", "query_paraphrase"),
+    "clock times": ("text_new_clock", None),
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +41,7 @@ class Question:
         queries (`Callable`): The songs of the split to the queries.
         one_moment (`bool`): Whether each query describes a single section.
         is_filled_up (`bool`): Whether songs of the split "content" fill the gallery up.
+        within_group (`bool`): Whether only the songs of the same group are in the gallery.
     """
 
     name: str
@@ -40,31 +49,39 @@ class Question:
     queries: Callable[[Sequence[Song]], list[Query]]
     one_moment: bool = False
     is_filled_up: bool = False
+    within_group: bool = False
 
 
-def captions(column: str, by: str | None = None) -> Callable[[Sequence[Song]], list[Query]]:
-    """A caption each; the column `by` says its kind."""
+def captions(column: str, by: str | None = None, every: int = 1) -> Callable[[Sequence[Song]], list[Query]]:
+    """A caption of each song, or of every second ...; the column `by` says its kind."""
     return lambda songs: [
         Query(place, song[column], "" if by is None else song[by]) for place, song in enumerate(songs)
-    ]
+    ][::every]
 
 
-def sections(column: str, by_voice: bool = False) -> Callable[[Sequence[Song]], list[Query]]:
-    """A query for each section; with `by_voice` its kind is whether there, and so in the text, is a voice."""
+def sections(column: str, by_voice: bool = False, every: int = 1) -> Callable[[Sequence[Song]], list[Query]]:
+    """
+    A query for each section that has one, of every song, or of every second ...
+
+    With `by_voice` its kind is whether there, and so in the text, is a voice.
+    """
     voices = {True: "with a voice", False: "without a voice"}
     return lambda songs: [
         Query(place, section[column], voices[section["tags"]["voice"] != "none"] if by_voice else "")
-        for place, song in enumerate(songs)
+        for place, song in [*enumerate(songs)][::every]
         for section in song["sections"]
+        if section.get(column) is not None
     ]
 
 
-def spoiled(spoil: Callable[[list[str], list[str], random.Random], list[str]], column: str):
+def spoiled(
+    spoil: Callable[[list[str], list[str], random.Random], list[str]], column: str, every: int = 1
+) -> Callable[[Sequence[Song]], list[Query]]:
     """Captions after `spoil(sentences, sentences of another song, generator)`, the same for every model."""
 
     def queries(songs: Sequence[Song]) -> list[Query]:
         drawn = []
-        for place, song in enumerate(songs):
+        for place, song in [*enumerate(songs)][::every]:
             generator = random.Random(place)
             # Any song but this one; of a single song there is no other.
             other = songs[(place + generator.randrange(1, max(2, len(songs)))) % len(songs)]
@@ -72,6 +89,56 @@ def spoiled(spoil: Callable[[list[str], list[str], random.Random], list[str]], c
         return drawn
 
     return queries
+
+
+def long_form_questions(wording: str, every: int = 2) -> list[Question]:
+    """
+    The benchmark's questions in one wording.
+
+    All content songs are in the gallery; those of every second are looked for, which is enough for intervals of two
+    points and halves the time.
+    """
+    caption, query = WORDINGS[wording]
+    questions = [
+        Question(f"content, {wording}", "content", captions(caption, every=every)),
+        Question(f"order, {wording}", "order", captions(caption), within_group=True),
+    ]
+    if query is not None:
+        found = sections(query, every=every)
+        questions.append(Question(f"one section, {wording}", "content", found, one_moment=True))
+    return questions
+
+
+def main_questions() -> list[Question]:
+    """What every row of the benchmark is asked: the new wording, and what is hard in it."""
+    return [
+        *long_form_questions("new"),
+        Question("shuffled, new", "content", spoiled(_shuffled, "text_new", every=2)),
+        Question("near-duplicates, new", "near_duplicates", captions("text_new"), is_filled_up=True),
+    ]
+
+
+def more_questions() -> list[Question]:
+    """The other wordings and splits of the benchmark."""
+    questions = [question for wording in WORDINGS if wording != "new" for question in long_form_questions(wording)]
+    for split in ("structures", "instrument_pairs", *LONG_SPLITS):
+        questions.append(Question(f"{split}, new", split, captions("text_new"), is_filled_up=True))
+    freehand = sections("query_freehand")
+    return [*questions, Question("one section, freehand", "freehand", freehand, one_moment=True, is_filled_up=True)]
+
+
+def validation_questions() -> list[Question]:
+    """What choices are made by; these songs have no other wording."""
+    return [
+        Question("validation, content", "validation", captions("text")),
+        Question("validation, shuffled", "validation", spoiled(_shuffled, "text")),
+        Question("validation, one section", "validation", sections("query"), one_moment=True),
+        Question("validation, order", "validation_order", captions("text"), within_group=True),
+    ]
+
+
+def _shuffled(own: list[str], other: list[str], generator: random.Random) -> list[str]:
+    return shuffle(own, generator)
 
 
 def ablation_questions() -> list[Question]:
@@ -99,7 +166,7 @@ def quality_questions(column: str = "text_new") -> list[Question]:
         "first sentence only": lambda own, other, generator: first_sentences(own, 1),
         "first 5 sentences": lambda own, other, generator: first_sentences(own, 5),
         "half of the sentences": lambda own, other, generator: drop_half(own, generator),
-        "sentences shuffled": lambda own, other, generator: shuffle(own, generator),
+        "sentences shuffled": _shuffled,
         "half of the sentences wrong": lambda own, other, generator: replace_half(own, other, generator),
     }
     questions = [Question("whole caption", "content", captions(column))]
@@ -138,7 +205,10 @@ SETS: dict[str, Callable[[], list[Question]]] = {
     "digits": digits_questions,
     "language": language_questions,
     "lengths": length_questions,
+    "long-form": main_questions,
+    "long-form-more": more_questions,
     "quality": quality_questions,
+    "validation": validation_questions,
 }
 
 
@@ -158,4 +228,4 @@ def splits_of(questions: Sequence[Question], corpus: Path) -> list[str]:
     return splits
 
 
-__all__ = ["LENGTHS_MIN", "SETS", "Query", "Question", "splits_of"]
+__all__ = ["LENGTHS_MIN", "LONG_SPLITS", "SETS", "WORDINGS", "Query", "Question", "splits_of"]

@@ -1,8 +1,8 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-The places of the right songs for a set of questions (questions.py), of one trained model: one JSON file.
+The places of the right songs for sets of questions (questions.py), of one trained model: one JSON file.
 
-Rank 1 is the first place, and a tie is lost. The experiments run it, one process a model.
+Rank 1 is the first place, and a tie is lost. The benchmark and the experiments run it, one process a model.
 """
 
 import argparse
@@ -10,31 +10,81 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from common import hear, load_model, read, read_songs
+from common import Song, embed_songs, embed_texts, load_model, read_songs
 from questions import SETS, Question, splits_of
 from tqdm.auto import tqdm
 
-from collap import CollapModel, CollapProcessor
+from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap.retrieval.metrics import query_metrics
+from collap.retrieval.vector_retrievers import ClapRetriever
 
 
-def ranks_of(scores: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Places `(queries,)` of the right songs, from 1, of scores `(queries, gallery)`; a tie counts as lost."""
-    own = scores[np.arange(len(scores)), targets]
-    return (scores >= own[:, None]).sum(1)
+class Scorer(Protocol):
+    """A model and the songs that it has heard."""
+
+    def hear(self, songs: Sequence[Song]) -> Any:
+        """What `score` needs of some songs."""
+
+    def first(self, audio: Any, number: int) -> Any:
+        """The same of the first of them."""
+
+    def read(self, texts: Sequence[list[str]]) -> Any:
+        """What `score` needs of some texts, each given as its sentences."""
+
+    def score(self, audio: Any, texts: Any, one_moment: bool) -> np.ndarray:
+        """`(texts, songs)`."""
 
 
-@torch.inference_mode()
+class CollapScorer:
+    """A CoLLAP (or mean pooling) whose encoders' frames are kept."""
+
+    def __init__(self, model: CollapModel, processor: CollapProcessor, features: Path):
+        self.model, self.processor, self.features = model, processor, features
+
+    def hear(self, songs: Sequence[Song]) -> CollapAudioOutput:
+        return embed_songs(self.model, self.processor, songs, self.features)
+
+    def first(self, audio: CollapAudioOutput, number: int) -> CollapAudioOutput:
+        return CollapAudioOutput(
+            last_hidden_state=audio.last_hidden_state[:number], frame_mask=audio.frame_mask[:number]
+        )
+
+    def read(self, texts: Sequence[list[str]]) -> CollapTextOutput:
+        return embed_texts(self.model, self.processor, texts)
+
+    @torch.inference_mode()
+    def score(self, audio: CollapAudioOutput, texts: CollapTextOutput, one_moment: bool) -> np.ndarray:
+        # The cosines alone: the learned factor changes no rank.
+        return self.model.similarity(audio, texts, one_moment=one_moment).T.cpu().numpy()
+
+
+class ClapScorer:
+    """A ClapModel; it hears the files, and nothing of a text tells it that it describes a moment."""
+
+    def __init__(self, retriever: ClapRetriever):
+        self.retriever = retriever
+
+    def hear(self, songs: Sequence[Song]) -> np.ndarray:
+        return np.concatenate(
+            [self.retriever.embed_song(song["audio"]).frames for song in tqdm(songs, unit="song", desc="Hearing")]
+        )
+
+    def first(self, audio: np.ndarray, number: int) -> np.ndarray:
+        return audio[:number]
+
+    def read(self, texts: Sequence[list[str]]) -> Any:
+        return self.retriever.embed_texts(texts)
+
+    def score(self, audio: np.ndarray, texts: Any, one_moment: bool) -> np.ndarray:
+        return self.retriever.score(list(audio[:, None]), texts).T
+
+
 def rank_questions(
-    model: CollapModel,
-    processor: CollapProcessor,
-    corpus: Path,
-    features: Path,
-    questions: Sequence[Question],
-    gallery_size: int,
+    scorer: Scorer, corpus: Path, questions: Sequence[Question], gallery_size: int
 ) -> dict[str, dict[str, Any]]:
     """
     Of each question, and of each kind of its queries ("question, kind"), `ranks` and `targets` (the song of each
@@ -45,18 +95,24 @@ def rank_questions(
     """
     splits = splits_of(questions, corpus)
     songs = {split: read_songs(corpus / f"{split}.jsonl") for split in splits}
-    audio = {split: hear(model, processor, songs[split], features) for split in splits}
+    audio = {split: scorer.hear(songs[split]) for split in splits}
     found = {}
     for question in tqdm(questions, unit="question", desc="Ranking"):
         queries = question.queries(songs[question.split])
         targets = np.array([query.place for query in queries])
-        texts = read(model, processor, [query.sentences for query in queries])
-        scores = model.similarity(audio[question.split], texts, one_moment=question.one_moment).T.cpu().numpy()
-        if question.is_filled_up:
-            missing = max(0, gallery_size - len(songs[question.split]))
-            others = model.similarity(audio["content"], texts, one_moment=question.one_moment).T.cpu().numpy()
-            scores = np.concatenate([scores, others[:, :missing]], axis=1)
-        ranks = ranks_of(scores, targets)
+        texts = scorer.read([query.sentences for query in queries])
+        scores = scorer.score(audio[question.split], texts, question.one_moment)  # (queries, songs of the split)
+        size = scores.shape[1]
+        if question.within_group:
+            groups = np.array([song["group"] for song in songs[question.split]])
+            same = groups[None] == groups[targets][:, None]
+            scores, size = np.where(same, scores, -np.inf), int(same.sum(1).max())
+        missing = gallery_size - size
+        if question.is_filled_up and missing > 0:
+            others = scorer.first(audio["content"], missing)
+            scores = np.concatenate([scores, scorer.score(others, texts, question.one_moment)], axis=1)
+            size = scores.shape[1]
+        ranks = query_metrics(scores, targets)["median_rank"].astype(int)
         kinds = np.array([query.kind for query in queries])
         chosen = {question.name: np.full(len(queries), True)}
         chosen |= {f"{question.name}, {kind}": kinds == kind for kind in sorted(set(kinds) - {""})}
@@ -64,7 +120,7 @@ def rank_questions(
             found[name] = {
                 "ranks": ranks[is_chosen].tolist(),
                 "targets": targets[is_chosen].tolist(),
-                "gallery_size": scores.shape[1],
+                "gallery_size": size,
             }
     return found
 
@@ -73,16 +129,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", nargs="+", choices=sorted(SETS), required=True)
     parser.add_argument("--model", type=Path, required=True, help="folder of a trained CoLLAP or mean pooling")
+    parser.add_argument("--clap_windows", choices=("first", "mean"), help="take the folder for a ClapModel's")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the manifests")
-    parser.add_argument("--features", type=Path, required=True, help="kept frames of the encoders")
+    parser.add_argument("--features", type=Path, help="kept frames of the encoders; not for a ClapModel")
     parser.add_argument("--gallery_size", type=int, default=1000)
+    parser.add_argument("--leave_out", nargs="*", default=[], help="splits of which nothing is asked")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     given = parser.parse_args(arguments)
+    if given.features is None and given.clap_windows is None:
+        parser.error("--features is missing: a CoLLAP's songs are heard from kept frames.")
     torch.set_num_threads(1)
-    model, processor = load_model(given.model, given.device)
+    if given.clap_windows is None:
+        model, processor = load_model(given.model, given.device)
+        scorer: Scorer = CollapScorer(model, processor, given.features)
+    else:
+        scorer = ClapScorer(
+            ClapRetriever.from_pretrained(str(given.model), device=given.device, windows=given.clap_windows)
+        )
     questions = [question for name in given.questions for question in SETS[name]()]
-    found = rank_questions(model, processor, given.corpus, given.features, questions, given.gallery_size)
+    questions = [question for question in questions if question.split not in given.leave_out]
+    found = rank_questions(scorer, given.corpus, questions, given.gallery_size)
     given.output.parent.mkdir(parents=True, exist_ok=True)
     temporary = given.output.with_suffix(".tmp")
     temporary.write_text(json.dumps(found))

@@ -9,9 +9,11 @@ from typing import Any
 import numpy as np
 from common import with_intervals
 
+from collap.retrieval.markdown_table import markdown_table
+
 INK, GRID = "#2b2b2b", "#dddddd"
 COLOURS = ("#1c5d99", "#d9822b", "#5a8f29", "#8e5ea2", "#a33b3b", "#6b6b6b")
-CUTOFFS = (1, 5, 10)
+CUTOFFS = (1, 5, 10, 20, 100)
 
 
 def figures(files: Sequence[Path]) -> dict[str, Any]:
@@ -19,22 +21,26 @@ def figures(files: Sequence[Path]) -> dict[str, Any]:
     Figures of one model by the names of the questions, in percent; over several seeds their mean.
 
     Args:
-        files (`Sequence[Path]`): Ranks, one file a seed.
+        files (`Sequence[Path]`): Ranks, one file a seed; a question may be missing in some of them.
 
     Returns:
-        Of each question `recall@k`, each `{"value", "interval", "seeds"}`, `median_rank`, `num_queries`,
+        Of each question `recall@k`, each `{"value", "interval", "seeds"}`, `median_rank`, `mrr`, `num_queries`,
         `gallery_size`. The interval is of drawing the songs anew, each with all of its queries.
     """
     found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     result: dict[str, Any] = {}
-    for name, first in found[0].items():
-        ranks = np.array([of_seed[name]["ranks"] for of_seed in found])  # (seeds, queries)
-        hits = {f"recall@{k}": 100.0 * (ranks <= k) for k in CUTOFFS}
+    for name in dict.fromkeys(name for of_seed in found for name in of_seed):
+        asked = [of_seed[name] for of_seed in found if name in of_seed]
+        first = asked[0]
+        ranks = np.array([of_seed["ranks"] for of_seed in asked])  # (seeds, queries)
+        # A k as large as the gallery says nothing.
+        hits = {f"recall@{k}": 100.0 * (ranks <= k) for k in CUTOFFS if k < first["gallery_size"]}
         with_ends = with_intervals({key: values.mean(0) for key, values in hits.items()}, first["targets"])
         for key, values in hits.items():
             with_ends[key]["seeds"] = values.mean(1).tolist()
         result[name] = with_ends | {
             "median_rank": float(np.median(ranks)),
+            "mrr": float((1 / ranks).mean()),
             "num_queries": ranks.shape[1],
             "gallery_size": first["gallery_size"],
         }
@@ -49,15 +55,15 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
         found (`Mapping`): [`figures`] by the titles of the models.
     """
     lines = [["R@1 (95 % interval) / R@5", "texts", "gallery", *found]]
-    lines.append(["---", *["---:"] * (len(lines[0]) - 1)])
     for name, first in next(iter(found.values())).items():
         cells = [name, str(first["num_queries"]), str(first["gallery_size"])]
         for of_model in found.values():
-            recall, at_five = of_model[name]["recall@1"], of_model[name]["recall@5"]
+            recall, at_five = of_model[name]["recall@1"], of_model[name].get("recall@5")
             lower, upper = recall["interval"]
-            cells.append(f"{recall['value']:.1f} ({lower:.0f} to {upper:.0f}) / {at_five['value']:.1f}")
+            beside = f" / {at_five['value']:.1f}" if at_five else ""
+            cells.append(f"{recall['value']:.1f} ({lower:.0f} to {upper:.0f}){beside}")
         lines.append(cells)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(lines)
 
 
 def draw_bars(

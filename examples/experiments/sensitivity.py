@@ -22,13 +22,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import EXAMPLES, Song, hear, load_model, rank_figures, read, read_command, read_songs, write_result
+from common import (
+    EXAMPLES,
+    Song,
+    embed_songs,
+    embed_texts,
+    load_model,
+    rank_figures,
+    read_command,
+    read_songs,
+    write_result,
+)
 from heat_maps import plot_heat_maps
 from steps import Step, python, run_steps
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
 from collap.modeling_collap.loss_collap import symmetric_loss
+from collap.retrieval.markdown_table import markdown_table
 
 FIGURES = {
     "caption_recall@1": "captions, recall@1 (%)",
@@ -86,9 +97,9 @@ def make_gallery(model: CollapModel, processor: CollapProcessor, songs: Sequence
     """Songs, captions and queries in the wording of the training."""
     queries = [(place, section["query"]) for place, song in enumerate(songs) for section in song["sections"]]
     return Gallery(
-        audio=hear(model, processor, songs, features),
-        captions=read(model, processor, [song["text"] for song in songs]),
-        queries=read(model, processor, [sentences for _, sentences in queries]),
+        audio=embed_songs(model, processor, songs, features),
+        captions=embed_texts(model, processor, [song["text"] for song in songs]),
+        queries=embed_texts(model, processor, [sentences for _, sentences in queries]),
         query_songs=[place for place, _ in queries],
     )
 
@@ -183,13 +194,12 @@ def format_sweep(plan: Sweep, result: dict[str, Any]) -> str:
     """A Markdown table of a sweep: recall@1 of captions / of one-section queries."""
     columns = result["columns"]["values"]
     lines = [[f"{plan.rows[0]} \\ {plan.columns[0]}", *(f"{value:g}" for value in columns)]]
-    lines.append(["---", *["---:"] * len(columns)])
     for value, row in zip(result["rows"]["values"], result["cells"], strict=True):
         pairs = [[value_of(found, f"{kind}_recall@1") for kind in ("caption", "section")] for found in row]
         lines.append(
             [f"{value:g}", *("" if np.isnan(pair).any() else "{:.1f} / {:.1f}".format(*pair) for pair in pairs)]
         )
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(lines)
 
 
 class Trainings:
@@ -254,7 +264,7 @@ class Trainings:
 
 def format_trainings(rows: dict[str, dict[str, Any]]) -> str:
     """A Markdown table with a row a training."""
-    lines = [["trained with", "captions R@1", "loss", "one-section R@1", "loss"], ["---", *["---:"] * 4]]
+    lines = [["trained with", "captions R@1", "loss", "one-section R@1", "loss"]]
     for title, found in rows.items():
         cells = []
         for kind in ("caption", "section"):
@@ -262,7 +272,7 @@ def format_trainings(rows: dict[str, dict[str, Any]]) -> str:
             lower, upper = (100 * end for end in recall["interval"])
             cells += [f"{100 * recall['value']:.1f} ({lower:.1f} to {upper:.1f})", f"{found[f'{kind}_loss']:.3f}"]
         lines.append([title, *cells])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(lines)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

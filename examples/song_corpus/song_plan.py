@@ -20,13 +20,13 @@ from song_tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODE
 SAMPLING_RATE = 16_000
 BEATS_PER_BAR = 4
 MIN_SECTION_S = 6.0
-GROUP_SIZE = 4  # songs of a group in the splits "order" and "near_duplicates"
-GROUPED_SPLITS = ("order", "near_duplicates")
-TRAINING_SPLITS = ("train", "validation")  # these never hold a held-out pair of instruments
+GROUP_SIZE = 4  # songs of a group in the grouped splits
+ORDER_SPLITS = ("validation_order", "order")
+GROUPED_SPLITS = (*ORDER_SPLITS, "near_duplicates")
+TRAINING_SPLITS = ("train", "validation", "validation_order")  # these never hold a held-out pair of instruments
 LONG_MINUTES = {"long_2": 2, "long_5": 5, "long_10": 10, "long_20": 20}  # the same songs at four lengths
 SPLITS = (
-    "train",
-    "validation",
+    *TRAINING_SPLITS,
     "content",
     "order",
     "near_duplicates",
@@ -83,7 +83,7 @@ class CorpusSize:
 
 
 def _songs_of_splits(train: int, validation: int, content: int, other: int, long: int) -> dict[str, int]:
-    others = ("order", "near_duplicates", "structures", "instrument_pairs")
+    others = ("validation_order", "order", "near_duplicates", "structures", "instrument_pairs")
     return {
         "train": train,
         "validation": validation,
@@ -193,7 +193,8 @@ def draw_song(
     Args:
         size (`CorpusSize`): lengths and instruments.
         seed (`int`): seed of the corpus.
-        split (`str`): one of `SPLITS`. "order": the 4 songs of a group hold the same sections in 4 orders.
+        split (`str`): one of `SPLITS`. "order", "validation_order": the 4 songs of a group hold the same sections in
+            4 orders.
             "near_duplicates": the 4 songs of a group differ in one section. "structures": layouts of real songs.
             "instrument_pairs": every section with a lead has a held-out pair. "long_2" to "long_20": songs of that
             many minutes, to a bar; those of the same index differ in nothing but their length. "freehand": one section
@@ -249,7 +250,7 @@ def draw_song(
     else:
         for blank in blanks:
             sections.append(_draw_what_is_heard(blank, sections, rng, size, split))
-    if split == "order":
+    if split in ORDER_SPLITS:
         sections = _reorder(sections, random_stream(seed, split, base_index, "orders"), member)
     elif split == "near_duplicates":
         changes = random_stream(seed, split, base_index, "change")

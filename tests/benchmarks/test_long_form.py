@@ -3,6 +3,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,15 +13,11 @@ import pytest
 
 LONG_FORM = Path(__file__).resolve().parents[2] / "benchmarks" / "long_form"
 sys.path.append(str(LONG_FORM))
+sys.path.append(str(LONG_FORM.parents[1] / "examples" / "experiments"))
 import tables  # noqa: E402 - after the path
-from evaluate_row import rank_all  # noqa: E402
+from questions import SETS, Question, captions, sections  # noqa: E402
+from rank_questions import rank_questions  # noqa: E402
 from rows import ROWS, SIZES  # noqa: E402
-from tasks import Task, captions, make_tasks, ranks_of, sections, shuffled  # noqa: E402
-
-
-def test_ranks_by_hand():
-    scores = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1], [0.5, 0.5, 0.1]])
-    assert ranks_of(scores, np.array([0, 2, 1])).tolist() == [1, 3, 2]  # the last is a tie, which is lost
 
 
 def make_song(number: int, group: int | None = None) -> dict:
@@ -29,14 +26,21 @@ def make_song(number: int, group: int | None = None) -> dict:
 
 
 def test_queries_of_each_kind():
-    songs = [make_song(7), make_song(8)]
-    assert captions("text_new")(songs) == [(0, ["7", "a", "b", "c"]), (1, ["8", "a", "b", "c"])]
-    assert sections("query_new")(songs) == [(0, ["7.0"]), (0, ["7.1"]), (1, ["8.0"]), (1, ["8.1"])]
+    songs = [make_song(7), make_song(8), make_song(9)]
+    texts = [(place, [str(7 + place), "a", "b", "c"], "") for place in range(3)]
+    assert captions("text_new")(songs) == texts
+    assert captions("text_new", every=2)(songs) == texts[::2]
+    asked = [(place, [f"{7 + place}.{section}"], "") for place in range(3) for section in range(2)]
+    assert sections("query_new")(songs) == asked
+    assert sections("query_new", every=2)(songs) == [*asked[:2], *asked[4:]]
     del songs[0]["sections"][1]["query_new"]
-    assert len(sections("query_new")(songs)) == 3
-    drawn = shuffled("text_new")(songs)
-    assert drawn == shuffled("text_new")(songs)
-    assert [sorted(sentences) for _, sentences in drawn] == [["7", "a", "b", "c"], ["8", "a", "b", "c"]]
+    assert sections("query_new")(songs) == [asked[0], *asked[2:]]
+    (shuffled,) = [question for question in SETS["long-form"]() if question.name == "shuffled, new"]
+    drawn = shuffled.queries(songs)
+    assert drawn == shuffled.queries(songs)
+    assert [(place, sorted(sentences)) for place, sentences, _ in drawn] == [
+        (place, sorted(sentences)) for place, sentences, _ in texts[::2]
+    ]
 
 
 class FakeScorer:
@@ -47,6 +51,9 @@ class FakeScorer:
 
     def hear(self, songs):
         return np.array([int(Path(song["audio"]).stem) for song in songs])
+
+    def first(self, audio, number):
+        return audio[:number]
 
     def read(self, texts):
         return np.array([float(sentences[0]) // 1 for sentences in texts])
@@ -64,14 +71,21 @@ def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
     write("content", [make_song(number) for number in range(100, 110)])
     write("order", [make_song(number, group=number // 4) for number in (4, 5, 6, 7, 8, 12, 13, 14)])
     write("near_duplicates", [make_song(99), make_song(50)])
-    tasks = [
-        Task("content", "content", captions("text_new")),
-        Task("order", "order", captions("text_new"), within_group=True),
-        Task("near", "near_duplicates", captions("text_new")),
-        Task("section", "content", sections("query_new"), one_moment=True),
+    questions = [
+        Question("content", "content", captions("text_new")),
+        Question("order", "order", captions("text_new"), within_group=True),
+        Question("near", "near_duplicates", captions("text_new"), is_filled_up=True),
+        Question("section", "content", sections("query_new"), one_moment=True),
     ]
     scorer = FakeScorer()
-    ranks = rank_all(scorer, tmp_path, tasks, gallery_size=6)
+    found = rank_questions(scorer, tmp_path, questions, gallery_size=6)
+    ranks = {name: of_question["ranks"] for name, of_question in found.items()}
+    assert {name: of_question["gallery_size"] for name, of_question in found.items()} == {
+        "content": 10,
+        "order": 4,
+        "near": 6,
+        "section": 10,
+    }
     # Neighbours at a distance of 1 are before a song, the ends have one neighbour.
     assert ranks["content"] == [2] + [3] * 8 + [2]
     # Groups 4 to 7, 8 alone, 12 to 14: song 8 is not disturbed by 7.
@@ -86,36 +100,38 @@ def test_tables_of_two_seeds(tmp_path):
     for seed, ranks in ((0, [1, 1, 2, 6]), (1, [1, 3, 2, 6])):
         folder = tmp_path / "models" / f"ours-{seed}"
         folder.mkdir(parents=True)
-        (folder / "ranks.json").write_text(json.dumps({"content, new": ranks}))
+        of_question = {"ranks": ranks, "targets": [0, 1, 2, 3], "gallery_size": 1000}
+        asked = {"content, new": of_question} | ({"content, seen": of_question} if seed == 0 else {})
+        (folder / "ranks.json").write_text(json.dumps(asked))
         (folder / "seconds.json").write_text(json.dumps({"cpu_seconds": 10 + seed}))
-    result = tables.collect(tmp_path, [("ours", 0), ("ours", 1)], "small", 60)
-    figures = result["rows"]["ours"]["tasks"]["content, new"]
-    assert (figures["recall@1"]["lowest_seed"], figures["recall@1"]["highest_seed"]) == (25, 50)
-    assert figures["recall@1"]["mean"] == 37.5
+    result = tables.collect(tmp_path, [("ours", 0), ("ours", 1)], "ranks")
+    figures = result["rows"]["ours"]["questions"]["content, new"]
+    assert (figures["recall@1"]["value"], figures["recall@1"]["seeds"]) == (37.5, [50, 25])
     assert figures["recall@1"]["interval"][0] <= 37.5 <= figures["recall@1"]["interval"][1]
-    assert (figures["recall@5"]["mean"], figures["recall@10"]["mean"], figures["median_rank"]) == (75, 100, 2)
-    assert "| sentence queries, time, moments (ours) | 37.5 (25 to 50) | 75.0 (75 to 75) |" in tables.format_all(
-        result
-    )
+    assert (figures["recall@5"]["value"], figures["recall@10"]["value"], figures["median_rank"]) == (75, 100, 2)
+    printed = re.sub(" +", " ", tables.format_all(result))
+    assert "| sentence queries, time, moments (ours) | 37.5 (25 to 50) | 75.0 (75 to 75) |" in printed
+    assert "| sentence queries, time, moments (ours) | 50.0 | 75.0 |" in printed  # of one seed
+    assert "order" not in printed  # it was not asked
 
 
-def test_every_task_has_a_name_of_its_own():
-    names = [task.name for task in make_tasks()]
+def test_every_question_has_a_name_of_its_own():
+    names = [question.name for kind in ("long-form", "long-form-more", "validation") for question in SETS[kind]()]
     assert len(names) == len(set(names))
     assert {row.kind for row in ROWS.values()} == {"clap", "mean", "collap"}
     assert all(size.gallery_size >= 1000 for size in SIZES.values())
 
 
 @pytest.mark.parametrize("split", ["structures", "long_20"])
-def test_tasks_are_about_splits_of_the_corpus(split: str):
-    assert any(task.split == split for task in make_tasks())
+def test_questions_are_about_splits_of_the_corpus(split: str):
+    assert any(question.split == split for question in SETS["long-form-more"]())
 
 
 @pytest.mark.slow
 def test_the_whole_benchmark_on_a_handful_of_songs(tmp_path):
     """All steps once, a CLAP, a mean and ours; a second call finds everything done and prints the same."""
     splits = ("content", "order", "near_duplicates", "instrument_pairs")
-    num_songs = [f"{split}=4" for split in (*splits, "validation")] + ["train=6", "freehand=120"]
+    num_songs = [f"{split}=4" for split in (*splits, "validation", "validation_order")] + ["train=6", "freehand=120"]
     num_songs += [f"long_{minutes}=1" for minutes in (2, 5, 10, 20)]
     command = [sys.executable, str(LONG_FORM / "run.py"), "--output_dir", str(tmp_path / "out"), "--seeds", "0"]
     command += ["--rows", "clap", "mean", "ours", "--num_epochs", "1", "--num_pretraining_steps", "2"]
@@ -129,6 +145,6 @@ def test_the_whole_benchmark_on_a_handful_of_songs(tmp_path):
     assert printed[0] == printed[1]
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [*found["rows"]] == ["clap-first", "clap-mean", "mean", "ours"]
-    tasks = found["rows"]["ours"]["tasks"]
-    assert {"content, paraphrase", "long_20, new", "one section, freehand"} <= tasks.keys()
-    assert "structures, new" not in tasks  # its layouts of real songs are not there
+    questions = found["rows"]["ours"]["questions"]
+    assert {"content, paraphrase", "long_20, new", "one section, freehand"} <= questions.keys()
+    assert "structures, new" not in questions  # its layouts of real songs are not there

@@ -20,7 +20,7 @@ from collap.retrieval.frame_attention import frame_weights, kernel_mass_at_bound
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.append(str(EXAMPLES / "experiments"))
 import attention  # noqa: E402
-from common import MeanPoolingCollap, hear, load_model, read, read_songs  # noqa: E402
+from common import MeanPoolingCollap, embed_songs, embed_texts, load_model, read_songs  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def folder(tmp_path_factory) -> Path:
 def listening(folder: Path, name: str, way: str):
     model, processor = load_model(folder / "models" / name)
     songs = read_songs(folder / "corpus" / "content.jsonl")
-    audio = hear(model, processor, songs, folder / "features")
+    audio = embed_songs(model, processor, songs, folder / "features")
     return model, processor, songs, audio, attention.ask(model, processor, songs, "new", way)
 
 
@@ -92,7 +92,7 @@ def test_the_weights_are_those_of_the_score(folder):
         frames = audio.last_hidden_state[index, :count]
         queries = asked.embedded.select(index, index + 1).output.query_embeds
         alone = CollapAudioOutput(last_hidden_state=frames[None], frame_mask=torch.ones(1, count, dtype=torch.bool))
-        text = read(model, processor, [section["query_new"] for section in song["sections"]])
+        text = embed_texts(model, processor, [section["query_new"] for section in song["sections"]])
         expected = model.similarity(alone, text, one_moment=True)[0].detach() / scale
         found = (weights * (queries @ frames.T).detach().numpy()).sum(1)
         np.testing.assert_allclose(found, expected, rtol=1e-5)

@@ -7,7 +7,6 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib", reason="the pictures need the extra 'train'")
@@ -19,7 +18,7 @@ import open_questions
 from common import load_model, read_songs
 from german_manifests import in_both, in_german
 from questions import LENGTHS_MIN, SETS, Question, captions, sections, splits_of, spoiled
-from rank_questions import rank_questions, ranks_of
+from rank_questions import CollapScorer, rank_questions
 from rank_tables import figures, table
 from sentence_quality import drop_half, first_sentences, replace_half, shuffle
 
@@ -103,11 +102,6 @@ def test_queries_by_style_and_by_voice():
     assert sections("query")(songs) == [(place, sentences, "") for place, sentences, _ in asked]
 
 
-def test_ranks_by_hand():
-    scores = np.array([[0.9, 0.5, 0.1], [0.9, 0.5, 0.1], [0.5, 0.5, 0.1]])
-    assert ranks_of(scores, np.array([0, 2, 1])).tolist() == [1, 3, 2]  # the last is a tie, which is lost
-
-
 def test_figures_of_two_seeds_by_hand(tmp_path):
     for seed, ranks in enumerate(([1, 1, 2, 6], [1, 3, 2, 6])):
         found = {"captions": {"ranks": ranks, "targets": [0, 1, 2, 3], "gallery_size": 9}}
@@ -128,7 +122,7 @@ def test_galleries_are_filled_up_with_songs_of_the_content_alone_where_asked(fol
         Question("one section", "content", sections("query_new"), one_moment=True),
         Question("by style", "content", captions("text_paraphrase", by="paraphrase_style")),
     ]
-    asked = (model, processor, folder / "corpus", folder / "features")
+    asked = (CollapScorer(model, processor, folder / "features"), folder / "corpus")
     found = rank_questions(*asked, questions, gallery_size=9)
     assert {name: of_question["gallery_size"] for name, of_question in found.items()} == {
         "filled up": 9,

@@ -9,6 +9,7 @@ from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
 
 from collap import CollapAudioOutput, CollapModel, CollapTextOutput
 from collap.modeling_collap.loss_collap import contrastive_loss
+from collap.modeling_collap.modeling_collap import pool_tokens
 
 SONGS = [
     2 * FBANK_FRAMES + 40,
@@ -163,9 +164,10 @@ class TestAudio:
 
 
 class TestText:
+    @pytest.mark.parametrize("pooling", [None, "mean"])
     @pytest.mark.parametrize("text", ["roberta", "gpt2", "xlm-roberta"])
-    def test_padding_changes_nothing(self, text: str):
-        model = make_model(text=text)
+    def test_padding_changes_nothing(self, text: str, pooling: str | None):
+        model = make_model(text=text, text_pooling=pooling)
         inputs = text_inputs([9, 4, 6])
         with torch.no_grad():
             together = model.get_text_features(**inputs)
@@ -210,6 +212,12 @@ class TestText:
             token = output.last_hidden_state[1, position]
             expected = torch.nn.functional.normalize(model.text_projection(token), dim=-1)
         torch.testing.assert_close(output.query_embeds[1], expected)
+
+    def test_tokens_are_pooled_by_hand(self):
+        states = torch.tensor([[[9.0], [9.0], [1.0], [5.0]], [[2.0], [4.0], [6.0], [9.0]]])
+        mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 0]])  # padded on the left, and on the right
+        for pooling, expected in {"first": [1.0, 2.0], "last": [5.0, 6.0], "mean": [3.0, 4.0]}.items():
+            assert pool_tokens(states, mask, pooling).flatten().tolist() == expected
 
     def test_the_last_real_token_is_found_under_left_padding(self):
         model = make_model(text="gpt2")

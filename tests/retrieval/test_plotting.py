@@ -9,7 +9,8 @@ import pytest
 pytest.importorskip("matplotlib", reason="the picture needs the extra 'train'")
 
 from collap.retrieval.alignment import Span
-from collap.retrieval.plotting import PICTURE_INCHES, TEXT_INCHES, clock, plot_attention
+from collap.retrieval.plotting import clock, plot_attention
+from collap.retrieval.song_axes import PICTURE_INCHES, TEXT_INCHES
 
 
 def example(num_sentences=4, num_segments=12):

@@ -171,7 +171,7 @@ def test_what_a_folder_lacks_is_no_model(collap, tmp_path):
     weights = {name: value for name, value in model.state_dict().items() if name != "audio_model.adapter.weight"}
     model.save_pretrained(tmp_path, state_dict=weights)
     processor.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"lacks 1 weights of a CoLLAP, such as audio_model\.adapter\.weight"):
+    with pytest.raises(ValueError, match=r"lacks 1 weights of a CollapModel, such as audio_model\.adapter\.weight"):
         load_retriever(str(tmp_path))
     with pytest.raises(ValueError, match="windows must be left out for a CoLLAP"):
         load_retriever(str(tmp_path), windows="first")
