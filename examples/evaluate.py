@@ -6,13 +6,17 @@ How well a model finds the songs of a set by their texts, and the texts by their
         --model_name_or_path my-collap --output_dir results/song_describer
 
 The model is a CoLLAP (of examples/baselines/mean_pooling.py too), a transformers `ClapModel` or `PeAudioModel`. A set
-of your own is a manifest, as train.py takes it: `--manifest FILE` in place of `--set`. `--describe NAME` says where a
-set is to be had, under which licence, and which `--set_arguments` it has.
+of your own is a manifest, as train.py takes it: `--manifest FILE` in place of `--set`. Nothing is downloaded:
+`--describe NAME` says what to get from where, under which licence, and which `--set_arguments` the set has;
+docs/evaluation_sets.md says where the files go, and has a command for each row of CoLLAP's paper.
 
 `results.json` in the output folder holds the figures with their intervals and the protocol: which songs and texts, how
-much of each song was heard, what was missing, the model's revision, the command. Songs are embedded once: another set,
-another way of scoring or the same command after an interruption finds them in `--embeddings_dir`. Processes share the
-work (on CPUs start several by `torchrun --nproc_per_node 2 ...`), and the result is that of one.
+much of each song was heard, what was missing, the model's revision, the command. recall@k is left out where k is not
+smaller than the gallery.
+
+Songs are embedded once: another set, another way of scoring or the same command after an interruption finds them in
+`--embeddings_dir`. One process is enough (`python examples/evaluate.py ...`). Several share the work (on CPUs start
+them by `torchrun --nproc_per_node 2 ...`), and the result is that of one.
 """
 
 import json
@@ -51,12 +55,13 @@ class SetArguments:
     set: str | None = field(default=None, metadata={"help": "One of the sets above.", "choices": [*SETS]})
     data_dir: str | None = field(default=None, metadata={"help": "Folder of the set's files, as they are published."})
     audio_dir: str | None = field(
-        default=None, metadata={"help": "Folder of its audio, if it is not where the set has it."}
+        default=None, metadata={"help": "Folder of its songs, if they are not in data_dir as the docs have them."}
     )
     set_arguments: list[str] = field(
-        default_factory=list, metadata={"help": "Variant of the set, such as subset=valid; see --describe."}
+        default_factory=list,
+        metadata={"help": "Variant of the set, as NAME=VALUE ..., such as subset=valid; --describe lists them."},
     )
-    manifest: str | None = field(default=None, metadata={"help": "Songs and texts of your own, in place of a set."})
+    manifest: str | None = field(default=None, metadata={"help": "Songs and texts of your own, in place of --set."})
     max_songs: int | None = field(
         default=None, metadata={"help": "Only so many songs, the first, for a quick look; the result says so."}
     )
@@ -68,19 +73,28 @@ class SetArguments:
             "choices": ["raise", "skip"],
         },
     )
-    describe: str | None = field(default=None, metadata={"help": "Tell about a set and stop.", "choices": [*SETS]})
+    describe: str | None = field(
+        default=None, metadata={"help": "Say what a set is and what to get from where, and stop.", "choices": [*SETS]}
+    )
 
 
 @dataclass
 class EvaluateArguments:
     """Which model, how and where to."""
 
-    model_name_or_path: str | None = field(default=None, metadata={"help": "Folder or name on the Hub."})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "The model: a folder, or a name on the Hub."}
+    )
     output_dir: str | None = field(default=None, metadata={"help": "For the result; made if it is not there."})
-    use_time: bool = field(default=True, metadata={"help": "Whether it counts when something is to happen (CoLLAP)."})
+    use_time: bool = field(
+        default=True, metadata={"help": "Whether the order counts in which a text tells of a song (CoLLAP)."}
+    )
     one_moment: bool | None = field(
         default=None,
-        metadata={"help": "Whether a text describes a moment of the song (CoLLAP). Default: as the set says."},
+        metadata={
+            "help": "Whether each text describes a moment of its song, not all of it (CoLLAP). Default: as the set "
+            "says."
+        },
     )
     windows: str | None = field(
         default=None,
@@ -169,6 +183,7 @@ def describe(name: str) -> str:
         f"Download: {entry.download}",
         f"Licence: {entry.licence}",
         f"In the paper: {entry.paper_row}",
+        f"Where its files go, counts, commands: docs/evaluation_sets.md, the section ({name})",
     ]
     if entry.arguments:
         lines += ["--set_arguments, as NAME=VALUE:"]

@@ -91,7 +91,7 @@ class DataArguments:
         default=0.0, metadata={"help": "Share of training texts of which about half the sentences are left out."}
     )
     sentence_shuffle_probability: float = field(
-        default=0.5, metadata={"help": "Share of training texts whose sentences are shuffled (sentence granularity)."}
+        default=0.25, metadata={"help": "Share of training texts whose sentences are shuffled (sentence granularity)."}
     )
 
     def augmentation(self) -> StructureAugmentation:

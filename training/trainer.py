@@ -18,7 +18,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
-from collap.retrieval.metrics import text_to_audio_and_audio_to_text
+from collap.retrieval.metrics import RECALL_AT, text_to_audio_and_audio_to_text
 
 from .arguments import CollapTrainingArguments
 from .batch_sampler import ContrastiveBatchSampler
@@ -190,7 +190,9 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
             audio, text = join_songs(songs, model)
             logits_per_audio = (output.logit_scale * model.similarity(audio, text)).cpu().numpy()
         metrics = {"loss": sum(losses) / len(losses)}
-        both = text_to_audio_and_audio_to_text(logits_per_audio, list(range(len(songs))))
+        # A k as large as the gallery says nothing; but recall@1, by which a model may be chosen, is always there.
+        recall_at = [k for k in RECALL_AT if k == 1 or k < len(songs)]
+        both = text_to_audio_and_audio_to_text(logits_per_audio, list(range(len(songs))), recall_at)
         for direction, figures in both.items():
             metrics |= {
                 f"{direction}_{name}": value

@@ -3,7 +3,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from rank_tables import figures  # noqa: E402
 
 from collap.retrieval.markdown_table import markdown_table  # noqa: E402
 
+MAIN = ("content", "order", "shuffled", "near-duplicates", "one section")
 OTHER_SPLITS = ("structures", "instrument_pairs", *LONG_SPLITS)
 
 
@@ -51,27 +52,31 @@ def _seconds(folder: Path) -> float:
     return json.loads((folder / "seconds.json").read_text())["cpu_seconds"]
 
 
-def _table(result: dict[str, Any], columns: dict[str, tuple[str, str]]) -> str:
-    """
-    A row a model that was asked; `columns` name a question and a figure each.
-
-    Of several seeds the mean, and in brackets the lowest and the highest.
-    """
+def _table(
+    result: dict[str, Any], columns: dict[str, tuple[str, str]], cell: Callable[[Any], str] | None = None
+) -> str:
+    """A row a model that was asked; `columns` name a question and a figure each, `cell` says how one is written."""
     lines = [["", *columns]]
     for row in result["rows"].values():
-        cells = [_cell(row["questions"].get(question, {}).get(figure)) for question, figure in columns.values()]
+        found = [row["questions"].get(question, {}).get(figure) for question, figure in columns.values()]
+        cells = ["" if figure is None else (cell or _seeds)(figure) for figure in found]
         if any(cells):
             lines.append([row["title"], *cells])
     return markdown_table(lines)
 
 
-def _cell(figure: dict[str, Any] | float | None) -> str:
-    if figure is None:
-        return ""
+def _seeds(figure: dict[str, Any] | float) -> str:
+    """Of several seeds the mean, and in brackets the lowest and the highest."""
     if not isinstance(figure, dict):
         return f"{figure:g}"
     seeds = figure["seeds"]
     return f"{figure['value']:.1f}" + (f" ({min(seeds):.0f} to {max(seeds):.0f})" if len(seeds) > 1 else "")
+
+
+def _interval(figure: dict[str, Any]) -> str:
+    """The 95 % interval of the mean over the seeds, from drawing the songs anew."""
+    lower, upper = figure["interval"]
+    return f"{lower:.1f} to {upper:.1f}"
 
 
 def format_all(result: dict[str, Any]) -> str:
@@ -97,6 +102,11 @@ def format_all(result: dict[str, Any]) -> str:
         present = {heading: column for heading, column in columns.items() if column[0] in asked}
         if present:
             tables.append(f"### {title}\n\n{_table(result, present)}")
+    of_songs = {name: (f"{name}, new", "recall@1") for name in MAIN}
+    of_songs = {heading: column for heading, column in of_songs.items() if column[0] in asked}
+    if of_songs:
+        table = _table(result, of_songs, _interval)
+        tables.append(f"### 95 % intervals over songs, R@1, new wording\n\n{table}")
     return "\n\n".join(tables)
 
 

@@ -16,8 +16,8 @@ It is CLAP's own design in small: an HTSAT (a Swin transformer on the log-mel sp
 vector each. What is smaller beside the widths and depths: it hears 16 kHz, as CoLLAP does, in place of 48 kHz, with
 the same 100 spectra a second and the same 64 mel bins, and its patches are 8 by 8 in place of 4 by 4.
 
-The text tower is as large as the demo's (examples/demo/build_text_tower.py), so that both models read the captions
-alike. What else each has seen differs, and belongs beside each comparison. This CLAP has seen the songs with their
+The text tower has the width of the demo's (examples/demo/build_text_tower.py) and a layer more, and reads by its first
+token, as CLAP does. What else each has seen differs, and belongs beside each comparison. This CLAP has seen the songs with their
 captions and, in the first training, which sentences describe which section. The demo's CoLLAP learns from captions
 (and from sections, if it is trained with the loss of moments), on encoders that were pretrained on the tags of short
 crops of the same songs, in the place of the released BEATs and Whisper; a ClapModel has no such step here.

@@ -25,7 +25,7 @@ def build_text_tower(
         manifest (`Path`): `train.jsonl` of the song corpus; its captions train the tokenizer.
         output_dir (`Path`): A new folder.
         vocab_size (`int`): Tokens of the vocabulary.
-        hidden_size (`int`): Width of the model; two layers.
+        hidden_size (`int`): Width of the model, which has one layer.
         config_class (`type`): Which kind of model.
     """
     songs = [json.loads(line) for line in manifest.read_text().splitlines()]
@@ -58,7 +58,7 @@ def build_text_tower(
     config = config_class(
         vocab_size=len(wrapped),
         hidden_size=hidden_size,
-        num_hidden_layers=2,
+        num_hidden_layers=1,
         num_attention_heads=4,
         intermediate_size=2 * hidden_size,
         max_position_embeddings=MAX_TOKENS + 2,

@@ -113,6 +113,7 @@ def test_tables_of_two_seeds(tmp_path):
     assert "| sentence queries, time, moments (ours) | 37.5 (25 to 50) | 75.0 (75 to 75) |" in printed
     assert "| sentence queries, time, moments (ours) | 50.0 | 75.0 |" in printed  # of one seed
     assert "order" not in printed  # it was not asked
+    assert "### 95 % intervals over songs, R@1, new wording" in printed
 
 
 def test_every_question_has_a_name_of_its_own():
