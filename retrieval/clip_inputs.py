@@ -93,8 +93,8 @@ def clap_features(extractor: ClapFeatureExtractor, windows: Sequence[np.ndarray]
     `ClapFeatureExtractor` cuts a waveform that is longer than its 10 s at a random place (`truncation="rand_trunc"`)
     or makes three random cuts of its spectrogram (`"fusion"`), and where none is longer it marks a random one as such.
     Here all windows have its length, or are shorter and padded in its way (by default repeated as often as they fit
-    whole, then zeros), and none is marked. The spectrograms are its own, in float32
-    throughout and an eighth of the time.
+    whole, then zeros), and none is marked. The spectrograms are its own, in float32 throughout and an eighth of the
+    time.
 
     Args:
         extractor (`ClapFeatureExtractor`): Its settings are what counts.
@@ -156,9 +156,7 @@ def text_limit(tokenizer: Any, position_limit: int) -> int:
 
 
 def tokenize(tokenizer: Any, texts: Sequence[str], limit: int) -> tuple[BatchFeature, list[int]]:
-    """
-    `input_ids` and `attention_mask` of texts, cut to `limit` tokens, and the indices of those that were cut.
-    """
+    """`input_ids` and `attention_mask` of texts, cut to `limit` tokens, and the indices of those that were cut."""
     tokens = tokenizer(
         list(texts),
         padding=True,

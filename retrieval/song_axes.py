@@ -54,7 +54,7 @@ class SongFigure:
         from matplotlib.figure import Figure
 
         self.sections, self.num_rows = sections, len(sentences)
-        self.slanted = sections is not None and labels_are_tight(sections, spans_s)
+        self.slanted = sections is not None and _labels_are_tight(sections, spans_s)
         above = 0.15 + (0.45 if title else 0.0) + (0.0 if sections is None else 0.75 if self.slanted else 0.25)
         below, self.right = 0.95, 0.95 if self.slanted else right_inches
         rows = row_inches * self.num_rows
@@ -62,7 +62,7 @@ class SongFigure:
         self.figure = Figure(figsize=(self.width, self.height), dpi=150, facecolor="white")
         self.axes = self.figure.add_axes(self.place(TEXT_INCHES, below, PICTURE_INCHES, rows))
         self.edges = np.append(spans_s[:, 0], spans_s[-1, 1])
-        label_rows(self.axes, sentences)
+        _label_rows(self.axes, sentences)
         if title:
             left, bottom, _, _ = self.place(0.12, self.height - 0.3, 0, 0)
             self.figure.text(left, bottom, title, fontsize=12, weight="bold", va="center", parse_math=False)
@@ -79,11 +79,11 @@ class SongFigure:
         path: Path,
     ) -> None:
         """Time, sections and spans over what has been drawn, a legend so many inches from the left; and writes it."""
-        label_time(self.axes, self.edges[-1])
+        _label_time(self.axes, self.edges[-1])
         self.axes.set_xlim(self.edges[0], self.edges[-1])
         if self.sections is not None:
-            draw_sections(self.axes, self.sections, self.num_rows, self.slanted)
-        handles = draw_spans(self.axes, true_spans_s, spans)
+            _draw_sections(self.axes, self.sections, self.num_rows, self.slanted)
+        handles = _draw_spans(self.axes, true_spans_s, spans)
         if handles:
             corner = self.place(legend_left, 0.08, 0, 0)[:2]
             self.figure.legend(
@@ -107,7 +107,7 @@ def clock(seconds: float) -> str:
     return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
 
 
-def label_rows(axes: "Axes", sentences: Sequence[str]) -> None:
+def _label_rows(axes: "Axes", sentences: Sequence[str]) -> None:
     """Sentences beside the rows, cut to two lines."""
     labels = [
         "\n".join(textwrap.wrap(sentence, LINE_CHARACTERS, max_lines=2, placeholder=" …")) for sentence in sentences
@@ -121,7 +121,7 @@ def label_rows(axes: "Axes", sentences: Sequence[str]) -> None:
         axes.spines[side].set_visible(False)
 
 
-def label_time(axes: "Axes", duration_s: float) -> None:
+def _label_time(axes: "Axes", duration_s: float) -> None:
     """Ticks of song time."""
     step = next((step for step in TICKS_S if duration_s / step <= 10), TICKS_S[-1])
     ticks = np.arange(0, duration_s + 0.01, step)
@@ -129,13 +129,13 @@ def label_time(axes: "Axes", duration_s: float) -> None:
     axes.set_xlabel("time in the song (m:ss)", fontsize=8, color=INK, loc="left")
 
 
-def labels_are_tight(sections: Sequence[tuple[float, float, str]], segment_spans_s: np.ndarray) -> bool:
+def _labels_are_tight(sections: Sequence[tuple[float, float, str]], segment_spans_s: np.ndarray) -> bool:
     """Whether some section is too short for its label (about 0.085 inches a letter)."""
     inches_a_second = PICTURE_INCHES / (segment_spans_s[-1, 1] - segment_spans_s[0, 0])
     return any((end - start) * inches_a_second < 0.085 * len(label) for start, end, label in sections)
 
 
-def draw_sections(axes: "Axes", sections: Sequence[tuple[float, float, str]], num_rows: int, slanted: bool) -> None:
+def _draw_sections(axes: "Axes", sections: Sequence[tuple[float, float, str]], num_rows: int, slanted: bool) -> None:
     """Boundaries as lines through all rows, labels above them."""
     for start, end, label in sections:
         axes.vlines((start, end), 0, num_rows, color=INK, linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.55)
@@ -155,7 +155,7 @@ def draw_sections(axes: "Axes", sections: Sequence[tuple[float, float, str]], nu
         )
 
 
-def draw_spans(
+def _draw_spans(
     axes: "Axes", true_spans_s: Sequence[tuple[float, float] | None] | None, spans: Sequence[Span] | None
 ) -> list:
     """Outlines what each sentence describes, and bars for what was found; gives what a legend shows of them."""
@@ -182,4 +182,5 @@ __all__ = [
     "TEXT_INCHES",
     "SongFigure",
     "clock",
+    "save_figure",
 ]

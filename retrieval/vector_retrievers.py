@@ -25,8 +25,6 @@ from transformers import AutoProcessor, BatchFeature, ClapModel, PeAudioModel, P
 from .clip_inputs import clap_features, clap_positions, read_audio, text_limit, tokenize
 from .retrievers import SongEmbedding, hash_model, load_all_weights
 
-UNLIMITED_TOKENS = 10**6  # what tokenizers without a limit say is more
-
 
 @dataclass(frozen=True)
 class TextVectors:
@@ -88,9 +86,8 @@ class VectorRetriever(ABC):
         self.processor = processor
         self.windows = windows
         self.window_s = window_s
-        self.max_text_tokens = min(
-            text_limit(processor.tokenizer, position_limit), max_text_tokens or UNLIMITED_TOKENS
-        )
+        limit = text_limit(processor.tokenizer, position_limit)
+        self.max_text_tokens = limit if max_text_tokens is None else min(limit, max_text_tokens)
         self.batch_size = batch_size
         heard = {"first": f"first {window_s} s", "mean": f"mean of {window_s} s windows"}.get(windows, "whole songs")
         self.name = f"{self.MODEL_CLASS.__name__} {model.config._name_or_path} ({heard})".replace("  ", " ")

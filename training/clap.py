@@ -98,7 +98,11 @@ class TrainableClap(ClapModel):
     def similarity(
         self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, one_moment: bool = False
     ) -> torch.Tensor:
-        """Cosines of songs and texts, `(B, T)` in float32; a vector has neither time nor moments to tell apart."""
+        """
+        Cosines of songs and texts, `(B, T)` in float32.
+
+        A song's one vector has neither time nor moments: `use_time` and `one_moment` change nothing.
+        """
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
             return audio.last_hidden_state[:, 0].float() @ text.query_embeds.float().T
 

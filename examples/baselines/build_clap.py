@@ -17,10 +17,10 @@ vector each. What is smaller beside the widths and depths: it hears 16 kHz, as C
 the same 100 spectra a second and the same 64 mel bins, and its patches are 8 by 8 in place of 4 by 4.
 
 The text tower has the width of the demo's (examples/demo/build_text_tower.py) and a layer more, and reads by its first
-token, as CLAP does. What else each has seen differs, and belongs beside each comparison. This CLAP has seen the songs with their
-captions and, in the first training, which sentences describe which section. The demo's CoLLAP learns from captions
-(and from sections, if it is trained with the loss of moments), on encoders that were pretrained on the tags of short
-crops of the same songs, in the place of the released BEATs and Whisper; a ClapModel has no such step here.
+token, as CLAP does. What else each has seen differs, and belongs beside each comparison. This CLAP has seen the songs
+with their captions and, in the first training, which sentences describe which section. The demo's CoLLAP learns from
+captions (and from sections, if it is trained with the loss of moments), on encoders that were pretrained on the tags
+of short crops of the same songs, in the place of the released BEATs and Whisper; a ClapModel has no such step here.
 
 The budget of computing is the same if this CLAP is trained for as many seconds as the encoders' pretraining, the
 extraction of frames and CoLLAP's training took together. On the demo's songs a step of 16 clips took 0.5 s and a step

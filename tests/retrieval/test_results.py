@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from collap.retrieval.evaluation_set import EvaluationSet, EvaluationText, MissingSong
-from collap.retrieval.results import EvaluationResult, compare
+from collap.retrieval.results import EvaluationResult, compare, library_versions, write_json
 
 
 def make_set(**changes) -> EvaluationSet:
@@ -105,6 +105,23 @@ def test_the_command_can_be_given_again(monkeypatch):
     result = make_result()
     assert shlex.split(result.command) == ["python", *arguments]
     assert result.command in result.format()
+
+
+def test_json_is_written_as_it_reads_and_whole(tmp_path):
+    file = tmp_path / "new" / "folder" / "x.json"
+    write_json(file, {"title": "Für Elise", "seeds": [0]})
+    assert file.read_text(encoding="utf-8") == '{\n  "title": "Für Elise",\n  "seeds": [\n    0\n  ]\n}\n'
+    before = file.read_bytes()
+    with pytest.raises(TypeError):
+        write_json(file, {"title": object()})
+    assert file.read_bytes() == before
+    assert [path.name for path in file.parent.iterdir()] == ["x.json"]
+
+
+def test_versions_are_those_of_installed_packages():
+    versions = library_versions(["numpy", "no-such-package"])
+    assert list(versions) == ["python", "numpy"]
+    assert versions["numpy"] == np.__version__
 
 
 @pytest.mark.parametrize("seconds", [[1, 2, np.nan], [1, 2, -1], [0, 0, 0]])

@@ -11,7 +11,7 @@ from transformers import ClapFeatureExtractor, PeAudioConfig, PeAudioFeatureExtr
 
 from collap.retrieval.clip_inputs import clap_features, read_audio
 from collap.retrieval.retrievers import load_retriever
-from collap.retrieval.vector_retrievers import ClapRetriever, PeAudioRetriever
+from collap.retrieval.vector_retrievers import ClapRetriever, PeAudioRetriever, VectorRetriever
 
 TEXTS = ["a slow piano then a choir", "drums", "a choir hums low"]
 
@@ -197,6 +197,11 @@ def test_features_are_those_of_the_extractor(truncation, padding):
 def test_a_window_longer_than_the_models_is_refused(unfused):
     with pytest.raises(ValueError, match="at most 8000 samples, got 8001"):
         clap_features(unfused[1].feature_extractor, [np.zeros(10), np.zeros(WINDOW + 1)])
+
+
+def test_a_class_says_how_windows_and_texts_become_vectors(unfused):
+    with pytest.raises(TypeError, match=r"abstract method.*_embed_tokens.*_embed_windows"):
+        VectorRetriever(*unfused, "first", 1.0, POSITIONS)
 
 
 @pytest.fixture(scope="module")
