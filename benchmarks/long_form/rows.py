@@ -59,7 +59,8 @@ class BenchmarkSize:
         num_clap_clip_epochs, num_clap_epochs (`int`): Of CLAP, which starts without pretrained encoders: first on
             sections as clips with their own sentences, then on windows of songs with whole captions. Together it
             gets the seconds of computing that the encoders, the features and a training of ours take.
-        clap_learning_rate (`float`): Of CLAP.
+        clap_clip_learning_rate, clap_learning_rate (`float`): Of its two stages. At the rate of the first the second
+            forgets what the first has learnt (docs/log.md).
         gallery_size (`int`): Songs of each gallery.
     """
 
@@ -69,6 +70,7 @@ class BenchmarkSize:
     batch_size: int
     num_clap_clip_epochs: int
     num_clap_epochs: int
+    clap_clip_learning_rate: float
     clap_learning_rate: float
     gallery_size: int
 
@@ -81,8 +83,9 @@ SIZES = {
         num_epochs=9,
         batch_size=16,
         num_clap_clip_epochs=8,
-        num_clap_epochs=6,
-        clap_learning_rate=1e-3,
+        num_clap_epochs=5,
+        clap_clip_learning_rate=1e-3,
+        clap_learning_rate=2e-4,
         gallery_size=1000,
     ),
     "full": BenchmarkSize(
@@ -92,7 +95,8 @@ SIZES = {
         batch_size=128,
         num_clap_clip_epochs=20,
         num_clap_epochs=20,
-        clap_learning_rate=1e-3,
+        clap_clip_learning_rate=1e-3,
+        clap_learning_rate=2e-4,
         gallery_size=1000,
     ),
 }

@@ -69,16 +69,12 @@ class Benchmark:
         self.say("Letting the encoders hear all songs, once (they are frozen)")
         self.steps([self.extract()], at_once=1)
         runs = [(name, seed) for seed in self.arguments.seeds for name in self.rows(seed)]
-        self.say(f"Training {len(runs)} models")
-        claps = [seed for name, seed in runs if name == "clap"]
-        others = [self.train(name, seed) for name, seed in runs if name != "clap"]
-        self.steps([self.build_clap(seed) for seed in claps])
-        # CLAP's two stages follow each other, each beside a half of the others.
-        half = len(others) // 2
-        self.steps([self.train_on_clips(seed) for seed in claps] + others[:half])
-        self.steps([self.train("clap", seed) for seed in claps] + others[half:])
-        self.say("Looking for songs that none of them has heard")
-        self.steps([step for name, seed in runs for step in self.evaluate(name, seed)])
+        self.say(f"Training {len(runs)} models, and looking for songs that none of them has heard")
+        steps = []
+        for name, seed in runs:
+            training = self.train_clap(seed) if name == "clap" else [self.train(name, seed)]
+            steps += [*training, *self.evaluate(name, seed, training[-1])]
+        self.steps(steps)
         ranks = "validation" if self.arguments.validation else "ranks"
         result = tables.collect(self.out, runs, ranks)
         result |= {"size": self.arguments.size, "seconds": round(time.monotonic() - self.started)}
@@ -96,8 +92,8 @@ class Benchmark:
         self.num_kept += sum(step.is_done() for step in steps)
         run_steps(steps, self.out / "logs", at_once or self.arguments.num_processes)
 
-    def step(self, name: str, title: str, command: list[str]) -> Step:
-        return Step(name, title, command, self.out / "done" / f"{name}.json")
+    def step(self, name: str, title: str, command: list[str], *after: Step) -> Step:
+        return Step(name, title, command, self.out / "done" / f"{name}.json", after)
 
     def say(self, text: str) -> None:
         print(f"\n[{time.monotonic() - self.started:4.0f} s] {text}", flush=True)
@@ -135,21 +131,24 @@ class Benchmark:
         command += ["--manifests", *map(str, manifests), "--features", str(self.out / "features")]
         return self.step("extract", "Songs", command + named(self.model()))
 
-    def build_clap(self, seed: int) -> Step:
+    def train_clap(self, seed: int) -> list[Step]:
+        """
+        A new ClapModel, then its two stages.
+
+        The first stands for its pretraining: windows of sections with the sentences on them.
+        """
         command = python(EXAMPLES / "baselines" / "build_clap.py", "--tokenizer", self.out / "text")
         command += ["--output_dir", str(self.out / "clap" / str(seed)), "--seed", str(seed)]
-        return self.step(f"clap-{seed}", f"An untrained ClapModel, seed {seed}", command)
-
-    def train_on_clips(self, seed: int) -> Step:
-        """CLAP's first stage, which stands for its pretraining: windows of sections with the sentences on them."""
+        untrained = self.step(f"clap-{seed}", f"An untrained ClapModel, seed {seed}", command)
         recipe = self.recipe(seed) | {
             "model_name_or_path": self.out / "clap" / str(seed),
             "section_crop_probability": 1,
-            "learning_rate": self.size.clap_learning_rate,
+            "learning_rate": self.size.clap_clip_learning_rate,
             "num_train_epochs": self.arguments.num_epochs or self.size.num_clap_clip_epochs,
         }
-        command = python(HERE / "train_row.py", f"--output_dir={self.folder('clap-clips', seed)}")
-        return self.step(f"train-clap-clips-{seed}", f"CLAP on clips, seed {seed}", command + named(recipe))
+        command = python(HERE / "train_row.py", f"--output_dir={self.folder('clap-clips', seed)}", *named(recipe))
+        clips = self.step(f"train-clap-clips-{seed}", f"CLAP on clips, seed {seed}", command, untrained)
+        return [untrained, clips, self.train("clap", seed, clips)]
 
     def recipe(self, seed: int) -> dict[str, Any]:
         """Arguments of examples/train.py that all trainings share."""
@@ -161,7 +160,7 @@ class Benchmark:
         }
         return recipe | ({"use_cpu": "true"} if self.on_cpu else {"bf16": "true"})
 
-    def train(self, name: str, seed: int) -> Step:
+    def train(self, name: str, seed: int, *after: Step) -> Step:
         row: Row = ROWS[name]
         recipe = self.recipe(seed)
         if row.kind == CLAP:
@@ -172,9 +171,9 @@ class Benchmark:
             recipe |= {"features": self.out / "features"} | self.model() | row.special
         command = python(HERE / "train_row.py", f"--output_dir={self.folder(name, seed)}")
         command += ["--mean_pooling"] if row.kind == MEAN else []
-        return self.step(f"train-{name}-{seed}", f"{row.title}, seed {seed}", command + named(recipe))
+        return self.step(f"train-{name}-{seed}", f"{row.title}, seed {seed}", command + named(recipe), *after)
 
-    def evaluate(self, name: str, seed: int) -> list[Step]:
+    def evaluate(self, name: str, seed: int, training: Step) -> list[Step]:
         """The first seed of a main row is asked all, the others and the ablations what matters most."""
         all_is_asked = ROWS[name].is_main and seed == self.arguments.seeds[0]
         questions = ["long-form", "long-form-more"] if all_is_asked else ["long-form"]
@@ -188,8 +187,8 @@ class Benchmark:
             command = python(EXAMPLES / "experiments" / "rank_questions.py", *named(given | own))
             command += ["--questions", *(["validation"] if self.arguments.validation else questions)]
             command += ["--leave_out", *self.left_out]
-            title = f"{CLAP_WINDOWS.get(suffix, ROWS[name].title)}, seed {seed}"
-            steps.append(self.step(f"{kind}-{name}{suffix}-{seed}", title, command))
+            title = f"Searching: {CLAP_WINDOWS.get(suffix, ROWS[name].title)}, seed {seed}"
+            steps.append(self.step(f"{kind}-{name}{suffix}-{seed}", title, command, training))
         return steps
 
     def folder(self, name: str, seed: int) -> Path:

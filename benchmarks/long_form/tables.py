@@ -95,8 +95,8 @@ def format_all(result: dict[str, Any]) -> str:
     others = {f"{split.replace('_', ' ')} R@1": (f"{split}, new", "recall@1") for split in OTHER_SPLITS}
     others |= {f"freehand, one section R@{k}": ("one section, freehand", f"recall@{k}") for k in (1, 10)}
     parts.append(("Structures, pairs of instruments, lengths and words not trained on", others))
-    validation = [question.name for question in validation_questions()]
-    parts.append(("Validation songs", {f"{name.split(', ')[1]} R@1": (name, "recall@1") for name in validation}))
+    names = [question.name.removeprefix("validation, ") for question in validation_questions()]
+    parts.append(("Validation songs", {f"{name} R@1": (f"validation, {name}", "recall@1") for name in names}))
     tables = []
     for title, columns in parts:
         present = {heading: column for heading, column in columns.items() if column[0] in asked}

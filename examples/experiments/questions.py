@@ -128,13 +128,16 @@ def more_questions() -> list[Question]:
 
 
 def validation_questions() -> list[Question]:
-    """What choices are made by; these songs have no other wording."""
-    return [
-        Question("validation, content", "validation", captions("text")),
-        Question("validation, shuffled", "validation", spoiled(_shuffled, "text")),
-        Question("validation, one section", "validation", sections("query"), one_moment=True),
-        Question("validation, order", "validation_order", captions("text"), within_group=True),
-    ]
+    """What choices are made by: the seen wording, and that of a writer who writes for validation songs alone."""
+    questions = [Question("validation, shuffled, seen", "validation", spoiled(_shuffled, "text"))]
+    for wording in ("seen", "paraphrase"):
+        caption, query = WORDINGS[wording]
+        questions += [
+            Question(f"validation, content, {wording}", "validation", captions(caption)),
+            Question(f"validation, one section, {wording}", "validation", sections(query), one_moment=True),
+            Question(f"validation, order, {wording}", "validation_order", captions(caption), within_group=True),
+        ]
+    return questions
 
 
 def _shuffled(own: list[str], other: list[str], generator: random.Random) -> list[str]:

@@ -30,6 +30,8 @@ _WRITERS: dict[str, ModuleType] = {
     "musician": paraphrase_musician,
 }
 STYLES: tuple[str, ...] = tuple(_WRITERS)
+VALIDATION_STYLE = "critic"  # by whom choices are made; the tests have the others
+TEST_STYLES = tuple(style for style in STYLES if style != VALIDATION_STYLE)
 
 FEWEST_WORDS, MOST_WORDS = 150, 350  # of a song of 4 to 8 sections
 MOST_WORDS_OF_A_FURTHER_SECTION = 45

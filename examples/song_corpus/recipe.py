@@ -12,7 +12,7 @@ from song_tags import ACCOMPANIMENTS, LEADS
 CORPUS_FILE = "corpus.json"  # lies in the folder of a corpus and says what it was made with
 CORPUS_VERSION = 1  # of the songs and captions that the same arguments give; raised when any of them changes
 CLOCK_TIMES_VERSION = 2  # the same for corpora with `clock_times`, whose captions have changed once
-TEST_COLUMNS = ("clock", "tags", "paraphrase")  # groups of columns that `test_columns` adds
+TEST_COLUMNS = ("clock", "tags", "paraphrase by three", "validation")  # groups of columns that `test_columns` adds
 DEFAULT_SPLITS = ("train", "validation", "content", "order")
 
 
@@ -27,7 +27,7 @@ class Recipe:
         clock_times (`bool`): whether all captions tell each section's times.
         clock_share (`float`): share of the training captions that tell them (without `clock_times`).
         test_columns (`bool`): whether test songs also get captions with clock times and paraphrases, and record which
-            tags each text tells.
+            tags each text tells; and validation songs paraphrases by another writer.
         german (`bool`): whether all songs also get captions in German.
         structures: section layouts for the split "structures", as `read_structures` gives them.
 

@@ -4,7 +4,7 @@
 import numpy as np
 from captions import ALWAYS_TOLD, CaptionWriter
 from captions_german import write_german, write_german_section
-from paraphrases import STYLES, read_freehand, write_paraphrase, write_section_paraphrase
+from paraphrases import TEST_STYLES, VALIDATION_STYLE, read_freehand, write_paraphrase, write_section_paraphrase
 from recipe import Recipe
 from song_plan import SAMPLING_RATE, TRAINING_SPLITS, Section, Song, random_stream
 from song_voice import place_words
@@ -42,13 +42,15 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
     }
     if song.split == "train":
         _add_training_captions(line, song, recipe)
-    elif song.split == "validation":
-        # The seen wording alone: nothing is to be chosen by a look at the held-out one.
+    elif song.split in TRAINING_SPLITS:
+        # Nothing is to be chosen by a look at the held-out wordings: one of the other writers is for validation alone.
         _add_texts(line, song, recipe, {"seen": ""})
+        if recipe.test_columns:
+            _add_paraphrase(line, song, recipe, (VALIDATION_STYLE,))
     else:
         _add_texts(line, song, recipe, {"seen": "", "new": "_new"})
         if recipe.test_columns:
-            _add_paraphrase(line, song, recipe)
+            _add_paraphrase(line, song, recipe, TEST_STYLES)
         if song.split == "freehand":
             _add_freehand(line, read_freehand()[song.index])
     if recipe.german:
@@ -99,10 +101,10 @@ def _add_texts(line: dict, song: Song, recipe: Recipe, wordings: dict[str, str])
                 entry[f"query_tags{suffix}"] = query.tags
 
 
-def _add_paraphrase(line: dict, song: Song, recipe: Recipe) -> None:
+def _add_paraphrase(line: dict, song: Song, recipe: Recipe, styles: tuple[str, ...]) -> None:
     """Adds a caption and a query a section in the words of one of the other writers."""
     # The styles take turns. A group has one style: its captions are to differ in what they say, not in how.
-    style = STYLES[(song.index if song.group is None else song.group) % len(STYLES)]
+    style = styles[(song.index if song.group is None else song.group) % len(styles)]
     rng = random_stream(recipe.seed, song.stream, song.index, "caption paraphrase")
     sentences, section_sentences = write_paraphrase(line, style, rng)
     line["paraphrase_style"] = style

@@ -40,6 +40,24 @@ class TestSteps:
         run_steps([Step("step", "A step", python(script, output, 0, "more"), marker)], tmp_path / "logs", at_once=1)
         assert output.read_text() == "xx"
 
+    def test_steps_wait_for_others_and_are_done_anew_after_them(self, tmp_path, script):
+        def make(*arguments: str) -> list[Step]:
+            output = tmp_path / "output"
+            first = Step("first", "First", python(script, output, 0, *arguments), tmp_path / "first.json")
+            copy = "import pathlib, sys; pathlib.Path(sys.argv[2]).write_text(pathlib.Path(sys.argv[1]).read_text())"
+            command = [sys.executable, "-c", copy, str(output), str(tmp_path / "copy")]
+            return [first, Step("second", "Second", command, tmp_path / "second.json", (first,))]
+
+        run_steps(make(), tmp_path / "logs", at_once=2)
+        assert (tmp_path / "copy").read_text() == "x"
+        run_steps(make("more"), tmp_path / "logs", at_once=2)  # the command of the first alone has changed
+        assert (tmp_path / "copy").read_text() == "xx"
+        run_steps(make("more"), tmp_path / "logs", at_once=2)
+        assert (tmp_path / "output").read_text() == "xx"
+        (tmp_path / "second.json").unlink()
+        with pytest.raises(RuntimeError, match="Second waits for First, which nobody does"):
+            run_steps(make("other")[1:], tmp_path / "logs", at_once=2)
+
     def test_a_failed_step_says_so_and_is_not_done(self, tmp_path, script):
         steps = [
             Step(

@@ -29,7 +29,7 @@ import caption_words  # noqa: E402
 import song_audio  # noqa: E402
 from build import Recipe, build_corpus  # noqa: E402
 from captions import CaptionWriter  # noqa: E402
-from song_plan import LAYOUTS, SIZES, SPLITS, VOICE_SHARES, Section, draw_song, random_stream  # noqa: E402
+from song_plan import LAYOUTS, SIZES, SPLITS, TRAINING_SPLITS, VOICE_SHARES, Section, draw_song, random_stream  # noqa: E402
 from song_score import DRUM_PATTERNS, write_loop  # noqa: E402
 from song_tags import (  # noqa: E402
     ACCOMPANIMENTS,
@@ -47,7 +47,7 @@ from song_voice import ESPEAK_VOICES, LINES, place_words, spoken_words  # noqa: 
 
 DEMO = SIZES["demo"]
 STRUCTURES = ((("intro", 8.0), ("verse", 24.0), ("chorus", 16.0), ("verse", 24.0), ("outro", 12.0)),)
-NUM_SONGS = {"train": 3, "content": 2, "order": 4, "near_duplicates": 4}  # 1 of all others
+NUM_SONGS = {"validation_order": 4, "train": 3, "content": 2, "order": 4, "near_duplicates": 4}  # 1 of all others
 SMALL = Recipe(
     size=replace(
         DEMO,
@@ -209,7 +209,7 @@ def test_manifest(corpus, split):
             assert all(name in TAGS[tag] for tag, name in section["tags"].items())
             assert bool(section["words"]) == (section["tags"]["voice"] != "none")
         held_out = [is_held_out_pair(s["tags"]["lead"], s["tags"]["accompaniment"]) for s in line["sections"]]
-        assert not (split in ("train", "validation") and any(held_out))
+        assert not (split in TRAINING_SPLITS and any(held_out))
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -225,7 +225,7 @@ def test_sentences_of_sections(corpus, split):
         else:
             told = [(line["text"], [section["sentences"] for section in line["sections"]])]
             assert all(1 <= len(section["query"]) <= 3 for section in line["sections"])
-        has_new_wording = split not in ("train", "validation")
+        has_new_wording = split not in TRAINING_SPLITS
         assert ("text_new" in line) == has_new_wording
         if has_new_wording:
             told.append((line["text_new"], [section["sentences_new"] for section in line["sections"]]))

@@ -24,17 +24,18 @@ import caption_frames  # noqa: E402
 from build import build_corpus  # noqa: E402
 from captions import ALWAYS_TOLD  # noqa: E402
 from ceiling import SUFFIXES, caption_fits, ceiling, query_fits  # noqa: E402
-from paraphrases import STYLES, read_freehand  # noqa: E402
+from paraphrases import TEST_STYLES, VALIDATION_STYLE, read_freehand  # noqa: E402
 from recipe import Recipe  # noqa: E402
 from song_audio import play_song  # noqa: E402
 from song_lines import describe_song  # noqa: E402
-from song_plan import LONG_MINUTES, SIZES, SPLITS, draw_song  # noqa: E402
+from song_plan import LONG_MINUTES, SIZES, SPLITS, TRAINING_SPLITS, draw_song  # noqa: E402
 from song_tags import is_held_out_pair  # noqa: E402
 
 SMALL = SIZES["small"]
 DEMO = Recipe(size=SIZES["demo"])
 BENCHMARK = Recipe(size=SMALL, splits=SPLITS, test_columns=True)
-TEST_SPLITS = [split for split in SPLITS if split not in ("train", "validation", "structures")]
+TEST_SPLITS = [split for split in SPLITS if split not in (*TRAINING_SPLITS, "structures")]
+COLUMNS = ["clock", "tags", "paraphrase by three", "validation"]
 CLOCK_RANGE = r" \(\d+:\d\d to \d+:\d\d\)"
 
 
@@ -67,14 +68,14 @@ def test_arguments_that_change_nothing_are_not_recorded():
     """Folders that were built before these arguments came are still taken as finished."""
     assert set(DEMO.arguments()) == {"version", "size", "seed", "splits", "clock_times", "structures"}
     changed = replace(DEMO, clock_share=0.25, test_columns=True).arguments()
-    assert (changed["clock_share"], changed["test_columns"]) == (0.25, ["clock", "tags", "paraphrase"])
+    assert (changed["clock_share"], changed["test_columns"]) == (0.25, COLUMNS)
 
 
 def test_folder_with_more_arguments_is_refused(tmp_path):
     size = replace(SMALL, num_songs={"content": 1}, min_duration_s=30.0, max_duration_s=35.0)
     recipe = Recipe(size=size, splits=("content",), test_columns=True)
     build_corpus(tmp_path, recipe, progress=False)
-    with pytest.raises(ValueError, match=r"test_columns was \['clock', 'tags', 'paraphrase'\], now None"):
+    with pytest.raises(ValueError, match=rf"test_columns was {re.escape(str(COLUMNS))}, now None"):
         build_corpus(tmp_path, replace(recipe, test_columns=False), progress=False)
 
 
@@ -180,10 +181,29 @@ def test_share_of_training_captions_tells_times():
 def test_columns_of_test_songs_only():
     added = {"text_clock", "text_new_clock", "text_paraphrase", "paraphrase_style"}
     assert added <= set(lines_of("content", 1)[0])
-    for split, recipe in (("validation", BENCHMARK), ("train", BENCHMARK), ("content", DEMO)):
+    for split, recipe in (("train", BENCHMARK), ("content", DEMO), ("validation", DEMO)):
         (line,) = lines_of(split, 1, recipe)
         assert not added & set(line)
         assert not [name for name in line["sections"][0] if re.search("tags_|_tags|paraphrase", name)]
+
+
+@pytest.mark.parametrize("split", ["validation", "validation_order"])
+def test_validation_songs_have_a_writer_of_their_own(split):
+    for line in lines_of(split, 8):
+        assert line["paraphrase_style"] == VALIDATION_STYLE
+        assert not [name for name in {**line, **line["sections"][0]} if "_new" in name or "clock" in name]
+        assert all(section["query_paraphrase"] for section in line["sections"])
+    assert VALIDATION_STYLE not in TEST_STYLES
+
+
+def test_validation_order():
+    """Groups of 4 songs with the same sections in another order, as in the split "order"."""
+    lines = lines_of("validation_order", 8)
+    assert [line["group"] for line in lines] == [0, 0, 0, 0, 1, 1, 1, 1]
+    for first in (0, 4):
+        heard = [[str(section["tags"]) for section in line["sections"]] for line in lines[first : first + 4]]
+        assert len({tuple(tags) for tags in heard}) == 4
+        assert len({tuple(sorted(tags)) for tags in heard}) == 1
 
 
 def test_told_tags_are_told():
@@ -247,7 +267,7 @@ def test_paraphrases(split):
             assert ("voice" in section["query_tags_paraphrase"]) == (section["tags"]["voice"] != "none")
     styles = [line["paraphrase_style"] for line in lines]
     if lines[0]["group"] is None:
-        assert set(styles) == set(STYLES)
+        assert set(styles) == set(TEST_STYLES)
     else:
         assert len(set(styles[:4])) == len(set(styles[4:])) == 1
         assert styles[0] != styles[4]
