@@ -77,12 +77,12 @@ class BenchmarkSize:
 
 SIZES = {
     "small": BenchmarkSize(
-        num_songs={"train": 960, "validation": 200, "validation_order": 100}
-        | {f"long_{minutes}": 32 for minutes in (2, 5, 10, 20)},
-        num_pretraining_steps=1500,
-        num_epochs=9,
+        num_songs={"train": 960, "validation": 200, "validation_order": 60}
+        | {f"long_{minutes}": 20 for minutes in (2, 5, 10, 20)},
+        num_pretraining_steps=1400,
+        num_epochs=8,
         batch_size=16,
-        num_clap_clip_epochs=8,
+        num_clap_clip_epochs=7,
         num_clap_epochs=5,
         clap_clip_learning_rate=1e-3,
         clap_learning_rate=2e-4,

@@ -175,8 +175,9 @@ class Benchmark:
 
     def evaluate(self, name: str, seed: int, training: Step) -> list[Step]:
         """The first seed of a main row is asked all, the others and the ablations what matters most."""
-        all_is_asked = ROWS[name].is_main and seed == self.arguments.seeds[0]
-        questions = ["long-form", "long-form-more"] if all_is_asked else ["long-form"]
+        questions = ["long-form-clips" if ROWS[name].kind == CLAP else "long-form"]
+        if ROWS[name].is_main and seed == self.arguments.seeds[0]:
+            questions.append("long-form-more")
         kind = "validation" if self.arguments.validation else "ranks"
         given = {"model": self.folder(name, seed), "corpus": self.corpus, "device": self.arguments.device}
         given |= {"gallery_size": self.size.gallery_size}

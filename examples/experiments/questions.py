@@ -109,8 +109,13 @@ def long_form_questions(wording: str, every: int = 2) -> list[Question]:
     return questions
 
 
+def clip_questions() -> list[Question]:
+    """What a model of clips is asked: whole captions and single sections in the new wording."""
+    return [question for question in main_questions() if question.split == "content"]
+
+
 def main_questions() -> list[Question]:
-    """What every row of the benchmark is asked: the new wording, and what is hard in it."""
+    """What every row of the benchmark but CLAP's is asked: the new wording, and what is hard in it."""
     return [
         *long_form_questions("new"),
         Question("shuffled, new", "content", spoiled(_shuffled, "text_new", every=2)),
@@ -209,6 +214,7 @@ SETS: dict[str, Callable[[], list[Question]]] = {
     "language": language_questions,
     "lengths": length_questions,
     "long-form": main_questions,
+    "long-form-clips": clip_questions,
     "long-form-more": more_questions,
     "quality": quality_questions,
     "validation": validation_questions,
