@@ -458,8 +458,8 @@ def pool_tokens(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str
         `torch.Tensor` of shape `(S, hidden)`.
     """
     if pooling == "mean":
-        is_real = attention_mask.to(states.dtype)[..., None]  # (S, tokens, 1)
-        return (states * is_real).sum(1) / is_real.sum(1)
+        is_real = attention_mask[..., None].float()  # (S, tokens, 1); hundreds of tokens are too many to add in bf16
+        return ((states.float() * is_real).sum(1) / is_real.sum(1)).to(states.dtype)
     token = attention_mask.int().argmax(-1)  # (S,), the first real one
     if pooling == "last":
         position = torch.arange(attention_mask.shape[1], device=attention_mask.device)

@@ -122,9 +122,7 @@ class Benchmark:
         return towers | {"text_model": self.out / "text"} | MODEL
 
     def extract(self) -> Step:
-        manifests = [
-            self.corpus / f"{split}.jsonl" for split in ("train", "validation", "validation_order", *self.splits)
-        ]
+        manifests = [self.corpus / f"{split}.jsonl" for split in (*TRAINING_SPLITS, *self.splits)]
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", self.arguments.num_processes]
         command = [sys.executable, *map(str, launch), str(EXAMPLES / "extract_features.py")]
         command += ["--use_cpu"] if self.on_cpu else []
