@@ -23,7 +23,8 @@ from collap.retrieval.metrics import query_metrics
 from collap.retrieval.results import write_json
 
 EXAMPLES = Path(__file__).resolve().parents[1]
-sys.path += [str(EXAMPLES), str(EXAMPLES / "baselines"), str(EXAMPLES / "demo")]
+BENCHMARK = EXAMPLES.parent / "benchmarks" / "long_form"
+sys.path += [str(EXAMPLES), str(EXAMPLES / "baselines"), str(EXAMPLES / "demo"), str(BENCHMARK)]
 from kept_songs import Song, embed_songs, embed_texts, read_songs  # noqa: E402 - after the path
 from mean_pooling import MeanPoolingCollap, load_collap  # noqa: E402
 
@@ -99,6 +100,7 @@ def write_result(path: Path, result: dict[str, Any]) -> None:
 
 
 __all__ = [
+    "BENCHMARK",
     "EXAMPLES",
     "WORDINGS",
     "MeanPoolingCollap",

@@ -5,7 +5,7 @@ Three questions that the paper leaves open, asked of the models of the long-form
     python benchmarks/long_form/run.py --output_dir benchmark-small --seeds 0 --rows mean document ours
     python examples/experiments/open_questions.py --benchmark_dir benchmark-small --output_dir open-questions
 
-lengths   Do songs beyond 5 minutes get lost? The same 48 songs and texts with audio of 2, 5, 10 and 20 minutes, by
+lengths   Do songs beyond 5 minutes get lost? The same songs and texts with audio of 2, 5, 10 and 20 minutes, by
           models that were trained on at most 2, among each other and in a gallery filled up with content songs.
 quality   What do worse captions cost? Short, incomplete, shuffled, paraphrased and half wrong ones, and one section.
           The wrong half describes another song of the gallery, which then fits nearly as well: read R@5, too.
@@ -29,20 +29,12 @@ from common import read_songs, write_result
 from german_manifests import build_bilingual_tower, write_manifests
 from questions import LENGTHS_MIN, SETS
 from rank_tables import draw_bars, draw_lines, figures, table
+from rows import CLAP, ROWS
 from steps import run_steps
 from training_steps import ROW, ExperimentSteps
 from transformers import AutoTokenizer
 
-TITLES = {
-    "mean": "mean pooling",
-    "document": "document attention (paper)",
-    "document-no-kernel": "document, no kernel-wise",
-    "document-no-temporal": "document, no temporal",
-    "sentences": "sentence queries",
-    "sentences-time": "sentence queries, time",
-    "sentences-moments": "sentence queries, moments",
-    "ours": "sentence queries, time, moments (ours)",
-}
+TITLES = {name: row.title for name, row in ROWS.items() if row.kind != CLAP}
 LANGUAGE_MODELS = {
     "roberta-english": "English tokenizer, trained on English",
     "roberta-both": "English tokenizer, trained on both",

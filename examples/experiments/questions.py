@@ -42,6 +42,7 @@ class Question:
         one_moment (`bool`): Whether each query describes a single section.
         is_filled_up (`bool`): Whether songs of the split "content" fill the gallery up.
         within_group (`bool`): Whether only the songs of the same group are in the gallery.
+        use_time (`bool`): Whether the order of a query's sentences says when; for models that have a sense of time.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Question:
     one_moment: bool = False
     is_filled_up: bool = False
     within_group: bool = False
+    use_time: bool = True
 
 
 def captions(column: str, by: str | None = None, every: int = 1) -> Callable[[Sequence[Song]], list[Query]]:
@@ -177,8 +179,12 @@ def quality_questions(column: str = "text_new") -> list[Question]:
         "sentences shuffled": _shuffled,
         "half of the sentences wrong": lambda own, other, generator: replace_half(own, other, generator),
     }
-    questions = [Question("whole caption", "content", captions(column))]
-    questions += [Question(name, "content", spoiled(spoil, column)) for name, spoil in spoilers.items()]
+    asked = {"whole caption": captions(column)} | {name: spoiled(spoil, column) for name, spoil in spoilers.items()}
+    questions = [Question(name, "content", queries) for name, queries in asked.items()]
+    # The order tells when only where a text tells of the song from beginning to end.
+    questions += [
+        Question(f"{name}, without time", "content", queries, use_time=False) for name, queries in asked.items()
+    ]
     questions.append(Question("paraphrase", "content", captions("text_paraphrase", by="paraphrase_style")))
     questions.append(Question("one section", "content", sections("query_new"), one_moment=True))
     return questions

@@ -35,8 +35,8 @@ class Scorer(Protocol):
     def read(self, texts: Sequence[list[str]]) -> Any:
         """What `score` needs of some texts, each given as its sentences."""
 
-    def score(self, audio: Any, texts: Any, one_moment: bool) -> np.ndarray:
-        """`(texts, songs)`."""
+    def score(self, audio: Any, texts: Any, question: Question) -> np.ndarray:
+        """`(texts, songs)`, scored as the question says."""
 
 
 class CollapScorer:
@@ -57,13 +57,13 @@ class CollapScorer:
         return embed_texts(self.model, self.processor, texts)
 
     @torch.inference_mode()
-    def score(self, audio: CollapAudioOutput, texts: CollapTextOutput, one_moment: bool) -> np.ndarray:
+    def score(self, audio: CollapAudioOutput, texts: CollapTextOutput, question: Question) -> np.ndarray:
         # The cosines alone: the learned factor changes no rank.
-        return self.model.similarity(audio, texts, one_moment=one_moment).T.cpu().numpy()
+        return self.model.similarity(audio, texts, question.use_time, question.one_moment).T.cpu().numpy()
 
 
 class ClapScorer:
-    """A ClapModel; it hears the files, and nothing of a text tells it that it describes a moment."""
+    """A ClapModel; it hears the files, and knows neither the order of sentences nor texts on one moment."""
 
     def __init__(self, retriever: ClapRetriever):
         self.retriever = retriever
@@ -79,7 +79,7 @@ class ClapScorer:
     def read(self, texts: Sequence[list[str]]) -> Any:
         return self.retriever.embed_texts(texts)
 
-    def score(self, audio: np.ndarray, texts: Any, one_moment: bool) -> np.ndarray:
+    def score(self, audio: np.ndarray, texts: Any, question: Question) -> np.ndarray:
         return self.retriever.score(list(audio[:, None]), texts).T
 
 
@@ -101,7 +101,7 @@ def rank_questions(
         queries = question.queries(songs[question.split])
         targets = np.array([query.place for query in queries])
         texts = scorer.read([query.sentences for query in queries])
-        scores = scorer.score(audio[question.split], texts, question.one_moment)  # (queries, songs of the split)
+        scores = scorer.score(audio[question.split], texts, question)  # (queries, songs of the split)
         size = scores.shape[1]
         if question.within_group:
             groups = np.array([song["group"] for song in songs[question.split]])
@@ -110,7 +110,7 @@ def rank_questions(
         missing = gallery_size - size
         if question.is_filled_up and missing > 0:
             others = scorer.first(audio["content"], missing)
-            scores = np.concatenate([scores, scorer.score(others, texts, question.one_moment)], axis=1)
+            scores = np.concatenate([scores, scorer.score(others, texts, question)], axis=1)
             size = scores.shape[1]
         ranks = query_metrics(scores, targets)["median_rank"].astype(int)
         kinds = np.array([query.kind for query in queries])

@@ -4,11 +4,11 @@
 from pathlib import Path
 from typing import Any
 
-from common import EXAMPLES, read_command
+from common import BENCHMARK, read_command
 from steps import Step, python, run_steps
 
 HERE = Path(__file__).resolve().parent
-TRAIN_ROW = EXAMPLES.parent / "benchmarks" / "long_form" / "train_row.py"
+TRAIN_ROW = BENCHMARK / "train_row.py"
 ROW = "ours"
 # Their places depend on the folder, not on the recipe.
 TOWERS = ("music_model", "speech_model", "text_model")

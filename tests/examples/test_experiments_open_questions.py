@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("matplotlib", reason="the pictures need the extra 'train'")
@@ -139,6 +140,19 @@ def test_galleries_are_filled_up_with_songs_of_the_content_alone_where_asked(fol
     assert rank_questions(*asked, questions[:1], gallery_size=1000)["filled up"]["gallery_size"] == 12
     with pytest.raises(ValueError, match="lacks the splits long_7"):
         splits_of([Question("?", "long_7", captions("text"))], folder / "corpus")
+
+
+def test_a_question_says_how_it_is_scored(folder):
+    model, processor = load_model(folder / "models" / "ours-0")
+    scorer = CollapScorer(model, processor, folder / "features")
+    songs = read_songs(folder / "corpus" / "content.jsonl")
+    audio, texts = scorer.hear(songs), scorer.read([song["text_new"] for song in songs])
+    ways = [{}, {"use_time": False}, {"one_moment": True}]
+    tables = [scorer.score(audio, texts, Question("?", "content", captions("text_new"), **way)) for way in ways]
+    for way, scores in zip(ways, tables, strict=True):
+        np.testing.assert_array_equal(scores, model.similarity(audio, texts, **way).detach().T)
+    assert not np.allclose(tables[0], tables[1])
+    assert not np.allclose(tables[1], tables[2])
 
 
 def test_captions_in_german(folder):
