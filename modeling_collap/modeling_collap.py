@@ -281,7 +281,7 @@ class CollapModel(CollapPreTrainedModel):
         """
         options = self._scoring_options()
         frames, mask = audio.last_hidden_state, audio.frame_mask
-        if one_moment:
+        if one_moment and self.config.text_granularity == "sentence":
             # The mean over the whole song says nothing of a moment of it: the temporal alignment counts alone.
             weight = options.kernel_weight + options.temporal_weight
             options = replace(options, kernel_weight=0.0, temporal_weight=weight)
@@ -307,7 +307,8 @@ class CollapModel(CollapPreTrainedModel):
             one_moment (`bool`): Whether each text describes a single moment or section, in one sentence or several,
                 instead of the whole song. Its sentences then look for that moment together, with the mean of their
                 vectors as the query of the temporal attention, and time does not count (ours). A model learns this
-                from captions with `sections`, by `moment_loss_weight` (`collap.training.arguments`).
+                from captions with `sections`, by `moment_loss_weight` (`collap.training.arguments`). A document has
+                one vector as it is, and is scored as always.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_texts)` in float32: `logits_per_audio`.
