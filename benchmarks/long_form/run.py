@@ -20,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 import tables
+import torch
 from rows import CHUNK_LENGTH_S, CLAP, CLAP_WINDOWS, MEAN, ROWS, SIZES, Row
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parents[1] / "examples"
 sys.path += [str(EXAMPLES / "demo"), str(EXAMPLES / "experiments")]
-from build_text_tower import build_text_tower  # noqa: E402 - after the path
-from questions import SETS  # noqa: E402
+from questions import SETS  # noqa: E402 - after the path
 from small_model import MODEL  # noqa: E402
 from steps import Step, named, python, run_steps  # noqa: E402
 
@@ -58,16 +58,19 @@ class Benchmark:
         self.splits = [split for split in dict.fromkeys(asked) if split not in self.left_out]
         self.on_cpu = arguments.device == "cpu"
         self.num_kept = 0  # steps that an earlier call has done
+        self.rendered = self.build_corpus()
+        self.towers = [self.pretrain("music"), self.pretrain("speech"), self.make_text_tower()]
+        self.heard = self.extract()
 
     def run(self) -> None:
+        if "structures" in self.left_out:
+            self.say("Without --structures the split of unseen structures is left out")
         self.say("Rendering songs with long captions")
-        self.steps([self.build_corpus()], at_once=1)
+        self.steps([self.rendered], at_once=1)
         self.say("Pretraining small encoders on tags of short crops; they stand in for BEATs and Whisper")
-        self.steps([self.pretrain(kind) for kind in ("music", "speech")])
-        if not (self.out / "text" / "config.json").is_file():
-            build_text_tower(self.corpus / "train.jsonl", self.out / "text")
+        self.steps(self.towers)
         self.say("Letting the encoders hear all songs, once (they are frozen)")
-        self.steps([self.extract()], at_once=1)
+        self.steps([self.heard], at_once=1)
         runs = [(name, seed) for seed in self.arguments.seeds for name in self.rows(seed)]
         self.say(f"Training {len(runs)} models, and looking for songs that none of them has heard")
         steps = []
@@ -78,7 +81,7 @@ class Benchmark:
         ranks = "validation" if self.arguments.validation else "ranks"
         result = tables.collect(self.out, runs, ranks)
         result |= {"size": self.arguments.size, "seconds": round(time.monotonic() - self.started)}
-        result["steps_done_by_earlier_calls"] = self.num_kept
+        result |= {"steps_done_by_earlier_calls": self.num_kept, "splits_left_out": self.left_out}
         print(tables.format_all(result))
         write_json(self.arguments.results, {"command": this_command(), **result})
         self.say(f"Done. The figures are in {self.arguments.results}")
@@ -92,8 +95,8 @@ class Benchmark:
         self.num_kept += sum(step.is_done() for step in steps)
         run_steps(steps, self.out / "logs", at_once or self.arguments.num_processes)
 
-    def step(self, name: str, title: str, command: list[str], *after: Step) -> Step:
-        return Step(name, title, command, self.out / "done" / f"{name}.json", after)
+    def step(self, name: str, title: str, command: list[str], *after: Step, inputs: tuple[Path, ...] = ()) -> Step:
+        return Step(name, title, command, self.out / "done" / f"{name}.json", after, inputs)
 
     def say(self, text: str) -> None:
         print(f"\n[{time.monotonic() - self.started:4.0f} s] {text}", flush=True)
@@ -109,12 +112,18 @@ class Benchmark:
         command += ["--num_songs", *(f"{split}={number}" for split, number in num_songs.items())]
         return self.step("corpus", "Corpus", command)
 
+    def make_text_tower(self) -> Step:
+        command = python(EXAMPLES / "demo" / "build_text_tower.py", "--manifest", self.corpus / "train.jsonl")
+        command += ["--output_dir", str(self.out / "text")]
+        return self.step("text", "New text tower", command, self.rendered)
+
     def pretrain(self, kind: str) -> Step:
         command = python(EXAMPLES / "demo" / "pretrain_encoder.py", "--kind", kind)
         command += ["--output_dir", str(self.out / "encoders" / kind)]
         command += ["--manifest", str(self.corpus / "train.jsonl"), "--chunk_length_s", str(CHUNK_LENGTH_S)]
         command += ["--num_steps", str(self.arguments.num_pretraining_steps or self.size.num_pretraining_steps)]
-        return self.step(f"pretrain-{kind}", f"Small {kind} encoder", command)
+        command += ["--device", self.arguments.device]
+        return self.step(f"pretrain-{kind}", f"Small {kind} encoder", command, self.rendered)
 
     def model(self) -> dict[str, Any]:
         """A CoLLAP of the towers that were made here."""
@@ -123,11 +132,12 @@ class Benchmark:
 
     def extract(self) -> Step:
         manifests = [self.corpus / f"{split}.jsonl" for split in (*TRAINING_SPLITS, *self.splits)]
-        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", self.arguments.num_processes]
+        num_processes = self.arguments.num_processes if self.on_cpu else torch.cuda.device_count()
+        launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", num_processes]
         command = [sys.executable, *map(str, launch), str(EXAMPLES / "extract_features.py")]
         command += ["--use_cpu"] if self.on_cpu else []
         command += ["--manifests", *map(str, manifests), "--features", str(self.out / "features")]
-        return self.step("extract", "Songs", command + named(self.model()))
+        return self.step("extract", "Songs", command + named(self.model()), *self.towers)
 
     def train_clap(self, seed: int) -> list[Step]:
         """
@@ -137,7 +147,7 @@ class Benchmark:
         """
         command = python(EXAMPLES / "baselines" / "build_clap.py", "--tokenizer", self.out / "text")
         command += ["--output_dir", str(self.out / "clap" / str(seed)), "--seed", str(seed)]
-        untrained = self.step(f"clap-{seed}", f"An untrained ClapModel, seed {seed}", command)
+        untrained = self.step(f"clap-{seed}", f"An untrained ClapModel, seed {seed}", command, *self.towers)
         recipe = self.recipe(seed) | {
             "model_name_or_path": self.out / "clap" / str(seed),
             "section_crop_probability": 1,
@@ -160,6 +170,7 @@ class Benchmark:
 
     def train(self, name: str, seed: int, *after: Step) -> Step:
         row: Row = ROWS[name]
+        after = after or (self.heard,)
         recipe = self.recipe(seed)
         if row.kind == CLAP:
             recipe |= {"model_name_or_path": self.folder("clap-clips", seed), "truncate_texts": "true"}
@@ -187,7 +198,8 @@ class Benchmark:
             command += ["--questions", *(["validation"] if self.arguments.validation else questions)]
             command += ["--leave_out", *self.left_out]
             title = f"Searching: {CLAP_WINDOWS.get(suffix, ROWS[name].title)}, seed {seed}"
-            steps.append(self.step(f"{kind}-{name}{suffix}-{seed}", title, command, training))
+            name_of_step, asked = f"{kind}-{name}{suffix}-{seed}", (EXAMPLES / "experiments" / "questions.py",)
+            steps.append(self.step(name_of_step, title, command, training, inputs=asked))
         return steps
 
     def folder(self, name: str, seed: int) -> Path:
@@ -209,8 +221,9 @@ def main() -> None:
         "--structures",
         type=Path,
         default=structures if structures.is_file() else None,
-        help="section layouts of real songs (the Harmonix Set, see examples/song_corpus/README.md); without them the "
-        "split of unseen structures is left out",
+        help="section layouts of real songs, as the Harmonix Set's folder dataset/segments (see "
+        "examples/song_corpus/README.md); without them the split of unseen structures is left out (default: "
+        "song_structures.jsonl in the folder COLLAP_SHARED_DATA or ../shared/data, if it is there)",
     )
     parser.add_argument("--num_songs", nargs="*", default=[], help="as in build.py, for a smaller run: train=40 ...")
     parser.add_argument("--num_epochs", type=int, help="in place of the size's")

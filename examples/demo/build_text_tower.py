@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """A small RoBERTa (or XLM-R) with random weights and a tokenizer trained on captions: the text tower of the demo."""
 
+import argparse
 import json
 from pathlib import Path
 
@@ -23,7 +24,7 @@ def build_text_tower(
 
     Args:
         manifest (`Path`): `train.jsonl` of the song corpus; its captions train the tokenizer.
-        output_dir (`Path`): A new folder.
+        output_dir (`Path`): Made if it is not there; the weights are written last.
         vocab_size (`int`): Tokens of the vocabulary.
         hidden_size (`int`): Width of the model, which has one layer.
         config_class (`type`): Which kind of model.
@@ -70,3 +71,15 @@ def build_text_tower(
         eos_token_id=wrapped.eos_token_id,
     )
     AutoModel.from_config(config, add_pooling_layer=False).save_pretrained(output_dir)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--manifest", type=Path, required=True, help="train.jsonl of the song corpus")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    arguments = parser.parse_args()
+    build_text_tower(arguments.manifest, arguments.output_dir)
+
+
+if __name__ == "__main__":
+    main()

@@ -125,6 +125,7 @@ def main() -> None:
     parser.add_argument("--learning_rate", type=float, default=6e-3)
     parser.add_argument("--chunk_length_s", type=float, default=CHUNK_LENGTH_S, help="seconds of a crop")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     arguments = parser.parse_args()
 
     torch.manual_seed(arguments.seed)
@@ -132,17 +133,17 @@ def main() -> None:
     is_music = arguments.kind == "music"
     extractor = CollapFeatureExtractor(chunk_length_s=arguments.chunk_length_s, music=is_music, speech=not is_music)
     key = "fbank_features" if is_music else "input_features"
-    tagger = Tagger(build_encoder(arguments.kind, arguments.chunk_length_s)).train()
+    tagger = Tagger(build_encoder(arguments.kind, arguments.chunk_length_s)).to(arguments.device).train()
     optimizer = torch.optim.AdamW(tagger.parameters(), lr=arguments.learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, arguments.learning_rate, arguments.num_steps, pct_start=0.1
     )
     batches = crops(arguments.manifest, extractor, key, arguments.batch_size, arguments.seed)
 
-    right = torch.zeros(len(TAGS))
+    right = torch.zeros(len(TAGS), device=arguments.device)
     progress = tqdm(range(arguments.num_steps), desc=f"Pretraining {arguments.kind}", unit="step")
     for step in progress:
-        features, targets = next(batches)
+        features, targets = (tensor.to(arguments.device) for tensor in next(batches))
         parts = targets.split([len(names) for names in TAGS.values()], dim=-1)
         logits = tagger(features)
         loss = sum(nn.functional.cross_entropy(logit, part) for logit, part in zip(logits, parts, strict=True))

@@ -12,12 +12,10 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from answer import QUERIES, answer, draw_attention, one_song
-from build_text_tower import build_text_tower
 from evaluation import chance, embed_songs, print_tables, read_songs
 from small_model import MODEL
 from steps import Step, named, python, run_steps
@@ -75,13 +73,13 @@ def main() -> None:
     build = python(EXAMPLES / "song_corpus" / "build.py", "--output_dir", corpus, "--seed", arguments.seed)
     build += ["--size", "demo", "--num_processes", str(arguments.num_processes)]
     build += ["--num_songs", *arguments.num_songs] if arguments.num_songs else []
-    run_steps([Step("corpus", "Corpus", build, out / "done" / "corpus.json")], logs, at_once=1)
+    rendered = Step("corpus", "Corpus", build, out / "done" / "corpus.json")
+    run_steps([rendered], logs, at_once=1)
 
-    towers = pretrain(arguments, say)
-    if not (out / "text" / "config.json").is_file():
-        build_text_tower(corpus / "train.jsonl", out / "text")
-    towers += ["--text_model", str(out / "text")]
-    model = [*towers, *named(MODEL)]
+    say("Making the towers: small audio encoders pretrained on tags of short crops stand in for BEATs and Whisper")
+    towers, models = make_towers(arguments, rendered)
+    run_steps(towers, logs, at_once=arguments.num_processes)
+    model = [*named(models), *named(MODEL)]
 
     say("Letting the encoders hear all songs, once (they are frozen), and the first seconds of each for the crops")
     manifests = [corpus / f"{split}.jsonl" for split in ("train", "validation", "content", "order")]
@@ -90,10 +88,11 @@ def main() -> None:
     whole = [sys.executable, *map(str, extract), str(out / "features")]
     crops = [sys.executable, *map(str, extract), str(out / "features-crop"), f"--max_length_s={CROP_S}"]
     steps = [
-        Step("extract", "Songs", whole, out / "done" / "extract.json"),
-        Step("extract-crop", "Crops", crops, out / "done" / "extract-crop.json"),
+        Step("extract", "Songs", whole, out / "done" / "extract.json", tuple(towers)),
+        Step("extract-crop", "Crops", crops, out / "done" / "extract-crop.json", tuple(towers)),
     ]
     run_steps(steps, logs, at_once=2)
+    heard = tuple(steps)
 
     say("Training four models, the same budget each: " + ", ".join(ROWS))
     recipe = RECIPE | {
@@ -108,7 +107,7 @@ def main() -> None:
         own = {"corpus": corpus, "figures": out / f"figures-{name}.json", "output_dir": out / "models" / name}
         own["features"] = out / ("features-crop" if name == "crop" else "features")
         command = python(HERE / "train_row.py", *named(own), *train, *special)
-        steps.append(Step(f"train-{name}", title, command, out / "done" / f"train-{name}.json"))
+        steps.append(Step(f"train-{name}", title, command, out / "done" / f"train-{name}.json", heard))
     # The longest first, so that the processes end together.
     run_steps(steps[::-1], logs, at_once=arguments.num_processes)
 
@@ -133,22 +132,23 @@ def main() -> None:
     say(f"Done. The model is in {out / 'models' / BEST}, the figures in {out / 'results.json'}.")
 
 
-def pretrain(arguments: argparse.Namespace, say: Callable[[str], None]) -> list[str]:
-    """Pretrains the stand-ins of the encoders that were not named; returns the arguments that name all."""
-    models = {"music": arguments.music_model, "speech": arguments.speech_model}
+def make_towers(arguments: argparse.Namespace, rendered: Step) -> tuple[list[Step], dict[str, str]]:
+    """The steps that make the text tower and the encoders that were not named; and the arguments that name all."""
+    out, manifest = arguments.output_dir, arguments.output_dir / "corpus" / "train.jsonl"
+    models = {"music_model": arguments.music_model, "speech_model": arguments.speech_model}
     steps = []
-    for kind, name in models.items():
-        if name is None:
-            models[kind] = str(arguments.output_dir / "encoders" / kind)
-            command = python(HERE / "pretrain_encoder.py", "--kind", kind, "--output_dir", models[kind])
-            command += ["--manifest", str(arguments.output_dir / "corpus" / "train.jsonl")]
-            command += ["--num_steps", str(arguments.num_pretraining_steps), "--seed", str(arguments.seed)]
-            marker = arguments.output_dir / "done" / f"pretrain-{kind}.json"
-            steps.append(Step(f"pretrain-{kind}", f"Small {kind} encoder", command, marker))
-    if steps:
-        say("Pretraining small audio encoders on tags of short crops; they stand in for BEATs and Whisper")
-        run_steps(steps, arguments.output_dir / "logs", at_once=arguments.num_processes)
-    return [f"--{kind}_model={name}" for kind, name in models.items()]
+    for kind in ("music", "speech"):
+        if models[f"{kind}_model"] is None:
+            models[f"{kind}_model"] = str(out / "encoders" / kind)
+            command = python(HERE / "pretrain_encoder.py", "--kind", kind, "--manifest", manifest)
+            command += ["--output_dir", models[f"{kind}_model"], "--seed", str(arguments.seed)]
+            command += ["--num_steps", str(arguments.num_pretraining_steps)]
+            marker = out / "done" / f"pretrain-{kind}.json"
+            steps.append(Step(f"pretrain-{kind}", f"Small {kind} encoder", command, marker, (rendered,)))
+    models["text_model"] = str(out / "text")
+    command = python(HERE / "build_text_tower.py", "--manifest", manifest, "--output_dir", models["text_model"])
+    steps.append(Step("text", "New text tower", command, out / "done" / "text.json", (rendered,)))
+    return steps, models
 
 
 if __name__ == "__main__":

@@ -19,8 +19,14 @@ PROGRESS = re.compile(r"(\d+)/(\d+) \[")  # what tqdm writes into the log of a s
 @dataclass(frozen=True, eq=False)
 class Step:
     """
-    One command; `name` is its log's, `marker` the file that says it is done and with which command, `after` the steps
-    that have to be done before.
+    One command, done anew if it has become another one or if what it depends on is newer than what it made.
+
+    Args:
+        name, title (`str`): Of its log, and for its progress bar.
+        command (`list[str]`): Its arguments.
+        marker (`Path`): The file that says that it is done, with which command, and by its date when.
+        after (`tuple[Step, ...]`): Steps that have to be done before.
+        inputs (`tuple[Path, ...]`): Files of others that it reads.
     """
 
     name: str
@@ -28,9 +34,15 @@ class Step:
     command: list[str]
     marker: Path
     after: tuple["Step", ...] = ()
+    inputs: tuple[Path, ...] = ()
 
     def is_done(self) -> bool:
-        return self.marker.is_file() and json.loads(self.marker.read_text()) == self.command
+        """Whether it was done, after all that it depends on."""
+        if not self.marker.is_file() or json.loads(self.marker.read_text()) != self.command:
+            return False
+        done = self.marker.stat().st_mtime_ns
+        needed = [*self.inputs, *(before.marker for before in self.after)]
+        return all(path.is_file() and path.stat().st_mtime_ns <= done for path in needed)
 
 
 def python(script: Path, *arguments: object) -> list[str]:

@@ -170,7 +170,10 @@ def main() -> None:
     parser.add_argument(
         "--german", action="store_true", help="captions in German too; train_german.jsonl trains on them"
     )
-    parser.add_argument("--structures", help="JSON lines with section layouts of real songs (split 'structures')")
+    parser.add_argument(
+        "--structures",
+        help="section layouts of real songs (split 'structures'): JSON lines, or a folder of the Harmonix Set",
+    )
     parser.add_argument("--num_processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     num_songs = dict(SIZES[arguments.size].num_songs)

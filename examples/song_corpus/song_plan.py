@@ -380,17 +380,21 @@ _REAL_LABELS = {  # how annotators' labels begin -> a label of ours; anything el
 
 
 def read_structures(path: str | Path) -> list[tuple[tuple[str, float], ...]]:
-    """Reads section layouts of real songs: JSON lines with `sections`, a list of `[start_s, label]` up to "end".
+    """
+    Reads section layouts of real songs.
+
+    Args:
+        path: JSON lines with `sections`, a list of `[start_s, label]` up to "end"; or a folder of text files with a
+            line `start_s label` for each section, as the Harmonix Set has them in `dataset/segments`.
 
     Returns:
         For each song of 4 sections or more, its `(label, seconds)` pairs without silent ones.
 
     Raises:
-        ValueError: if the file holds no such song.
+        ValueError: if there is no such song.
     """
     layouts = []
-    for line in Path(path).read_text(encoding="utf-8").splitlines():
-        marks = json.loads(line)["sections"]
+    for marks in _read_marks(Path(path)):
         layout = []
         for (start_s, label), (end_s, _) in pairwise(marks):
             if label not in ("silence", "end") and end_s > start_s:
@@ -401,3 +405,11 @@ def read_structures(path: str | Path) -> list[tuple[tuple[str, float], ...]]:
     if not layouts:
         raise ValueError(f"`structures`: {path} holds no song of 4 sections or more")
     return layouts
+
+
+def _read_marks(path: Path) -> list[list[tuple[float, str]]]:
+    """Of each song the starts of its sections, and their labels."""
+    if not path.is_dir():
+        return [json.loads(line)["sections"] for line in path.read_text(encoding="utf-8").splitlines()]
+    songs = [file.read_text(encoding="utf-8").splitlines() for file in sorted(path.glob("*.txt"))]
+    return [[(float(start_s), label) for start_s, label in map(str.split, filter(str.strip, song))] for song in songs]

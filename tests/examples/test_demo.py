@@ -2,6 +2,7 @@
 """The pieces of the demo, and all of it once on a handful of songs."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -57,6 +58,18 @@ class TestSteps:
         (tmp_path / "second.json").unlink()
         with pytest.raises(RuntimeError, match="Second waits for First, which nobody does"):
             run_steps(make("other")[1:], tmp_path / "logs", at_once=2)
+
+    def test_what_was_done_before_its_input_changed_is_done_anew(self, tmp_path, script):
+        inputs = (tmp_path / "input",)
+        step = Step("step", "A step", python(script, tmp_path / "output", 0), tmp_path / "step.json", inputs=inputs)
+        inputs[0].write_text("something")
+        for _ in range(2):
+            run_steps([step], tmp_path / "logs", at_once=1)
+        assert (tmp_path / "output").read_text() == "x"
+        later = step.marker.stat().st_mtime_ns + 1
+        os.utime(inputs[0], ns=(later, later))
+        run_steps([step], tmp_path / "logs", at_once=1)
+        assert (tmp_path / "output").read_text() == "xx"
 
     def test_a_failed_step_says_so_and_is_not_done(self, tmp_path, script):
         steps = [

@@ -29,7 +29,17 @@ import caption_words  # noqa: E402
 import song_audio  # noqa: E402
 from build import Recipe, build_corpus  # noqa: E402
 from captions import CaptionWriter  # noqa: E402
-from song_plan import LAYOUTS, SIZES, SPLITS, TRAINING_SPLITS, VOICE_SHARES, Section, draw_song, random_stream  # noqa: E402
+from song_plan import (  # noqa: E402
+    LAYOUTS,
+    SIZES,
+    SPLITS,
+    TRAINING_SPLITS,
+    VOICE_SHARES,
+    Section,
+    draw_song,
+    random_stream,
+    read_structures,
+)
 from song_score import DRUM_PATTERNS, write_loop  # noqa: E402
 from song_tags import (  # noqa: E402
     ACCOMPANIMENTS,
@@ -186,6 +196,17 @@ def test_command(tmp_path, corpus):
     refused = subprocess.run([*command, "--seed", "5"], capture_output=True, text=True)
     assert refused.returncode == 2
     assert "other arguments: seed was 0, now 5" in refused.stderr
+
+
+def test_structures_of_the_harmonix_set_are_read_as_they_are(tmp_path):
+    (tmp_path / "0001_song.txt").write_text(
+        "0.0 silence\n1.5 intro\n9.5 verse\n33.5 prechorus\n41.5 chorus\n57.5 end\n"
+    )
+    (tmp_path / "0002_short.txt").write_text("0.0 intro\n8.0 verse\n20.0 end\n")
+    (tmp_path / "README.md").write_text("not a song")
+    (layout,) = read_structures(tmp_path)
+    assert [label for label, _ in layout] == ["intro", "verse", "pre-chorus", "chorus"]
+    assert [seconds for _, seconds in layout] == [8.0, 24.0, 8.0, 16.0]
 
 
 # Manifests
