@@ -37,13 +37,18 @@ def embed_songs(
 
 def embed_texts(model: CollapModel, processor: CollapProcessor, texts: Sequence[list[str]]) -> CollapTextOutput:
     """Texts, each given as its sentences; says how many were cut because they are longer than the model reads."""
-    retriever = CollapRetriever(model, processor, truncate_texts=True)
-    output = retriever.embed_texts(texts).output
-    if retriever.num_truncated_texts:
-        tqdm.write(
-            f"{retriever.num_truncated_texts} of {len(texts)} texts were cut to the tokens that the text model takes."
-        )
+    output, num_cut = embed_and_count_cut(model, processor, texts)
+    if num_cut:
+        tqdm.write(f"{num_cut} of {len(texts)} texts were cut to the tokens that the text model takes.")
     return output
 
 
-__all__ = ["Song", "embed_songs", "embed_texts", "read_songs"]
+def embed_and_count_cut(
+    model: CollapModel, processor: CollapProcessor, texts: Sequence[list[str]]
+) -> tuple[CollapTextOutput, int]:
+    """Texts, each given as its sentences, and how many different ones were cut to what the model reads."""
+    retriever = CollapRetriever(model, processor, truncate_texts=True)
+    return retriever.embed_texts(texts).output, retriever.num_truncated_texts
+
+
+__all__ = ["Song", "embed_and_count_cut", "embed_songs", "embed_texts", "read_songs"]

@@ -13,7 +13,7 @@ HERE = Path(__file__).resolve().parent
 sys.path.append(str(HERE.parents[1] / "examples" / "experiments"))
 sys.path.append(str(HERE.parent))
 from machine import describe_machine  # noqa: E402 - after the path
-from questions import LONG_SPLITS, WORDINGS, validation_questions  # noqa: E402
+from questions import LONG_SPLITS, WORDING_COLUMNS, validation_questions  # noqa: E402
 from rank_tables import figures  # noqa: E402
 
 from collap.retrieval.markdown_table import markdown_table  # noqa: E402
@@ -70,7 +70,18 @@ def _seeds(figure: dict[str, Any] | float) -> str:
     if not isinstance(figure, dict):
         return f"{figure:g}"
     seeds = figure["seeds"]
-    return f"{figure['value']:.1f}" + (f" ({min(seeds):.0f} to {max(seeds):.0f})" if len(seeds) > 1 else "")
+    return f"{figure['value']:.1f}" + (f" ({min(seeds):.1f} to {max(seeds):.1f})" if len(seeds) > 1 else "")
+
+
+def _seeds_of(result: dict[str, Any], columns: dict[str, tuple[str, str]]) -> list[list[float]]:
+    """R@1 by seed, of all models and all questions of a table."""
+    questions = {question for question, _ in columns.values()}
+    return [
+        found["recall@1"]["seeds"]
+        for row in result["rows"].values()
+        for name, found in row["questions"].items()
+        if name in questions
+    ]
 
 
 def _interval(figure: dict[str, Any]) -> str:
@@ -83,7 +94,7 @@ def format_all(result: dict[str, Any]) -> str:
     """All tables as Markdown."""
     asked = {question for row in result["rows"].values() for question in row["questions"]}
     parts = []
-    for wording in WORDINGS:
+    for wording in WORDING_COLUMNS:
         content = f"content, {wording}"
         columns = {f"content R@{k}": (content, f"recall@{k}") for k in (1, 5, 10)}
         columns["median rank"] = (content, "median_rank")
@@ -101,12 +112,21 @@ def format_all(result: dict[str, Any]) -> str:
     for title, columns in parts:
         present = {heading: column for heading, column in columns.items() if column[0] in asked}
         if present:
-            tables.append(f"### {title}\n\n{_table(result, present)}")
+            several = any(len(seeds) > 1 for seeds in _seeds_of(result, present))
+            tables.append(f"### {title}{'' if several else ' (one seed)'}\n\n{_table(result, present)}")
     of_songs = {name: (f"{name}, new", "recall@1") for name in MAIN}
     of_songs = {heading: column for heading, column in of_songs.items() if column[0] in asked}
     if of_songs:
         table = _table(result, of_songs, _interval)
         tables.append(f"### 95 % intervals over songs, R@1, new wording\n\n{table}")
+    cut = [
+        f"{row['title']}, {name}: {found['num_cut']} of {found['num_queries']}"
+        for row in result["rows"].values()
+        for name, found in row["questions"].items()
+        if found["num_cut"]
+    ]
+    if cut:
+        tables.append(f"Texts cut to the tokens that the model reads: {'; '.join(cut)}.")
     return "\n\n".join(tables)
 
 

@@ -4,7 +4,7 @@ The ablation of the paper: BEATs alone, Whisper alone, both; on songs, and on sp
 
     python benchmarks/long_form/run.py --output_dir benchmark-small --seeds 0 --rows ours
     python examples/spoken_digits/run.py --data_dir free-spoken-digit-dataset/recordings --output_dir digits
-    python examples/experiments/ablation.py --benchmark_dir benchmark-small --digits_dir digits --output_dir ablation
+    python examples/experiments/ablation.py --benchmark_dir benchmark-small --digits_dir digits
 
 Songs: the benchmark's training of "ours" with one encoder left out; "both" is the benchmark's own model. Content songs
 by captions and by single sections in the new wording, sections with a voice apart. Speech: tracks of spoken digits by
@@ -75,7 +75,7 @@ class Ablation:
             changes |= {f"{other}_model": None for other in ("music", "speech") if kind not in (other, "both")}
             models[kind, seed] = self.steps.folder(f"songs-{kind}", seed)
             training.append(self.steps.train(f"songs-{kind}", f"Songs, {MODELS[kind]}", seed, changes))
-        self.steps.run_trainings(training, self.given.num_processes)
+        self.do(training)
         self.do(
             [
                 self.steps.rank(
@@ -100,7 +100,8 @@ class Ablation:
         extract = python(EXAMPLES / "extract_features.py", "--use_cpu", "--encoder_batch_size", 64, "--manifests")
         extract += [*map(str, manifests.values()), str(out / "content.jsonl"), "--features", str(features["both"])]
         extract += [f"--{name}={value}" for name, value in (towers | pooling).items()]
-        self.do([self.steps.step("digits-extract", "Tracks of digits", extract)])
+        extraction = self.steps.step("digits-extract", "Tracks of digits", extract)
+        self.do([extraction])
         self.do(
             [
                 self.split(
@@ -123,11 +124,12 @@ class Ablation:
                 name, model = f"digits-{kind}", self.steps.folder(f"digits-{kind}", seed)
                 own |= {"features": features[kind], "seed": seed, "output_dir": model}
                 command = python(TRAIN_ROW, *(f"--{key}={value}" for key, value in (recipe | own).items()))
-                training.append(self.steps.step(f"train-{name}-{seed}", f"Digits, {title}, seed {seed}", command))
+                title_of_step = f"Digits, {title}, seed {seed}"
+                training.append(self.steps.step(f"train-{name}-{seed}", title_of_step, command, (extraction.marker,)))
                 ranking.append(
                     self.steps.rank(f"{name}-{seed}", f"Digits, {title}", model, ["digits"], out, features[kind])
                 )
-        self.steps.run_trainings(training, self.given.num_processes)
+        self.do(training)
         self.do(ranking)
         return self.figures("digits")
 
@@ -185,7 +187,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark_dir", type=Path, required=True, help="what benchmarks/long_form/run.py has left")
     parser.add_argument("--digits_dir", type=Path, help="what examples/spoken_digits/run.py has left")
-    parser.add_argument("--output_dir", type=Path, default=Path("ablation"))
+    parser.add_argument("--output_dir", type=Path, help="default: ablation in the folder of --benchmark_dir")
     parser.add_argument("--skip_songs", action="store_true", help="leave the songs out, and their trainings")
     parser.add_argument("--skip_digits", action="store_true", help="leave the speech out, and its trainings")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the benchmark's trainings")
@@ -194,6 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="of the ranking")
     parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1))
     given = parser.parse_args(arguments)
+    given.output_dir = given.output_dir or given.benchmark_dir / "ablation"
     ablation, result = Ablation(given), {}
     if not given.skip_songs:
         result["songs"] = ablation.songs()

@@ -25,7 +25,7 @@ from collap.retrieval.results import write_json
 EXAMPLES = Path(__file__).resolve().parents[1]
 BENCHMARK = EXAMPLES.parent / "benchmarks" / "long_form"
 sys.path += [str(EXAMPLES), str(EXAMPLES / "baselines"), str(EXAMPLES / "demo"), str(BENCHMARK)]
-from kept_songs import Song, embed_songs, embed_texts, read_songs  # noqa: E402 - after the path
+from kept_songs import Song, embed_and_count_cut, embed_songs, embed_texts, read_songs  # noqa: E402 - after the path
 from mean_pooling import MeanPoolingCollap, load_collap  # noqa: E402
 
 # Wordings of the corpus by what is added to the columns "text", "query" and "sentences".
@@ -105,6 +105,7 @@ __all__ = [
     "WORDINGS",
     "MeanPoolingCollap",
     "Song",
+    "embed_and_count_cut",
     "embed_songs",
     "embed_texts",
     "load_model",

@@ -3,7 +3,7 @@ r"""
 Three questions that the paper leaves open, asked of the models of the long-form benchmark.
 
     python benchmarks/long_form/run.py --output_dir benchmark-small --seeds 0 --rows mean document ours
-    python examples/experiments/open_questions.py --benchmark_dir benchmark-small --output_dir open-questions
+    python examples/experiments/open_questions.py --benchmark_dir benchmark-small
 
 lengths   Do songs beyond 5 minutes get lost? The same songs and texts with audio of 2, 5, 10 and 20 minutes, by
           models that were trained on at most 2, among each other and in a gallery filled up with content songs.
@@ -33,6 +33,7 @@ from rows import CLAP, ROWS
 from steps import run_steps
 from training_steps import ROW, ExperimentSteps
 from transformers import AutoTokenizer
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 TITLES = {name: row.title for name, row in ROWS.items() if row.kind != CLAP}
 LANGUAGE_MODELS = {
@@ -133,7 +134,7 @@ class OpenQuestions:
         folder, english = self.out / "language", self.given.benchmark_dir / "text"
         write_manifests(self.given.benchmark_dir / "corpus", folder)
         both = folder / "text"
-        if not (both / "config.json").is_file():
+        if not (both / SAFE_WEIGHTS_NAME).is_file():  # written last
             build_bilingual_tower(folder / "train_both.jsonl", both)
         models: dict[str, list[Path]] = {name: [] for name in LANGUAGE_MODELS}
         training = []
@@ -147,7 +148,7 @@ class OpenQuestions:
                     changes["train_manifest"] = folder / "train_both.jsonl"
                 training.append(self.steps.train(f"language-{name}", title, seed, changes))
                 models[name].append(self.steps.folder(f"language-{name}", seed))
-        self.steps.run_trainings(training, self.given.num_processes)
+        self.do(training)
         ranking = [
             self.steps.rank(f"language-{name}-{seed}", LANGUAGE_MODELS[name], model, ["language"], corpus=folder)
             for name, of_name in models.items()
@@ -192,7 +193,7 @@ def tokens_a_caption(manifest: Path, tokenizer: Path, num_songs: int = 100) -> d
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark_dir", type=Path, required=True, help="what benchmarks/long_form/run.py has left")
-    parser.add_argument("--output_dir", type=Path, default=Path("open-questions"))
+    parser.add_argument("--output_dir", type=Path, help="default: open-questions in the folder of --benchmark_dir")
     parser.add_argument(
         "--questions",
         nargs="+",
@@ -206,7 +207,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--num_epochs", type=int, help="of the trainings, in place of the benchmark's")
     parser.add_argument("--device", default="cpu", help="of the ranking")
     parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1))
-    OpenQuestions(parser.parse_args(arguments)).run()
+    given = parser.parse_args(arguments)
+    given.output_dir = given.output_dir or given.benchmark_dir / "open-questions"
+    OpenQuestions(given).run()
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ class Query(NamedTuple):
 LENGTHS_MIN = (2, 5, 10, 20)
 LONG_SPLITS = tuple(f"long_{minutes}" for minutes in LENGTHS_MIN)
 # The benchmark's wordings, by the columns of captions and of one-section queries.
-WORDINGS = {
+WORDING_COLUMNS = {
     "seen": ("text", "query"),
     "new": ("text_new", "query_new"),
     "paraphrase": ("text_paraphrase", "query_paraphrase"),
@@ -100,7 +100,7 @@ def long_form_questions(wording: str, every: int = 2) -> list[Question]:
     All content songs are in the gallery; those of every second are looked for, which is enough for intervals of two
     points and halves the time.
     """
-    caption, query = WORDINGS[wording]
+    caption, query = WORDING_COLUMNS[wording]
     questions = [
         Question(f"content, {wording}", "content", captions(caption, every=every)),
         Question(f"order, {wording}", "order", captions(caption), within_group=True),
@@ -127,7 +127,9 @@ def main_questions() -> list[Question]:
 
 def more_questions() -> list[Question]:
     """The other wordings and splits of the benchmark."""
-    questions = [question for wording in WORDINGS if wording != "new" for question in long_form_questions(wording)]
+    questions = [
+        question for wording in WORDING_COLUMNS if wording != "new" for question in long_form_questions(wording)
+    ]
     for split in ("structures", "instrument_pairs", *LONG_SPLITS):
         questions.append(Question(f"{split}, new", split, captions("text_new"), is_filled_up=True))
     freehand = sections("query_freehand")
@@ -138,7 +140,7 @@ def validation_questions() -> list[Question]:
     """What choices are made by: the seen wording, and that of a writer who writes for validation songs alone."""
     questions = [Question("validation, shuffled, seen", "validation", spoiled(_shuffled, "text"))]
     for wording in ("seen", "paraphrase"):
-        caption, query = WORDINGS[wording]
+        caption, query = WORDING_COLUMNS[wording]
         questions += [
             Question(f"validation, content, {wording}", "validation", captions(caption)),
             Question(f"validation, one section, {wording}", "validation", sections(query), one_moment=True),
@@ -243,4 +245,4 @@ def splits_of(questions: Sequence[Question], corpus: Path) -> list[str]:
     return splits
 
 
-__all__ = ["LENGTHS_MIN", "LONG_SPLITS", "SETS", "WORDINGS", "Query", "Question", "splits_of"]
+__all__ = ["LENGTHS_MIN", "LONG_SPLITS", "SETS", "WORDING_COLUMNS", "Query", "Question", "splits_of"]

@@ -6,20 +6,19 @@ Rank 1 is the first place, and a tie is lost. The benchmark and the experiments 
 """
 
 import argparse
-import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from common import Song, embed_songs, embed_texts, load_model, read_songs
+from common import Song, embed_and_count_cut, embed_songs, load_model, read_songs
 from questions import SETS, Question, splits_of
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
 from collap.retrieval.metrics import query_metrics
+from collap.retrieval.results import write_json
 from collap.retrieval.vector_retrievers import ClapRetriever
 
 
@@ -32,8 +31,8 @@ class Scorer(Protocol):
     def first(self, audio: Any, number: int) -> Any:
         """The same of the first of them."""
 
-    def read(self, texts: Sequence[list[str]]) -> Any:
-        """What `score` needs of some texts, each given as its sentences."""
+    def read(self, texts: Sequence[list[str]]) -> tuple[Any, int]:
+        """What `score` needs of some texts, each given as its sentences; and how many were cut to what it reads."""
 
     def score(self, audio: Any, texts: Any, question: Question) -> np.ndarray:
         """`(texts, songs)`, scored as the question says."""
@@ -53,8 +52,8 @@ class CollapScorer:
             last_hidden_state=audio.last_hidden_state[:number], frame_mask=audio.frame_mask[:number]
         )
 
-    def read(self, texts: Sequence[list[str]]) -> CollapTextOutput:
-        return embed_texts(self.model, self.processor, texts)
+    def read(self, texts: Sequence[list[str]]) -> tuple[CollapTextOutput, int]:
+        return embed_and_count_cut(self.model, self.processor, texts)
 
     @torch.inference_mode()
     def score(self, audio: CollapAudioOutput, texts: CollapTextOutput, question: Question) -> np.ndarray:
@@ -76,8 +75,9 @@ class ClapScorer:
     def first(self, audio: np.ndarray, number: int) -> np.ndarray:
         return audio[:number]
 
-    def read(self, texts: Sequence[list[str]]) -> Any:
-        return self.retriever.embed_texts(texts)
+    def read(self, texts: Sequence[list[str]]) -> tuple[Any, int]:
+        cut_before = self.retriever.num_truncated_texts
+        return self.retriever.embed_texts(texts), self.retriever.num_truncated_texts - cut_before
 
     def score(self, audio: np.ndarray, texts: Any, question: Question) -> np.ndarray:
         return self.retriever.score(list(audio[:, None]), texts).T
@@ -87,8 +87,9 @@ def rank_questions(
     scorer: Scorer, corpus: Path, questions: Sequence[Question], gallery_size: int
 ) -> dict[str, dict[str, Any]]:
     """
-    Of each question, and of each kind of its queries ("question, kind"), `ranks` and `targets` (the song of each
-    query, by its place) and `gallery_size`.
+    Of each question, and of each kind of its queries ("question, kind"), `ranks`, `targets` (the song of each query,
+    by its place), `units` (the same, or the group of songs that it belongs to: rivals of each other, which an interval
+    has to draw together), `gallery_size` and `num_cut`, how many texts of the question were too long for the model.
 
     Args:
         gallery_size (`int`): Songs of the galleries that are filled up; with fewer songs at hand, all of them.
@@ -100,12 +101,13 @@ def rank_questions(
     for question in tqdm(questions, unit="question", desc="Ranking"):
         queries = question.queries(songs[question.split])
         targets = np.array([query.place for query in queries])
-        texts = scorer.read([query.sentences for query in queries])
+        groups = [song.get("group") for song in songs[question.split]]
+        units = np.array([place if groups[place] is None else groups[place] for place in targets])
+        texts, num_cut = scorer.read([query.sentences for query in queries])
         scores = scorer.score(audio[question.split], texts, question)  # (queries, songs of the split)
         size = scores.shape[1]
         if question.within_group:
-            groups = np.array([song["group"] for song in songs[question.split]])
-            same = groups[None] == groups[targets][:, None]
+            same = np.array(groups)[None] == units[:, None]
             scores, size = np.where(same, scores, -np.inf), int(same.sum(1).max())
         missing = gallery_size - size
         if question.is_filled_up and missing > 0:
@@ -120,7 +122,9 @@ def rank_questions(
             found[name] = {
                 "ranks": ranks[is_chosen].tolist(),
                 "targets": targets[is_chosen].tolist(),
+                "units": units[is_chosen].tolist(),
                 "gallery_size": size,
+                "num_cut": num_cut,
             }
     return found
 
@@ -150,10 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     questions = [question for name in given.questions for question in SETS[name]()]
     questions = [question for question in questions if question.split not in given.leave_out]
     found = rank_questions(scorer, given.corpus, questions, given.gallery_size)
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = given.output.with_suffix(".tmp")
-    temporary.write_text(json.dumps(found))
-    os.replace(temporary, given.output)
+    write_json(given.output, found)
 
 
 if __name__ == "__main__":

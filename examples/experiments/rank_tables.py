@@ -25,7 +25,8 @@ def figures(files: Sequence[Path]) -> dict[str, Any]:
 
     Returns:
         Of each question `recall@k`, each `{"value", "interval", "seeds"}`, `median_rank`, `mrr`, `num_queries`,
-        `gallery_size`. The interval is of drawing the songs anew, each with all of its queries.
+        `gallery_size`, `num_cut` (most texts that a seed could not read whole). The interval is of drawing the songs
+        anew, with their group where they come in groups, each with all of its queries.
     """
     found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
     result: dict[str, Any] = {}
@@ -35,7 +36,7 @@ def figures(files: Sequence[Path]) -> dict[str, Any]:
         ranks = np.array([of_seed["ranks"] for of_seed in asked])  # (seeds, queries)
         # A k as large as the gallery says nothing.
         hits = {f"recall@{k}": 100.0 * (ranks <= k) for k in CUTOFFS if k < first["gallery_size"]}
-        with_ends = with_intervals({key: values.mean(0) for key, values in hits.items()}, first["targets"])
+        with_ends = with_intervals({key: values.mean(0) for key, values in hits.items()}, first["units"])
         for key, values in hits.items():
             with_ends[key]["seeds"] = values.mean(1).tolist()
         result[name] = with_ends | {
@@ -43,6 +44,7 @@ def figures(files: Sequence[Path]) -> dict[str, Any]:
             "mrr": float((1 / ranks).mean()),
             "num_queries": ranks.shape[1],
             "gallery_size": first["gallery_size"],
+            "num_cut": max(of_seed["num_cut"] for of_seed in asked),
         }
     return result
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from common import BENCHMARK, read_command
-from steps import Step, python, run_steps
+from steps import Step, python
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 HERE = Path(__file__).resolve().parent
 TRAIN_ROW = BENCHMARK / "train_row.py"
@@ -28,8 +29,8 @@ class ExperimentSteps:
     def __init__(self, benchmark_dir: Path, output_dir: Path, device: str = "cpu", num_epochs: int | None = None):
         self.benchmark_dir, self.out, self.device, self.num_epochs = benchmark_dir, output_dir, device, num_epochs
 
-    def step(self, name: str, title: str, command: list[str]) -> Step:
-        return Step(name, title, command, self.out / "done" / f"{name}.json")
+    def step(self, name: str, title: str, command: list[str], inputs: tuple[Path, ...] = ()) -> Step:
+        return Step(name, title, command, self.out / "done" / f"{name}.json", inputs=inputs)
 
     def recipe(self, seed: int, row: str = ROW) -> dict[str, str]:
         """
@@ -54,6 +55,10 @@ class ExperimentSteps:
         """Whether the benchmark's own model can be taken."""
         return self.num_epochs is None and (self.benchmark_dir / "models" / f"{row}-{seed}" / "config.json").is_file()
 
+    def of_benchmark(self, seed: int, row: str = ROW) -> tuple[Path, ...]:
+        """What a training with that recipe is redone after: the benchmark's own."""
+        return (self.benchmark_dir / "done" / f"train-{row}-{seed}.json",)
+
     def folder(self, name: str, seed: int) -> Path:
         return self.out / "models" / f"{name}-{seed}"
 
@@ -62,14 +67,7 @@ class ExperimentSteps:
         options = self.recipe(seed) | changes
         options |= {"output_dir": self.folder(name, seed), "seed": seed}
         command = python(TRAIN_ROW, *(f"--{key}={value}" for key, value in options.items() if value is not None))
-        return self.step(f"train-{name}-{seed}", f"{title}, seed {seed}", command)
-
-    def run_trainings(self, steps: list[Step], at_once: int) -> None:
-        """Runs what is not done; what was ranked of a model that is trained anew is ranked anew, too."""
-        for step in steps:
-            if not step.is_done():
-                (self.out / "done" / f"{step.name.replace('train-', 'rank-', 1)}.json").unlink(missing_ok=True)
-        run_steps(steps, self.out / "logs", at_once)
+        return self.step(f"train-{name}-{seed}", f"{title}, seed {seed}", command, self.of_benchmark(seed))
 
     def rank(
         self,
@@ -86,7 +84,7 @@ class ExperimentSteps:
         command += ["--corpus", str(corpus or self.benchmark_dir / "corpus")]
         command += ["--features", str(features or self.benchmark_dir / "features")]
         command += ["--gallery_size", str(gallery_size), "--device", self.device, "--output", str(self.ranks(name))]
-        return self.step(f"rank-{name}", title, command)
+        return self.step(f"rank-{name}", title, command, (model / SAFE_WEIGHTS_NAME, HERE / "questions.py"))
 
     def ranks(self, name: str) -> Path:
         return self.out / "ranks" / f"{name}.json"

@@ -13,11 +13,12 @@ import pytest
 
 LONG_FORM = Path(__file__).resolve().parents[2] / "benchmarks" / "long_form"
 sys.path.append(str(LONG_FORM))
-sys.path.append(str(LONG_FORM.parents[1] / "examples" / "experiments"))
+sys.path += [str(LONG_FORM.parents[1] / "examples" / name) for name in ("experiments", "song_corpus")]
 import tables  # noqa: E402 - after the path
 from questions import SETS, Question, captions, sections  # noqa: E402
 from rank_questions import rank_questions  # noqa: E402
 from rows import ROWS, SIZES  # noqa: E402
+from song_plan import SPLITS  # noqa: E402
 
 
 def make_song(number: int, group: int | None = None) -> dict:
@@ -56,10 +57,10 @@ class FakeScorer:
         return audio[:number]
 
     def read(self, texts):
-        return np.array([float(sentences[0]) // 1 for sentences in texts])
+        return np.array([float(sentences[0]) // 1 for sentences in texts]), len(texts) // 4
 
-    def score(self, audio, text, one_moment):
-        self.one_moment.append(one_moment)
+    def score(self, audio, text, question):
+        self.one_moment.append(question.one_moment)
         distance = np.abs(text[:, None] - audio[None])
         return np.where(distance == 0, -1.5, -distance)
 
@@ -93,6 +94,10 @@ def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
     # 99 and 50 with songs 100 to 103: 99 has 100 beside it. 101 is at a distance of 2, behind.
     assert ranks["near"] == [2, 1]
     assert ranks["section"] == [2, 2] + [3] * 16 + [2, 2]
+    # Rivals of a group are drawn together, other songs alone.
+    assert found["order"]["units"] == [1, 1, 1, 1, 2, 3, 3, 3]
+    assert found["near"]["units"] == [0, 1]
+    assert found["order"]["num_cut"] == 2
     assert scorer.one_moment == [False, False, False, False, True]  # the gallery of near_duplicates in two parts
 
 
@@ -100,7 +105,7 @@ def test_tables_of_two_seeds(tmp_path):
     for seed, ranks in ((0, [1, 1, 2, 6]), (1, [1, 3, 2, 6])):
         folder = tmp_path / "models" / f"ours-{seed}"
         folder.mkdir(parents=True)
-        of_question = {"ranks": ranks, "targets": [0, 1, 2, 3], "gallery_size": 1000}
+        of_question = {"ranks": ranks, "units": [0, 1, 2, 3], "gallery_size": 1000, "num_cut": 2 * seed}
         asked = {"content, new": of_question} | ({"content, seen": of_question} if seed == 0 else {})
         (folder / "ranks.json").write_text(json.dumps(asked))
         (folder / "seconds.json").write_text(json.dumps({"cpu_seconds": 10 + seed}))
@@ -110,10 +115,12 @@ def test_tables_of_two_seeds(tmp_path):
     assert figures["recall@1"]["interval"][0] <= 37.5 <= figures["recall@1"]["interval"][1]
     assert (figures["recall@5"]["value"], figures["recall@10"]["value"], figures["median_rank"]) == (75, 100, 2)
     printed = re.sub(" +", " ", tables.format_all(result))
-    assert "| sentence queries, time, moments (ours) | 37.5 (25 to 50) | 75.0 (75 to 75) |" in printed
+    assert "| sentence queries, time, moments (ours) | 37.5 (25.0 to 50.0) | 75.0 (75.0 to 75.0) |" in printed
     assert "| sentence queries, time, moments (ours) | 50.0 | 75.0 |" in printed  # of one seed
     assert "order" not in printed  # it was not asked
-    assert "### 95 % intervals over songs, R@1, new wording" in printed
+    assert "### New wording\n" in printed
+    assert "### Seen wording (one seed)\n" in printed
+    assert "sentence queries, time, moments (ours), content, new: 2 of 4." in printed  # texts that were cut
 
 
 def test_every_question_has_a_name_of_its_own():
@@ -123,9 +130,14 @@ def test_every_question_has_a_name_of_its_own():
     assert all(size.gallery_size >= 1000 for size in SIZES.values())
 
 
-@pytest.mark.parametrize("split", ["structures", "long_20"])
-def test_questions_are_about_splits_of_the_corpus(split: str):
-    assert any(question.split == split for question in SETS["long-form-more"]())
+@pytest.mark.parametrize("name", sorted(SETS))
+def test_questions_are_about_splits_of_the_corpus(name: str):
+    assert {question.split for question in SETS[name]()} <= set(SPLITS)
+
+
+def test_every_split_for_tests_is_asked_about():
+    asked = {question.split for name in ("long-form", "long-form-more", "validation") for question in SETS[name]()}
+    assert asked == set(SPLITS) - {"train"}
 
 
 @pytest.mark.slow

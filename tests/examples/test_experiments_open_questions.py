@@ -106,7 +106,7 @@ def test_queries_by_style_and_by_voice():
 
 def test_figures_of_two_seeds_by_hand(tmp_path):
     for seed, ranks in enumerate(([1, 1, 2, 6], [1, 3, 2, 6])):
-        found = {"captions": {"ranks": ranks, "targets": [0, 1, 2, 3], "gallery_size": 9}}
+        found = {"captions": {"ranks": ranks, "units": [0, 1, 2, 3], "gallery_size": 9, "num_cut": 0}}
         (tmp_path / f"{seed}.json").write_text(json.dumps(found))
     found = figures([tmp_path / "0.json", tmp_path / "1.json"])
     recall = found["captions"]["recall@1"]
@@ -146,7 +146,7 @@ def test_a_question_says_how_it_is_scored(folder):
     model, processor = load_model(folder / "models" / "ours-0")
     scorer = CollapScorer(model, processor, folder / "features")
     songs = read_songs(folder / "corpus" / "content.jsonl")
-    audio, texts = scorer.hear(songs), scorer.read([song["text_new"] for song in songs])
+    audio, (texts, _) = scorer.hear(songs), scorer.read([song["text_new"] for song in songs])
     ways = [{}, {"use_time": False}, {"one_moment": True}]
     tables = [scorer.score(audio, texts, Question("?", "content", captions("text_new"), **way)) for way in ways]
     for way, scores in zip(ways, tables, strict=True):

@@ -25,7 +25,6 @@ import extract_features as extracting  # noqa: E402
 import rank_questions  # noqa: E402
 import split_features  # noqa: E402
 import train  # noqa: E402
-import training_steps  # noqa: E402
 from model_arguments import ConfigArguments, ModelArguments, load_model  # noqa: E402
 from questions import LENGTHS_MIN  # noqa: E402
 from steps import Step  # noqa: E402
@@ -123,7 +122,7 @@ def in_this_process(monkeypatch) -> list[str]:
         ran.extend(step.name for step in steps if not step.is_done())
         run_steps_here(steps, logs, at_once)
 
-    for module in (ablation, open_questions, training_steps):
+    for module in (ablation, open_questions):
         monkeypatch.setattr(module, "run_steps", run)
     return ran
 
