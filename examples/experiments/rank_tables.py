@@ -89,10 +89,10 @@ def draw_bars(
         bars = {"xerr": spread, "error_kw": {"ecolor": INK, "lw": 0.8}}
         axes.barh(places, values, height * 0.9, color=COLOURS[number % len(COLOURS)], label=model, **bars)
         for place, value, end in zip(places, values, ends[:, 1], strict=True):
-            axes.text(max(value, end) + 1, place, f"{value:.0f}", va="center", fontsize=8, color=INK)
+            axes.text(max(value, end) + 1, place, f"{value:.1f}", va="center", fontsize=8, color=INK)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, 108)
+    axes.set_xlim(0, 110)
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel("recall@1 in percent, with 95 % intervals over songs")
     _finish(picture, axes, title, "x", path)

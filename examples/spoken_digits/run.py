@@ -39,6 +39,7 @@ MODEL = {
     "kernel_size": 16,  # frames of 0.16 s: much of a phrase ...
     "kernel_stride": 4,  # ... wherever it starts
     "kernel_temperature": 1.0,  # nearly a mean: a phrase is all of its digits, not the best one
+    "text_pooling": "mean",  # a new text tower hardly learns through one token alone
     "logit_scale_init_value": 3.5,
 }
 RECIPE = {
