@@ -2,7 +2,7 @@
 r"""
 Where the attentions listen: does their weight fall on the section that a sentence describes?
 
-    python examples/experiments/attention.py --benchmark_dir benchmark-small --output_dir attention
+    python examples/experiments/attention.py --benchmark_dir benchmark-small
 
 For some songs of a split and each wording of their captions it measures, of the temporal attention and of its product
 with the kernel-wise one, the share of the weight inside the section that the sentence describes, and how often the
@@ -36,6 +36,7 @@ from tqdm.auto import tqdm
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
 from collap.modeling_collap.scoring_collap import mean_over_sentences
 from collap.retrieval.frame_attention import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
+from collap.retrieval.markdown_table import markdown_table
 from collap.retrieval.plotting_frames import plot_frame_attention
 from collap.retrieval.retrievers import CollapTexts
 
@@ -204,13 +205,12 @@ def format_table(models: dict[str, dict[str, dict[str, Any]]]) -> str:
     """A Markdown table, in percent, of the shares with their intervals."""
     names = [name for name in COLUMNS if name not in ("even", "kernel_even")]
     lines = [["model", "asked by", "wording", "section's share", *(COLUMNS[name] for name in names), "even α there"]]
-    lines.append(["---"] * 3 + ["---:"] * (len(lines[0]) - 3))
     for model, ways in models.items():
         for way, wordings in ways.items():
             for wording, figures in wordings.items():
                 cells = [_cell(figures, "even"), *(_cell(figures, name) for name in names)]
                 lines.append([model, way, wording, *cells, _cell(figures, "kernel_even")])
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return markdown_table(lines)
 
 
 def _cell(figures: dict[str, Any], name: str) -> str:
@@ -248,8 +248,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--picture_song", type=int, default=0, help="its number among them (default: %(default)s)")
     parser.add_argument("--picture_wording", choices=list(WORDINGS), default="new", help="default: %(default)s")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--output_dir", type=Path, default=Path("attention"), help="default: %(default)s")
+    parser.add_argument("--output_dir", type=Path, help="default: attention in the folder of --benchmark_dir")
     given = parser.parse_args(arguments)
+    given.output_dir = given.output_dir or given.benchmark_dir / "attention"
     if not 0 <= given.picture_song < given.num_songs:
         parser.error(f"--picture_song must lie in 0 ... {given.num_songs - 1}, got {given.picture_song}.")
     torch.set_num_threads(1)

@@ -11,6 +11,7 @@ from collap.retrieval.song_axes import INK, save_figure
 
 CELL_INCHES = (0.72, 0.46)
 MARK = "#d9480f"
+MIN_SPAN = 0.1  # the colours' range, at least, in parts of the largest value
 
 
 def plot_heat_maps(
@@ -57,12 +58,14 @@ def plot_heat_maps(
         y = height - top - (place // across + 1) * (inner[1] + below + above) + below
         axes = figure.add_axes((x / width, y / height, inner[0] / width, inner[1] / height))
         goodness = -values if name in lower_is_better else values
-        least, most = np.nanmin(goodness), np.nanmax(goodness)
-        axes.imshow(goodness, cmap="Blues", vmin=least, vmax=most if most > least else least + 1, aspect="auto")
+        most = np.nanmax(goodness)
+        # Values that hardly differ look alike.
+        least = min(np.nanmin(goodness), most - MIN_SPAN * max(np.nanmax(np.abs(values)), 1e-9))
+        axes.imshow(goodness, cmap="Blues", vmin=least, vmax=most, aspect="auto")
         for row, column in np.argwhere(~np.isnan(values)):
             dark = goodness[row, column] > least + 0.55 * (most - least)
             text = f"{values[row, column]:.2f}" if name in lower_is_better else f"{values[row, column]:.1f}"
-            colour = "white" if dark and most > least else INK
+            colour = "white" if dark else INK
             axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
         row, column = marked
         frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=MARK, linewidth=2.2, clip_on=False)

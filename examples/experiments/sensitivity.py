@@ -2,7 +2,7 @@
 r"""
 How much the numbers of the attention matter: kernel size and stride, gamma_K and gamma_T, both temperatures.
 
-    python examples/experiments/sensitivity.py --benchmark_dir benchmark-small --output_dir sensitivity
+    python examples/experiments/sensitivity.py --benchmark_dir benchmark-small
 
 A trained model is scored anew with other numbers, on the VALIDATION songs (choices are made there): recall@1 and loss
 of whole captions and of queries on one section, which look for one moment. One picture of heat maps each.
@@ -14,7 +14,7 @@ those of the benchmark's run, so run this in the same folder as it.
 """
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,13 +29,13 @@ from common import (
     embed_texts,
     load_model,
     rank_figures,
-    read_command,
     read_songs,
     write_result,
 )
 from heat_maps import plot_heat_maps
-from steps import Step, python, run_steps
+from steps import python, run_steps
 from tqdm.auto import tqdm
+from training_steps import TOWERS, ExperimentSteps
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
 from collap.modeling_collap.loss_collap import symmetric_loss
@@ -202,64 +202,48 @@ def format_sweep(plan: Sweep, result: dict[str, Any]) -> str:
     return markdown_table(lines)
 
 
-class Trainings:
-    """Trainings of the benchmark's model with other numbers, in a folder of their own."""
+def settings_to_train(
+    recipe: Mapping[str, str], kernel_sizes: Sequence[int], frame_poolings: Sequence[int]
+) -> dict[str, dict[str, int]]:
+    """Fields of the configuration by the name of the row; segments last as long with other frames."""
+    pooling, kernel = int(recipe["frame_pooling"]), int(recipe["kernel_size"])
+    found = {f"kernel of {size} frames": {"frame_pooling": pooling, "kernel_size": size} for size in kernel_sizes}
+    for other in frame_poolings:
+        size = max(1, round(kernel * pooling / other))
+        found[f"frames of {0.02 * other:g} s"] = {"frame_pooling": other, "kernel_size": size}
+    return {name: {**fields, "kernel_stride": fields["kernel_size"]} for name, fields in found.items()}
 
-    def __init__(self, benchmark_dir: Path, model: str, output_dir: Path, device: str, num_epochs: int | None):
-        self.benchmark_dir, self.out = benchmark_dir, output_dir
-        self.on_cpu = device == "cpu"
-        command = read_command(benchmark_dir, f"train-{model}")
-        if "--mean_pooling" in command:
-            raise ValueError(f"model must be a CoLLAP with attention to be trained with other kernels, got {model!r}.")
-        given = ("--output_dir=", "--features=")
-        # Without the interpreter, the script, and what each training has of its own; of what comes twice the last
-        # counts.
-        self.recipe = [item for item in command[2:] if not item.startswith(given)]
-        self.recipe += [] if num_epochs is None else [f"--num_train_epochs={num_epochs}"]
-        settings = dict(item.removeprefix("--").split("=", 1) for item in self.recipe if "=" in item)
-        self.pooling, self.kernel = int(settings["frame_pooling"]), int(settings["kernel_size"])
 
-    def settings(self, kernel_sizes: Sequence[int], frame_poolings: Sequence[int]) -> dict[str, dict[str, int]]:
-        """Fields of the configuration by the name of the row; segments last as long with other frames."""
-        found = {
-            f"kernel of {size} frames": {"frame_pooling": self.pooling, "kernel_size": size} for size in kernel_sizes
-        }
-        for pooling in frame_poolings:
-            size = max(1, round(self.kernel * self.pooling / pooling))
-            found[f"frames of {0.02 * pooling:g} s"] = {"frame_pooling": pooling, "kernel_size": size}
-        return {name: {**fields, "kernel_stride": fields["kernel_size"]} for name, fields in found.items()}
+def train(
+    steps: ExperimentSteps, model: str, settings: Mapping[str, dict[str, int]], num_processes: int
+) -> dict[str, tuple[Path, Path]]:
+    """
+    Extracts the frames and trains the models that are not there yet.
 
-    def features(self, pooling: int) -> Path:
-        """Kept frames of a length: the benchmark's own, or those that [`extract`] makes."""
-        return self.benchmark_dir / "features" if pooling == self.pooling else self.out / f"features-{pooling}"
-
-    def folder(self, fields: dict[str, int]) -> Path:
-        return self.out / "models" / f"pooling-{fields['frame_pooling']}-kernel-{fields['kernel_size']}"
-
-    def extract(self, pooling: int) -> Step:
-        towers = ("--model_name_or_path=", "--music_model=", "--speech_model=", "--text_model=")
-        command = python(EXAMPLES / "extract_features.py", *(["--use_cpu"] if self.on_cpu else []))
-        command += [
-            "--manifests",
-            *(str(self.benchmark_dir / "corpus" / f"{s}.jsonl") for s in ("train", "validation")),
-        ]
-        command += [item for item in self.recipe if item.startswith(towers)]
-        command += [f"--features={self.features(pooling)}", f"--frame_pooling={pooling}"]
-        return self.step(f"extract-{pooling}", f"Frames of {0.02 * pooling:g} s", command)
-
-    def train(self, name: str, fields: dict[str, int]) -> Step:
-        own = {"features": self.features(fields["frame_pooling"]), "output_dir": self.folder(fields), **fields}
-        command = python(EXAMPLES / "train.py", *self.recipe, *(f"--{key}={value}" for key, value in own.items()))
-        return self.step(self.folder(fields).name, f"Training, {name}", command)
-
-    def step(self, name: str, title: str, command: list[str]) -> Step:
-        return Step(name, title, command, self.out / "done" / f"{name}.json")
-
-    def run(self, settings: dict[str, dict[str, int]], num_processes: int) -> None:
-        """Extracts and trains what is not there yet."""
-        poolings = {fields["frame_pooling"] for fields in settings.values()} - {self.pooling}
-        run_steps([self.extract(pooling) for pooling in sorted(poolings)], self.out / "logs", num_processes)
-        run_steps([self.train(*item) for item in settings.items()], self.out / "logs", num_processes)
+    Returns:
+        `dict[str, tuple[Path, Path]]`: The folders of the model and of its kept frames, by the names in `settings`.
+    """
+    row, _, seed = model.rpartition("-")
+    recipe = steps.recipe(int(seed), row)
+    features = {int(recipe["frame_pooling"]): Path(recipe["features"])}
+    extraction, training, folders = [], [], {}
+    for title, fields in settings.items():
+        pooling = fields["frame_pooling"]
+        if pooling not in features:
+            features[pooling] = steps.out / f"features-{pooling}"
+            command = python(
+                EXAMPLES / "extract_features.py", *(["--use_cpu"] if recipe.get("use_cpu") == "true" else [])
+            )
+            command += ["--manifests", recipe["train_manifest"], recipe["eval_manifest"]]
+            command += [f"--{tower}={recipe[tower]}" for tower in TOWERS]
+            command += [f"--features={features[pooling]}", f"--frame_pooling={pooling}"]
+            extraction.append(steps.step(f"extract-{pooling}", f"Frames of {0.02 * pooling:g} s", command))
+        name = f"{row}-pooling-{pooling}-kernel-{fields['kernel_size']}"
+        training.append(steps.train(name, title, int(seed), {**fields, "features": features[pooling]}, row))
+        folders[title] = (steps.folder(name, int(seed)), features[pooling])
+    run_steps(extraction, steps.out / "logs", num_processes)
+    run_steps(training, steps.out / "logs", num_processes)
+    return folders
 
 
 def format_trainings(rows: dict[str, dict[str, Any]]) -> str:
@@ -307,8 +291,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--num_epochs", type=int, help="of these trainings, in place of the benchmark's")
     parser.add_argument("--num_processes", type=int, default=1, help="trainings at a time (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--output_dir", type=Path, default=Path("sensitivity"), help="default: %(default)s")
+    parser.add_argument("--output_dir", type=Path, help="default: sensitivity in the folder of --benchmark_dir")
     given = parser.parse_args(arguments)
+    given.output_dir = given.output_dir or given.benchmark_dir / "sensitivity"
     torch.set_num_threads(1)
     songs = read_songs(given.benchmark_dir / "corpus" / "validation.jsonl")
     if given.num_songs is not None and not 2 <= given.num_songs <= len(songs):
@@ -332,14 +317,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     kernel_sizes = [1, 2, 4, 8, 16] if given.train == [] else given.train or []
     if kernel_sizes or given.frame_pooling:
-        trainings = Trainings(given.benchmark_dir, given.model, given.output_dir, given.device, given.num_epochs)
-        settings = trainings.settings(kernel_sizes, given.frame_pooling)
-        trainings.run(settings, given.num_processes)
+        steps = ExperimentSteps(given.benchmark_dir, given.output_dir, given.device, given.num_epochs)
+        row, _, seed = given.model.rpartition("-")
+        settings = settings_to_train(steps.recipe(int(seed), row), kernel_sizes, given.frame_pooling)
         rows: dict[str, Any] = {}
-        for name, fields in settings.items():
-            model, processor = load_model(trainings.folder(fields), given.device)
-            gallery = make_gallery(model, processor, songs, trainings.features(fields["frame_pooling"]))
-            rows[name] = {**fields, **measure(model, gallery)}
+        for name, (folder, features) in train(steps, given.model, settings, given.num_processes).items():
+            model, processor = load_model(folder, given.device)
+            rows[name] = {**settings[name], **measure(model, make_gallery(model, processor, songs, features))}
         print(f"\n{format_trainings(rows)}")
         write_result(given.output_dir / "trainings.json", protocol | {"trainings": rows})
 

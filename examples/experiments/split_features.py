@@ -9,7 +9,6 @@ what the encoder alone would have given. The model arguments are those of the mo
 
 import json
 import logging
-import os
 import shutil
 import sys
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from tqdm.auto import tqdm
 from transformers import HfArgumentParser
 
 from collap import CollapModel
+from collap.retrieval.results import write_json
 from collap.training.audio_hashes import HASHES_FILE
 from collap.training.feature_store import HEADER_FILE, FeatureStore, ShardWriter, describe_features
 
@@ -67,9 +67,7 @@ def split_features(features: Path, output_dir: Path, here: dict) -> None:
     new_header = output_dir / HEADER_FILE
     if new_header.is_file() and json.loads(new_header.read_text(encoding="utf-8")) != new:
         raise ValueError(f"output_dir: {output_dir} holds features of another encoder; take another folder.")
-    temporary = new_header.with_suffix(".json.tmp")
-    temporary.write_text(json.dumps(new, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, new_header)
+    write_json(new_header, new)
     done = set()
     for shard in output_dir.glob("shard-*.safetensors"):
         with safe_open(shard, "pt") as frames:

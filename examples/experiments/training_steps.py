@@ -55,19 +55,16 @@ class ExperimentSteps:
         """Whether the benchmark's own model can be taken."""
         return self.num_epochs is None and (self.benchmark_dir / "models" / f"{row}-{seed}" / "config.json").is_file()
 
-    def of_benchmark(self, seed: int, row: str = ROW) -> tuple[Path, ...]:
-        """What a training with that recipe is redone after: the benchmark's own."""
-        return (self.benchmark_dir / "done" / f"train-{row}-{seed}.json",)
-
     def folder(self, name: str, seed: int) -> Path:
         return self.out / "models" / f"{name}-{seed}"
 
-    def train(self, name: str, title: str, seed: int, changes: dict[str, Any]) -> Step:
-        """The benchmark's training with some arguments changed, or left out if they are None."""
-        options = self.recipe(seed) | changes
+    def train(self, name: str, title: str, seed: int, changes: dict[str, Any], row: str = ROW) -> Step:
+        """The benchmark's training of a row with some arguments changed, or left out if they are None."""
+        options = self.recipe(seed, row) | changes
         options |= {"output_dir": self.folder(name, seed), "seed": seed}
         command = python(TRAIN_ROW, *(f"--{key}={value}" for key, value in options.items() if value is not None))
-        return self.step(f"train-{name}-{seed}", f"{title}, seed {seed}", command, self.of_benchmark(seed))
+        recipe = self.benchmark_dir / "done" / f"train-{row}-{seed}.json"
+        return self.step(f"train-{name}-{seed}", f"{title}, seed {seed}", command, (recipe,))
 
     def rank(
         self,
@@ -90,4 +87,4 @@ class ExperimentSteps:
         return self.out / "ranks" / f"{name}.json"
 
 
-__all__ = ["ROW", "ExperimentSteps"]
+__all__ = ["ROW", "TOWERS", "TRAIN_ROW", "ExperimentSteps"]

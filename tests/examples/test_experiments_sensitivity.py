@@ -14,6 +14,7 @@ import torch
 pytest.importorskip("matplotlib", reason="the pictures need the extra 'train'")
 
 from tiny_benchmark import make_benchmark
+from trainable_benchmark import FIELDS, make_trainable_benchmark
 
 from collap.modeling_collap.loss_collap import contrastive_loss
 
@@ -95,35 +96,29 @@ def test_the_script_writes_figures_and_pictures(folder, tmp_path, capsys):
 
 
 @pytest.mark.slow
-def test_trainings_take_the_recipe_of_the_benchmark(folder, tmp_path):
+def test_trainings_take_the_recipe_of_the_benchmark(tmp_path):
     """Kernels are trained on the benchmark's features, other frames on features of their own; both are kept."""
-    model = folder / "models" / "ours-0"
-    recipe = {"model_name_or_path": model, "frame_pooling": 8, "kernel_size": 2, "kernel_stride": 2}
-    recipe |= {"train_manifest": folder / "corpus" / "train.jsonl", "features": "none", "output_dir": "none"}
-    recipe |= {"num_train_epochs": 1, "save_strategy": "no", "report_to": "none", "use_cpu": "true"}
-    (folder / "done").mkdir(exist_ok=True)
-    arguments = [f"--{name}={value}" for name, value in recipe.items()]
-    (folder / "done" / "train-ours-0.json").write_text(json.dumps(["python", "train_row.py", *arguments]))
-
-    command = ["--benchmark_dir", str(folder), "--output_dir", str(tmp_path), "--sweeps"]
-    command += ["--train", "1", "--frame_pooling", "4"]
+    folder = make_trainable_benchmark(tmp_path / "benchmark")
+    command = ["--benchmark_dir", str(folder), "--sweeps", "--train", "1", "--frame_pooling", "4"]
     sensitivity.main(command)
-    rows = json.loads((tmp_path / "trainings.json").read_text())["trainings"]
+    rows = json.loads((folder / "sensitivity" / "trainings.json").read_text())["trainings"]
+    kernel = FIELDS["kernel_size"] * FIELDS["frame_pooling"] // 4
     assert {name: (row["frame_pooling"], row["kernel_size"]) for name, row in rows.items()} == {
-        "kernel of 1 frames": (8, 1),
-        "frames of 0.08 s": (4, 4),
+        "kernel of 1 frames": (FIELDS["frame_pooling"], 1),
+        "frames of 0.08 s": (4, kernel),
     }
-    made = tmp_path / "models" / "pooling-4-kernel-4"
+    made = folder / "sensitivity" / "models" / f"ours-pooling-4-kernel-{kernel}-0"
     saved = json.loads((made / "config.json").read_text())
-    assert (saved["frame_pooling"], saved["kernel_size"], saved["kernel_stride"]) == (4, 4, 4)
+    assert (saved["frame_pooling"], saved["kernel_size"], saved["kernel_stride"]) == (4, kernel, kernel)
     first = (made / "model.safetensors").stat().st_mtime_ns
     sensitivity.main(command)
     assert (made / "model.safetensors").stat().st_mtime_ns == first
 
 
 def test_without_a_recipe_there_is_no_training(folder, tmp_path):
+    steps = sensitivity.ExperimentSteps(folder, tmp_path)
     with pytest.raises(ValueError, match="has not done the step 'train-document-0'"):
-        sensitivity.Trainings(folder, "document-0", tmp_path, "cpu", None)
+        sensitivity.train(steps, "document-0", {}, num_processes=1)
 
 
 def test_heat_maps_want_one_label_each(tmp_path):

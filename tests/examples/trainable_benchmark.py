@@ -37,7 +37,7 @@ SCRIPTS = {
     "extract_features.py": extracting.main,
     "train_row.py": train.main,
 }
-FIELDS = {"projection_dim": 16, "kernel_size": 2, "kernel_stride": 2}
+FIELDS = {"projection_dim": 16, "frame_pooling": 8, "kernel_size": 2, "kernel_stride": 2}
 SENTENCES = {"text_granularity": "sentence", "temporal_position": True, "moment_loss_weight": 1.0}
 
 
