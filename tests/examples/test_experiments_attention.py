@@ -134,7 +134,7 @@ def test_the_script_writes_figures_and_pictures(folder, tmp_path, capsys):
     assert list(result["models"]["document-0"][attention.SECTIONS]) == ["seen", "new"]
     pictures = {"ours-0-sentences.png", "ours-0-sections.png", "document-0-sections.png"}
     assert {file.name for file in tmp_path.iterdir()} == pictures | {"attention.json"}
-    assert len(re.findall(r"\n\| document-0 +\| one-section queries \|", capsys.readouterr().out)) == 2
+    assert len(re.findall(r"\n\| document-0 +\| +one-section queries \|", capsys.readouterr().out)) == 2
 
 
 def test_what_cannot_be_asked_says_so(folder, tmp_path):
