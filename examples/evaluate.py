@@ -17,6 +17,8 @@ smaller than the gallery.
 Songs are embedded once: another set, another way of scoring or the same command after an interruption finds them in
 `--embeddings_dir`. One process is enough (`python examples/evaluate.py ...`). Several share the work (on CPUs start
 them by `torchrun --nproc_per_node 2 ...`), and the result is that of one.
+
+`--compare A/results.json B/results.json` prints results on the same songs side by side.
 """
 
 import json
@@ -25,7 +27,7 @@ import os
 import shutil
 import sys
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +39,12 @@ from train import HelpFormatter
 from transformers import HfArgumentParser
 
 from collap.retrieval.embeddings import embed_songs
-from collap.retrieval.evaluation_set import EvaluationSet, MissingSong
+from collap.retrieval.evaluation_set import EvaluationSet
 from collap.retrieval.ranking import score_songs
-from collap.retrieval.results import EvaluationResult
+from collap.retrieval.results import DIRECTIONS, EvaluationResult, compare
 from collap.retrieval.retrievers import Retriever, load_retriever
 from collap.retrieval.sets import registry
+from collap.retrieval.sets.assembling import keep_songs
 from collap.retrieval.sets.registry import SETS
 from collap.training.song_shares import MAX_WAIT
 
@@ -73,6 +76,10 @@ class SetArguments:
             "choices": ["raise", "skip"],
         },
     )
+    compare: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Print one table of the results.json of several models on the same songs, and stop."},
+    )
     describe: str | None = field(
         default=None, metadata={"help": "Say what a set is and what to get from where, and stop.", "choices": [*SETS]}
     )
@@ -102,7 +109,6 @@ class EvaluateArguments:
             "help": "What a model of clips hears: 'first' window, 'mean' of all, or (PE-Audio) the 'whole' song. "
             "Default: the mean for CLAP, the whole for PE-Audio.",
             "choices": ["first", "mean", "whole"],
-            "aliases": ["--clap_windows"],
         },
     )
     max_length_s: float | None = field(
@@ -135,6 +141,11 @@ class EvaluateArguments:
     block_texts: int = field(default=512, metadata={"help": "Texts that are scored at a time."})
     use_cpu: bool = field(default=False, metadata={"help": "Leave a GPU alone."})
 
+    def __post_init__(self) -> None:
+        for name in ("num_workers", "block_frames", "block_texts"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"--{name} must be at least 1, got {getattr(self, name)}.")
+
 
 def main(arguments: list[str] | None = None) -> EvaluationResult | None:
     """Evaluates a model on a set; returns the result in the main process, None in others."""
@@ -150,6 +161,11 @@ def main(arguments: list[str] | None = None) -> EvaluationResult | None:
     which, how = parser.parse_args_into_dataclasses(arguments)
     if which.describe is not None:
         print(describe(which.describe))
+        return None
+    if which.compare:
+        results = [EvaluationResult.load(file) for file in which.compare]
+        for direction, title in DIRECTIONS.items():
+            print(f"{title}\n\n{compare(results, direction)}\n")
         return None
     for name in ("model_name_or_path", "output_dir"):
         if getattr(how, name) is None:
@@ -247,26 +263,6 @@ def _parse(argument: str) -> tuple[str, Any]:
         return name, value
 
 
-def keep_songs(
-    evaluation_set: EvaluationSet, songs: list[str], note: str, missing: tuple[MissingSong, ...] = ()
-) -> EvaluationSet:
-    """The set with these songs alone and the texts that belong to them, with a note in its description."""
-    kept = set(songs)
-    texts = [
-        replace(text, song_ids=tuple(song for song in text.song_ids if song in kept))
-        for text in evaluation_set.texts
-        if kept.intersection(text.song_ids)
-    ]
-    earlier = evaluation_set.description.get("count_note")
-    return EvaluationSet(
-        evaluation_set.name,
-        {song: evaluation_set.songs[song] for song in songs},
-        texts,
-        {**evaluation_set.description, "count_note": f"{earlier} {note}" if earlier else note},
-        [*evaluation_set.missing, *missing],
-    )
-
-
 def evaluate(
     retriever: Retriever,
     evaluation_set: EvaluationSet,
@@ -277,6 +273,7 @@ def evaluate(
     """Songs to embeddings, embeddings to scores, scores to the result, each on disk in the output folder."""
     started = time.monotonic()
     output = Path(arguments.output_dir)
+    retriever.check_texts([text.text for text in evaluation_set.texts])  # before hours of listening
     embedded = embed_songs(
         retriever,
         evaluation_set.songs,
@@ -304,6 +301,7 @@ def evaluate(
     result = EvaluationResult.of(
         scores,
         evaluation_set,
+        embedded.hashes,
         heard_s,
         duration_s,
         retriever.name,

@@ -25,14 +25,14 @@ PROGRESS = "{desc}: {percentage:3.0f}%|{bar}| {n:.1f}/{total:.1f} min of song [{
 
 class EmbeddingStore:
     r"""
-    Embedded songs in a folder, of one model; those of another revision lie in another folder and are never found.
+    Embedded songs in a folder, of one model; those of another one lie in another folder and are never found.
 
     A song is known by the hash of its content, so that a file may be moved and one that has changed is embedded anew.
     What is there as a whole is kept, also if the process that writes is killed.
 
     Args:
         folder (`str` or `Path`): Holds the hashes of files, and a folder for each revision.
-        revision (`str`): That of the [`Retriever`].
+        revision (`str`): `song_revision` of the [`Retriever`].
 
     Raises:
         ValueError: if a file in it is not whole.
@@ -128,7 +128,7 @@ def embed_songs(
     """
     if on_bad_audio not in ("raise", "skip"):
         raise ValueError(f"on_bad_audio must be 'raise' or 'skip', got {on_bad_audio!r}.")
-    store = EmbeddingStore(folder, retriever.revision)
+    store = EmbeddingStore(folder, retriever.song_revision)
     if state.is_main_process:
         remove_stale_files(store.folder)
     listed = look_at_songs(list(songs.values()), store.hashes, None, num_workers, state)

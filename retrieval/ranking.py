@@ -35,7 +35,8 @@ def score_songs(
 
     Songs of like length make a block, whose frames are read from disk. A process scores its share of the blocks
     against all texts, some texts at a time, and writes each block to a file; the main process joins them. Which songs
-    are in a block depends on the songs alone, so the table is, to the last bit, the same by any number of processes.
+    are in a block depends on the songs alone, so the table is the same by any number of processes: to the last bit if
+    each has as many threads (torch adds in another order with others).
     What was stopped, or killed, goes on after the blocks that are on disk.
 
     Args:
@@ -59,7 +60,8 @@ def score_songs(
     """
     hashes = list(songs.hashes.values())
     blocks = list(_make_blocks([songs.store.num_frames(name) for name in hashes], block_frames, block_songs))
-    key = [retriever.name, retriever.revision, hashes, list(texts), block_frames, block_songs, block_texts]
+    revisions = [retriever.name, retriever.revision, retriever.song_revision]
+    key = [*revisions, hashes, list(texts), block_frames, block_songs, block_texts]
     folder = Path(folder) / hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f"block-{index:06d}.npy" for index in range(len(blocks))]

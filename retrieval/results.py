@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """A result that says how it came about: figures with intervals, and the protocol behind them."""
 
+import hashlib
 import json
 import os
 import platform
@@ -36,7 +37,9 @@ class EvaluationResult:
             several songs comes with the first of them).
         set_name (`str`): Of the [`EvaluationSet`].
         set_description (`dict[str, Any]`): Its source, licence and caption rule.
-        manifest_hash (`str`): Which songs and texts these are; only results of equal hashes can be compared.
+        manifest_hash (`str`): Which songs and texts these are, by their ids and words.
+        audio_hash (`str`): Which recordings: of the songs' ids and of the content of their files. Only results of
+            which both hashes are equal can be compared.
         gallery_size, num_texts (`int`): Songs and texts.
         missing (`list[dict[str, str]]`): Songs that the set names and that were not evaluated, and why.
         heard (`dict[str, float]`): Seconds heard of each song (`min`, `median`, `max`), the `share` of all audio that
@@ -56,6 +59,7 @@ class EvaluationResult:
     set_name: str
     set_description: dict[str, Any]
     manifest_hash: str
+    audio_hash: str
     gallery_size: int
     num_texts: int
     missing: list[dict[str, str]]
@@ -73,6 +77,7 @@ class EvaluationResult:
         cls,
         scores: np.ndarray,
         evaluation_set: EvaluationSet,
+        song_hashes: Mapping[str, str],
         heard_s: Sequence[float],
         duration_s: Sequence[float],
         model: str,
@@ -87,6 +92,7 @@ class EvaluationResult:
         Args:
             scores (`np.ndarray` of shape `(texts, songs)`): Higher is better; in the order of the set.
             evaluation_set ([`EvaluationSet`]): Says what belongs together.
+            song_hashes (`Mapping[str, str]`): Hash of the content of each song's file, by its id.
             heard_s, duration_s (`Sequence[float]`): Seconds heard of each song, and its length.
             model, revision, options, seconds: As above.
             recall_at (`Sequence[int]`): A `k` as large as what is searched says nothing and is left out.
@@ -127,6 +133,7 @@ class EvaluationResult:
             evaluation_set.name,
             evaluation_set.description,
             evaluation_set.manifest_hash,
+            _hash_songs(song_hashes),
             gallery_size=targets.shape[1],
             num_texts=targets.shape[0],
             missing=[asdict(song) for song in evaluation_set.missing],
@@ -167,7 +174,8 @@ class EvaluationResult:
             "",
             markdown_table(cells),
             "",
-            f"{self.gallery_size} songs, {self.num_texts} texts (manifest {self.manifest_hash}).",
+            f"{self.gallery_size} songs (audio {self.audio_hash}), {self.num_texts} texts (manifest "
+            f"{self.manifest_hash}).",
             f"Heard of each song: {heard['min']:g} to {heard['max']:g} s, median {heard['median']:g} s; "
             f"{100 * heard['share']:.1f} % of all.",
             f"Weights and configuration {self.revision}; {self.date}; {self.seconds:g} s.",
@@ -191,6 +199,10 @@ class EvaluationResult:
         return f"{100 * value:.1f} [{100 * lower:.1f}, {100 * upper:.1f}]"
 
 
+def _hash_songs(song_hashes: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(sorted(song_hashes.items())).encode()).hexdigest()[:16]
+
+
 def compare(
     results: Sequence[EvaluationResult],
     direction: str = "text_to_audio",
@@ -206,11 +218,10 @@ def compare(
         raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
     if not results:
         raise ValueError("results must hold at least one result, got none.")
-    sizes = [f"{result.model} {result.manifest_hash} ({result.gallery_size} songs)" for result in results]
-    if len({(result.manifest_hash, result.gallery_size) for result in results}) > 1:
-        raise ValueError(
-            f"results are of different songs or texts and can't be compared; manifests: {', '.join(sizes)}."
-        )
+    for kind, name in (("songs or texts", "manifest_hash"), ("recordings", "audio_hash")):
+        hashes = [f"{result.model} {getattr(result, name)} ({result.gallery_size} songs)" for result in results]
+        if len({getattr(result, name) for result in results}) > 1:
+            raise ValueError(f"results are of different {kind} and can't be compared; {name}: {', '.join(hashes)}.")
     present = [name for name in columns if all(name in result.figures[direction] for result in results)]
     rows = [["", *present]]
     names = _distinct_names(results)

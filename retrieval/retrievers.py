@@ -4,7 +4,7 @@
 import copy
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
+from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoProcessor, PreTrainedConfig, PreTrainedModel
 
 from ..modeling_collap.modeling_collap import CollapModel
 from ..modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
+from ..processing.batch_feature_collap import CollapBatchFeature
 from ..processing.processing_collap import CollapProcessor
 from ..training.feature_store import FeatureStore, hash_weights
 from .clip_inputs import duration_s
@@ -26,6 +28,23 @@ FORMAT_VERSION = 1  # of what our code makes of the same song with the same weig
 ORIGIN = ("_name_or_path", "transformers_version", "dtype", "architectures", "processor_class")
 MODEL_TYPES = ("collap", "clap", "pe_audio")
 ADAPTER_FILE = "adapter_config.json"
+# Of a CoLLAP's configuration what its texts and its scores depend on, and the frames of a song do not.
+NOT_OF_SONGS = (
+    "text_config",
+    "text_granularity",
+    "text_pooling",
+    "temporal_position",
+    "num_time_features",
+    "time_query_heads",
+    "kernel_size",
+    "kernel_stride",
+    "kernel_weight",
+    "kernel_temperature",
+    "temporal_weight",
+    "temporal_temperature",
+    "logit_scale_init_value",
+    "score_block_size",
+)
 
 
 @dataclass(frozen=True)
@@ -51,12 +70,18 @@ class Retriever(Protocol):
     Attributes:
         name (`str`): For tables: the class, the checkpoint, and every choice that changes scores.
         revision (`str`): Hash of the weights and of all settings that embeddings depend on.
+        song_revision (`str`): Hash of what a song's embedding depends on: that part of the above, and where and in
+            which precision it is computed.
         num_truncated_texts (`int`): Different texts so far of which something was cut off.
     """
 
     name: str
     revision: str
+    song_revision: str
     num_truncated_texts: int
+
+    def check_texts(self, texts: Sequence[str | list[str]]) -> None:
+        """Raises what `embed_texts` would, without the model."""
 
     def embed_song(self, path: str) -> SongEmbedding:
         """
@@ -164,10 +189,27 @@ class CollapRetriever:
         return hash_model(
             self.model,
             feature_extractor=processor.feature_extractor.to_dict(),
-            kept_features=self.features is not None,
+            kept_features=self._kept_precision,
             tokenizer=sorted(processor.tokenizer.get_vocab().items()),
             texts=[processor.text_granularity, processor.max_text_tokens, processor.language, self.truncate_texts],
         )
+
+    @cached_property
+    def song_revision(self) -> str:
+        """See [`Retriever`]."""
+        return hash_model(
+            self.model,
+            part=self.model.audio_model,
+            without=NOT_OF_SONGS,
+            feature_extractor=self.processor.feature_extractor.to_dict(),
+            kept_features=self._kept_precision,
+            computed=describe_computation(self.model),
+        )
+
+    @property
+    def _kept_precision(self) -> str | None:
+        """In which precision the kept features were computed; None without them."""
+        return None if self.features is None else self.features.header["mixed_precision"]
 
     @property
     def num_truncated_texts(self) -> int:
@@ -196,6 +238,23 @@ class CollapRetriever:
         seconds = duration_s(path)
         return SongEmbedding(frames.float().cpu().numpy(), min(float((ends - starts).sum()), seconds), seconds)
 
+    def check_texts(self, texts: Sequence[str | list[str]]) -> None:
+        """Raises the errors of [`embed_texts`] without running the model."""
+        for _ in self._read_texts(texts):
+            pass
+
+    def _read_texts(self, texts: Sequence[str | list[str]]) -> Iterator[CollapBatchFeature]:
+        """Inputs of the text model, a batch of texts at a time."""
+        if not texts:
+            raise ValueError("texts must hold at least one text, got none.")
+        for start in range(0, len(texts), self.batch_size):
+            batch = texts[start : start + self.batch_size]
+            inputs = self.processor(text=batch, truncation=self.truncate_texts, return_tensors="pt")
+            for text, coverage in zip(batch, inputs.coverage, strict=True):
+                if coverage.tokens_kept < coverage.tokens_given:
+                    self._truncated.add(hash(text if isinstance(text, str) else tuple(text)))
+            yield inputs
+
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str | list[str]]) -> CollapTexts:
         """
@@ -204,16 +263,7 @@ class CollapRetriever:
         Raises:
             ValueError: if there is none, one is empty, or too long and `truncate_texts` is not set.
         """
-        if not texts:
-            raise ValueError("texts must hold at least one text, got none.")
-        parts = []
-        for start in range(0, len(texts), self.batch_size):
-            batch = texts[start : start + self.batch_size]
-            inputs = self.processor(text=batch, truncation=self.truncate_texts, return_tensors="pt")
-            for text, coverage in zip(batch, inputs.coverage, strict=True):
-                if coverage.tokens_kept < coverage.tokens_given:
-                    self._truncated.add(hash(text if isinstance(text, str) else tuple(text)))
-            parts.append(self.model.get_text_features(**inputs.to(self.model.device)))
+        parts = [self.model.get_text_features(**inputs.to(self.model.device)) for inputs in self._read_texts(texts)]
         has_times = parts[0].time_query_embeds is not None
         return CollapTexts(
             CollapTextOutput(
@@ -236,25 +286,35 @@ class CollapRetriever:
         return scores.float().cpu().numpy()
 
 
-def hash_model(model: PreTrainedModel, **settings: Any) -> str:
+def hash_model(
+    model: PreTrainedModel, part: nn.Module | None = None, without: Sequence[str] = (), **settings: Any
+) -> str:
     """
-    The `revision` of a [`Retriever`]: 16 hexadecimal digits of the class, the configuration and the weights.
+    The `revision` or `song_revision` of a [`Retriever`]: 16 hexadecimal digits of the class, the configuration and
+    the weights.
 
     Where a model was loaded from and by whom it was saved does not count.
 
     Args:
         model (`PreTrainedModel`): The model.
+        part (`nn.Module`, *optional*): Whose weights count; all by default.
+        without (`Sequence[str]`): Fields of the configuration that do not count.
         settings: What embeddings depend on beside it, for JSON.
     """
     described = {
         "format_version": FORMAT_VERSION,
         "class": type(model).__name__,
-        "config": model.config.to_dict(),
-        "weights": hash_weights(model),
+        "config": {name: value for name, value in model.config.to_dict().items() if name not in without},
+        "weights": hash_weights(model if part is None else part),
         "settings": settings,
     }
     content = json.dumps(_without_origin(described), sort_keys=True, default=str)
     return hashlib.sha256(content.encode()).hexdigest()[:REVISION_LENGTH]
+
+
+def describe_computation(model: PreTrainedModel) -> list[str]:
+    """The kind of device and the precision that a model computes on and in: numbers differ a little with them."""
+    return [model.device.type, str(model.dtype)]
 
 
 def load_retriever(
@@ -300,6 +360,7 @@ def load_retriever(
                 f"name_or_path must hold a {type(model).__name__}, but {name_or_path} was saved by {architectures}, "
                 "which scores otherwise; give load_collap, which loads that."
             )
+        model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the model it adapts
         processor = AutoProcessor.from_pretrained(name_or_path)
         model = model.to(device)
         store = None if features is None else FeatureStore(features, model.audio_model, processor.feature_extractor)
@@ -357,6 +418,7 @@ __all__ = [
     "CollapTexts",
     "Retriever",
     "SongEmbedding",
+    "describe_computation",
     "hash_model",
     "load_all_weights",
     "load_retriever",

@@ -23,7 +23,7 @@ import torch
 from transformers import AutoProcessor, BatchFeature, ClapModel, PeAudioModel, PreTrainedModel, ProcessorMixin
 
 from .clip_inputs import clap_features, clap_positions, read_audio, text_limit, tokenize
-from .retrievers import SongEmbedding, hash_model, load_all_weights
+from .retrievers import SongEmbedding, describe_computation, hash_model, load_all_weights
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,12 @@ class VectorRetriever(ABC):
         self.batch_size = batch_size
         heard = {"first": f"first {window_s} s", "mean": f"mean of {window_s} s windows"}.get(windows, "whole songs")
         self.name = f"{self.MODEL_CLASS.__name__} {model.config._name_or_path} ({heard})".replace("  ", " ")
+        heard_by = {"feature_extractor": processor.feature_extractor.to_dict(), "windows": [windows, window_s]}
+        self.song_revision = hash_model(model, **heard_by, computed=describe_computation(model))
         self.revision = hash_model(
             model,
-            feature_extractor=processor.feature_extractor.to_dict(),
+            **heard_by,
             tokenizer=sorted(processor.tokenizer.get_vocab().items()),
-            windows=[windows, window_s],
             max_text_tokens=self.max_text_tokens,
         )
         self._truncated: set[bytes] = set()
@@ -143,11 +144,15 @@ class VectorRetriever(ABC):
             duration_s=audio.duration_s,
         )
 
-    def embed_texts(self, texts: Sequence[str | list[str]]) -> TextVectors:
-        """The vectors of texts; the sentences of a list are joined by spaces, what is too long is cut and counted."""
-        texts = [text if isinstance(text, str) else " ".join(text) for text in texts]
+    def check_texts(self, texts: Sequence[str | list[str]]) -> None:
+        """A ValueError if there is no text; any other can be read, as what is too long is cut."""
         if not texts:
             raise ValueError("texts must hold at least one text, got none.")
+
+    def embed_texts(self, texts: Sequence[str | list[str]]) -> TextVectors:
+        """The vectors of texts; the sentences of a list are joined by spaces, what is too long is cut and counted."""
+        self.check_texts(texts)
+        texts = [text if isinstance(text, str) else " ".join(text) for text in texts]
         vectors = []
         for first in range(0, len(texts), self.batch_size):
             tokens, truncated = tokenize(

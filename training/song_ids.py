@@ -100,10 +100,10 @@ class _Names:
             (rule, of_id, _index(self.files, of_file))
             for rule, of_id, of_file in (
                 ("the id is its path", _path_of_id, _paths_of_file),
-                ("the id is its name", lambda song_id: [_bare(song_id)], lambda file: [file.stem]),
-                ("the id is its name up to a dot", lambda song_id: [_bare(song_id)], _up_to_dot),
-                ("a YouTube id with Y or seconds", lambda song_id: [_bare(song_id)], _audioset_ids),
-                ("a YouTube id behind a title", lambda song_id: [_bare(song_id)], _ids_behind_titles),
+                ("the id is its name", lambda song_id: [bare_id(song_id)], lambda file: [file.stem]),
+                ("the id is its name up to a dot", lambda song_id: [bare_id(song_id)], _up_to_dot),
+                ("a YouTube id with Y or seconds", lambda song_id: [bare_id(song_id)], _audioset_ids),
+                ("a YouTube id behind a title", lambda song_id: [bare_id(song_id)], _ids_behind_titles),
                 ("the number is the same", _numbers_of_id, _numbers_of_file),
             )
         ]
@@ -121,7 +121,7 @@ class _Names:
         """Files whose names hold an id; looked up by windows of the names, so the time does not go by the product."""
         by_length: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for song_id in ids:
-            if len(bare := _bare(song_id)) >= LEAST_CONTAINED:
+            if len(bare := bare_id(song_id)) >= LEAST_CONTAINED:
                 by_length[len(bare)][bare].append(song_id)
         found: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
@@ -142,7 +142,7 @@ def _index(files: list[Path], keys: Callable[[Path], Iterable[object]]) -> dict[
     return dict(index)
 
 
-def _bare(song_id: str) -> str:
+def bare_id(song_id: str) -> str:
     """An id without address, folders and suffix."""
     if match := _YOUTUBE_ADDRESS.search(song_id):
         return match[1]
@@ -181,7 +181,7 @@ def _ids_behind_titles(file: Path) -> list[str]:
 
 
 def _numbers_of_id(song_id: str) -> list[tuple[str, int]]:
-    match = re.fullmatch(r"(\d+)(_.+)?", _bare(song_id))
+    match = re.fullmatch(r"(\d+)(_.+)?", bare_id(song_id))
     if match is None:
         return []
     number = int(match[1])
@@ -193,4 +193,4 @@ def _numbers_of_file(file: Path) -> list[tuple[str, int]]:
     return [("beginning" if match[2] else "number", int(match[1]))] if match else []
 
 
-__all__ = ["SongFile", "find_songs"]
+__all__ = ["SongFile", "bare_id", "find_songs"]

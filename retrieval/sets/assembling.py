@@ -4,7 +4,7 @@
 import logging
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,11 +75,7 @@ def assemble(
             missing.append(MissingSong(song, str(path), f"unreadable audio: {length}"))
         else:
             found[song] = str(path)
-    kept = []
-    for text in texts:
-        there = tuple(song for song in text.song_ids if song in found)
-        if there:
-            kept.append(text if there == text.song_ids else replace(text, song_ids=there))
+    kept = _texts_of(texts, found)
     expected = published or (len(songs), len(texts))
     completed = {
         **description,
@@ -101,6 +97,47 @@ def assemble(
     if note is not None:
         logger.warning("%s: %s", name, note)
     return evaluation_set
+
+
+def keep_songs(
+    evaluation_set: EvaluationSet, songs: Sequence[str], note: str, missing: Sequence[MissingSong] = ()
+) -> EvaluationSet:
+    """
+    A set with these of its songs alone and the texts that belong to them; its description says so.
+
+    Args:
+        evaluation_set ([`EvaluationSet`]): Made by [`assemble`].
+        songs (`Sequence[str]`): Ids of the songs to keep, in the order of the gallery.
+        note (`str`): Why, for `count_note` of the description.
+        missing (`Sequence[MissingSong]`): Those that are left out because they could not be evaluated.
+
+    Raises:
+        ValueError: as [`EvaluationSet`], if nothing is left.
+    """
+    kept = _texts_of(evaluation_set.texts, set(songs))
+    files = {song: evaluation_set.songs[song] for song in songs}
+    lengths = [length for length in read_lengths(map(Path, files.values())).values() if isinstance(length, float)]
+    lost = {song.id for song in missing}
+    description = evaluation_set.description
+    changed = {
+        "audio": describe_lengths(lengths),
+        "identical_texts": _count_identical(kept),
+        "texts_of_missing_songs": description.get("texts_of_missing_songs", 0)
+        + sum(not set(text.song_ids) - lost for text in evaluation_set.texts),
+        "count_note": " ".join(filter(None, (description.get("count_note"), note))),
+    }
+    all_missing = [*evaluation_set.missing, *missing]
+    return EvaluationSet(evaluation_set.name, files, kept, description | changed, all_missing)
+
+
+def _texts_of(texts: Iterable[EvaluationText], songs: Container[str]) -> list[EvaluationText]:
+    """Those texts that belong to some of the songs, and to them alone."""
+    kept = []
+    for text in texts:
+        there = tuple(song for song in text.song_ids if song in songs)
+        if there:
+            kept.append(text if there == text.song_ids else replace(text, song_ids=there))
+    return kept
 
 
 def read_lengths(paths: Iterable[Path]) -> dict[Path, float | str]:
@@ -155,4 +192,4 @@ def _words(text: EvaluationText) -> str:
     return " ".join(whole.lower().split())
 
 
-__all__ = ["LeftOut", "assemble", "describe_lengths", "read_lengths"]
+__all__ = ["LeftOut", "assemble", "describe_lengths", "keep_songs", "read_lengths"]

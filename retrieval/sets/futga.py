@@ -57,6 +57,7 @@ def read_futga(
     id_column: str | None = None,
     caption_column: str | None = None,
     aliases: Mapping[str, str] | None = None,
+    argument: str = "data_dir",
 ) -> FutgaTexts:
     """
     Reads a table and finds its songs.
@@ -68,13 +69,14 @@ def read_futga(
         times (`str`): `"removed"`: sentences without markup and section times; `"kept"`: the captions as they are.
         id_column, caption_column (`str`, *optional*): If [`detect_columns`] can't tell them.
         aliases (`Mapping[str, str]`, *optional*): Other names of ids, for files that are not found by the first.
+        argument (`str`): What `data_dir` is called by who calls, for messages.
 
     Raises:
         ValueError: if the table or a column of it is not there.
     """
     check_choice("times", times, TIMES)
-    table = find_file(data_dir, names)
-    rows = read_rows(table)
+    table = find_file(data_dir, names, argument=argument)
+    rows = read_rows(table, argument=argument)
     columns = detect_columns(rows, id_column, caption_column)
     logger.info("%s: ids from the column %r (%s)", table.name, columns.id, columns.id_reason)
     logger.info("%s: captions from the column %r (%s)", table.name, columns.caption, columns.caption_reason)

@@ -28,7 +28,8 @@ def load_manifest_set(
 
     Args:
         data_dir (`str` or `Path`): The manifest (JSON lines, CSV, Parquet), or a folder of songs with texts beside.
-        audio_dir (`str` or `Path`, *optional*): What paths in a manifest are relative to, in place of its folder.
+        audio_dir (`str` or `Path`, *optional*): What paths in a manifest are relative to, in place of its folder. Not
+            for a folder of songs.
         split (`str`, *optional*): Of a data set that has several.
         column (`str`): `"all"`, or only the queries of `"text"` or of `"texts"`.
         name (`str`, *optional*): Of the set. Default: that of the manifest.
@@ -45,6 +46,10 @@ def load_manifest_set(
     path = Path(data_dir)
     if not path.exists():
         raise ValueError(f"data_dir: there is no manifest {path}.")
+    if audio_dir is not None and path.is_dir():
+        raise ValueError(
+            f"audio_dir must be left out for a folder of songs, which says where they are; got {audio_dir}."
+        )
     if audio_dir is not None and not Path(audio_dir).is_dir():
         raise ValueError(f"audio_dir: there is no folder {audio_dir}.")
     rows = load_manifest(path, split=split, check_audio=False)
@@ -83,7 +88,7 @@ def _file_of(audio: Any, manifest: Path, audio_dir: str | Path | None, number: i
                 f"data_dir: {manifest}, row {number} must name a file of audio, it holds bytes: write them to files."
             )
         audio = audio["path"]
-    if audio_dir is None or not manifest.is_file():
+    if audio_dir is None:
         return Path(audio)
     # The manifest's reader has made the path absolute: undo that, to lay it into the other folder.
     relative = Path(os.path.relpath(audio, manifest.absolute().parent))

@@ -7,9 +7,10 @@ Its `musiccaps-public.csv` has a row a clip: `ytid`, `start_s`, `end_s`, `audios
 as the videos are still there, so galleries differ from one report to the next, and only equal ones can be compared.
 """
 
+import re
 from pathlib import Path
 
-from ...training.song_ids import find_songs
+from ...training.song_ids import bare_id, find_songs
 from ..evaluation_set import EvaluationSet, EvaluationText, MissingSong
 from .assembling import LeftOut, assemble
 from .futga import assemble_futga, read_futga
@@ -75,11 +76,11 @@ def load_musiccaps(
     folder = find_audio_folder(data_dir, audio_dir)
     description = {**DESCRIPTION, "subset": subset, "one_moment": False}
     if captions == "futga":
-        where = futga_csv or folder_of(data_dir)
-        futga = read_futga(where, ["MusicCaps.csv"], folder, times, id_column, caption_column)
+        where, argument = (futga_csv, "futga_csv") if futga_csv else (folder_of(data_dir), "data_dir")
+        futga = read_futga(where, ["MusicCaps.csv"], folder, times, id_column, caption_column, argument=argument)
         if subset != "all":
             chosen = {row["ytid"] for row in _rows(data_dir, subset)[1]}
-            for song in [song for song in futga.songs if song not in chosen]:
+            for song in [song for song in futga.songs if _video(song) not in chosen]:
                 del futga.songs[song]
             futga.texts[:] = [text for text in futga.texts if text.song_ids[0] in futga.songs]
         return assemble_futga(f"musiccaps {subset} futga", futga, description)
@@ -98,6 +99,13 @@ def load_musiccaps(
             left_out.append(LeftOut(f"row {number} of the subset ({song})", "an empty caption"))
     description |= {"captions": "the musicians', one a clip", "files": [hash_file(table)]}
     return assemble(f"musiccaps {subset}", songs, texts, description, (COUNTS[subset], COUNTS[subset]), left_out)
+
+
+def _video(song: str) -> str:
+    """The YouTube id in an id of FUTGA's table, which may be an address or the name of a clip: `[ID]-[30-40].wav`."""
+    bare = bare_id(song)
+    match = re.fullmatch(r"\[?([\w-]{11})\]?(?:-\[[\d.]+-[\d.]+\])?", bare)
+    return match[1] if match else bare
 
 
 def _rows(data_dir: str | Path, subset: str) -> tuple[Path, list[dict[str, str]]]:

@@ -63,6 +63,7 @@ SETS: Mapping[str, SetEntry] = MappingProxyType(
                 "captions": "people or futga (default: people)",
                 "times": _TIMES,
                 "futga_csv": "FUTGA's table (default: SongDescriber.csv in the folder of data)",
+                **_COLUMNS,
             },
         ),
         "musiccaps": SetEntry(

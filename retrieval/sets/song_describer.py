@@ -9,9 +9,10 @@ Its `song_describer.csv` has a row a caption: `caption_id`, `track_id`, `caption
 
 from pathlib import Path
 
+from ...training.song_ids import bare_id
 from ..evaluation_set import EvaluationSet, EvaluationText, MissingSong, find_audio
 from .assembling import LeftOut, assemble
-from .futga import read_futga
+from .futga import FutgaTexts, read_futga
 from .tables import (
     check_choice,
     check_inside,
@@ -41,6 +42,8 @@ def load_song_describer(
     captions: str = "people",
     times: str = "removed",
     futga_csv: str | None = None,
+    id_column: str | None = None,
+    caption_column: str | None = None,
 ) -> EvaluationSet:
     """
     Loads the Song Describer Dataset.
@@ -52,6 +55,7 @@ def load_song_describer(
         captions (`str`): `"people"`: each caption is a query of its own; `"futga"`: the long ones of FUTGA instead.
         times (`str`): Of FUTGA's captions, `"removed"` or `"kept"`; see [`read_futga`].
         futga_csv (`str`, *optional*): FUTGA's table; `SongDescriber.csv` in `data_dir` by default.
+        id_column, caption_column (`str`, *optional*): Of FUTGA's table, if they can't be told.
 
     Returns:
         [`EvaluationSet`]
@@ -86,7 +90,10 @@ def load_song_describer(
             left_out.append(LeftOut(f"row {number}", "an empty caption"))
     description = {**DESCRIPTION, "subset": subset, "one_moment": False}
     if captions == "futga":
-        return _with_futga(data_dir, folder, songs, description, subset, times, futga_csv)
+        where, argument = (futga_csv, "futga_csv") if futga_csv else (folder_of(data_dir), "data_dir")
+        names = ["SongDescriber.csv"]
+        futga = read_futga(where, names, folder, times, id_column, caption_column, argument=argument)
+        return _with_futga(futga, songs, description, subset)
     description |= {
         "captions": "as people wrote them, each a query of its own; a song has up to 5",
         "files": [hash_file(table)],
@@ -104,31 +111,32 @@ def _find(folder: Path, path: str) -> Path | None:
 
 
 def _with_futga(
-    data_dir: str | Path,
-    folder: Path,
-    songs: dict[str, Path | MissingSong],
-    description: dict,
-    subset: str,
-    times: str,
-    futga_csv: str | None,
+    futga: FutgaTexts, songs: dict[str, Path | MissingSong], description: dict, subset: str
 ) -> EvaluationSet:
-    futga = read_futga(futga_csv or folder_of(data_dir), ["SongDescriber.csv"], folder, times=times)
+    """The tracks of the subset with FUTGA's captions, joined by the number of the track in FUTGA's id, or the file."""
     by_path = {path: song for song, path in songs.items() if isinstance(path, Path)}
-    # The table's ids are matched with files, and those with tracks: how it writes the ids need not be known.
-    tracks = {name: by_path[path] for name, path in futga.songs.items() if path in by_path}
+    tracks: dict[str, str] = {}
+    for name, path in futga.songs.items():
+        number = bare_id(name).split(".")[0]  # 1004034.2min.mp3
+        if number in songs:
+            tracks[name] = number
+        elif path in by_path:
+            tracks[name] = by_path[path]
     texts = [
         EvaluationText(text.id, text.text, (tracks[text.song_ids[0]],))
         for text in futga.texts
         if text.song_ids[0] in tracks
     ]
     described = {song for text in texts for song in text.song_ids}
-    gallery = {song: path for song, path in songs.items() if song in described or isinstance(path, MissingSong)}
+    left_out = [*futga.left_out]
+    left_out += [LeftOut(f"track {song}", "no caption by FUTGA") for song in songs if song not in described]
     description |= {
         **futga.description,
         "gallery": "the songs of the subset that FUTGA's table describes",
         "futga_songs_not_in_it": len(futga.songs) - len(tracks),
     }
-    return assemble(f"song_describer {subset} futga", gallery, texts, description, None, futga.left_out)
+    gallery = {song: path for song, path in songs.items() if song in described}
+    return assemble(f"song_describer {subset} futga", gallery, texts, description, None, left_out)
 
 
 __all__ = ["load_song_describer"]

@@ -10,7 +10,7 @@ capitals. Long tracks are made of them: the utterances of a chapter, one after t
 import inspect
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ def load_speech_transcripts(
         max_s (`float`, *optional*): Longest track; a longer chapter becomes several, cut between utterances.
         pause_s (`float`): Silence between utterances of a track, in seconds.
         case (`str`): How the transcript is written: `"sentence"` or `"published"`.
-        joined_dir (`str` or `Path`, *optional*): Default: the folder `{name of data_dir}_joined` beside `data_dir`.
+        joined_dir (`str` or `Path`, *optional*): Default: a folder beside `data_dir`, whose name has the two lengths:
+            `test-clean_joined_pause_0.3s`, or `..._pause_0.3s_max_60s`.
 
     Returns:
         [`EvaluationSet`], with the utterances of a track as the sentences of its text.
@@ -102,9 +103,10 @@ def load_speech_transcripts(
         check_unique((path.name for path in transcripts), "transcript", folder)
     songs: dict[str, Path | MissingSong] = {}
     texts = []
-    joined = (
-        Path(joined_dir) if joined_dir is not None else folder.absolute().parent / f"{folder.absolute().name}_joined"
-    )
+    if joined_dir is None:
+        lengths = f"pause_{pause_s:g}s" + ("" if max_s is None else f"_max_{max_s:g}s")
+        joined_dir = folder.absolute().parent / f"{folder.absolute().name}_joined_{lengths}"
+    joined = Path(joined_dir)
     for chapter, utterances in chapters.items():
         if unit == "utterance":
             tracks = {utterance.id: [utterance] for utterance in utterances}
@@ -186,7 +188,7 @@ def _find_track(
     path = joined_dir / f"{track}.flac"
     try:
         join_audio(files, path, pause_s)
-    except (soundfile.LibsndfileError, ValueError) as error:
+    except ValueError as error:
         return MissingSong(track, str(path), f"unreadable audio: {error}")
     return path
 
@@ -203,10 +205,10 @@ def join_audio(files: Sequence[Path], path: Path, pause_s: float) -> None:
         pause_s (`float`): Silence between them.
 
     Raises:
-        ValueError: if the recordings differ in form.
-        soundfile.LibsndfileError: if one can't be read.
+        ValueError: if the recordings differ in form, or one can't be read.
+        OSError, soundfile.LibsndfileError: if the track can't be written.
     """
-    heads = [soundfile.info(file) for file in files]
+    heads = [_read_or_refuse(soundfile.info, file) for file in files]
     forms = {(head.samplerate, head.channels) for head in heads}
     if len(forms) > 1:
         raise ValueError(f"the utterances differ in sampling rate and channels: {sorted(forms)}")
@@ -222,11 +224,19 @@ def join_audio(files: Sequence[Path], path: Path, pause_s: float) -> None:
             for number, file in enumerate(files):
                 if number and pause:
                     track.write(np.zeros((pause, channels), dtype=np.float32))
-                samples, _ = soundfile.read(file, dtype="float32", always_2d=True)
+                samples, _ = _read_or_refuse(soundfile.read, file, dtype="float32", always_2d=True)
                 track.write(samples)
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _read_or_refuse(read: Callable[..., Any], file: Path, **options: Any) -> Any:
+    """What `read` makes of a recording; a ValueError if it can't."""
+    try:
+        return read(file, **options)
+    except soundfile.LibsndfileError as error:
+        raise ValueError(str(error)) from error
 
 
 def _has_form(path: Path, rate: int, channels: int, length: int) -> bool:

@@ -16,7 +16,9 @@ Row = dict[str, str]
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
 
 
-def find_file(data_dir: str | Path, names: Sequence[str], folders: Sequence[str] = ("",)) -> Path:
+def find_file(
+    data_dir: str | Path, names: Sequence[str], folders: Sequence[str] = ("",), argument: str = "data_dir"
+) -> Path:
     """
     One of the owners' files.
 
@@ -24,6 +26,7 @@ def find_file(data_dir: str | Path, names: Sequence[str], folders: Sequence[str]
         data_dir (`str` or `Path`): Folder of the files, or the file itself, by whatever name.
         names (`Sequence[str]`): What the file may be called, likeliest first.
         folders (`Sequence[str]`): Where in `data_dir` it may lie.
+        argument (`str`): What `data_dir` is called by who calls, for the message.
 
     Raises:
         ValueError: if there is none, with what was looked for and what is there.
@@ -32,14 +35,14 @@ def find_file(data_dir: str | Path, names: Sequence[str], folders: Sequence[str]
     if path.is_file():
         return path
     if not path.is_dir():
-        raise ValueError(f"data_dir: there is no file or folder {path}.")
+        raise ValueError(f"{argument}: there is no file or folder {path}.")
     for folder in folders:
         for name in names:
             if (path / folder / name).is_file():
                 return path / folder / name
     there = sorted(file.name for file in path.iterdir() if file.is_file())
     raise ValueError(
-        f"data_dir: {path} must hold {' or '.join(repr(name) for name in names)}, it holds "
+        f"{argument}: {path} must hold {' or '.join(repr(name) for name in names)}, it holds "
         f"{', '.join(there[:10]) or 'no files'}{', ...' if len(there) > 10 else ''}."
     )
 
@@ -59,19 +62,19 @@ def folder_of(data_dir: str | Path) -> Path:
     return Path(data_dir) if Path(data_dir).is_dir() else Path(data_dir).parent
 
 
-def read_rows(path: Path, columns: Iterable[str] = ()) -> list[Row]:
+def read_rows(path: Path, columns: Iterable[str] = (), argument: str = "data_dir") -> list[Row]:
     """Rows of a CSV with a header, all cells as text, "" where there is none; a ValueError if a column is missing."""
     try:
         rows = read_table(path)
     except UnicodeDecodeError as error:
-        raise ValueError(f"data_dir: {path} is not in UTF-8: {error}.") from error
+        raise ValueError(f"{argument}: {path} is not in UTF-8: {error}.") from error
     except csv.Error as error:
-        raise ValueError(f"data_dir: {path} cannot be read as a CSV: {error}.") from error
+        raise ValueError(f"{argument}: {path} cannot be read as a CSV: {error}.") from error
     except ValueError as error:  # of the reader, which names its own argument
-        raise ValueError(str(error).replace("csv_path", "data_dir", 1)) from error
+        raise ValueError(str(error).replace("csv_path", argument, 1)) from error
     lacking = [name for name in columns if name not in rows[0]]
     if lacking:
-        raise ValueError(f"data_dir: {path} must have the columns {lacking} too, it has {list(rows[0])}.")
+        raise ValueError(f"{argument}: {path} must have the columns {lacking} too, it has {list(rows[0])}.")
     return [{name: cell or "" for name, cell in row.items()} for row in rows]
 
 

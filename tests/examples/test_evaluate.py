@@ -110,7 +110,18 @@ def test_other_ways_of_scoring_take_the_same_embeddings(folder, main, tmp_path):
         main([*arguments(folder, output, option), "--save_scores", "--embeddings_dir", str(tmp_path / "kept")])
         expected = live_scores(folder, texts, **{keyword: keyword == "one_moment"})
         np.testing.assert_allclose(np.load(output / "scores.npy"), expected, rtol=0, atol=1e-5)
-    assert len(list(tmp_path.glob("kept/*/shard-*"))) == 1
+    main([*arguments(folder, tmp_path / "cut", "--truncate_texts"), "--embeddings_dir", str(tmp_path / "kept")])
+    assert len(list(tmp_path.glob("kept/*/shard-*"))) == 1  # nothing was heard twice
+
+
+def test_results_are_compared(folder, main, tmp_path, capsys):
+    for name, option in (("time", "true"), ("no_time", "false")):
+        main([*arguments(folder, tmp_path / name, f"--use_time={option}"), "--embeddings_dir", str(tmp_path / "kept")])
+    capsys.readouterr()
+    main(["--compare", str(tmp_path / "time" / "results.json"), str(tmp_path / "no_time" / "results.json")])
+    said = capsys.readouterr().out
+    assert said.count(f"| CollapModel {folder / 'model'} (without time)") == 2  # a row in each direction
+    assert said.index("text -> audio") < said.index("audio -> text")
 
 
 def test_texts_of_moments_are_scored_as_such(folder, main, tmp_path, monkeypatch):
@@ -150,6 +161,8 @@ def test_missing_and_broken_songs(folder, main, tmp_path, capsys):
     lines[2]["audio"] = str(tmp_path / "torn.wav")
     write_lines(manifest, lines)
     result = main([*given, "--on_bad_audio", "skip"])
+    assert result.set_description["texts_of_missing_songs"] == 2
+    assert result.set_description["audio"]["longest_s"] == 3.0
     assert (result.gallery_size, result.num_texts) == (3, 4)
     assert sorted(song["id"] for song in result.missing) == ["s1", "s2"]
     assert "NOTE: 2 songs are missing" in capsys.readouterr().out
@@ -177,7 +190,7 @@ def test_a_clap(folder, main, tmp_path):
     given = arguments(folder, tmp_path / "mean")
     given[3] = str(tmp_path / "clap")
     assert "mean of 1 s windows" in main(given).model
-    first = main([*given, "--clap_windows=first", "--output_dir", str(tmp_path / "first")])
+    first = main([*given, "--windows=first", "--output_dir", str(tmp_path / "first")])
     assert "first 1 s" in first.model
     assert first.heard["max"] == 1.0
     with pytest.raises(ValueError, match="features is for CoLLAPs alone"):
@@ -207,6 +220,7 @@ def test_texts_that_are_too_long(folder, main, tmp_path, capsys):
     given[3] = str(tmp_path / "model")
     with pytest.raises(ValueError, match="at most 6 tokens"):
         main(given)
+    assert not (tmp_path / "out").exists()  # no song has been heard yet
     result = main([*given, "--truncate_texts"])
     assert result.options["truncated_texts"] == 3
     assert "3 different texts were too long for the model and were cut" in capsys.readouterr().out
@@ -227,6 +241,9 @@ def test_what_contradicts_itself(folder, main, tmp_path):
         main([*given, "--set_arguments", "year=2024"])
     with pytest.raises(ValueError, match="must be given as NAME=VALUE, got 'all'"):
         main([*given, "--set_arguments", "all"])
+    for option in ("num_workers", "block_frames", "block_texts"):
+        with pytest.raises(ValueError, match=f"--{option} must be at least 1, got 0"):
+            main([*given, f"--{option}=0"])
     with pytest.raises(ValueError, match="Give --model_name_or_path"):
         main(given[:2])
 
@@ -255,18 +272,20 @@ def test_help_lists_all_sets_and_each_is_described(main, capsys):
 def test_two_processes_find_what_one_finds(folder, tmp_path):
     """As commands; what one process has left half done, two finish."""
 
-    def run(num_processes: int, output: Path) -> EvaluationResult:
+    def run(num_processes: int, output: Path, num_songs: int = 5) -> EvaluationResult:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}"]
-        command += [str(SCRIPT), *arguments(folder, output, "--save_scores")]
+        command += [str(SCRIPT), *arguments(folder, output, "--save_scores", f"--max_songs={num_songs}")]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
         found = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
         assert found.returncode == 0, found.stderr[-4000:]
-        assert found.stdout.count("5 songs, 6 texts") == 1
+        assert found.stdout.count(f"{num_songs} songs (audio ") == 1
         return EvaluationResult.load(output / "results.json")
 
-    one, two = run(1, tmp_path / "one"), run(2, tmp_path / "two")
+    one = run(1, tmp_path / "one")
+    run(1, tmp_path / "two", num_songs=2)
+    two = run(2, tmp_path / "two")
     assert (one.options["processes"], two.options["processes"]) == (1, 2)
-    assert len(list(tmp_path.glob("two/embeddings/*/shard-*"))) == 2
-    for same in ("figures", "intervals", "manifest_hash", "revision", "heard", "missing"):
+    assert len(list(tmp_path.glob("two/embeddings/*/shard-*"))) == 3
+    for same in ("figures", "intervals", "manifest_hash", "audio_hash", "revision", "heard", "missing"):
         assert getattr(one, same) == getattr(two, same)
     np.testing.assert_array_equal(np.load(tmp_path / "one" / "scores.npy"), np.load(tmp_path / "two" / "scores.npy"))

@@ -84,15 +84,21 @@ def test_a_song_that_has_changed_is_heard_again(collap, songs, tmp_path):
 def test_another_model_finds_nothing_of_this_one(collap, songs, tmp_path):
     model, processor = collap
     embed(CollapRetriever(model, processor), songs, tmp_path / "kept")
-    other = Counting(tiny_collap(kernel_size=3)[0], processor)
-    assert embed(other, songs, tmp_path / "kept").store.folder.name == other.revision
+    other = Counting(tiny_collap(frame_pooling=4)[0], processor)
+    assert embed(other, songs, tmp_path / "kept").store.folder.name == other.song_revision
     assert len(other.heard) == 3
+    single = Counting(tiny_collap()[0].double(), processor)  # computes in another precision
+    embed(single, songs, tmp_path / "kept")
+    assert len(single.heard) == 3
     same_weights = Counting(model, processor, max_length_s=0.5)
     embed(same_weights, songs, tmp_path / "kept")
     assert len(same_weights.heard) == 3
     back = Counting(model, processor, use_time=False)  # which scores otherwise, but hears the same
     embed(back, songs, tmp_path / "kept")
-    assert back.heard == []
+    other_kernel = Counting(tiny_collap(kernel_size=3)[0], processor)
+    embed(other_kernel, songs, tmp_path / "kept")
+    assert other_kernel.revision != back.revision
+    assert back.heard == other_kernel.heard == []
 
 
 def test_songs_that_cannot_be_heard(collap, songs, tmp_path):
@@ -105,7 +111,9 @@ def test_songs_that_cannot_be_heard(collap, songs, tmp_path):
         embed(CollapRetriever(*collap), given, tmp_path / "kept")
     with pytest.raises(ValueError, match=r"songs cannot be heard:\n  .*(short|copy)\.wav: .*at least"):
         embed(CollapRetriever(*collap), {**songs, "short": files["short"], "copy": files["copy"]}, tmp_path / "kept")
-    assert len(EmbeddingStore(tmp_path / "kept", CollapRetriever(*collap).revision)._shards) == 6  # the good are kept
+    assert (
+        len(EmbeddingStore(tmp_path / "kept", CollapRetriever(*collap).song_revision)._shards) == 6
+    )  # the good are kept
 
     embedded = embed(CollapRetriever(*collap), given, tmp_path / "kept", on_bad_audio="skip")
     assert list(embedded.hashes) == list(songs)
@@ -128,7 +136,7 @@ def test_frames_that_are_no_numbers_are_no_embedding(collap, songs, tmp_path):
 def test_a_song_without_its_frames_is_not_there(collap, songs, tmp_path):
     """As after a kill between the two parts of a song."""
     retriever = CollapRetriever(*collap)
-    store = EmbeddingStore(tmp_path / "kept", retriever.revision)
+    store = EmbeddingStore(tmp_path / "kept", retriever.song_revision)
     with feature_store.ShardWriter(store.folder) as writer:
         writer.add("0" * 32 + ".seconds", torch.zeros(2, dtype=torch.float64))
     store.refresh()

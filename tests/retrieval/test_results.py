@@ -22,11 +22,14 @@ def make_set(**changes) -> EvaluationSet:
     return EvaluationSet(**{**fields, **changes})
 
 
+HASHES = {"a": "0", "b": "1", "c": "2"}
 SCORES = np.array([[0.9, 0.1, 0.2], [0.3, 0.1, 0.5], [0.2, 0.8, 0.1]])
 
 
 def make_result(**changes) -> EvaluationResult:
-    result = EvaluationResult.of(SCORES, make_set(), [10, 20, 30], [10, 20, 60], "tiny", "abc", {"use_time": True}, 3)
+    result = EvaluationResult.of(
+        SCORES, make_set(), HASHES, [10, 20, 30], [10, 20, 60], "tiny", "abc", {"use_time": True}, 3
+    )
     return replace(result, **changes)
 
 
@@ -81,9 +84,13 @@ def test_only_what_was_measured_on_the_same_songs_is_compared():
     assert "other" in table
     assert "recall@5" not in table
     fewer = make_set(songs={"a": "a.wav", "b": "b.wav"})
-    other = EvaluationResult.of(SCORES[:, :2], fewer, [10, 20], [10, 20], "other", "abc")
+    other = EvaluationResult.of(SCORES[:, :2], fewer, HASHES, [10, 20], [10, 20], "other", "abc")
     with pytest.raises(ValueError, match=r"different songs or texts .* \(3 songs\), other .* \(2 songs\)"):
         compare([make_result(), other])
+    other_files = EvaluationResult.of(SCORES, make_set(), HASHES | {"b": "7"}, [10] * 3, [10] * 3, "other", "abc")
+    assert other_files.manifest_hash == make_result().manifest_hash
+    with pytest.raises(ValueError, match=r"different recordings .*; audio_hash: tiny"):
+        compare([make_result(), other_files])
     with pytest.raises(ValueError, match="direction must be one of text_to_audio, audio_to_text, got 'both'"):
         compare([make_result()], direction="both")
 
@@ -127,7 +134,7 @@ def test_versions_are_those_of_installed_packages():
 @pytest.mark.parametrize("seconds", [[1, 2, np.nan], [1, 2, -1], [0, 0, 0]])
 def test_seconds_that_are_none(seconds):
     with pytest.raises(ValueError, match="heard_s must hold seconds"):
-        EvaluationResult.of(SCORES, make_set(), seconds, [10, 20, 60], "tiny", "abc")
+        EvaluationResult.of(SCORES, make_set(), HASHES, seconds, [10, 20, 60], "tiny", "abc")
 
 
 @pytest.mark.parametrize(
@@ -136,4 +143,4 @@ def test_seconds_that_are_none(seconds):
 )
 def test_bad_arguments(scores, heard, message):
     with pytest.raises(ValueError, match=message):
-        EvaluationResult.of(scores, make_set(), heard, heard, "tiny", "abc")
+        EvaluationResult.of(scores, make_set(), HASHES, heard, heard, "tiny", "abc")

@@ -13,7 +13,7 @@ from tiny_clap import tiny_clap
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 
 from collap import CollapModel
-from collap.retrieval.retrievers import CollapRetriever, hash_model, load_retriever
+from collap.retrieval.retrievers import NOT_OF_SONGS, CollapRetriever, hash_model, load_retriever
 from collap.training.feature_store import FeatureStore
 from collap.training.features import extract_features
 
@@ -99,6 +99,7 @@ def test_kept_features_stand_in_for_the_encoders(collap, songs, tmp_path):
     store = FeatureStore(tmp_path / "features", model.audio_model, processor.feature_extractor)
     kept, live = CollapRetriever(model, processor, features=store), CollapRetriever(model, processor)
     assert kept.revision != live.revision  # float16 has rounded them
+    assert kept.song_revision != live.song_revision
     for song in songs:
         expected, found = live.embed_song(song), kept.embed_song(song)
         np.testing.assert_allclose(found.frames, expected.frames, rtol=0, atol=5e-3)
@@ -161,9 +162,38 @@ def test_an_adapter_is_evaluated_with_its_model(collap, songs, tmp_path):
     adapted.save_pretrained(tmp_path / "adapter")
     processor.save_pretrained(tmp_path / "adapter")
     retriever = load_retriever(str(tmp_path / "adapter"))
+    assert retriever.name == f"CollapModel {tmp_path / 'adapter'}"
     scores = retriever.score([retriever.embed_song(songs[0]).frames], retriever.embed_texts(TEXTS))
     np.testing.assert_allclose(scores, live_scores(adapted.base_model.model, processor, songs[:1]), rtol=1e-5)
     assert retriever.revision != CollapRetriever(model, processor).revision
+    assert retriever.song_revision == CollapRetriever(model, processor).song_revision  # the adapter is of the texts
+
+
+def test_only_what_songs_depend_on_is_in_their_revision(collap):
+    model, processor = collap
+    own = CollapRetriever(model, processor)
+    cut = CollapRetriever(model, processor, truncate_texts=True)
+    assert cut.revision != own.revision
+    assert cut.song_revision == own.song_revision
+    for fields in ({"text_granularity": "document", "temporal_position": False}, {"kernel_weight": 0.9}):
+        other = CollapRetriever(tiny_collap(**fields)[0], processor)
+        assert other.revision != own.revision
+        assert fields.keys() <= set(NOT_OF_SONGS) <= other.model.config.to_dict().keys()
+    with torch.no_grad():
+        other.model.audio_model.load_state_dict(model.audio_model.state_dict())
+    assert other.song_revision == own.song_revision
+    other.model.audio_model.adapter.bias.data[0] += 1e-3
+    assert CollapRetriever(other.model, processor).song_revision != own.song_revision
+
+
+def test_texts_are_checked_without_the_model(collap, monkeypatch):
+    retriever = CollapRetriever(*collap)
+    monkeypatch.setattr(retriever.model, "get_text_features", None)
+    retriever.check_texts(TEXTS)
+    with pytest.raises(ValueError, match="at most 60 tokens, got 92"):
+        retriever.check_texts([*TEXTS, "a choir sings " * 30])
+    with pytest.raises(ValueError, match="at least one text"):
+        retriever.check_texts([])
 
 
 def test_what_a_folder_lacks_is_no_model(collap, tmp_path):

@@ -104,11 +104,16 @@ def test_musiccaps_tells_clips_from_songs(musiccaps, caplog):
     assert songs.description["audio"]["kind"] == "longer recordings"
 
 
-def test_musiccaps_with_futga_takes_the_subset_of_the_other_table(musiccaps):
-    write_csv(musiccaps / "MusicCaps.csv", [{"ytid": ytid, "caption": FUTGA.format(what=ytid)} for ytid in IDS])
+@pytest.mark.parametrize("form", ["{}", "{}.wav", "[{}]-[30-40].wav", "https://www.youtube.com/watch?v={}"])
+def test_musiccaps_with_futga_takes_the_subset_of_the_other_table(musiccaps, form):
+    names = [form.format(ytid) for ytid in IDS]
+    if "[" in form:  # then files are called so, too
+        for ytid, name in zip(IDS, names, strict=True):
+            (musiccaps / "audio" / f"{ytid}.wav").rename(musiccaps / "audio" / name)
+    rows = [{"ytid": name, "caption": FUTGA.format(what=name)} for name in names]
+    write_csv(musiccaps / "MusicCaps.csv", rows)
     loaded = load_musiccaps(musiccaps, captions="futga", subset="audioset_eval")
-    assert tuple(loaded.songs) == IDS[::2]
-    assert [text.song_ids[0] for text in loaded.texts] == list(IDS[::2])
+    assert list(loaded.songs) == names[::2]
     assert loaded.description["in_files"] == {"songs": 2, "texts": 2}
 
 

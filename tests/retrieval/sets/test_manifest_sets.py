@@ -110,6 +110,8 @@ def test_a_folder_of_songs_with_texts_is_a_set(tmp_path):
 def test_no_manifest_and_no_folder_are_told(manifest):
     with pytest.raises(ValueError, match="data_dir: there is no manifest"):
         load_manifest_set(manifest.with_name("other.jsonl"))
+    with pytest.raises(ValueError, match="audio_dir must be left out for a folder of songs"):
+        load_manifest_set(manifest.parent, manifest.parent)
     with pytest.raises(ValueError, match="audio_dir: there is no folder"):
         load_manifest_set(manifest, manifest.parent / "nowhere")
 

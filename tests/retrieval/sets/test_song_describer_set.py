@@ -204,5 +204,19 @@ def test_futga_captions_go_to_the_tracks_whatever_their_ids_look_like(data_dir, 
     assert list(loaded.songs) == list(tracks)
     assert loaded.texts[0].text[-1] == "Verse: Drums enter."
     assert [song for song, _ in pairs(load_song_describer(data_dir, captions="futga", subset="valid"))] == ["1004034"]
+    assert loaded.description["rows_left_out"]["first"] == ["track 1007274: no caption by FUTGA"]
     kept = load_song_describer(data_dir, captions="futga", times="kept")
     assert "**40-100% - Verse:**" in kept.texts[0].text
+
+
+def test_a_track_that_futga_describes_and_that_has_no_file_is_missing(data_dir):
+    rows = [{"a": str(track), "b": FUTGA.format(what=track)} for track in (1004034, 1007299, 5)]
+    write_csv(data_dir / "SongDescriber.csv", rows)
+    (data_dir / "audio/34/1004034.2min.mp3").unlink()
+    loaded = load_song_describer(data_dir, captions="futga", id_column="a", caption_column="b")
+    assert list(loaded.songs) == ["1007299"]
+    assert [song.id for song in loaded.missing] == ["1004034"]
+    assert loaded.description["texts_of_missing_songs"] == 1
+    assert loaded.description["futga_songs_not_in_it"] == 1
+    with pytest.raises(ValueError, match="futga_csv: there is no file or folder"):
+        load_song_describer(data_dir, captions="futga", futga_csv=str(data_dir / "nothing.csv"))

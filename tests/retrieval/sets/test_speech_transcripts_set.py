@@ -61,14 +61,14 @@ def test_tracks_are_made_once_and_anew_for_other_pauses(data_dir):
     os.utime(path, (1, 1))
     load_speech_transcripts(data_dir)
     assert os.stat(path).st_mtime == 1
-    load_speech_transcripts(data_dir, pause_s=1.0)
-    assert os.stat(path).st_mtime > 1
-    assert soundfile.info(path).duration == 1 + 2 + 3 + 2
+    other = load_speech_transcripts(data_dir, pause_s=1.0).songs["61-70968"]
+    assert soundfile.info(other).duration == 1 + 2 + 3 + 2
+    assert os.stat(path).st_mtime == 1  # both can be used side by side
 
 
 def test_tracks_lie_beside_the_corpus_or_where_one_says(data_dir, tmp_path):
     loaded = load_speech_transcripts(data_dir)
-    assert loaded.songs["61-70970"] == str(data_dir.parent / "test-clean_joined" / "61-70970.flac")
+    assert loaded.songs["61-70970"] == str(data_dir.parent / "test-clean_joined_pause_0.3s" / "61-70970.flac")
     loaded = load_speech_transcripts(data_dir, joined_dir=tmp_path / "tracks")
     assert loaded.songs["61-70970"] == str(tmp_path / "tracks" / "61-70970.flac")
     assert sorted(path.name for path in (tmp_path / "tracks").iterdir()) == sorted(f"{name}.flac" for name in WORDS)
@@ -98,7 +98,7 @@ def test_utterances_can_be_tracks(data_dir):
     assert len(loaded.songs) == 5
     assert loaded.songs["61-70968-0001"].endswith("61/70968/61-70968-0001.flac")
     assert loaded.texts[-1].text == [WORDS["61-70970"][0]]
-    assert not (data_dir.parent / "test-clean_joined").exists()
+    assert not (data_dir.parent / "test-clean_joined_pause_0.3s").exists()
 
 
 def test_a_chapter_that_lacks_an_utterance_is_missing(data_dir):
@@ -116,7 +116,13 @@ def test_a_chapter_with_an_utterance_that_is_no_audio_is_missing(data_dir):
     loaded = load_speech_transcripts(data_dir, max_s=2.0)
     assert [song.id for song in loaded.missing] == ["61-70968_1"]
     assert loaded.missing[0].reason.startswith("unreadable audio")
-    assert not list((data_dir.parent / "test-clean_joined").glob(".*"))
+    assert not list((data_dir.parent / "test-clean_joined_pause_0.3s_max_2s").glob(".*"))
+
+
+def test_tracks_that_cannot_be_written_are_no_bad_audio(data_dir, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match="file"):
+        load_speech_transcripts(data_dir, joined_dir=tmp_path / "file")
 
 
 def test_utterances_may_lie_elsewhere_in_another_format(data_dir, tmp_path):
@@ -195,7 +201,7 @@ def test_an_utterance_that_is_cut_off_makes_its_chapter_missing_and_leaves_nothi
     file.write_bytes(file.read_bytes()[:-2000])  # its head still tells the whole length
     loaded = load_speech_transcripts(data_dir)
     assert [song.id for song in loaded.missing] == ["61-70968"]
-    assert not list((data_dir.parent / "test-clean_joined").glob("*61-70968*"))
+    assert not list((data_dir.parent / "test-clean_joined_pause_0.3s").glob("*61-70968*"))
 
 
 @pytest.mark.parametrize("line", ["\ufeff61-70970-0000 YOUNG FITZOOTH", "61-70970-0000\tYOUNG  FITZOOTH "])
