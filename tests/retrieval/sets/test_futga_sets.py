@@ -109,7 +109,7 @@ def test_musiccaps_with_futga_takes_the_subset_of_the_other_table(musiccaps, for
     names = [form.format(ytid) for ytid in IDS]
     if "[" in form:  # then files are called so, too
         for ytid, name in zip(IDS, names, strict=True):
-            (musiccaps / "audio" / f"{ytid}.wav").rename(musiccaps / "audio" / name)
+            next((musiccaps / "audio").glob(f"*{ytid}*")).rename(musiccaps / "audio" / name)
     rows = [{"ytid": name, "caption": FUTGA.format(what=name)} for name in names]
     write_csv(musiccaps / "MusicCaps.csv", rows)
     loaded = load_musiccaps(musiccaps, captions="futga", subset="audioset_eval")
