@@ -221,6 +221,8 @@ def load_set(arguments: SetArguments) -> EvaluationSet:
     if arguments.manifest is not None:
         if data is not None:
             raise ValueError("--data_dir is for a --set; a --manifest says itself where it is.")
+        if not Path(arguments.manifest).exists():
+            raise ValueError(f"--manifest: there is no file or folder {arguments.manifest}.")
         name, data = "manifest", arguments.manifest
     elif data is None:
         raise ValueError(f"Give --data_dir, the folder of {name}; --describe {name} tells more.")

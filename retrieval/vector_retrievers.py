@@ -145,9 +145,12 @@ class VectorRetriever(ABC):
         )
 
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:
-        """A ValueError if there is no text; any other can be read, as what is too long is cut."""
+        """A ValueError if there is no text, or an empty one; any other can be read, as what is too long is cut."""
         if not texts:
             raise ValueError("texts must hold at least one text, got none.")
+        for number, text in enumerate(texts):
+            if not (text if isinstance(text, str) else " ".join(text)).strip():
+                raise ValueError(f"texts must not be empty, got {text!r} as number {number}.")
 
     def embed_texts(self, texts: Sequence[str | list[str]]) -> TextVectors:
         """The vectors of texts; the sentences of a list are joined by spaces, what is too long is cut and counted."""

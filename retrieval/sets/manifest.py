@@ -38,7 +38,8 @@ def load_manifest_set(
         [`EvaluationSet`]
 
     Raises:
-        ValueError: as `load_manifest`; if songs are no files but bytes in a data set; or if no song is there.
+        ValueError: as `load_manifest`; if songs are no files but bytes in a data set; if `audio_dir` is of no use; or
+            if no song is there.
     """
     from ...training.manifest import load_manifest  # brings `datasets`, which the other sets do without
 
@@ -59,8 +60,10 @@ def load_manifest_set(
     songs: dict[str, Path | MissingSong] = {}
     texts: dict[str | tuple[str, ...], EvaluationText] = {}
     counts: dict[str, int] = {}
+    files: list[Path] = []
     for number, row in enumerate(rows, start=1):
         file = _file_of(row["audio"], path, audio_dir, number)
+        files.append(file)
         song = row["song_id"] if row.get("song_id") is not None else _relative(file, path, audio_dir)
         songs.setdefault(song, file if file.is_file() else MissingSong(song, str(file), "no file of audio"))
         for text in _texts_of(row, column):
@@ -70,6 +73,8 @@ def load_manifest_set(
                 texts[words] = EvaluationText(f"{song}#{counts[song]}", text, (song,))
             elif song not in known.song_ids:
                 texts[words] = replace(known, song_ids=(*known.song_ids, song))
+    if audio_dir is not None and all(Path(audio_dir) not in song.parents for song in files):
+        raise ValueError(f"audio_dir must be left out: no path in {path} is relative to its folder; got {audio_dir}.")
     description = {
         "source": f"the manifest {path.name}",
         "licence": "as its owner says",

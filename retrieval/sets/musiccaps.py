@@ -83,6 +83,10 @@ def load_musiccaps(
             for song in [song for song in futga.songs if _video(song) not in chosen]:
                 del futga.songs[song]
             futga.texts[:] = [text for text in futga.texts if text.song_ids[0] in futga.songs]
+            described = {_video(text.song_ids[0]) for text in futga.texts}
+            futga.left_out.extend(
+                LeftOut(f"clip {clip}", "no caption by FUTGA") for clip in sorted(chosen - described)
+            )
         return assemble_futga(f"musiccaps {subset} futga", futga, description)
 
     table, rows = _rows(data_dir, subset)
@@ -102,10 +106,12 @@ def load_musiccaps(
 
 
 def _video(song: str) -> str:
-    """The YouTube id in an id of FUTGA's table, which may be an address or the name of a clip: `[ID]-[30-40].wav`."""
+    """The YouTube id in an id of FUTGA's table, an address, say, or a file's name as [`find_songs`] knows it."""
     bare = bare_id(song)
-    match = re.fullmatch(r"\[?([\w-]{11})\]?(?:-\[[\d.]+-[\d.]+\])?", bare)
-    return match[1] if match else bare
+    for form in (r"Y?({id})(?:_\d+(?:\.\d+)?){{0,2}}", r"\[({id})\]-\[[\d.]+-[\d.]+\]", r".+\[({id})\]"):
+        if match := re.fullmatch(form.format(id=r"[\w-]{11}"), bare):
+            return match[1]
+    return bare
 
 
 def _rows(data_dir: str | Path, subset: str) -> tuple[Path, list[dict[str, str]]]:

@@ -109,7 +109,7 @@ SETS: Mapping[str, SetEntry] = MappingProxyType(
                 "max_s": "longest track in seconds; longer chapters are cut (default: none)",
                 "pause_s": "silence between utterances in seconds (default: 0.3)",
                 "case": "sentence or published: how transcripts are written (default: sentence)",
-                "joined_dir": "where tracks are written (default: beside the folder of data)",
+                "joined_dir": "where tracks are written (default: beside the folder of the utterances)",
             },
         ),
         "wikimute": SetEntry(

@@ -69,7 +69,8 @@ def load_speech_transcripts(
         max_s (`float`, *optional*): Longest track; a longer chapter becomes several, cut between utterances.
         pause_s (`float`): Silence between utterances of a track, in seconds.
         case (`str`): How the transcript is written: `"sentence"` or `"published"`.
-        joined_dir (`str` or `Path`, *optional*): Default: a folder beside `data_dir`, whose name has the two lengths:
+        joined_dir (`str` or `Path`, *optional*):
+            Default: a folder beside that of the utterances, with both lengths in its name:
             `test-clean_joined_pause_0.3s`, or `..._pause_0.3s_max_60s`.
 
     Returns:
@@ -105,7 +106,7 @@ def load_speech_transcripts(
     texts = []
     if joined_dir is None:
         lengths = f"pause_{pause_s:g}s" + ("" if max_s is None else f"_max_{max_s:g}s")
-        joined_dir = folder.absolute().parent / f"{folder.absolute().name}_joined_{lengths}"
+        joined_dir = audio.absolute().parent / f"{audio.absolute().name}_joined_{lengths}"
     joined = Path(joined_dir)
     for chapter, utterances in chapters.items():
         if unit == "utterance":

@@ -241,6 +241,8 @@ def test_what_contradicts_itself(folder, main, tmp_path):
         main([*given, "--set_arguments", "year=2024"])
     with pytest.raises(ValueError, match="must be given as NAME=VALUE, got 'all'"):
         main([*given, "--set_arguments", "all"])
+    with pytest.raises(ValueError, match="--manifest: there is no file or folder gone"):
+        main(["--manifest", "gone", *given[2:]])
     for option in ("num_workers", "block_frames", "block_texts"):
         with pytest.raises(ValueError, match=f"--{option} must be at least 1, got 0"):
             main([*given, f"--{option}=0"])

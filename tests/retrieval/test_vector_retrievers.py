@@ -164,6 +164,8 @@ class TestClap:
             retriever.embed_song(str(tmp_path / "nan.wav"))
         with pytest.raises(ValueError, match="at least one text"):
             retriever.embed_texts([])
+        with pytest.raises(ValueError, match=r"texts must not be empty, got .* as number 1"):
+            retriever.check_texts(["a flute", [" "]])
 
 
 def test_an_excerpt_is_where_it_was_asked_for(tmp_path):

@@ -104,10 +104,13 @@ def test_musiccaps_tells_clips_from_songs(musiccaps, caplog):
     assert songs.description["audio"]["kind"] == "longer recordings"
 
 
-@pytest.mark.parametrize("form", ["{}", "{}.wav", "[{}]-[30-40].wav", "https://www.youtube.com/watch?v={}"])
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "{}.wav", "[{}]-[30-40].wav", "https://www.youtube.com/watch?v={}", "Y{}.wav", "{}_30.000_40.000.wav"],
+)
 def test_musiccaps_with_futga_takes_the_subset_of_the_other_table(musiccaps, form):
     names = [form.format(ytid) for ytid in IDS]
-    if "[" in form:  # then files are called so, too
+    if form.endswith(".wav"):  # then files are called so, too
         for ytid, name in zip(IDS, names, strict=True):
             next((musiccaps / "audio").glob(f"*{ytid}*")).rename(musiccaps / "audio" / name)
     rows = [{"ytid": name, "caption": FUTGA.format(what=name)} for name in names]
@@ -115,6 +118,9 @@ def test_musiccaps_with_futga_takes_the_subset_of_the_other_table(musiccaps, for
     loaded = load_musiccaps(musiccaps, captions="futga", subset="audioset_eval")
     assert list(loaded.songs) == names[::2]
     assert loaded.description["in_files"] == {"songs": 2, "texts": 2}
+    write_csv(musiccaps / "MusicCaps.csv", rows[:1])
+    loaded = load_musiccaps(musiccaps, captions="futga", subset="audioset_eval")
+    assert loaded.description["rows_left_out"]["first"] == [f"clip {IDS[2]}: no caption by FUTGA"]
 
 
 @pytest.mark.parametrize(

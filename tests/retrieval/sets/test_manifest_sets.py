@@ -107,9 +107,14 @@ def test_a_folder_of_songs_with_texts_is_a_set(tmp_path):
     assert pairs(load_manifest_set(tmp_path)) == [("first.wav", "A flute.")]
 
 
-def test_no_manifest_and_no_folder_are_told(manifest):
+def test_no_manifest_and_no_folder_are_told(manifest, tmp_path_factory):
     with pytest.raises(ValueError, match="data_dir: there is no manifest"):
         load_manifest_set(manifest.with_name("other.jsonl"))
+    absolute = [{"audio": str(manifest.parent / "songs/a.wav"), "text": "A flute."}]
+    with pytest.raises(ValueError, match=r"audio_dir must be left out: no path in .* is relative"):
+        load_manifest_set(
+            write_lines(manifest.parent / "deep" / "songs.jsonl", absolute), tmp_path_factory.mktemp("other")
+        )
     with pytest.raises(ValueError, match="audio_dir must be left out for a folder of songs"):
         load_manifest_set(manifest.parent, manifest.parent)
     with pytest.raises(ValueError, match="audio_dir: there is no folder"):

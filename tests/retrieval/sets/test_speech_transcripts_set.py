@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -69,6 +70,9 @@ def test_tracks_are_made_once_and_anew_for_other_pauses(data_dir):
 def test_tracks_lie_beside_the_corpus_or_where_one_says(data_dir, tmp_path):
     loaded = load_speech_transcripts(data_dir)
     assert loaded.songs["61-70970"] == str(data_dir.parent / "test-clean_joined_pause_0.3s" / "61-70970.flac")
+    shutil.copytree(data_dir, tmp_path / "other")
+    loaded = load_speech_transcripts(data_dir, tmp_path / "other")  # tracks of other recordings lie beside those
+    assert loaded.songs["61-70970"] == str(tmp_path / "other_joined_pause_0.3s" / "61-70970.flac")
     loaded = load_speech_transcripts(data_dir, joined_dir=tmp_path / "tracks")
     assert loaded.songs["61-70970"] == str(tmp_path / "tracks" / "61-70970.flac")
     assert sorted(path.name for path in (tmp_path / "tracks").iterdir()) == sorted(f"{name}.flac" for name in WORDS)
