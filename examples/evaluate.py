@@ -40,9 +40,10 @@ from transformers import HfArgumentParser
 
 from collap.retrieval.embeddings import embed_songs
 from collap.retrieval.evaluation_set import EvaluationSet
+from collap.retrieval.loading import load_retriever
 from collap.retrieval.ranking import score_songs
 from collap.retrieval.results import DIRECTIONS, EvaluationResult, compare
-from collap.retrieval.retrievers import Retriever, load_retriever
+from collap.retrieval.retrievers import Retriever
 from collap.retrieval.sets import registry
 from collap.retrieval.sets.assembling import keep_songs
 from collap.retrieval.sets.registry import SETS

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
-from collap.retrieval.retrievers import CollapRetriever
+from collap.retrieval.collap_retriever import CollapRetriever
 from collap.training.feature_store import FeatureStore
 
 Song = dict[str, Any]

@@ -35,10 +35,10 @@ from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
 from collap.modeling_collap.scoring_collap import mean_over_sentences
+from collap.retrieval.collap_retriever import CollapTexts
 from collap.retrieval.frame_attention import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
 from collap.retrieval.markdown_table import markdown_table
 from collap.retrieval.plotting_frames import plot_frame_attention
-from collap.retrieval.retrievers import CollapTexts
 
 WITH_TIME, WITHOUT_TIME, SECTIONS = "sentences", "sentences, without time", "one-section queries"
 COLUMNS = {

@@ -18,9 +18,10 @@ import torch
 from accelerate import PartialState
 from tiny_retrieval import TEXTS, tiny_collap
 
+from collap.retrieval.collap_retriever import CollapRetriever
 from collap.retrieval.embeddings import embed_songs
 from collap.retrieval.ranking import score_songs
-from collap.retrieval.retrievers import CollapRetriever, SongEmbedding
+from collap.retrieval.retrievers import SongEmbedding
 from collap.training import feature_store
 
 

@@ -11,8 +11,9 @@ import torch
 from accelerate import PartialState
 from tiny_retrieval import tiny_collap, write_songs
 
+from collap.retrieval.collap_retriever import CollapRetriever
 from collap.retrieval.embeddings import EmbeddedSongs, EmbeddingStore, embed_songs
-from collap.retrieval.retrievers import CollapRetriever, SongEmbedding
+from collap.retrieval.retrievers import SongEmbedding
 from collap.training import feature_store
 
 

@@ -13,9 +13,9 @@ from accelerate import PartialState
 from tiny_clap import RATE, tiny_clap
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 
+from collap.retrieval.collap_retriever import CollapRetriever
 from collap.retrieval.embeddings import EmbeddedSongs, embed_songs
 from collap.retrieval.ranking import _make_blocks, score_songs
-from collap.retrieval.retrievers import CollapRetriever
 from collap.retrieval.vector_retrievers import ClapRetriever
 
 TESTS = Path(__file__).resolve().parents[1]

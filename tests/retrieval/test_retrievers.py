@@ -13,7 +13,9 @@ from tiny_clap import tiny_clap
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 
 from collap import CollapModel
-from collap.retrieval.retrievers import NOT_OF_SONGS, CollapRetriever, hash_model, load_retriever
+from collap.retrieval.collap_retriever import NOT_OF_SONGS, CollapRetriever
+from collap.retrieval.loading import load_retriever
+from collap.retrieval.retrievers import hash_model
 from collap.training.feature_store import FeatureStore
 from collap.training.features import extract_features
 

@@ -10,7 +10,7 @@ from tiny_tokenizer import tiny_tokenizer
 from transformers import ClapFeatureExtractor, PeAudioConfig, PeAudioFeatureExtractor, PeAudioModel, PeAudioProcessor
 
 from collap.retrieval.clip_inputs import clap_features, read_audio
-from collap.retrieval.retrievers import load_retriever
+from collap.retrieval.loading import load_retriever
 from collap.retrieval.vector_retrievers import ClapRetriever, PeAudioRetriever, VectorRetriever
 
 TEXTS = ["a slow piano then a choir", "drums", "a choir hums low"]
