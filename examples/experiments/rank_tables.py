@@ -63,7 +63,7 @@ def table(found: Mapping[str, Mapping[str, Any]]) -> str:
             recall, at_five = of_model[name]["recall@1"], of_model[name].get("recall@5")
             lower, upper = recall["interval"]
             beside = f" / {at_five['value']:.1f}" if at_five else ""
-            cells.append(f"{recall['value']:.1f} ({lower:.0f} to {upper:.0f}){beside}")
+            cells.append(f"{recall['value']:.1f} ({lower:.1f} to {upper:.1f}){beside}")
         lines.append(cells)
     return markdown_table(lines)
 
