@@ -18,7 +18,8 @@ Songs are embedded once: another set, another way of scoring or the same command
 `--embeddings_dir`. One process is enough (`python examples/evaluate.py ...`). Several share the work (on CPUs start
 them by `torchrun --nproc_per_node 2 ...`), and the result is that of one.
 
-`--compare A/results.json B/results.json` prints results on the same songs side by side.
+`--compare A/results.json B/results.json` prints results on the same songs side by side, and
+the differences of the same queries with their intervals.
 """
 
 import json
@@ -38,11 +39,12 @@ from baselines.mean_pooling import load_collap
 from train import HelpFormatter
 from transformers import HfArgumentParser
 
+from collap.retrieval.comparison import compare
 from collap.retrieval.embeddings import embed_songs
 from collap.retrieval.evaluation_set import EvaluationSet
 from collap.retrieval.loading import load_retriever
 from collap.retrieval.ranking import score_songs
-from collap.retrieval.results import DIRECTIONS, EvaluationResult, compare
+from collap.retrieval.results import DIRECTIONS, EvaluationResult
 from collap.retrieval.retrievers import Retriever
 from collap.retrieval.sets import registry
 from collap.retrieval.sets.assembling import keep_songs
@@ -79,7 +81,10 @@ class SetArguments:
     )
     compare: list[str] = field(
         default_factory=list,
-        metadata={"help": "Print one table of the results.json of several models on the same songs, and stop."},
+        metadata={
+            "help": "Print the results.json of several models on the same songs side by side, and how far the others "
+            "are from the first, query by query; and stop."
+        },
     )
     describe: str | None = field(
         default=None, metadata={"help": "Say what a set is and what to get from where, and stop.", "choices": [*SETS]}

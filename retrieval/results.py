@@ -32,6 +32,9 @@ class EvaluationResult:
 
     Args:
         figures (`dict[str, dict[str, float]]`): Of each direction, as [`collap.retrieval.metrics.retrieval_metrics`].
+        ranks (`dict[str, dict[str, float]]`): Of each direction the rank of the best right answer by the id of the
+            query, of a text or of a song.
+        song_of_text (`dict[str, str]`): The first song of each text, with which it is drawn anew.
         intervals (`dict[str, dict[str, tuple[float, float]]]`):
             The 95 % bootstrap intervals of the same figures; songs are drawn anew, with all of their texts (a text of
             several songs comes with the first of them).
@@ -56,6 +59,8 @@ class EvaluationResult:
 
     figures: dict[str, dict[str, float]]
     intervals: dict[str, dict[str, tuple[float, float]]]
+    ranks: dict[str, dict[str, float]]
+    song_of_text: dict[str, str]
     set_name: str
     set_description: dict[str, Any]
     manifest_hash: str
@@ -117,7 +122,12 @@ class EvaluationResult:
             "text_to_audio": (scores, targets, targets.argmax(1)),
             "audio_to_text": (scores.T[searching], targets.T[searching], np.flatnonzero(searching)),
         }
-        figures, intervals = {}, {}
+        songs = list(evaluation_set.songs)
+        queries = {
+            "text_to_audio": [text.id for text in evaluation_set.texts],
+            "audio_to_text": [song for song, searches in zip(songs, searching, strict=True) if searches],
+        }
+        figures, intervals, ranks = {}, {}, {}
         for direction, (table, right, song_of_query) in tables.items():
             cutoffs = [k for k in recall_at if k < table.shape[1]]
             single = right.sum(1).max() == 1  # then the hit rate is the recall
@@ -127,9 +137,12 @@ class EvaluationResult:
                 for name, values in per_query.items()
             }
             intervals[direction] = bootstrap_intervals(per_query, song_of_query)
+            ranks[direction] = dict(zip(queries[direction], per_query["median_rank"].tolist(), strict=True))
         return cls(
             figures,
             intervals,
+            ranks,
+            dict(zip(queries["text_to_audio"], (songs[place] for place in targets.argmax(1)), strict=True)),
             evaluation_set.name,
             evaluation_set.description,
             evaluation_set.manifest_hash,
@@ -167,7 +180,7 @@ class EvaluationResult:
         names = list(dict.fromkeys(name for figures in self.figures.values() for name in figures))
         cells = [["", *DIRECTIONS.values()]]
         for name in names:
-            cells.append([name, *(self._cell(direction, name) for direction in DIRECTIONS)])
+            cells.append([name, *(self.cell(direction, name) for direction in DIRECTIONS)])
         heard = self.heard
         lines = [
             f"{self.model} on {self.set_name}",
@@ -190,7 +203,8 @@ class EvaluationResult:
             lines.append(f"NOTE: {self.set_description['count_note']}")
         return "\n".join(lines)
 
-    def _cell(self, direction: str, name: str) -> str:
+    def cell(self, direction: str, name: str) -> str:
+        """A figure with its interval, as tables have it; empty if it is not there."""
         if name not in self.figures[direction]:
             return ""
         value, (lower, upper) = self.figures[direction][name], self.intervals[direction][name]
@@ -201,49 +215,6 @@ class EvaluationResult:
 
 def _hash_songs(song_hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(song_hashes.items())).encode()).hexdigest()[:16]
-
-
-def compare(
-    results: Sequence[EvaluationResult],
-    direction: str = "text_to_audio",
-    columns: Sequence[str] = ("recall@1", "recall@5", "recall@10", "map@10", "median_rank"),
-) -> str:
-    """
-    One table with a row for each model.
-
-    Raises:
-        ValueError: if the results are not of the same songs and texts, there are none, or there is no such direction.
-    """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
-    if not results:
-        raise ValueError("results must hold at least one result, got none.")
-    for kind, name in (("songs or texts", "manifest_hash"), ("recordings", "audio_hash")):
-        hashes = [f"{result.model} {getattr(result, name)} ({result.gallery_size} songs)" for result in results]
-        if len({getattr(result, name) for result in results}) > 1:
-            raise ValueError(f"results are of different {kind} and can't be compared; {name}: {', '.join(hashes)}.")
-    present = [name for name in columns if all(name in result.figures[direction] for result in results)]
-    rows = [["", *present]]
-    names = _distinct_names(results)
-    for row, result in zip(names, results, strict=True):
-        rows.append([row, *(result._cell(direction, name) for name in present)])
-    return markdown_table(rows)
-
-
-def _distinct_names(results: Sequence[EvaluationResult]) -> list[str]:
-    """The models' names; where one occurs more often, with the options and the revision that tell its rows apart."""
-    names = []
-    for result in results:
-        namesakes = [other for other in results if other.model == result.model]
-        differing = [
-            f"{key}={value}"
-            for key, value in result.options.items()
-            if any(other.options.get(key) != value for other in namesakes)
-        ]
-        if any(other.revision != result.revision for other in namesakes):
-            differing.append(result.revision)
-        names.append(f"{result.model} ({', '.join(differing)})" if differing else result.model)
-    return names
 
 
 def this_command() -> str:
@@ -274,4 +245,4 @@ def write_json(path: str | Path, content: Any) -> None:
         temporary.unlink(missing_ok=True)
 
 
-__all__ = ["EvaluationResult", "compare", "library_versions", "this_command", "write_json"]
+__all__ = ["DIRECTIONS", "EvaluationResult", "library_versions", "this_command", "write_json"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from collap.retrieval.evaluation_set import EvaluationSet, EvaluationText, MissingSong
-from collap.retrieval.results import EvaluationResult, compare, library_versions, write_json
+from collap.retrieval.results import EvaluationResult, library_versions, write_json
 
 
 def make_set(**changes) -> EvaluationSet:
@@ -46,6 +46,8 @@ def test_figures_by_hand():
     assert figures["audio_to_text"]["recall@1"] == pytest.approx((1 / 2 + 1) / 2)
     assert figures["audio_to_text"]["hit_rate@1"] == 1
     assert figures["audio_to_text"]["map@10"] == 1
+    assert make_result().ranks == {"text_to_audio": {"t0": 1, "t1": 2, "t2": 1}, "audio_to_text": {"a": 1, "b": 1}}
+    assert make_result().song_of_text == {"t0": "a", "t1": "a", "t2": "b"}
 
 
 def test_the_protocol_is_named():
@@ -77,33 +79,6 @@ def test_a_result_that_cannot_be_written_leaves_the_last_one(tmp_path):
         make_result(options={"model": object()}).save(file)
     assert file.read_text() == before
     assert [path.name for path in tmp_path.iterdir()] == ["tiny.json"]
-
-
-def test_only_what_was_measured_on_the_same_songs_is_compared():
-    table = compare([make_result(), make_result(model="other")])
-    assert "other" in table
-    assert "recall@5" not in table
-    fewer = make_set(songs={"a": "a.wav", "b": "b.wav"})
-    other = EvaluationResult.of(SCORES[:, :2], fewer, HASHES, [10, 20], [10, 20], "other", "abc")
-    with pytest.raises(ValueError, match=r"different songs or texts .* \(3 songs\), other .* \(2 songs\)"):
-        compare([make_result(), other])
-    other_files = EvaluationResult.of(SCORES, make_set(), HASHES | {"b": "7"}, [10] * 3, [10] * 3, "other", "abc")
-    assert other_files.manifest_hash == make_result().manifest_hash
-    with pytest.raises(ValueError, match=r"different recordings .*; audio_hash: tiny"):
-        compare([make_result(), other_files])
-    with pytest.raises(ValueError, match="direction must be one of text_to_audio, audio_to_text, got 'both'"):
-        compare([make_result()], direction="both")
-
-
-def test_rows_of_one_model_are_told_apart():
-    table = compare([make_result(), make_result(options={"use_time": False}), make_result(model="other")])
-    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == [
-        "tiny (use_time=True)",
-        "tiny (use_time=False)",
-        "other",
-    ]
-    table = compare([make_result(), make_result(revision="def")])
-    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["tiny (abc)", "tiny (def)"]
 
 
 def test_the_command_can_be_given_again(monkeypatch):
