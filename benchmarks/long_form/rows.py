@@ -41,6 +41,7 @@ ROWS = {
     "document-no-temporal": Row(
         "document, no temporal alignment", special=DOCUMENT | {"kernel_weight": 1, "temporal_weight": 0}
     ),
+    "sentences": Row("sentence queries", special=SENTENCES),
     "sentences-time": Row("sentence queries, time", special=SENTENCES | TIME),
     "ours": Row("sentence queries, time, moments (ours)", special=SENTENCES | TIME | MOMENTS, is_main=True),
 }
