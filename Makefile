@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## Train on rendered songs, then find them by long descriptions (about 6 minutes on 2 cores)
 	$(PYTHON) examples/demo/run.py
 
-benchmark: $(INSTALLED)  ## Every row of docs/benchmark.md on 3,200 rendered songs (26 minutes on 2 cores)
+benchmark: $(INSTALLED)  ## Every row of docs/benchmark.md on 3,200 rendered songs (29 minutes on 2 cores)
 	$(PYTHON) benchmarks/long_form/run.py --results benchmarks/results/long_form_small.json
 
 test: $(INSTALLED)  ## Our own tests

@@ -2,7 +2,7 @@
 r"""
 The long-form benchmark: whole songs found by long captions, one model a row, the same songs and rules for all.
 
-    make benchmark                                                        (small: 26 minutes on 2 cores)
+    make benchmark                                                        (small: 29 minutes on 2 cores)
     python benchmarks/long_form/run.py --size full --device cuda --structures song_structures.jsonl \
         --results benchmarks/results/long_form_full.json
 
