@@ -4,6 +4,7 @@
 import json
 import os
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +20,8 @@ from questions import SETS, Question, captions, sections  # noqa: E402
 from rank_questions import rank_questions  # noqa: E402
 from rows import ROWS, SIZES  # noqa: E402
 from song_plan import SPLITS  # noqa: E402
+
+RUN = runpy.run_path(str(LONG_FORM / "run.py"))  # not by its name: other folders have a run.py too
 
 
 def make_song(number: int, group: int | None = None) -> dict:
@@ -138,6 +141,28 @@ def test_questions_are_about_splits_of_the_corpus(name: str):
 def test_every_split_for_tests_is_asked_about():
     asked = {question.split for name in ("long-form", "long-form-more", "validation") for question in SETS[name]()}
     assert asked == set(SPLITS) - {"train"}
+
+
+def questions_of(*arguments: str) -> dict[str, bool]:
+    """Whether each ranking of the benchmark asks every question."""
+    benchmark = RUN["Benchmark"](RUN["parse_arguments"](["--output_dir", "nowhere", "--seeds", "3", "5", *arguments]))
+    runs = [(name, seed) for seed in (3, 5) for name in benchmark.rows(seed)]
+    training = benchmark.train("mean", 3)
+    steps = [step for name, seed in runs for step in benchmark.evaluate(name, seed, training)]
+    return {step.name: "long-form-more" in step.command for step in steps}
+
+
+def test_the_first_seed_of_main_rows_is_asked_everything():
+    asked = questions_of("--rows", "mean", "sentences")
+    assert asked == {"ranks-mean-3": True, "ranks-sentences-3": False, "ranks-mean-5": False}
+    asked = questions_of("--rows", "mean", "sentences", "--seeds_asked_all", "3", "5")
+    assert asked == {"ranks-mean-3": True, "ranks-sentences-3": False, "ranks-mean-5": True}
+
+
+def test_a_seed_that_is_not_trained_cannot_be_asked(capsys):
+    with pytest.raises(SystemExit):
+        questions_of("--seeds_asked_all", "3", "4")
+    assert "--seeds_asked_all has [4], which --seeds ([3, 5]) has not." in capsys.readouterr().err
 
 
 @pytest.mark.slow
