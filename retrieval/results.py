@@ -117,18 +117,20 @@ class EvaluationResult:
         for name, seconds_of_songs in (("heard_s", heard), ("duration_s", duration)):
             if not (np.isfinite(seconds_of_songs) & (seconds_of_songs >= 0)).all() or not seconds_of_songs.any():
                 raise ValueError(f"{name} must hold seconds of 0 and more, and not only 0; got {seconds_of_songs}.")
-        searching = targets.any(0)  # songs without a text do not search
+        texts, songs = [text.id for text in evaluation_set.texts], list(evaluation_set.songs)
+        song_of_text = targets.argmax(1)
+        searching = np.flatnonzero(targets.any(0))  # songs without a text do not search
         tables = {
-            "text_to_audio": (scores, targets, targets.argmax(1)),
-            "audio_to_text": (scores.T[searching], targets.T[searching], np.flatnonzero(searching)),
-        }
-        songs = list(evaluation_set.songs)
-        queries = {
-            "text_to_audio": [text.id for text in evaluation_set.texts],
-            "audio_to_text": [song for song, searches in zip(songs, searching, strict=True) if searches],
+            "text_to_audio": (texts, scores, targets, song_of_text),
+            "audio_to_text": (
+                [songs[place] for place in searching],
+                scores.T[searching],
+                targets.T[searching],
+                searching,
+            ),
         }
         figures, intervals, ranks = {}, {}, {}
-        for direction, (table, right, song_of_query) in tables.items():
+        for direction, (queries, table, right, song_of_query) in tables.items():
             cutoffs = [k for k in recall_at if k < table.shape[1]]
             single = right.sum(1).max() == 1  # then the hit rate is the recall
             per_query = query_metrics(table, right.argmax(1) if single else right, cutoffs)
@@ -137,12 +139,12 @@ class EvaluationResult:
                 for name, values in per_query.items()
             }
             intervals[direction] = bootstrap_intervals(per_query, song_of_query)
-            ranks[direction] = dict(zip(queries[direction], per_query["median_rank"].tolist(), strict=True))
+            ranks[direction] = dict(zip(queries, per_query["median_rank"].tolist(), strict=True))
         return cls(
             figures,
             intervals,
             ranks,
-            dict(zip(queries["text_to_audio"], (songs[place] for place in targets.argmax(1)), strict=True)),
+            {text: songs[place] for text, place in zip(texts, song_of_text, strict=True)},
             evaluation_set.name,
             evaluation_set.description,
             evaluation_set.manifest_hash,

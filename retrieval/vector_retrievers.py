@@ -40,6 +40,17 @@ class TextVectors:
         return TextVectors(self.vectors[start:stop])
 
 
+def _join(texts: Sequence[str | list[str]]) -> list[str]:
+    """Texts as strings, the sentences of a list joined by spaces; a ValueError if there is none or one is empty."""
+    if not texts:
+        raise ValueError("texts must hold at least one text, got none.")
+    joined = [text if isinstance(text, str) else " ".join(text) for text in texts]
+    for number, (text, given) in enumerate(zip(joined, texts, strict=True)):
+        if not text.strip():
+            raise ValueError(f"texts must not be empty, got {given!r} as number {number}.")
+    return joined
+
+
 class VectorRetriever(ABC):
     r"""
     A [`Retriever`] of a model that has one vector a song and one a text, compared by their dot product.
@@ -146,16 +157,11 @@ class VectorRetriever(ABC):
 
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:
         """A ValueError if there is no text, or an empty one; any other can be read, as what is too long is cut."""
-        if not texts:
-            raise ValueError("texts must hold at least one text, got none.")
-        for number, text in enumerate(texts):
-            if not (text if isinstance(text, str) else " ".join(text)).strip():
-                raise ValueError(f"texts must not be empty, got {text!r} as number {number}.")
+        _join(texts)
 
     def embed_texts(self, texts: Sequence[str | list[str]]) -> TextVectors:
         """The vectors of texts; the sentences of a list are joined by spaces, what is too long is cut and counted."""
-        self.check_texts(texts)
-        texts = [text if isinstance(text, str) else " ".join(text) for text in texts]
+        texts = _join(texts)
         vectors = []
         for first in range(0, len(texts), self.batch_size):
             tokens, truncated = tokenize(

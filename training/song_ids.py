@@ -12,6 +12,7 @@ from collap.training.manifest_files import AUDIO_SUFFIXES, FOREIGN_AUDIO_SUFFIXE
 LEAST_CONTAINED = 6  # letters of an id that is looked for inside of names: shorter ones are in many
 _YOUTUBE_ID = r"[A-Za-z0-9_-]{11}"
 _YOUTUBE_ADDRESS = re.compile(rf"(?:[?&]v=|youtu\.be/|/embed/|/shorts/)({_YOUTUBE_ID})")
+_BRACKETED_ID = rf".\[({_YOUTUBE_ID})\]$"  # behind a title
 _SPAN = r"(?P<span>(?:_\d+(?:\.\d+)?){1,2})?"  # seconds or milliseconds where an excerpt begins and ends
 
 
@@ -102,7 +103,11 @@ class _Names:
                 ("the id is its path", _path_of_id, _paths_of_file),
                 ("the id is its name", lambda song_id: [bare_id(song_id)], lambda file: [file.stem]),
                 ("the id is its name up to a dot", lambda song_id: [bare_id(song_id)], _up_to_dot),
-                ("a YouTube id with Y or seconds", lambda song_id: [bare_id(song_id)], _audioset_ids),
+                (
+                    "a YouTube id with Y or seconds",
+                    lambda song_id: [bare_id(song_id)],
+                    lambda file: _audioset_ids(file.stem),
+                ),
                 ("a YouTube id behind a title", lambda song_id: [bare_id(song_id)], _ids_behind_titles),
                 ("the number is the same", _numbers_of_id, _numbers_of_file),
             )
@@ -151,6 +156,20 @@ def bare_id(song_id: str) -> str:
     return PurePosixPath(name).stem if is_file else name
 
 
+def youtube_id(song_id: str) -> str:
+    """
+    The YouTube id in an id, or the bare id if there is none in it.
+
+    It is found in an address and in names such as `Y-0abcDEF_12.wav`, `-0abcDEF_12_30.000_40.000.wav` (AudioSet),
+    `[-0abcDEF_12]-[30-40].wav` (MusicCaps) and `A title [-0abcDEF_12].opus`.
+    """
+    bare = bare_id(song_id)
+    if ids := _audioset_ids(bare):
+        return ids[0]
+    match = re.search(_BRACKETED_ID, bare) or re.fullmatch(rf"\[({_YOUTUBE_ID})\]-\[[\d.]+-[\d.]+\]", bare)
+    return match[1] if match else bare
+
+
 def _path_of_id(song_id: str) -> list[str]:
     path = song_id.strip().replace("\\", "/").lstrip("./")
     return [path] if "/" in path and "://" not in path else []
@@ -165,8 +184,8 @@ def _up_to_dot(file: Path) -> list[str]:
     return [file.name.split(".")[0]]
 
 
-def _audioset_ids(file: Path) -> list[str]:
-    matches = [re.fullmatch(rf"{prefix}(?P<id>{_YOUTUBE_ID}){_SPAN}", file.stem) for prefix in ("Y", "")]
+def _audioset_ids(name: str) -> list[str]:
+    matches = [re.fullmatch(rf"{prefix}(?P<id>{_YOUTUBE_ID}){_SPAN}", name) for prefix in ("Y", "")]
     return [match["id"] for match in matches if match]
 
 
@@ -176,7 +195,7 @@ def _is_excerpt(file: Path) -> bool:
 
 
 def _ids_behind_titles(file: Path) -> list[str]:
-    match = re.search(rf".\[({_YOUTUBE_ID})\]$|..-({_YOUTUBE_ID})$", file.stem)
+    match = re.search(rf"{_BRACKETED_ID}|..-({_YOUTUBE_ID})$", file.stem)
     return [match[1] or match[2]] if match else []
 
 
@@ -193,4 +212,4 @@ def _numbers_of_file(file: Path) -> list[tuple[str, int]]:
     return [("beginning" if match[2] else "number", int(match[1]))] if match else []
 
 
-__all__ = ["SongFile", "bare_id", "find_songs"]
+__all__ = ["SongFile", "bare_id", "find_songs", "youtube_id"]

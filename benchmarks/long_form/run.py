@@ -3,11 +3,10 @@ r"""
 The long-form benchmark: whole songs found by long captions, one model a row, the same songs and rules for all.
 
     make benchmark                                                        (small: 29 minutes on 2 cores)
+    python benchmarks/long_form/run.py --seeds_asked_all 0 1 2 \
+        --results benchmarks/results/long_form_all_seeds.json             (after it: 4 minutes more)
     python benchmarks/long_form/run.py --size full --device cuda --structures song_structures.jsonl \
         --results benchmarks/results/long_form_full.json
-
-    python benchmarks/long_form/run.py --seeds_asked_all 0 1 2 \
-        --results benchmarks/results/long_form_all_seeds.json    (after `make benchmark`: 4 minutes more)
 
 It renders the song corpus (examples/song_corpus), pretrains small stand-ins of BEATs and Whisper on it, lets them hear
 all songs once, trains each row of `rows.py` with the same songs, batches and epochs, ranks all songs for each query

@@ -7,10 +7,9 @@ Its `musiccaps-public.csv` has a row a clip: `ytid`, `start_s`, `end_s`, `audios
 as the videos are still there, so galleries differ from one report to the next, and only equal ones can be compared.
 """
 
-import re
 from pathlib import Path
 
-from ...training.song_ids import bare_id, find_songs
+from ...training.song_ids import find_songs, youtube_id
 from ..evaluation_set import EvaluationSet, EvaluationText, MissingSong
 from .assembling import LeftOut, assemble
 from .futga import assemble_futga, read_futga
@@ -80,10 +79,10 @@ def load_musiccaps(
         futga = read_futga(where, ["MusicCaps.csv"], folder, times, id_column, caption_column, argument=argument)
         if subset != "all":
             chosen = {row["ytid"] for row in _rows(data_dir, subset)[1]}
-            for song in [song for song in futga.songs if _video(song) not in chosen]:
+            for song in [song for song in futga.songs if youtube_id(song) not in chosen]:
                 del futga.songs[song]
             futga.texts[:] = [text for text in futga.texts if text.song_ids[0] in futga.songs]
-            described = {_video(text.song_ids[0]) for text in futga.texts}
+            described = {youtube_id(text.song_ids[0]) for text in futga.texts}
             futga.left_out.extend(
                 LeftOut(f"clip {clip}", "no caption by FUTGA") for clip in sorted(chosen - described)
             )
@@ -103,15 +102,6 @@ def load_musiccaps(
             left_out.append(LeftOut(f"row {number} of the subset ({song})", "an empty caption"))
     description |= {"captions": "the musicians', one a clip", "files": [hash_file(table)]}
     return assemble(f"musiccaps {subset}", songs, texts, description, (COUNTS[subset], COUNTS[subset]), left_out)
-
-
-def _video(song: str) -> str:
-    """The YouTube id in an id of FUTGA's table, an address, say, or a file's name as [`find_songs`] knows it."""
-    bare = bare_id(song)
-    for form in (r"Y?({id})(?:_\d+(?:\.\d+)?){{0,2}}", r"\[({id})\]-\[[\d.]+-[\d.]+\]", r".+\[({id})\]"):
-        if match := re.fullmatch(form.format(id=r"[\w-]{11}"), bare):
-            return match[1]
-    return bare
 
 
 def _rows(data_dir: str | Path, subset: str) -> tuple[Path, list[dict[str, str]]]:

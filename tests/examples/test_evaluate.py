@@ -120,9 +120,8 @@ def test_results_are_compared(folder, main, tmp_path, capsys):
     capsys.readouterr()
     main(["--compare", str(tmp_path / "time" / "results.json"), str(tmp_path / "no_time" / "results.json")])
     said = capsys.readouterr().out
-    assert (
-        said.count(f"| CollapModel {folder / 'model'} (without time)") == 4
-    )  # figures and differences, in each direction
+    # figures and differences, in each direction
+    assert said.count(f"| CollapModel {folder / 'model'} (without time)") == 4
     assert said.count(f"| minus CollapModel {folder / 'model'} ") == 2
     assert said.index("text -> audio") < said.index("audio -> text")
 

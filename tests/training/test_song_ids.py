@@ -3,7 +3,7 @@
 
 import pytest
 
-from collap.training.song_ids import find_songs
+from collap.training.song_ids import find_songs, youtube_id
 
 
 @pytest.fixture
@@ -83,3 +83,20 @@ def test_many_songs_are_found_in_one_pass(folder):
     songs, problems = find_songs(ids, folder(*names))
     assert len(songs) == 300
     assert len(problems) == 19_700
+
+
+@pytest.mark.parametrize(
+    ("song_id", "found"),
+    [
+        ("-0abcDEF_12", "-0abcDEF_12"),
+        ("https://youtu.be/-0abcDEF_12?t=30", "-0abcDEF_12"),
+        ("Y-0abcDEF_12.wav", "-0abcDEF_12"),
+        ("-0abcDEF_12_30.000_40.000.wav", "-0abcDEF_12"),
+        ("[-0abcDEF_12]-[30-40].wav", "-0abcDEF_12"),
+        ("A title [-0abcDEF_12].opus", "-0abcDEF_12"),
+        ("songs/0001.mp3", "0001"),
+        ("[-0abcDEF_12] live", "[-0abcDEF_12] live"),
+    ],
+)
+def test_the_youtube_id_in_an_id(song_id: str, found: str):
+    assert youtube_id(song_id) == found
