@@ -25,9 +25,9 @@ from machine import describe_machine, write_result
 from transformers import ByT5Tokenizer, RobertaConfig, WhisperConfig
 
 from collap import BeatsConfig, CollapConfig, CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap.encode import FeatureStore, extract_features
 from collap.training.arguments import CollapTrainingArguments
-from collap.training.features import FeatureStore, extract_features
-from collap.training.songs import SongDataset, SongReader
+from collap.training.dataset import SongDataset, SongReader
 from collap.training.trainer import CollapTrainer
 
 CHUNK_LENGTH_S = 10.0

@@ -23,7 +23,7 @@ import torch
 from machine import describe_machine, write_result
 from transformers import AutoModel, AutoProcessor
 
-from collap.retrieval.metrics import retrieval_metrics
+from collap.metrics import retrieval_metrics
 
 DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo"
 sys.path.insert(0, str(DEMO))

@@ -20,15 +20,14 @@ from dataclasses import dataclass, field
 
 import torch
 from accelerate import PartialState
-from model_arguments import ConfigArguments, ModelArguments, load_model
 from torch.utils.data import ConcatDataset
-from train import HelpFormatter
 from transformers import HfArgumentParser
 
 from collap import CollapModel
-from collap.training.features import extract_features
-from collap.training.manifest import load_manifest
-from collap.training.song_shares import MAX_WAIT
+from collap.cli import HelpFormatter
+from collap.data.manifest import load_manifest
+from collap.encode import MAX_WAIT, extract_features
+from collap.training.build import ConfigArguments, ModelArguments, load_model
 
 
 @dataclass

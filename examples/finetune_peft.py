@@ -20,13 +20,13 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from model_arguments import ConfigArguments, ModelArguments
 from peft import PeftModel, get_peft_model
-from train import DataArguments, HelpFormatter, make_trainer, take_push_to_hub, train_and_evaluate
 from transformers import HfArgumentParser
 
 from collap import CollapModel, CollapProcessor
-from collap.training.arguments import CollapTrainingArguments
+from collap.cli import HelpFormatter
+from collap.training.arguments import CollapTrainingArguments, DataArguments
+from collap.training.build import ConfigArguments, ModelArguments, make_trainer, take_push_to_hub, train_and_evaluate
 from collap.training.lora import lora_config
 
 MERGED_FOLDER = "merged"

@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
-from collap.retrieval.collap_retriever import CollapRetriever
-from collap.training.feature_store import FeatureStore
+from collap.data.cache import FeatureStore
+from collap.evaluation.retrievers import CollapRetriever
 
 Song = dict[str, Any]
 

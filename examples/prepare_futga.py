@@ -19,7 +19,7 @@ import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
-from collap.training.futga import prepare_futga
+from collap.data.futga import prepare_futga
 
 
 def format_summary(summary: dict[str, Any]) -> str:

@@ -268,7 +268,7 @@ class CollapModel(CollapPreTrainedModel):
         return sentence_counts
 
     def similarity(
-        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, one_moment: bool = False
+        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
     ) -> torch.Tensor:
         r"""
         Fused scores of songs and texts before the learned factor; arguments as in [`~CollapModel.score`].
@@ -281,7 +281,7 @@ class CollapModel(CollapPreTrainedModel):
         """
         options = self._scoring_options()
         frames, mask = audio.last_hidden_state, audio.frame_mask
-        if one_moment and self.config.text_granularity == "sentence":
+        if section_query and self.config.text_granularity == "sentence":
             # The mean over the whole song says nothing of a moment of it: the temporal alignment counts alone.
             weight = options.kernel_weight + options.temporal_weight
             options = replace(options, kernel_weight=0.0, temporal_weight=weight)
@@ -292,7 +292,7 @@ class CollapModel(CollapPreTrainedModel):
         return mean_over_sentences(scores, text.sentence_counts)
 
     def score(
-        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, one_moment: bool = False
+        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
     ) -> torch.Tensor:
         r"""
         Scores songs against texts from what `get_audio_features` and `get_text_features` gave, now or long ago.
@@ -304,16 +304,16 @@ class CollapModel(CollapPreTrainedModel):
             text ([`CollapTextOutput`]): Its queries, time queries and `sentence_counts` are used.
             use_time (`bool`): Whether the time queries count, if the model has any. `False` serves texts that do not
                 tell the song in order.
-            one_moment (`bool`): Whether each text describes a single moment or section, in one sentence or several,
+            section_query (`bool`): Whether each text describes a single moment or section, in one sentence or several,
                 instead of the whole song. Its sentences then look for that moment together, with the mean of their
                 vectors as the query of the temporal attention, and time does not count (ours). A model learns this
-                from captions with `sections`, by `moment_loss_weight` (`collap.training.arguments`). A document has
+                from captions with `sections`, by `section_loss_weight` (`collap.training.arguments`). A document has
                 one vector as it is, and is scored as always.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_texts)` in float32: `logits_per_audio`.
         """
-        return self.logit_scale() * self.similarity(audio, text, use_time, one_moment)
+        return self.logit_scale() * self.similarity(audio, text, use_time, section_query)
 
     def attend(self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True) -> CollapAttentions:
         r"""

@@ -17,8 +17,8 @@ class Coverage:
     the text's in a batch of songs alone, the song's for the second and third of three texts beside one song.
 
     Args:
-        seconds_given (`float`): Length of the audio that came in.
-        seconds_heard (`float`):
+        duration_s (`float`): Length of the audio that came in.
+        encoded_s (`float`):
             Seconds that frames stand for. Less than given by what `truncation=True` cut, by a rest of less than
             0.175 s after the last full chunk, and by what fills no step of 0.16 s at the end of a chunk (0.08 s of
             each 30 s, as in the original encoder).
@@ -30,8 +30,8 @@ class Coverage:
         tokens_kept (`int`): Tokens of the text in `input_ids`. Less than given only by `truncation=True`.
     """
 
-    seconds_given: float | None = None
-    seconds_heard: float | None = None
+    duration_s: float | None = None
+    encoded_s: float | None = None
     chunks: int | None = None
     source_sampling_rate: int | None = None
     source_channels: int | None = None

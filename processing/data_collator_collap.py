@@ -26,7 +26,7 @@ class CollapDataCollator:
     Beside them, optional:
     - `song_id`: equal for pairs of the same song; by default the path, where `audio` is one;
     - `text_id`: equal for pairs of the same text; by default the text itself;
-    - `moment_ids`: a whole number for each sentence of `text`, which is then a list of sentences; those with the same
+    - `section_ids`: a whole number for each sentence of `text`, which is then a list of sentences; those with the same
       number describe one moment of the song, those with -1 none. If the first example has them, all need them.
     Other columns are ignored.
 
@@ -103,18 +103,18 @@ def pair_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) -> d
 
 
 def _moment_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) -> dict[str, torch.Tensor]:
-    """Which sentences of a text describe the same moment: `moment_ids` `(S,)`, if the examples say so."""
-    if examples[0].get("moment_ids") is None:
+    """Which sentences of a text describe the same moment: `section_ids` `(S,)`, if the examples say so."""
+    if examples[0].get("section_ids") is None:
         return {}
-    moments = [example.get("moment_ids") for example in examples]
+    moments = [example.get("section_ids") for example in examples]
     for index, (of_text, sentences) in enumerate(zip(moments, texts, strict=True)):
         if of_text is None or len(of_text) != len(sentences):
             given = "none" if of_text is None else len(of_text)
             raise ValueError(
-                f"moment_ids of examples[{index}] must be one for each of its {len(sentences)} rows of text, got "
+                f"section_ids of examples[{index}] must be one for each of its {len(sentences)} rows of text, got "
                 f"{given}; moments need text_granularity='sentence'."
             )
-    return {"moment_ids": torch.tensor([moment for of_text in moments for moment in of_text])}
+    return {"section_ids": torch.tensor([moment for of_text in moments for moment in of_text])}
 
 
 def _first_given(value: Any, default: Any) -> Any:

@@ -247,8 +247,8 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         num_steps = (mask.sum(-1) // FRAMES_PER_STEP).sum(-1)  # (B,)
         coverage = [
             Coverage(
-                seconds_given=len(song.waveform) / SAMPLING_RATE,
-                seconds_heard=steps * FRAMES_PER_STEP * HOP_LENGTH / SAMPLING_RATE,
+                duration_s=len(song.waveform) / SAMPLING_RATE,
+                encoded_s=steps * FRAMES_PER_STEP * HOP_LENGTH / SAMPLING_RATE,
                 chunks=chunks,
                 source_sampling_rate=song.source_sampling_rate,
                 source_channels=song.source_channels,

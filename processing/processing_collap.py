@@ -77,7 +77,7 @@ class CollapProcessor(ProcessorMixin):
     >>> batch["input_ids"].shape, batch["sentence_counts"]  # four sentences, two of each text
     (torch.Size([4, 23]), tensor([2, 2]))
     >>> batch.coverage[0]
-    Coverage(seconds_given=12.0, seconds_heard=11.84, chunks=3, source_sampling_rate=16000, source_channels=1,
+    Coverage(duration_s=12.0, encoded_s=11.84, chunks=3, source_sampling_rate=16000, source_channels=1,
              sentences=2, tokens_given=43, tokens_kept=43)
 
     ```

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDERS = {"modeling_collap": "collap.modeling_collap", "processing": "collap.processing", "collap": "collap"}
 MODULES = sorted(
-    f"collap.{path.parent.name}.{path.stem}"
-    for room in ("modeling_collap", "processing", "training", "retrieval")
-    for path in (REPOSITORY / room).glob("*.py")
+    ".".join([package, *path.relative_to(REPOSITORY / folder).with_suffix("").parts])
+    for folder, package in FOLDERS.items()
+    for path in (REPOSITORY / folder).rglob("*.py")
     if ">>> " in path.read_text(encoding="utf-8")
 )
 

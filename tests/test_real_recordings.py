@@ -62,9 +62,9 @@ def test_the_coverage_says_what_was_heard(files, batch):
     for file, record in zip(files, batch.coverage, strict=True):
         source = soundfile.info(file)
         assert (record.source_sampling_rate, record.source_channels) == (source.samplerate, source.channels)
-        assert record.seconds_given == pytest.approx(source.duration, abs=0.2)
-        full_chunks = int(record.seconds_given // CHUNK_LENGTH_S)
-        lost = record.seconds_given - record.seconds_heard
+        assert record.duration_s == pytest.approx(source.duration, abs=0.2)
+        full_chunks = int(record.duration_s // CHUNK_LENGTH_S)
+        lost = record.duration_s - record.encoded_s
         assert 0 <= lost < 0.2 + full_chunks * LOST_PER_CHUNK_S
         assert record.chunks in (full_chunks, full_chunks + 1)
 
@@ -72,13 +72,13 @@ def test_the_coverage_says_what_was_heard(files, batch):
 def test_a_recording_alone_equals_itself_in_the_batch(model, processor, files, batch, together):
     for index, file in enumerate(files):
         inputs = processor(text=TEXTS, audio=file, return_tensors="pt")
-        assert inputs.coverage[0].seconds_heard == batch.coverage[index].seconds_heard
+        assert inputs.coverage[0].encoded_s == batch.coverage[index].encoded_s
         with torch.no_grad():
             alone = model(**inputs)
         num_frames = alone.frame_embeds.shape[1]
         assert alone.frame_mask.all()
         assert num_frames == together.frame_mask[index].sum()
-        assert num_frames * FRAME_S == pytest.approx(inputs.coverage[0].seconds_heard)
+        assert num_frames * FRAME_S == pytest.approx(inputs.coverage[0].encoded_s)
         for name in ("audio_embeds", "frame_embeds", "logits_per_audio"):
             of_batch = together[name][index]
             if name == "frame_embeds":

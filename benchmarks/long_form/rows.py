@@ -8,7 +8,7 @@ CHUNK_LENGTH_S = 2.58  # 16 time steps of BEATs: nothing of a song goes unheard 
 DOCUMENT = {"learning_rate": 1.2e-3}
 SENTENCES = {"text_granularity": "sentence", "learning_rate": 1.2e-3}
 TIME = {"temporal_position": "true"}
-MOMENTS = {"moment_loss_weight": 1.0, "learning_rate": 2e-3}
+MOMENTS = {"section_loss_weight": 1.0, "learning_rate": 2e-3}
 CLAP, MEAN, COLLAP = "clap", "mean", "collap"
 CLAP_WINDOWS = {"first": "CLAP, first 10 s", "mean": "CLAP, 10 s windows averaged"}  # one training, heard in two ways
 

@@ -14,9 +14,9 @@ from pathlib import Path
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path[:0] = [str(EXAMPLES), str(EXAMPLES / "baselines")]
 import train  # noqa: E402 - after the path
-from mean_pooling import MeanPoolingCollap  # noqa: E402
 
 from collap import CollapModel  # noqa: E402
+from collap.baselines.mean_pooling import MeanPoolingCollap  # noqa: E402
 
 
 def main() -> None:

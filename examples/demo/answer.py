@@ -9,8 +9,8 @@ import torch
 from evaluation import embed_texts
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor
-from collap.retrieval.alignment import Span, align_in_order
-from collap.retrieval.plotting import clock, plot_attention
+from collap.evaluation.localization import Span, align_in_order
+from collap.evaluation.plots import clock, plot_attention
 
 # Written by hand, in words of their own, each about one song that the model has never heard (seed 0 of the corpus).
 QUERIES = {

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from collap import CollapModel, CollapProcessor
-from collap.retrieval.metrics import chance_level, order_accuracy, retrieval_metrics
+from collap.metrics import chance_level, order_accuracy, retrieval_metrics
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))  # last: examples/evaluate.py is not the library of that name
 from kept_songs import embed_songs, embed_texts, read_songs
@@ -40,7 +40,7 @@ def evaluate(
 
         queries = [(index, section[query]) for index, song in enumerate(content) for section in song["sections"]]
         texts = embed_texts(model, processor, [text for _, text in queries])
-        scores = model.score(content_audio, texts, one_moment=True)
+        scores = model.score(content_audio, texts, section_query=True)
         figures["section"] = retrieval_metrics(scores.T.numpy(), [index for index, _ in queries])
 
         scores = model.score(order_audio, embed_texts(model, processor, [song[caption] for song in order]))

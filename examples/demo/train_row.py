@@ -19,7 +19,8 @@ from collap import CollapModel
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "baselines"))
 import train
-from mean_pooling import MeanPoolingCollap
+
+from collap.baselines.mean_pooling import MeanPoolingCollap
 
 
 def main() -> None:

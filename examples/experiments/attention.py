@@ -34,11 +34,11 @@ from common import (
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
+from collap.evaluation.plots import plot_frame_attention
+from collap.evaluation.retrievers import CollapTexts
+from collap.metrics import markdown_table
 from collap.modeling_collap.scoring_collap import mean_over_sentences
-from collap.retrieval.collap_retriever import CollapTexts
-from collap.retrieval.frame_attention import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
-from collap.retrieval.markdown_table import markdown_table
-from collap.retrieval.plotting_frames import plot_frame_attention
 
 WITH_TIME, WITHOUT_TIME, SECTIONS = "sentences", "sentences, without time", "one-section queries"
 COLUMNS = {
@@ -92,7 +92,7 @@ def ask_captions(
 
 
 def ask_sections(model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], wording: str) -> Asked:
-    """A query on each section, whose sentences look for one moment together, as in `score(..., one_moment=True)`."""
+    """A query on each section, as in `score(..., section_query=True)`."""
     queries = [[section[f"query{WORDINGS[wording]}"] for section in song["sections"]] for song in songs]
     spans = [[(section["start_s"], section["end_s"]) for section in song["sections"]] for song in songs]
     output = embed_texts(model, processor, [sentences for of_song in queries for sentences in of_song])

@@ -18,15 +18,15 @@ import torch
 from transformers import AutoProcessor
 
 from collap import CollapModel, CollapProcessor
-from collap.retrieval.bootstrap import bootstrap_intervals
-from collap.retrieval.metrics import query_metrics
-from collap.retrieval.results import write_json
+from collap.evaluation.result import write_json
+from collap.metrics import bootstrap_intervals, query_metrics
 
 EXAMPLES = Path(__file__).resolve().parents[1]
 BENCHMARK = EXAMPLES.parent / "benchmarks" / "long_form"
 sys.path += [str(EXAMPLES), str(EXAMPLES / "baselines"), str(EXAMPLES / "demo"), str(BENCHMARK)]
 from kept_songs import Song, embed_and_count_cut, embed_songs, embed_texts, read_songs  # noqa: E402 - after the path
-from mean_pooling import MeanPoolingCollap, load_collap  # noqa: E402
+
+from collap.baselines.mean_pooling import MeanPoolingCollap, load_collap  # noqa: E402
 
 # Wordings of the corpus by what is added to the columns "text", "query" and "sentences".
 WORDINGS = {"seen": "", "new": "_new", "paraphrase": "_paraphrase"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from collap.retrieval.song_axes import INK, save_figure
+from collap.evaluation.plots import INK, save_figure
 
 CELL_INCHES = (0.72, 0.46)
 MARK = "#d9480f"

@@ -39,7 +39,7 @@ class Question:
         name (`str`): Of the result.
         split (`str`): Whose songs are looked for; all of them are in the gallery.
         queries (`Callable`): The songs of the split to the queries.
-        one_moment (`bool`): Whether each query describes a single section.
+        section_query (`bool`): Whether each query describes a single section.
         is_filled_up (`bool`): Whether songs of the split "content" fill the gallery up.
         within_group (`bool`): Whether only the songs of the same group are in the gallery.
         use_time (`bool`): Whether the order of a query's sentences says when; for models that have a sense of time.
@@ -48,7 +48,7 @@ class Question:
     name: str
     split: str
     queries: Callable[[Sequence[Song]], list[Query]]
-    one_moment: bool = False
+    section_query: bool = False
     is_filled_up: bool = False
     within_group: bool = False
     use_time: bool = True
@@ -107,7 +107,7 @@ def long_form_questions(wording: str, every: int = 2) -> list[Question]:
     ]
     if query is not None:
         found = sections(query, every=every)
-        questions.append(Question(f"one section, {wording}", "content", found, one_moment=True))
+        questions.append(Question(f"one section, {wording}", "content", found, section_query=True))
     return questions
 
 
@@ -133,7 +133,7 @@ def more_questions() -> list[Question]:
     for split in ("structures", "instrument_pairs", *LONG_SPLITS):
         questions.append(Question(f"{split}, new", split, captions("text_new"), is_filled_up=True))
     freehand = sections("query_freehand")
-    return [*questions, Question("one section, freehand", "freehand", freehand, one_moment=True, is_filled_up=True)]
+    return [*questions, Question("one section, freehand", "freehand", freehand, section_query=True, is_filled_up=True)]
 
 
 def validation_questions() -> list[Question]:
@@ -143,7 +143,7 @@ def validation_questions() -> list[Question]:
         caption, query = WORDING_COLUMNS[wording]
         questions += [
             Question(f"validation, content, {wording}", "validation", captions(caption)),
-            Question(f"validation, one section, {wording}", "validation", sections(query), one_moment=True),
+            Question(f"validation, one section, {wording}", "validation", sections(query), section_query=True),
             Question(f"validation, order, {wording}", "validation_order", captions(caption), within_group=True),
         ]
     return questions
@@ -157,7 +157,7 @@ def ablation_questions() -> list[Question]:
     """Captions and single sections of the corpus, those with a voice apart."""
     return [
         Question("captions", "content", captions("text_new")),
-        Question("sections", "content", sections("query_new", by_voice=True), one_moment=True),
+        Question("sections", "content", sections("query_new", by_voice=True), section_query=True),
     ]
 
 
@@ -165,8 +165,10 @@ def length_questions() -> list[Question]:
     """The same songs and texts at four lengths of the audio, among each other and among many more songs."""
     kinds = {"captions": (captions("text_new"), False), "sections": (sections("query_new"), True)}
     return [
-        Question(f"{kind}, {minutes} min, {gallery}", f"long_{minutes}", queries, one_moment, gallery == "filled up")
-        for kind, (queries, one_moment) in kinds.items()
+        Question(
+            f"{kind}, {minutes} min, {gallery}", f"long_{minutes}", queries, section_query, gallery == "filled up"
+        )
+        for kind, (queries, section_query) in kinds.items()
         for gallery in ("filled up", "alone")
         for minutes in LENGTHS_MIN
     ]
@@ -188,7 +190,7 @@ def quality_questions(column: str = "text_new") -> list[Question]:
         Question(f"{name}, without time", "content", queries, use_time=False) for name, queries in asked.items()
     ]
     questions.append(Question("paraphrase", "content", captions("text_paraphrase", by="paraphrase_style")))
-    questions.append(Question("one section", "content", sections("query_new"), one_moment=True))
+    questions.append(Question("one section", "content", sections("query_new"), section_query=True))
     return questions
 
 
@@ -202,9 +204,9 @@ def language_questions() -> list[Question]:
         Question("English, seen wording", "content", captions("text")),
         Question("English, new wording", "content", captions("text_new")),
         Question("German, seen wording", "content", captions("text_german")),
-        Question("one section, English, seen wording", "content", sections("query"), one_moment=True),
-        Question("one section, English, new wording", "content", sections("query_new"), one_moment=True),
-        Question("one section, German, seen wording", "content", sections("query_german"), one_moment=True),
+        Question("one section, English, seen wording", "content", sections("query"), section_query=True),
+        Question("one section, English, new wording", "content", sections("query_new"), section_query=True),
+        Question("one section, German, seen wording", "content", sections("query_german"), section_query=True),
     ]
 
 

@@ -17,9 +17,9 @@ from questions import SETS, Question, splits_of
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
-from collap.retrieval.metrics import query_metrics
-from collap.retrieval.results import write_json
-from collap.retrieval.vector_retrievers import ClapRetriever
+from collap.baselines.vector_retrievers import ClapRetriever
+from collap.evaluation.result import write_json
+from collap.metrics import query_metrics
 
 
 class Scorer(Protocol):
@@ -58,7 +58,7 @@ class CollapScorer:
     @torch.inference_mode()
     def score(self, audio: CollapAudioOutput, texts: CollapTextOutput, question: Question) -> np.ndarray:
         # The cosines alone: the learned factor changes no rank.
-        return self.model.similarity(audio, texts, question.use_time, question.one_moment).T.cpu().numpy()
+        return self.model.similarity(audio, texts, question.use_time, question.section_query).T.cpu().numpy()
 
 
 class ClapScorer:

@@ -38,8 +38,8 @@ from tqdm.auto import tqdm
 from training_steps import TOWERS, ExperimentSteps
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap.metrics import markdown_table
 from collap.modeling_collap.loss_collap import symmetric_loss
-from collap.retrieval.markdown_table import markdown_table
 
 FIGURES = {
     "caption_recall@1": "captions, recall@1 (%)",
@@ -123,11 +123,11 @@ def measure(model: CollapModel, gallery: Gallery) -> dict[str, Any]:
     """Figures of the songs, searched by captions and by queries, as the model's configuration is now."""
     found: dict[str, Any] = {}
     own = list(range(gallery.audio.frame_mask.shape[0]))
-    for kind, texts, targets, one_moment in (
+    for kind, texts, targets, section_query in (
         ("caption", gallery.captions, own, False),
         ("section", gallery.queries, gallery.query_songs, True),
     ):
-        logits = model.score(gallery.audio, texts, one_moment=one_moment)  # (songs, texts)
+        logits = model.score(gallery.audio, texts, section_query=section_query)  # (songs, texts)
         positives = torch.tensor(own)[:, None] == torch.tensor(targets)
         # The loss over all songs at once, a gallery in place of a batch.
         found[f"{kind}_loss"] = symmetric_loss(logits.cpu(), positives).item()

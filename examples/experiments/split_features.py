@@ -20,12 +20,12 @@ from tqdm.auto import tqdm
 from transformers import HfArgumentParser
 
 from collap import CollapModel
-from collap.retrieval.results import write_json
-from collap.training.audio_hashes import HASHES_FILE
-from collap.training.feature_store import HEADER_FILE, FeatureStore, ShardWriter, describe_features
+from collap.data.audio_files import HASHES_FILE
+from collap.data.cache import HEADER_FILE, FeatureStore, ShardWriter, describe_features
+from collap.evaluation.result import write_json
 
 sys.path.append(str(EXAMPLES))  # last: examples/evaluate.py is not the library of that name
-from model_arguments import ConfigArguments, ModelArguments, load_model
+from collap.training.build import ConfigArguments, ModelArguments, load_model
 
 
 @dataclass

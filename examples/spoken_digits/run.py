@@ -23,7 +23,7 @@ from compose import WORDS, Settings, compose
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel, set_seed
 
-from collap.retrieval.metrics import text_to_audio_and_audio_to_text
+from collap.metrics import text_to_audio_and_audio_to_text
 
 HERE = Path(__file__).resolve().parent
 EXTRACT = HERE.parent / "extract_features.py"

@@ -51,7 +51,7 @@ class FakeScorer:
     """A song's score for a text is higher, the nearer their numbers are; the song itself scores half a point less."""
 
     def __init__(self):
-        self.one_moment = []
+        self.section_query = []
 
     def hear(self, songs):
         return np.array([int(Path(song["audio"]).stem) for song in songs])
@@ -63,7 +63,7 @@ class FakeScorer:
         return np.array([float(sentences[0]) // 1 for sentences in texts]), len(texts) // 4
 
     def score(self, audio, text, question):
-        self.one_moment.append(question.one_moment)
+        self.section_query.append(question.section_query)
         distance = np.abs(text[:, None] - audio[None])
         return np.where(distance == 0, -1.5, -distance)
 
@@ -79,7 +79,7 @@ def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
         Question("content", "content", captions("text_new")),
         Question("order", "order", captions("text_new"), within_group=True),
         Question("near", "near_duplicates", captions("text_new"), is_filled_up=True),
-        Question("section", "content", sections("query_new"), one_moment=True),
+        Question("section", "content", sections("query_new"), section_query=True),
     ]
     scorer = FakeScorer()
     found = rank_questions(scorer, tmp_path, questions, gallery_size=6)
@@ -101,7 +101,7 @@ def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
     assert found["order"]["units"] == [1, 1, 1, 1, 2, 3, 3, 3]
     assert found["near"]["units"] == [0, 1]
     assert found["order"]["num_cut"] == 2
-    assert scorer.one_moment == [False, False, False, False, True]  # the gallery of near_duplicates in two parts
+    assert scorer.section_query == [False, False, False, False, True]  # the gallery of near_duplicates in two parts
 
 
 def test_tables_of_two_seeds(tmp_path):

@@ -16,14 +16,15 @@ from torch.nn.functional import normalize
 from transformers import AutoProcessor, ByT5Tokenizer, ClapModel
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.retrieval.clip_inputs import clap_features, clap_positions
+from collap.baselines.clip_inputs import clap_features, clap_positions
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.append(str(EXAMPLES))  # last: examples/evaluate.py is not the library of that name
 sys.path.insert(0, str(EXAMPLES / "baselines"))
 import train  # noqa: E402
 from build_clap import SAMPLING_RATE, build_clap  # noqa: E402
-from mean_pooling import MeanPoolingCollap, load_collap  # noqa: E402
+
+from collap.baselines.mean_pooling import MeanPoolingCollap, load_collap  # noqa: E402
 
 NOTES = ["low", "middle", "high", "noise"]
 

@@ -16,14 +16,14 @@ from tiny_models import CHUNK_LENGTH_S, tiny_config
 from tiny_tokenizer import tiny_tokenizer
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.retrieval.results import EvaluationResult
-from collap.retrieval.sets import registry
-from collap.retrieval.sets.registry import SETS
-from collap.training.features import extract_features
+from collap.data.sets import registry
+from collap.data.sets.registry import SETS
+from collap.encode import extract_features
+from collap.evaluation.result import EvaluationResult
 
 TESTS = Path(__file__).resolve().parents[1]
 SCRIPT = TESTS.parent / "examples" / "evaluate.py"
-sys.path.insert(0, str(TESTS / "retrieval"))
+sys.path.insert(0, str(TESTS / "evaluation"))
 from tiny_retrieval import TEXTS, tiny_collap, write_songs  # noqa: E402
 
 SECONDS = (1.5, 0.4, 2.0, 3.0, 1.0)
@@ -105,10 +105,10 @@ def test_a_manifest_is_evaluated(folder, main, tmp_path, capsys):
 
 def test_other_ways_of_scoring_take_the_same_embeddings(folder, main, tmp_path):
     texts = [line["text"] for line in read_lines(folder / "songs.jsonl")]
-    for option, keyword in (("--use_time=false", "use_time"), ("--one_moment=true", "one_moment")):
+    for option, keyword in (("--use_time=false", "use_time"), ("--section_query=true", "section_query")):
         output = tmp_path / keyword
         main([*arguments(folder, output, option), "--save_scores", "--embeddings_dir", str(tmp_path / "kept")])
-        expected = live_scores(folder, texts, **{keyword: keyword == "one_moment"})
+        expected = live_scores(folder, texts, **{keyword: keyword == "section_query"})
         np.testing.assert_allclose(np.load(output / "scores.npy"), expected, rtol=0, atol=1e-5)
     main([*arguments(folder, tmp_path / "cut", "--truncate_texts"), "--embeddings_dir", str(tmp_path / "kept")])
     assert len(list(tmp_path.glob("kept/*/shard-*"))) == 1  # nothing was heard twice
@@ -132,12 +132,12 @@ def test_texts_of_moments_are_scored_as_such(folder, main, tmp_path, monkeypatch
 
     def load_moments(*given):
         evaluation_set = load(*given)
-        evaluation_set.description["one_moment"] = True
+        evaluation_set.description["section_query"] = True
         return evaluation_set
 
     monkeypatch.setattr(registry, "load_set", load_moments)
-    assert main(arguments(folder, tmp_path / "moments")).options["one_moment"]
-    assert not main(arguments(folder, tmp_path / "songs", "--one_moment=false")).options["one_moment"]
+    assert main(arguments(folder, tmp_path / "moments")).options["section_query"]
+    assert not main(arguments(folder, tmp_path / "songs", "--section_query=false")).options["section_query"]
 
 
 def test_a_quick_look_says_that_it_is_one(folder, main, tmp_path, capsys):

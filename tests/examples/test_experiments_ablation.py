@@ -15,14 +15,15 @@ from tiny_models import CHUNK_LENGTH_S
 from trainable_benchmark import EXAMPLES, in_this_process, make_trainable_benchmark  # noqa: F401 - a fixture
 
 from collap import CollapModel
-from collap.training.feature_store import FeatureStore
-from collap.training.features import extract_features
+from collap.data.cache import FeatureStore
+from collap.encode import extract_features
 
 sys.path.append(str(EXAMPLES / "experiments"))
 import ablation
 import split_features
-from model_arguments import ConfigArguments, ModelArguments, load_model
 from training_steps import ExperimentSteps
+
+from collap.training.build import ConfigArguments, ModelArguments, load_model
 
 KINDS = ("music", "speech")
 
@@ -98,7 +99,7 @@ def test_the_recipe_is_the_benchmarks_with_its_folder(folder, tmp_path):
     steps = ExperimentSteps(folder, tmp_path, num_epochs=7)
     recipe = steps.recipe(0)
     assert recipe["train_manifest"] == str(folder / "corpus" / "train.jsonl")  # the command says "elsewhere"
-    assert (recipe["moment_loss_weight"], recipe["num_train_epochs"]) == ("1.0", "7")
+    assert (recipe["section_loss_weight"], recipe["num_train_epochs"]) == ("1.0", "7")
     command = steps.train("songs-music", "Music", 0, {"speech_model": None, "chunk_length_s": 0.64}).command
     assert not any("speech_model" in item for item in command)
     assert f"--output_dir={tmp_path / 'models' / 'songs-music-0'}" in command

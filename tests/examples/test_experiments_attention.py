@@ -16,7 +16,7 @@ from tiny_benchmark import make_benchmark
 from tiny_models import tiny_config
 
 from collap import CollapAudioOutput
-from collap.retrieval.frame_attention import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
+from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.append(str(EXAMPLES / "experiments"))
@@ -94,7 +94,7 @@ def test_the_weights_are_those_of_the_score(folder):
         queries = asked.embedded.select(index, index + 1).output.query_embeds
         alone = CollapAudioOutput(last_hidden_state=frames[None], frame_mask=torch.ones(1, count, dtype=torch.bool))
         text = embed_texts(model, processor, [section["query_new"] for section in song["sections"]])
-        expected = model.similarity(alone, text, one_moment=True)[0].detach() / scale
+        expected = model.similarity(alone, text, section_query=True)[0].detach() / scale
         found = (weights * (queries @ frames.T).detach().numpy()).sum(1)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 

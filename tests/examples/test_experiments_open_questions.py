@@ -122,7 +122,7 @@ def test_galleries_are_filled_up_with_songs_of_the_content_alone_where_asked(fol
     questions = [
         Question("filled up", "long_5", captions("text_new"), is_filled_up=True),
         Question("alone", "long_5", captions("text_new")),
-        Question("one section", "content", sections("query_new"), one_moment=True),
+        Question("one section", "content", sections("query_new"), section_query=True),
         Question("by style", "content", captions("text_paraphrase", by="paraphrase_style")),
     ]
     asked = (CollapScorer(model, processor, folder / "features"), folder / "corpus")
@@ -147,7 +147,7 @@ def test_a_question_says_how_it_is_scored(folder):
     scorer = CollapScorer(model, processor, folder / "features")
     songs = read_songs(folder / "corpus" / "content.jsonl")
     audio, (texts, _) = scorer.hear(songs), scorer.read([song["text_new"] for song in songs])
-    ways = [{}, {"use_time": False}, {"one_moment": True}]
+    ways = [{}, {"use_time": False}, {"section_query": True}]
     tables = [scorer.score(audio, texts, Question("?", "content", captions("text_new"), **way)) for way in ways]
     for way, scores in zip(ways, tables, strict=True):
         np.testing.assert_array_equal(scores, model.similarity(audio, texts, **way).detach().T)

@@ -16,8 +16,8 @@ from tiny_models import CHUNK_LENGTH_S, tiny_config
 from transformers import AutoModel, AutoProcessor, ByT5Tokenizer
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.training.features import FeatureStore
-from collap.training.manifest import load_manifest
+from collap.data.manifest import load_manifest
+from collap.encode import FeatureStore
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

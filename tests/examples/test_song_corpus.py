@@ -262,8 +262,8 @@ def test_sentences_of_sections(corpus, split):
 def test_training_takes_the_sections(corpus, split):
     """Each song can be cropped and rejoined, in each of its wordings."""
     pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
-    from collap.training.manifest import load_manifest
-    from collap.training.structure_augmentation import Section, find_section_problem
+    from collap.data.manifest import load_manifest
+    from collap.training.augmentation import Section, find_section_problem
 
     rows = load_manifest(corpus / f"{split}.jsonl")
     assert len(rows) == SMALL.size.num_songs[split]
@@ -428,7 +428,7 @@ def test_captions(songs, wording, clock_times):
 
 def test_times_of_cropped_and_rejoined_songs(songs):
     """Captions that tell times tell them of the pieces: each section's times are as far apart as before, from 0:00."""
-    from collap.training.structure_augmentation import Section, StructureAugmentation
+    from collap.training.augmentation import Section, StructureAugmentation
 
     augmentation = StructureAugmentation(section_crop_probability=0.5, section_reorder_probability=0.5)
     generator = torch.Generator().manual_seed(0)

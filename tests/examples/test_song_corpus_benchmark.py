@@ -275,7 +275,7 @@ def test_paraphrases(split):
 
 def test_german_captions(tmp_path):
     pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
-    from collap.training.manifest import load_manifest
+    from collap.data.manifest import load_manifest
 
     size = replace(
         SMALL, num_songs={"train": 2, "validation": 1, "content": 1}, min_duration_s=30.0, max_duration_s=35.0

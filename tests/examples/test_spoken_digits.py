@@ -127,7 +127,7 @@ def test_resumes_and_grows(compose, recordings, corpus, tmp_path):
 
 def test_loads_as_a_manifest(corpus):
     pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
-    from collap.training.manifest import load_manifest
+    from collap.data.manifest import load_manifest
 
     songs = load_manifest(corpus / "train.jsonl", keep_extra_columns=True)
     assert songs["text"][0] == read(corpus, "train")[0]["text"]

@@ -14,7 +14,7 @@ from tiny_clap import RATE, WINDOW, tiny_clap
 from torch.nn.functional import cross_entropy
 from transformers import AutoProcessor, ClapModel, ClapProcessor
 
-from collap.retrieval.clip_inputs import read_audio
+from collap.baselines.clip_inputs import read_audio
 from collap.training.clap import (
     ClapDataCollator,
     ClapSongReader,
@@ -109,7 +109,7 @@ class TestTheScript:
         assert two["eval_text_to_audio_recall@1"] == one["eval_text_to_audio_recall@1"]
 
     def test_arguments_of_a_collap_are_refused(self, folder, tmp_path):
-        for given in ("--features=kept", "--kernel_size=3", "--temporal_position=false", "--moment_loss_weight=1"):
+        for given in ("--features=kept", "--kernel_size=3", "--temporal_position=false", "--section_loss_weight=1"):
             with pytest.raises(ValueError, match=f"ClapModel, which is trained without {given.split('=')[0]}:"):
                 train.main(arguments(folder, tmp_path, given))
         with pytest.raises(ValueError, match="not a ClapModel"):

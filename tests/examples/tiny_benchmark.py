@@ -11,7 +11,7 @@ from tiny_models import CHUNK_LENGTH_S, tiny_config
 from tiny_tokenizer import tiny_tokenizer
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.training.features import extract_features
+from collap.encode import extract_features
 
 WORDS = ("bells", "drums", "flutes", "harps")
 SENTENCES = {"text_granularity": "sentence", "temporal_position": True}

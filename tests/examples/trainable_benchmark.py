@@ -15,7 +15,7 @@ from tiny_tokenizer import tiny_tokenizer
 from transformers import RobertaModel, WhisperModel
 
 from collap import BeatsModel, CollapModel
-from collap.training.features import extract_features
+from collap.encode import extract_features
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.append(str(EXAMPLES))  # last: examples/evaluate.py is not the library of that name
@@ -25,9 +25,10 @@ import extract_features as extracting  # noqa: E402
 import rank_questions  # noqa: E402
 import split_features  # noqa: E402
 import train  # noqa: E402
-from model_arguments import ConfigArguments, ModelArguments, load_model  # noqa: E402
 from questions import LENGTHS_MIN  # noqa: E402
 from steps import Step  # noqa: E402
+
+from collap.training.build import ConfigArguments, ModelArguments, load_model  # noqa: E402
 
 STYLES = ("critic", "librarian", "amateur", "musician")
 LEADS = ("violin", "flute", "trumpet", "cello")
@@ -38,7 +39,7 @@ SCRIPTS = {
     "train_row.py": train.main,
 }
 FIELDS = {"projection_dim": 16, "frame_pooling": 8, "kernel_size": 2, "kernel_stride": 2}
-SENTENCES = {"text_granularity": "sentence", "temporal_position": True, "moment_loss_weight": 1.0}
+SENTENCES = {"text_granularity": "sentence", "temporal_position": True, "section_loss_weight": 1.0}
 
 
 def make_trainable_benchmark(folder: Path, num_songs: int = 6) -> Path:

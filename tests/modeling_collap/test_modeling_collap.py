@@ -386,7 +386,7 @@ class TestScoresAndLoss:
         # exp(10 root) to exp(10), since the temporal temperature is 0.1.
         weight = 1 / (1 + math.exp(10 * (root - 1)))
         expected = (1 - weight) * root + weight
-        assert model.similarity(audio, text, one_moment=True).item() == pytest.approx(expected, abs=1e-6)
+        assert model.similarity(audio, text, section_query=True).item() == pytest.approx(expected, abs=1e-6)
         assert model.similarity(audio, text).item() != pytest.approx(expected, abs=1e-2)
 
     def test_attentions_on_request(self):

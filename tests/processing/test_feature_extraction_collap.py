@@ -50,7 +50,7 @@ def test_default_shapes():
 
 
 @pytest.mark.parametrize(
-    ("num_samples", "frames", "seconds_heard"),
+    ("num_samples", "frames", "encoded_s"),
     [
         (2800, [16], 0.16),  # the shortest: one step of BEATs
         (CHUNK_SAMPLES, [62], 0.48),  # 62 frames are 3 steps of 16 and 14 frames of none
@@ -59,15 +59,15 @@ def test_default_shapes():
         (3 * CHUNK_SAMPLES - 200, [62, 62, 61], 1.44),
     ],
 )
-def test_chunks_and_coverage(extractor, num_samples, frames, seconds_heard):
+def test_chunks_and_coverage(extractor, num_samples, frames, encoded_s):
     inputs = extractor(noise(num_samples), sampling_rate=RATE, return_tensors="np")
     mask = inputs["audio_attention_mask"][0]
     assert mask.sum(-1).tolist() == frames
     assert (np.diff(mask, axis=-1) <= 0).all()  # ones first
     (record,) = inputs.coverage
     assert record.chunks == len(frames)
-    assert record.seconds_given == num_samples / RATE
-    assert record.seconds_heard == pytest.approx(seconds_heard)
+    assert record.duration_s == num_samples / RATE
+    assert record.encoded_s == pytest.approx(encoded_s)
     assert (record.source_sampling_rate, record.source_channels) == (RATE, 1)
     assert record.tokens_given is None
 
@@ -167,8 +167,8 @@ def test_max_length():
         extractor(song, sampling_rate=RATE)
     cut = extractor(song, sampling_rate=RATE, truncation=True)
     assert_same(cut, exact)
-    assert cut.coverage[0].seconds_given == len(song) / RATE
-    assert cut.coverage[0].seconds_heard == pytest.approx(0.96)
+    assert cut.coverage[0].duration_s == len(song) / RATE
+    assert cut.coverage[0].encoded_s == pytest.approx(0.96)
 
 
 HOUR = """
@@ -258,7 +258,7 @@ def test_files_are_decoded_by_transformers_and_the_coverage_says_how(extractor, 
         inputs = extractor(kind)
         assert_same(inputs, expected)
         (record,) = inputs.coverage
-        assert (record.source_sampling_rate, record.source_channels, record.seconds_given) == (44100, 2, 2.0)
+        assert (record.source_sampling_rate, record.source_channels, record.duration_s) == (44100, 2, 2.0)
     mixture = extractor([stereo_file, noise(RATE)], sampling_rate=RATE)  # the rate is the array's
     assert [record.source_sampling_rate for record in mixture.coverage] == [44100, RATE]
 
@@ -288,8 +288,8 @@ def test_recordings_alone_and_in_one_batch(shared_data):
         (record,) = alone.coverage
         info = soundfile.info(path)
         assert (record.source_sampling_rate, record.source_channels) == (info.samplerate, info.channels)
-        assert record.seconds_given == pytest.approx(info.duration, abs=1e-4)
-        assert record.seconds_given - 0.2 * record.chunks < record.seconds_heard <= record.seconds_given
+        assert record.duration_s == pytest.approx(info.duration, abs=1e-4)
+        assert record.duration_s - 0.2 * record.chunks < record.encoded_s <= record.duration_s
         assert_same({key: value[index : index + 1, : record.chunks] for key, value in batch.items()}, dict(alone))
 
 

@@ -83,7 +83,7 @@ def test_a_text_becomes_its_sentences(sentences):
         (2, 11, 11),
         (3, 16, 16),
     ]
-    assert batch.coverage[0].seconds_given is None
+    assert batch.coverage[0].duration_s is None
 
 
 def test_a_document_is_one_row(documents):
@@ -134,7 +134,7 @@ def test_songs_and_texts_need_not_be_as_many(sentences):
     assert batch["fbank_features"].shape == (2, 2, 62, 128)
     assert batch["input_ids"].shape[0] == 4
     # row i: the i-th song and the i-th text
-    assert [(record.seconds_given, record.chunks, record.sentences) for record in batch.coverage] == [
+    assert [(record.duration_s, record.chunks, record.sentences) for record in batch.coverage] == [
         (1.0, 2, 2),
         (0.3, 1, 1),
         (None, None, 1),
@@ -185,7 +185,7 @@ def test_options_reach_the_feature_extractor(tokenizer):
         audio=[stereo], sampling_rate=RATE, downmix=True, truncation=True, device="cpu", return_tensors="pt"
     )
     assert batch["audio_attention_mask"].sum().item() == 62 + 34
-    assert (batch.coverage[0].seconds_given, batch.coverage[0].source_channels) == (1.5, 2)
+    assert (batch.coverage[0].duration_s, batch.coverage[0].source_channels) == (1.5, 2)
     nested = processor(
         audio=[stereo], audio_kwargs={"sampling_rate": RATE, "downmix": True, "truncation": True}, return_tensors="pt"
     )

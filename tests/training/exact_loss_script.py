@@ -14,8 +14,8 @@ from transformers import TrainerCallback
 
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.training.arguments import CollapTrainingArguments
-from collap.training.songs import SongDataset, SongReader
-from collap.training.structure_augmentation import StructureAugmentation
+from collap.training.augmentation import StructureAugmentation
+from collap.training.dataset import SongDataset, SongReader
 from collap.training.trainer import CollapTrainer
 
 MOMENT_LOSS_WEIGHT = 0.7
@@ -59,7 +59,7 @@ def make_songs(folder: Path) -> SongDataset:
     extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
     processor = CollapProcessor(extractor, tiny_tokenizer(words), "sentence")
     augmentation = StructureAugmentation(sentence_shuffle_probability=0.5)
-    reader = SongReader(processor, make_model().config, augmentation=augmentation, with_moments=True)
+    reader = SongReader(processor, make_model().config, augmentation=augmentation, with_sections=True)
     return SongDataset(rows, reader)
 
 
@@ -70,7 +70,7 @@ def train(folder: Path, name: str, contrastive_batch_size: int, micro_batch_size
         output_dir=str(folder / "output"),
         contrastive_batch_size=contrastive_batch_size,
         micro_batch_size=micro_batch_size,
-        moment_loss_weight=MOMENT_LOSS_WEIGHT,
+        section_loss_weight=MOMENT_LOSS_WEIGHT,
         num_train_epochs=2,
         learning_rate=1e-4,
         lr_scheduler_type="constant",

@@ -3,7 +3,7 @@
 
 import pytest
 
-from collap.training.batch_sampler import ContrastiveBatchSampler
+from collap.training.dataset import ContrastiveBatchSampler
 
 
 def indices(batches: list[list[tuple[int, int]]]) -> list[list[int]]:

@@ -22,4 +22,4 @@ def test_similarity_by_hand_knows_neither_time_nor_moments():
     text = CollapTextOutput(query_embeds=queries, sentence_counts=torch.ones(3, dtype=torch.long))
     expected = torch.tensor([[0.0, 1.0, 0.8], [0.8, 0.6, 0.96]])
     torch.testing.assert_close(model.similarity(audio, text), expected)
-    torch.testing.assert_close(model.similarity(audio, text, use_time=False, one_moment=True), expected)
+    torch.testing.assert_close(model.similarity(audio, text, use_time=False, section_query=True), expected)

@@ -6,11 +6,11 @@ import torch
 from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
 
 from collap import CollapModel, CollapTextOutput
-from collap.training.contrastive_step import (
+from collap.training.loss import (
     Pairs,
     global_loss,
     loss_and_backward,
-    moments_of,
+    section_queries_of,
     split_ids,
     split_pairs,
 )
@@ -122,7 +122,7 @@ def test_sentences_of_a_moment_become_one_text():
     """Two texts: sentences 0 and 2 of the first describe one moment, 1 another; of the second, 4 one and 3 none."""
     queries = torch.arange(5.0)[:, None]
     texts = CollapTextOutput(query_embeds=queries, sentence_counts=torch.tensor([3, 2]))
-    moments, origins = moments_of(texts, torch.tensor([7, 2, 7, -1, 7]))
+    moments, origins = section_queries_of(texts, torch.tensor([7, 2, 7, -1, 7]))
     assert moments.query_embeds.flatten().tolist() == [1, 0, 2, 4]
     assert moments.sentence_counts.tolist() == [1, 2, 1]
     assert origins.tolist() == [0, 0, 1]
@@ -133,4 +133,4 @@ def test_texts_without_moments_have_no_loss_of_moments():
     inputs, ids = split_ids(inputs)
     pairs = Pairs.of(model(**inputs))
     plain = global_loss(model, pairs, ids)
-    torch.testing.assert_close(global_loss(model, pairs, ids, moment_loss_weight=1.0), plain, atol=0, rtol=0)
+    torch.testing.assert_close(global_loss(model, pairs, ids, section_loss_weight=1.0), plain, atol=0, rtol=0)

@@ -18,7 +18,7 @@ from torch.nn.functional import normalize
 
 from collap import CollapDataCollator, CollapModel, CollapOutput
 from collap.modeling_collap.scoring_collap import score_sentences
-from collap.training.batch_sampler import ContrastiveBatchSampler
+from collap.training.dataset import ContrastiveBatchSampler
 
 TESTS = Path(__file__).resolve().parents[1]
 SECONDS = [1.5, 0.4, 2.3, 0.7, 1.0, 0.9, 1.2, 0.5, 2.0, 0.3, 0.8]
@@ -63,12 +63,12 @@ def reference(folder: Path, batch_size: int, with_ids: bool = True) -> tuple[lis
         sampler.set_epoch(epoch)
         for batch in sampler:
             inputs = dict(collator([songs[key] for key in batch]))
-            moment_ids = inputs.pop("moment_ids")
+            section_ids = inputs.pop("section_ids")
             ids = {name: inputs[name] for name in ("song_ids", "text_ids")}
             if not with_ids:
                 del inputs["song_ids"], inputs["text_ids"]
             output = model(**inputs)
-            loss = output.loss + MOMENT_LOSS_WEIGHT * moment_loss(model, output, moment_ids, **ids)
+            loss = output.loss + MOMENT_LOSS_WEIGHT * moment_loss(model, output, section_ids, **ids)
             loss.backward()
             for name, parameter in model.named_parameters():
                 if parameter.grad is not None:
@@ -80,14 +80,14 @@ def reference(folder: Path, batch_size: int, with_ids: bool = True) -> tuple[lis
 
 
 def moment_loss(
-    model: CollapModel, output: CollapOutput, moment_ids: torch.Tensor, song_ids: torch.Tensor, text_ids: torch.Tensor
+    model: CollapModel, output: CollapOutput, section_ids: torch.Tensor, song_ids: torch.Tensor, text_ids: torch.Tensor
 ) -> torch.Tensor:
     """Moment by moment, song by song; only the temporal alignment of one song and one query is not written out."""
     text = output.text_model_output
     queries, origins = [], []
     counts = text.sentence_counts.tolist()
     for origin, (sentences, ids) in enumerate(
-        zip(text.query_embeds.split(counts), moment_ids.split(counts), strict=True)
+        zip(text.query_embeds.split(counts), section_ids.split(counts), strict=True)
     ):
         for moment in sorted({*ids.tolist()} - {-1}):
             queries.append(normalize(sentences[ids == moment].sum(0), dim=0))

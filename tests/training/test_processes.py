@@ -24,7 +24,7 @@ from accelerate import PartialState
 from tiny_models import CHUNK_LENGTH_S, tiny_config
 from test_trainer import make_trainer
 from collap import CollapFeatureExtractor, CollapModel
-from collap.training.features import FeatureStore, extract_features
+from collap.encode import FeatureStore, extract_features
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])

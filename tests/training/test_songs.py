@@ -15,13 +15,12 @@ from tiny_tokenizer import tiny_tokenizer
 from torch.utils.data import DataLoader
 
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap.data.cache import FeatureStore
+from collap.data.manifest import load_manifest
+from collap.encode import extract_features
 from collap.training.arguments import CollapTrainingArguments
-from collap.training.batch_sampler import ContrastiveBatchSampler
-from collap.training.feature_store import FeatureStore
-from collap.training.features import extract_features
-from collap.training.manifest import load_manifest
-from collap.training.songs import SongDataset, SongReader, SongStream
-from collap.training.structure_augmentation import StructureAugmentation
+from collap.training.augmentation import StructureAugmentation
+from collap.training.dataset import ContrastiveBatchSampler, SongDataset, SongReader, SongStream
 from collap.training.trainer import CollapTrainer
 
 WORDINGS = [["A song.", "Low first.", "High then."], ["Music.", "It is low.", "It is high."]]

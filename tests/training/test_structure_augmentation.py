@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from collap.training.structure_augmentation import (
+from collap.training.augmentation import (
     AugmentedSong,
     Section,
     StructureAugmentation,

@@ -12,8 +12,7 @@ from transformers import Trainer, TrainingArguments
 
 from collap import CollapModel
 from collap.training.arguments import CollapTrainingArguments
-from collap.training.finite_gradients import MAX_SKIPPED_IN_A_ROW
-from collap.training.trainer import CollapTrainer
+from collap.training.trainer import MAX_SKIPPED_IN_A_ROW, CollapTrainer
 
 NUM_SONGS = 7
 

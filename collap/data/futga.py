@@ -1,0 +1,711 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Captions of FUTGA (arXiv 2407.20445): their tables, sections and times, and manifests of them."""
+
+import csv
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import soundfile
+from tqdm.auto import tqdm
+
+from collap.data.audio_files import SongFile, find_songs
+from collap.processing.sentence_splitting_collap import split_sentences
+
+Pieces = list[tuple[float, float]]  # start and end in seconds
+
+CLOCK_TOLERANCE_S = 1.0  # captions round to whole seconds
+PERCENT_TOLERANCE = 0.01  # of the song, likewise
+
+_CLOCK_TIME = r"(?<![\d:.])(?:\d{1,2}:)?\d{1,3}:[0-5]\d(?:\.\d+)?(?![\d:])"
+_PLAIN_NUMBER = r"(?<![\d:.])\d{1,3}(?:\.\d+)?"
+_SIGN = r"\s*(?:%|per ?cent)"
+_UNTIL = r"\s*(?:-|–|—|to|until|till|through|and)\s*"
+_TIMES = re.compile(
+    rf"(?P<clock>{_CLOCK_TIME})(?:(?P<clock_to>{_UNTIL})(?P<clock_end>{_CLOCK_TIME}))?"
+    rf"|(?P<percent>{_PLAIN_NUMBER})(?P<percent_to>(?:{_SIGN})?{_UNTIL})(?P<percent_end>{_PLAIN_NUMBER})(?={_SIGN})"
+)
+
+
+class _NotHeardError(Exception):
+    """A time lies in no piece."""
+
+
+def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: float | None) -> str | None:
+    """
+    Tells a sentence's times as they are in a song that consists of pieces of another.
+
+    Rewritten are clock times ("1:05", "0:14 to 0:32", "1:02:00", in the format that they have) and ranges in percent
+    ("from 20% to 40%"). A single percent is seldom a time ("50% louder") and stays as it is.
+
+    Args:
+        sentence (`str`): A sentence on the whole song.
+        pieces (`list[tuple[float, float]]`): What is heard of it, in this order; seconds.
+        owner (`int`, *optional*):
+            Number of the piece that the sentence speaks of, which comes first where a time lies on the border of two.
+            Left out for a sentence on the song: a single time at the song's end then says how long it is.
+        duration_s (`float`, *optional*): Of the whole song. If it is not known, no percents can be placed.
+
+    Returns:
+        `str`, or None if a time is not heard in the pieces, or a range does not lie in one of them.
+    """
+    new_duration_s = sum(end - start for start, end in pieces)
+
+    def move(match: re.Match) -> str:
+        names = [name for name in ("clock", "clock_end", "percent", "percent_end") if match[name]]
+        if match["clock"]:
+            times = [_read_clock(match[name]) for name in names]
+            is_length = owner is None and len(times) == 1 and duration_s is not None
+            if is_length and abs(times[0] - duration_s) <= CLOCK_TOLERANCE_S:
+                return _write_clock(new_duration_s, match["clock"])
+            moved = _place(times, pieces, owner, CLOCK_TOLERANCE_S)
+            told = [_write_clock(time, match[name]) for time, name in zip(moved, names, strict=True)]
+        elif duration_s is None:
+            raise _NotHeardError
+        else:
+            times = [float(match[name]) / 100 * duration_s for name in names]
+            moved = _place(times, pieces, owner, PERCENT_TOLERANCE * duration_s)
+            shares = [100 * time / new_duration_s for time in moved]
+            told = [f"{share:.{_decimals(match[name])}f}" for share, name in zip(shares, names, strict=True)]
+        return (match["clock_to"] or match["percent_to"] or "").join(told)
+
+    try:
+        return _TIMES.sub(move, sentence)
+    except _NotHeardError:
+        return None
+
+
+def _place(times: Sequence[float], pieces: Pieces, owner: int | None, tolerance_s: float) -> list[float]:
+    """Where times of the song, which have to lie in one piece together, are in the song of the pieces."""
+    fitting = [
+        number
+        for number, (start, end) in enumerate(pieces)
+        if start - tolerance_s <= times[0] and list(times) == sorted(times) and times[-1] <= end + tolerance_s
+    ]
+    if not fitting:
+        raise _NotHeardError
+    # On a border something begins rather than ends.
+    number = owner if owner in fitting else max(fitting, key=lambda number: pieces[number])
+    start, end = pieces[number]
+    before = sum(piece_end - piece_start for piece_start, piece_end in pieces[:number])
+    return [before + min(max(time, start), end) - start for time in times]
+
+
+def _read_clock(text: str) -> float:
+    """Seconds of "m:ss" or "h:mm:ss"."""
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = 60 * seconds + float(part)
+    return seconds
+
+
+def _write_clock(seconds: float, like: str) -> str:
+    """Seconds in the format of another clock time: with hours or without, as many zeros and decimals."""
+    decimals = _decimals(like)
+    whole = round(seconds * 10**decimals)
+    minutes, rest = divmod(whole, 60 * 10**decimals)
+    parts = like.split(":")
+    width = 2 + decimals + (decimals > 0)
+    clock = f"{rest / 10**decimals:0{width}.{decimals}f}"
+    if len(parts) == 3:
+        hours, minutes = divmod(minutes, 60)
+        return f"{hours:0{_zeros(parts[0])}d}:{minutes:02d}:{clock}"
+    return f"{minutes:0{_zeros(parts[0])}d}:{clock}"
+
+
+def _zeros(text: str) -> int:
+    """The width that a number is filled up to by zeros."""
+    return len(text) if text.startswith("0") else 1
+
+
+def _decimals(text: str) -> int:
+    return len(text.partition(".")[2])
+
+
+# What columns may be called, ids likeliest first; compared without case and without signs.
+ID_NAMES = (
+    "ytid", "youtubeid", "ytvideoid", "videoid", "trackid", "songid", "audioid", "clipid", "fileid", "filename",
+    "filepath", "audiopath", "path", "file", "audio", "youtubeurl", "url", "id", "name",
+)  # fmt: skip
+CAPTION_NAMES = (
+    "futgacaption", "futgacaptions", "futga", "longcaption", "densecaption", "generatedcaption", "captions", "caption",
+    "captionsasstr", "description", "text", "output", "response", "prediction", "answer", "generated",
+)  # fmt: skip
+# What ids look like, for columns of other names.
+ID_FORMS: tuple[tuple[str, re.Pattern], ...] = (
+    ("YouTube ids", re.compile(r"[A-Za-z0-9_-]{11}|https?://\S*youtu\S+")),
+    ("files of audio", re.compile(r".+\.(?:wav|mp3|flac|ogg|opus|m4a|webm)", re.IGNORECASE)),
+    ("numbers with names", re.compile(r"\d{4}_\w+")),
+    ("track numbers", re.compile(r"\d{3,}")),
+)
+LEAST_SHARE = 0.9  # of a column's cells that look like ids
+LEAST_CAPTION_LENGTH = 100  # letters of a caption, in the median
+SAMPLE_ROWS = 1000  # from which columns are told apart
+TIME_ROWS = 50  # of them, where time ranges are looked for
+
+
+def read_table(path: Path) -> list[dict[str, str]]:
+    """Rows of a CSV with a header, all cells as text; ValueError if it has none, or a row has too many cells."""
+    if not path.is_file():
+        raise ValueError(f"csv_path: there is no file {path}.")
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+        rows = list(reader)
+        names = list(reader.fieldnames or [])
+    if not rows:
+        raise ValueError(f"csv_path: {path} has no rows.")
+    if len(set(names)) < len(names) or any(len(name) > LEAST_CAPTION_LENGTH for name in names):
+        raise ValueError(
+            f"csv_path: the first line of {path} must be a header with a name for each column, got {names}."
+        )
+    for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise ValueError(f"csv_path: row {number} of {path} has more cells than the header.")
+    return rows
+
+
+@dataclass(frozen=True)
+class FutgaColumns:
+    """Which columns of a table hold the ids and the captions, and by what they were told."""
+
+    id: str
+    caption: str
+    id_reason: str
+    caption_reason: str
+
+
+def detect_columns(
+    rows: list[dict[str, str]], id_column: str | None = None, caption_column: str | None = None
+) -> FutgaColumns:
+    """
+    Tells the columns of ids and captions by their names, or else by what they hold.
+
+    Args:
+        rows (`list[dict[str, str]]`): A table, at least one row.
+        id_column (`str`, *optional*): Name of the column of ids, if it is known.
+        caption_column (`str`, *optional*): Likewise of the captions.
+
+    Returns:
+        [`FutgaColumns`]
+
+    Raises:
+        ValueError: if a named column is not there, or one can't be told; with all columns and what they hold.
+    """
+    sample = rows[:SAMPLE_ROWS]
+    columns = {name: [row[name] or "" for row in sample] for name in rows[0]}
+    for argument, name in (("id_column", id_column), ("caption_column", caption_column)):
+        if name is not None and name not in columns:
+            raise ValueError(f"{argument} must be one of {_show(columns)}, got {name!r}.")
+    if caption_column is None:
+        others = {name: cells for name, cells in columns.items() if name != id_column}
+        caption_column, caption_reason = _detect_caption(others)
+    else:
+        caption_reason = "as given"
+    if id_column is None:
+        others = {name: cells for name, cells in columns.items() if name != caption_column}
+        id_column, id_reason = _detect_id(others)
+    else:
+        id_reason = "as given"
+    return FutgaColumns(id_column, caption_column, id_reason, caption_reason)
+
+
+def _detect_caption(columns: dict[str, list[str]]) -> tuple[str, str]:
+    named = [name for name in columns if _plain(name) in CAPTION_NAMES]
+    lengths = {name: statistics.median(map(len, cells)) for name, cells in columns.items()}
+    long = [name for name, length in lengths.items() if length >= LEAST_CAPTION_LENGTH]
+    with_times = [name for name in long if any(map(has_time_ranges, columns[name][:TIME_ROWS]))]
+    # MusicCaps has a human caption too: of several columns it is the one with times.
+    for found, reason in (
+        ([name for name in named if name in with_times or not with_times], "by its name"),
+        (with_times, "the only one with time ranges"),
+        (long, "the only one with long texts"),
+    ):
+        if len(found) == 1:
+            return found[0], reason
+    raise ValueError(f"caption_column can't be told, give it. The columns are {_show(columns)}.")
+
+
+def _detect_id(columns: dict[str, list[str]]) -> tuple[str, str]:
+    columns = {name: cells for name, cells in columns.items() if not _are_row_numbers(cells) and any(cells)}
+    for known in ID_NAMES:
+        for name in columns:
+            if _plain(name) == known:
+                return name, "by its name"
+    for form, pattern in ID_FORMS:
+        found = [
+            name
+            for name, cells in columns.items()
+            if sum(pattern.fullmatch(cell.strip()) is not None for cell in cells) >= LEAST_SHARE * len(cells)
+            and len(set(cells)) > len(cells) / 2
+        ]
+        if len(found) == 1:
+            return found[0], f"the only one of {form}"
+        if found:
+            break
+    raise ValueError(f"id_column can't be told, give it. The columns are {_show(columns)}.")
+
+
+def _are_row_numbers(cells: list[str]) -> bool:
+    return any(cells == [str(number) for number in range(first, first + len(cells))] for first in (0, 1))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+def _show(columns: dict[str, list[str]]) -> str:
+    return ", ".join(f"{name!r} (such as {cells[0]!r:.60})" for name, cells in columns.items())
+
+
+TOLERANCE_S = 2.0  # clock times may overlap, or run over the end of the song, by so much; they are cut to fit
+PERCENT_END = 95.0  # numbers without a unit that end between this and 100 are percent
+MOST_LABEL_WORDS = 8
+
+_NUMBER = r"\d{1,3}(?:\.\d+)?"
+_CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d{2}(?:\.\d+)?"
+_PERCENT_SIGN = r"\s*(?:%|per ?cent\b)"
+_SECONDS = r"\s*(?:s|secs?|seconds?)\b"
+_ABOUT = r"(?:(?:about|around|approximately|approx\.|roughly)\s+)?"
+_OF_SONG = r"(?:\s+(?:of|in|into|through)\s+(?:the\s+)?(?:song|track|piece|music))?"
+
+
+def _range(to: str, suffix: str) -> str:
+    """A range in one of the units, whose groups end with `suffix`: a pattern may hold a group of a name only once."""
+    end = r"(?:the\s+)?end\b"
+    return (
+        r"(?<![\w:.%-])(?:"
+        rf"(?P<clock{suffix}>{_CLOCK}){to}(?P<clock_end{suffix}>{_CLOCK}|{end})"
+        rf"|(?P<percent{suffix}>{_NUMBER})(?:{_PERCENT_SIGN}{to}(?P<percent_last{suffix}>{end})"
+        rf"|(?:{_PERCENT_SIGN})?{to}(?P<percent_end{suffix}>{_NUMBER}){_PERCENT_SIGN})"
+        rf"|(?P<seconds{suffix}>{_NUMBER})(?:{_SECONDS})?{to}(?P<seconds_end{suffix}>{_NUMBER}){_SECONDS}"
+        r")(?!\w|%|[:.]\d)"
+    )
+
+
+_TO = r"\s*(?:-|–|—|−|~|to|until|till|through)\s*"
+_ANY = _range(_TO, "")
+_ANY_AND = _range(r"\s*and\s*", "_and")
+_BARE = rf"(?<![\w:.%-])(?P<bare>{_NUMBER})\s*[-–—]\s*(?P<bare_end>{_NUMBER})(?!\w|\s*%|[:.]\d)"
+_SEPARATORS = r"\s*[:,|–—\])-]*\s*"
+# Where a range may stand; elsewhere it is none ("grows by 10-20%", "from the 80s-90s"). The first that fits counts.
+_PLACES = [
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # In brackets: "Intro (0:00 - 0:30): ..."
+        rf"\s*[(\[]\s*(?:(?:from|at|time|times)\s*:?\s*)?{_ABOUT}{_ANY}{_OF_SONG}\s*[)\]]",
+        # Told in a sentence: "From 10% to 30%, ...", "... between 0:30 and 1:05 ..."
+        rf"\s*\b(?:from\s+{_ABOUT}{_ANY}|between\s+{_ABOUT}{_ANY_AND}){_OF_SONG},?",
+        # At the start, followed by a label or a text: "0-18% - Intro: ...", "1:05-2:10 ..."
+        rf"^{_ABOUT}{_ANY}{_OF_SONG}{_SEPARATORS}",
+        # After a label: "Intro: 0% - 18%", "Verse 1 - 0:30 to 1:05: ..."
+        rf"(?<=[\w.)])\s*[:|–—-]\s*{_ANY}(?=\s*(?:$|[:|–—.-]))",
+        rf"(?<=\w)\s+{_ANY}(?=\s*:)",
+        # Without a unit: "0-18: Intro", "Intro (0-18):"
+        rf"^{_BARE}\s*[:)\]|]{_SEPARATORS}",
+        rf"^{_BARE}\s*[–—-]\s+(?=[A-Z*])",
+        rf"\s*[(\[]\s*{_BARE}\s*[)\]](?=\s*(?::|$))",
+    )
+]
+_MARKUP = re.compile(r"^\s*(?:>\s*)*(?:(?:[-*•+–]|\d{1,2}[.)]|#{1,6})\s+)*")
+_TIME_LABEL = re.compile(
+    r"^(?:(?:time|timing|timestamps?|duration|range|boundar(?:y|ies)|position|segment|section|part)\s*)*\d*\s*$", re.I
+)
+_NUMBERED = re.compile(r"^(?:segment|section|part)\s*\d+\s*:\s*(?=.)", re.I)  # tells no more than the times did
+_CLOSING = re.compile(r"^(?:overall|in (?:summary|conclusion|short|general)|to (?:summarize|sum up|conclude))\b", re.I)
+_DECADES = re.compile(r"\b([2-9]0s\s*(?:-|–|—|to|and)\s*)(?=[2-9]0s\b)")
+_FROM_ZERO_SECONDS = re.compile(rf"(?<![\d.:])0(?:{_SECONDS})?{_TO}{_NUMBER}\s*s\b")
+_WORD_JOINER = "\u2060"  # has no width; inside a range it makes it none
+
+
+@dataclass(frozen=True)
+class ParsedCaption:
+    """
+    A caption in sentences, without markup and times, and what of it is heard when.
+
+    Args:
+        sentences (`list[str]`): The whole text.
+        sections (`list[dict]`, *optional*): `start_s`, `end_s` and `text`, a list of sentences; None with `problem`.
+        unit (`str`, *optional*): `"percent"`, `"clock"`, `"seconds"` or `"mixed"`.
+        problem (`str`, *optional*): Why there are no sections, in words that are the same for all captions.
+        detail (`str`, *optional*): What was found in this one.
+    """
+
+    sentences: list[str]
+    sections: list[dict[str, Any]] | None
+    unit: str | None = None
+    problem: str | None = None
+    detail: str | None = None
+
+
+@dataclass
+class _Part:
+    """What follows a range, or stands before the first one."""
+
+    unit: str | None = None
+    start: str = ""
+    end: str = ""
+    label: str | None = None  # of a heading whose text has not come yet
+    sentences: list[str] | None = None
+
+    @property
+    def range(self) -> str:
+        return f"{self.start}-{self.end}"
+
+
+class _FaultError(Exception):
+    """A problem, and its detail."""
+
+
+def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
+    """
+    Sentences and sections of a caption.
+
+    Headings become the beginning of their first sentence ("Intro: A guitar plays."), bullets become sentences, and
+    time ranges are taken out, so that the text tells no times that an augmented song would not have. If one range
+    can't be trusted none is: the caption then has no sections, and all its sentences.
+
+    Args:
+        caption (`str`): As FUTGA has it.
+        duration_s (`float`): Length of the song in seconds, for percents and to find ranges beyond its end.
+
+    Returns:
+        [`ParsedCaption`]
+    """
+    parts, several = _split_parts(caption)
+    closing = _cut_closing(parts)
+    sentences = [sentence for part in [*parts, closing] for sentence in part.sentences]
+    try:
+        if several is not None:
+            raise _FaultError("several ranges in one sentence", several)
+        if len(parts) == 1:
+            raise _FaultError("no time ranges", "")
+        units = _units(parts[1:], duration_s)
+        sections = []
+        for part, unit in zip(parts[1:], units, strict=True):
+            start_s, end_s = _to_seconds(part, unit, duration_s, sections[-1]["end_s"] if sections else 0.0)
+            if not part.sentences:
+                raise _FaultError("a section without text", part.range)
+            sections.append({"start_s": start_s, "end_s": end_s, "text": part.sentences})
+    except _FaultError as fault:
+        return ParsedCaption(sentences, None, None, *fault.args)
+    return ParsedCaption(sentences, sections, units[0] if len(set(units)) == 1 else "mixed")
+
+
+def has_time_ranges(caption: str) -> bool:
+    """Whether a text has a time range where FUTGA's captions have them."""
+    parts, several = _split_parts(caption)
+    return len(parts) > 1 or several is not None
+
+
+def _split_parts(caption: str) -> tuple[list[_Part], str | None]:
+    """The general part and one for each range; and a sentence with more than one range, if there is one."""
+    text = re.sub(r"</?s>", " ", caption)
+    text = text if "\n" in text else text.replace("\\n", "\n")
+    if not _FROM_ZERO_SECONDS.search(text):
+        text = _DECADES.sub(rf"\1{_WORD_JOINER}", text)  # "the 80s-90s" are no seconds, unless others begin at 0 s
+    parts, several = [_Part(sentences=[])], None
+    heading = None  # a line that only announces what follows
+    for line in text.splitlines():
+        line = _MARKUP.sub("", line.replace("**", "").replace("__", "").replace("`", "")).strip(" *_")
+        if not any(character.isalnum() for character in line):
+            continue
+        for sentence in split_sentences(line):
+            rest, matches = _take_ranges(sentence)
+            if len(matches) > 1:
+                several, rest = several or sentence, sentence
+            is_whole_line = sentence == line.strip()
+            if len(matches) == 1:
+                _finish(parts[-1])
+                parts.append(_Part(*matches[0], sentences=[]))
+                label = rest.rstrip(" :–—-")
+                is_label = is_whole_line and _is_label(rest, with_range=True)
+                if _TIME_LABEL.match(label):
+                    parts[-1].label, heading = heading or label.strip() or None, None
+                    continue
+                if is_label:
+                    parts[-1].label, heading = label, None
+                    continue
+                parts[-1].label, heading = heading, None
+            elif is_whole_line and _is_label(rest, with_range=False):
+                heading = rest.rstrip(" :")
+                continue
+            part = parts[-1]
+            labels = [label for label in (part.label, heading) if label]
+            part.sentences.append(_polish(": ".join([*labels, rest])))
+            part.label = heading = None
+    _finish(parts[-1])
+    return parts, several
+
+
+def _take_ranges(sentence: str) -> tuple[str, list[tuple[str, str, str]]]:
+    """A sentence without its ranges, and of each its unit, start and end."""
+    found = []
+    for pattern in _PLACES:
+        while match := pattern.search(sentence):
+            groups = {name: value for name, value in match.groupdict().items() if value is not None}
+            unit = next(iter(groups)).split("_")[0]
+            start, end = groups.values()
+            found.append((unit, start, end))
+            joint = " " if match.start() and match.end() < len(sentence) else ""
+            sentence = (sentence[: match.start()] + joint + sentence[match.end() :]).strip()
+    if found:
+        sentence = _NUMBERED.sub("", re.sub(r"\s+", " ", re.sub(r"\s+([:,.;!?])", r"\1", sentence)).strip(" ,"))
+    return sentence if any(character.isalnum() for character in sentence) else "", found
+
+
+def _is_label(rest: str, with_range: bool) -> bool:
+    if len(rest.split()) > MOST_LABEL_WORDS:
+        return False
+    return rest.endswith(":") or (with_range and not rest.endswith((".", "!", "?")))
+
+
+def _finish(part: _Part) -> None:
+    """A heading without a text is all that is said of its section."""
+    if part.label is not None and not part.sentences and not _TIME_LABEL.match(part.label):
+        part.sentences.append(_polish(part.label))
+    part.label = None
+
+
+def _polish(sentence: str) -> str:
+    sentence = sentence.replace(_WORD_JOINER, "").strip(" ,;–—-")
+    sentence = sentence[0].upper() + sentence[1:] if sentence else sentence
+    return sentence if sentence.endswith((".", "!", "?", '"', "…")) else sentence.rstrip(":") + "."
+
+
+def _cut_closing(parts: list[_Part]) -> _Part:
+    """What is said of the whole song after the last section ("Overall, ..."), taken from that section."""
+    last = parts[-1].sentences
+    places = [index for index, sentence in enumerate(last) if index > 0 and _CLOSING.match(sentence)]
+    closing = _Part(sentences=last[places[0] :] if len(parts) > 1 and places else [])
+    parts[-1].sentences = last[: len(last) - len(closing.sentences)]
+    return closing
+
+
+def _units(parts: list[_Part], duration_s: float) -> list[str]:
+    units = [part.unit for part in parts]
+    if "bare" not in units:
+        return units
+    if set(units) <= {"bare", "percent"}:
+        last = float(parts[-1].end)
+        if "percent" in units or PERCENT_END <= last <= 100:
+            return ["percent"] * len(units)
+        if abs(last - duration_s) <= TOLERANCE_S:
+            return ["seconds"] * len(units)
+    raise _FaultError("numbers without a unit", ", ".join(part.range for part in parts))
+
+
+def _to_seconds(part: _Part, unit: str, duration_s: float, before_s: float) -> tuple[float, float]:
+    """Start and end of a section in seconds; `before_s` is where the one before it ended."""
+    limit_s = duration_s + (0.0 if unit == "percent" else TOLERANCE_S)
+    start_s, end_s = (_read_time(time, unit, duration_s) for time in (part.start, part.end))
+    if end_s <= start_s:
+        raise _FaultError("a range that is reversed", part.range)
+    if end_s > limit_s + 1e-6 or start_s >= duration_s:
+        raise _FaultError("a range beyond the end of the song", f"{part.range} in a song of {duration_s:.1f} s")
+    end_s = min(end_s, duration_s)
+    if start_s < before_s - TOLERANCE_S or end_s <= before_s:
+        raise _FaultError("ranges that overlap or are out of order", f"{part.range} after one to {before_s:.1f} s")
+    return round(max(start_s, before_s), 3), round(end_s, 3)
+
+
+def _read_time(time: str, unit: str, duration_s: float) -> float:
+    if "end" in time.lower():
+        return duration_s
+    if unit == "percent":
+        return float(time) / 100 * duration_s
+    if unit == "seconds":
+        return float(time)
+    *larger, seconds = (float(number) for number in time.split(":"))
+    if seconds >= 60 or any(number >= 60 for number in larger[1:]):
+        raise _FaultError("a clock time that is none", time)
+    return math.fsum(number * 60 ** (len(larger) - place) for place, number in enumerate(larger)) + seconds
+
+
+logger = logging.getLogger(__name__)
+
+SHORT_S = 30.0  # FUTGA describes whole songs: shorter files are likely to be excerpts
+
+
+def prepare_futga(
+    csv_path: str | Path,
+    audio_dir: str | Path,
+    output_dir: str | Path,
+    split: str = "train",
+    id_column: str | None = None,
+    caption_column: str | None = None,
+) -> dict[str, Any]:
+    """
+    Joins a table of FUTGA with a folder of songs to a manifest for [`load_manifest`].
+
+    Writes three files to `output_dir`, each whole or not at all:
+    - `{split}.jsonl`: a song a line, with `audio` (relative to the file), `song_id`, `duration_s`, `text` (a list of
+      sentences), `sections` if they can be trusted, and `csv_row`, from 1; else `sections_problem` in their place.
+    - `{split}.missing.jsonl`: rows that are not in it, with `csv_row`, `song_id` and `reason`.
+    - `{split}.summary.json`: counts, and hashes of the table and of both files, by which results can name their data.
+
+    Args:
+        csv_path (`str` or `Path`): The table, with a header; `.tsv` has tabs.
+        audio_dir (`str` or `Path`): Folder of the songs. [`find_songs`] says how they are found.
+        output_dir (`str` or `Path`): Made if it is not there.
+        split (`str`): Name of the files.
+        id_column, caption_column (`str`, *optional*): If [`detect_columns`] can't tell them.
+
+    Returns:
+        `dict`: the summary.
+
+    Raises:
+        ValueError: if the table or the folder can't be used, or no row goes with a file.
+    """
+    csv_path, audio_dir, output_dir = Path(csv_path), Path(audio_dir), Path(output_dir)
+    if not audio_dir.is_dir():
+        raise ValueError(f"audio_dir: there is no folder {audio_dir}.")
+    rows = read_table(csv_path)
+    columns = detect_columns(rows, id_column, caption_column)
+    logger.info("ids: column %r (%s), such as %r", columns.id, columns.id_reason, rows[0][columns.id])
+    logger.info(
+        "captions: column %r (%s), such as %r", columns.caption, columns.caption_reason, rows[0][columns.caption][:200]
+    )
+    ids = [(row[columns.id] or "").strip() for row in rows]
+    songs, reasons = find_songs([song_id for song_id in ids if song_id], audio_dir)
+    if not songs:
+        shown = ", ".join(f"{song_id!r} ({reason})" for song_id, reason in list(reasons.items())[:5])
+        raise ValueError(f"No id of the column {columns.id!r} goes with a file in audio_dir={audio_dir}: {shown}.")
+    durations = _read_durations({song.path for song in songs.values()})
+
+    manifest, missing = [], []
+    first_rows: dict[tuple[str, str], int] = {}
+    for number, (row, song_id) in enumerate(tqdm(zip(rows, ids, strict=True), "Captions", len(rows)), start=1):
+        caption = (row[columns.caption] or "").strip()
+        song = songs.get(song_id)
+        duration_s = durations.get(song.path) if song else None
+        first_row = first_rows.setdefault((song_id, caption), number)
+        if not song_id:
+            reason = "no id"
+        elif song is None:
+            reason = reasons[song_id]
+        elif isinstance(duration_s, str):
+            reason = f"unreadable audio: {duration_s}"
+        elif first_row != number:
+            reason = f"a repetition: of row {first_row}"
+        elif not (line := _line(song_id, song, caption, duration_s))["text"]:
+            reason = "no caption"
+        else:
+            path = os.path.relpath(song.path, output_dir).replace(os.sep, "/")
+            manifest.append({"audio": path, **line, "csv_row": number})
+            continue
+        missing.append({"csv_row": number, "song_id": song_id, "reason": reason})
+    if not manifest:
+        raise ValueError(f"No row of {csv_path} has both a caption and a readable song: {missing[0]}.")
+
+    output_dir.mkdir(parents=True, exist_ok=True)
+    summary = {
+        "csv": csv_path.name,
+        "csv_sha256": hashlib.sha256(csv_path.read_bytes()).hexdigest(),
+        "manifest": f"{split}.jsonl",
+        "manifest_sha256": _write_lines(output_dir / f"{split}.jsonl", manifest),
+        "missing": f"{split}.missing.jsonl",
+        "missing_sha256": _write_lines(output_dir / f"{split}.missing.jsonl", missing),
+        "id_column": columns.id,
+        "caption_column": columns.caption,
+        "rows": len(rows),
+        **_count(manifest, missing, songs),
+    }
+    _write(output_dir / f"{split}.summary.json", json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    if summary["short_songs"] > summary["songs"] / 2:
+        logger.warning(
+            "%d of %d songs are shorter than %g s. FUTGA describes whole songs: sections in percent, and all that is "
+            "said of the rest of a song, are wrong for excerpts.", summary["short_songs"], summary["songs"], SHORT_S,
+        )  # fmt: skip
+    return summary
+
+
+def _read_durations(paths: set[Path]) -> dict[Path, float | str]:
+    """Seconds of each file by its head, or why it can't be read. [`find_bad_rows`] decodes it all."""
+
+    def read(path: Path) -> float | str:
+        try:
+            return soundfile.info(path).duration or "no samples"
+        except (soundfile.LibsndfileError, OSError) as error:
+            return str(error)
+
+    ordered = sorted(paths)
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(ordered, tqdm(pool.map(read, ordered), "Lengths of songs", len(ordered)), strict=True))
+
+
+def _line(song_id: str, song: SongFile, caption: str, duration_s: float) -> dict[str, Any]:
+    parsed = parse_caption(caption, duration_s)
+    line = {"song_id": song_id, "duration_s": round(duration_s, 3), "text": parsed.sentences}
+    if song.is_excerpt:  # the times are those of the whole song
+        return {**line, "sections_problem": "the file is an excerpt"}
+    if parsed.sections is None:
+        return {**line, "sections_problem": ": ".join(filter(None, (parsed.problem, parsed.detail)))}
+    return {**line, "sections": parsed.sections, "sections_unit": parsed.unit}
+
+
+def _count(
+    manifest: list[dict[str, Any]], missing: list[dict[str, Any]], songs: dict[str, SongFile]
+) -> dict[str, Any]:
+    with_sections = [line for line in manifest if "sections" in line]
+    seconds = {line["audio"]: line["duration_s"] for line in manifest}
+    used = {line["song_id"] for line in manifest}
+
+    def by(lines: list[dict[str, Any]], key: str) -> dict[str, int]:
+        # A reason without its detail, which is particular to one row
+        return dict(Counter(line[key].split(":")[0] for line in lines if key in line).most_common())
+
+    return {
+        "joined": len(manifest),
+        "missing_rows": len(missing),
+        "missing_by_reason": by(missing, "reason"),
+        "with_sections": len(with_sections),
+        "sections_by_unit": by(manifest, "sections_unit"),
+        "without_sections": len(manifest) - len(with_sections),
+        "without_sections_by_reason": by(manifest, "sections_problem"),
+        "sections": sum(len(line["sections"]) for line in with_sections),
+        "songs": len(seconds),
+        "songs_by_rule": dict(Counter(songs[song_id].rule for song_id in used).most_common()),
+        "short_songs": sum(duration < SHORT_S for duration in seconds.values()),
+        "seconds": round(sum(seconds.values()), 1),
+        "seconds_in_sections": round(
+            sum(part["end_s"] - part["start_s"] for line in with_sections for part in line["sections"]), 1
+        ),
+        "words_of_a_caption": statistics.median(len(" ".join(line["text"]).split()) for line in manifest),
+    }
+
+
+def _write_lines(path: Path, lines: list[dict[str, Any]]) -> str:
+    """Writes JSON lines; returns the hash of the file."""
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    _write(path, text)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    temporary.write_bytes(text.encode())
+    os.replace(temporary, path)
+
+
+__all__ = [
+    "CLOCK_TOLERANCE_S",
+    "FutgaColumns",
+    "ParsedCaption",
+    "Pieces",
+    "detect_columns",
+    "has_time_ranges",
+    "move_times",
+    "parse_caption",
+    "prepare_futga",
+    "read_table",
+]

@@ -1,0 +1,198 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""
+The model card of a published model: its metadata, its text, the figures of its evaluation.
+
+No figure is typed in: recall and ranks come from the JSON that `examples/train.py` wrote, everything else from the
+model itself.
+"""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from collap.metrics import format_table
+
+LIBRARY_NAME = "transformers"
+PIPELINE_TAG = "feature-extraction"  # the Hub's list of tasks has none for finding songs by texts
+DIRECTIONS = {"text_to_audio": "text → song", "audio_to_text": "song → text"}
+# The loss of the evaluation stays out: it depends on the batch size and so compares with nothing.
+METRIC = re.compile(r"(?:recall|hit_rate)@\d+|median_rank|mrr")
+
+
+@dataclass
+class CardArguments:
+    """What the model card says beside what the model itself tells."""
+
+    license: str = field(default="apache-2.0", metadata={"help": "Licence of the weights, by the Hub's name for it."})
+    license_name: str | None = field(default=None, metadata={"help": "Its name, with --license other."})
+    license_link: str | None = field(default=None, metadata={"help": "Address of its text, with --license other."})
+    language: list[str] = field(default_factory=list, metadata={"help": "ISO codes of the texts it reads, as en."})
+    datasets: list[str] = field(default_factory=list, metadata={"help": "Hub data sets that it was trained on."})
+    base_model: list[str] = field(
+        default_factory=list,
+        metadata={"help": "Hub models that it was made of. Default: the towers that its configuration names."},
+    )
+    training_data: str | None = field(default=None, metadata={"help": "In words: what it was trained on."})
+    evaluation_json: list[str] = field(
+        default_factory=list, metadata={"help": "Files eval_results.json that train.py wrote."}
+    )
+    evaluation_dataset: list[str] = field(
+        default_factory=list, metadata={"help": "For each of these files: the name of what was evaluated on."}
+    )
+    evaluation_dataset_id: list[str] = field(
+        default_factory=list, metadata={"help": "For each of these files: the data set on the Hub, if it is there."}
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one evaluation: for each direction its metrics, as in `{"text_to_audio": {"recall@1": 0.9, ...}}`."""
+
+    dataset: str
+    dataset_id: str
+    directions: dict[str, dict[str, float]]
+
+    def results(self) -> list[EvalResult]:
+        """For the model-index of the card; shares in [0, 1]."""
+        return [
+            EvalResult(
+                task_type=f"{direction.replace('_', '-')}-retrieval",
+                task_name=f"Retrieval, {DIRECTIONS[direction]}",
+                dataset_type=self.dataset_id,
+                dataset_name=self.dataset,
+                metric_type=name,
+                metric_name=f"{name} in a gallery of {metrics['gallery_size']:.0f}",
+                metric_value=value,
+            )
+            for direction, metrics in self.directions.items()
+            for name, value in metrics.items()
+            if METRIC.fullmatch(name)
+        ]
+
+    def table(self) -> str:
+        """For the text of the card; shares in percent."""
+        rows = {DIRECTIONS[direction]: metrics for direction, metrics in self.directions.items()}
+        return format_table(rows, first=self.dataset)
+
+
+def read_evaluations(arguments: CardArguments) -> list[Evaluation]:
+    """
+    The evaluations that the arguments name.
+
+    Raises:
+        ValueError: if files and names are not of the same number, two names are the same, or a file holds no figures.
+    """
+    files, names, ids = arguments.evaluation_json, arguments.evaluation_dataset, arguments.evaluation_dataset_id
+    for name, values in {"evaluation_dataset": names, "evaluation_dataset_id": ids}.items():
+        if len(values) != len(files) and (values or name == "evaluation_dataset"):
+            raise ValueError(f"{name} must have one entry for each of the {len(files)} evaluation_json, got {values}.")
+    if len(set(names)) != len(names):
+        raise ValueError(f"evaluation_dataset must name different data sets, got {names}.")
+    # Without an id on the Hub the name makes one: the model-index joins what has the same id under one name.
+    ids = ids or [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names]
+    return [read_evaluation(*item) for item in zip(files, names, ids, strict=True)]
+
+
+def read_evaluation(file: str | Path, dataset: str, dataset_id: str) -> Evaluation:
+    """
+    The figures in a JSON that `CollapTrainer.save_metrics` wrote, as `eval_text_to_audio_recall@1`.
+
+    Raises:
+        ValueError: if there is no such file, a figure is no number, or what makes it readable is not there.
+    """
+    try:
+        content = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise ValueError(f"evaluation_json must be a file of JSON, got {str(file)!r}: {error}.") from error
+    figures = {name.removeprefix("eval_"): value for name, value in content.items()}
+    directions = {}
+    for direction in DIRECTIONS:
+        prefix = f"{direction}_"
+        own = {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
+        metrics = {name: own[name] for name in sorted(filter(METRIC.fullmatch, own), key=_place)}
+        sizes = {
+            name: own.get(name, figures.get(name))
+            for name in ("num_queries", "gallery_size")
+            if name in own or name in figures
+        }
+        if metrics:
+            directions[direction] = {**metrics, **sizes}
+    if not directions:
+        raise ValueError(
+            f"evaluation_json {str(file)!r} must hold figures such as eval_text_to_audio_recall@1, it has "
+            f"{sorted(content)}."
+        )
+    for direction, metrics in directions.items():
+        if "gallery_size" not in metrics:
+            raise ValueError(
+                f"evaluation_json {str(file)!r} must hold eval_gallery_size: no recall can be read without."
+            )
+        for name, value in metrics.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise ValueError(f"evaluation_json {str(file)!r}: {direction}_{name} must be a number, got {value!r}.")
+    return Evaluation(dataset, dataset_id, directions)
+
+
+def _place(metric: str) -> tuple[int, int]:
+    """Where a metric stands in a table: recall@1, recall@5, recall@10 and so on; the file has them by the alphabet."""
+    name, _, number = metric.partition("@")
+    return ("recall", "hit_rate", "median_rank", "mrr").index(name), int(number or 0)
+
+
+def render_card(template: Path, name: str, tags: list[str], arguments: CardArguments, **variables: Any) -> ModelCard:
+    """
+    The README of a repository: the template, filled with what is known.
+
+    Args:
+        template (`Path`): A card in Jinja, with `card_data` for its metadata.
+        name (`str`): The repository, as USER/NAME.
+        tags (`list[str]`): For the Hub's search.
+        arguments ([`CardArguments`]): What the publisher says.
+        variables: What else the template takes.
+
+    Raises:
+        ValueError: as [`read_evaluations`], or if the template takes what it is not given, or shows a `None`.
+    """
+    evaluations = read_evaluations(arguments)
+    results = [result for evaluation in evaluations for result in evaluation.results()]
+    data = ModelCardData(
+        language=arguments.language or None,
+        license=arguments.license,
+        license_name=arguments.license_name,
+        license_link=arguments.license_link,
+        library_name=LIBRARY_NAME,
+        pipeline_tag=PIPELINE_TAG,
+        tags=tags,
+        base_model=arguments.base_model or None,
+        datasets=arguments.datasets or None,
+        metrics=list(dict.fromkeys(result.metric_type for result in results)) or None,
+        model_name=Path(name).name if results else None,
+        eval_results=results or None,
+    )
+    # Not ModelCard.from_template, which leaves a gap where the template takes something that nobody gave.
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=_refuse_none, autoescape=False)
+    try:
+        content = environment.from_string(template.read_text(encoding="utf-8")).render(
+            card_data=data.to_yaml(),
+            name=name,
+            title=Path(name).name,
+            license=arguments.license_name or arguments.license,
+            training_data=arguments.training_data,
+            evaluations=evaluations,
+            **variables,
+        )
+    except jinja2.UndefinedError as error:
+        raise ValueError(f"The template {template} can't be filled: {error}.") from error
+    return ModelCard(content.rstrip() + "\n")
+
+
+def _refuse_none(value: Any) -> Any:
+    if value is None:
+        raise ValueError("The template of the card would show a None.")
+    return value

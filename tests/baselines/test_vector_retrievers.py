@@ -1,0 +1,271 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""CLAP and PE-Audio as retrievers: their own scores, of all of a song, the same each time."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny_clap import POSITIONS, RATE, WINDOW, tiny_clap
+from tiny_tokenizer import tiny_tokenizer
+from transformers import ClapFeatureExtractor, PeAudioConfig, PeAudioFeatureExtractor, PeAudioModel, PeAudioProcessor
+
+from collap.baselines.clip_inputs import clap_features, read_audio
+from collap.baselines.vector_retrievers import ClapRetriever, PeAudioRetriever, VectorRetriever
+from collap.evaluation.retrievers import load_retriever
+
+TEXTS = ["a slow piano then a choir", "drums", "a choir hums low"]
+
+
+def write_song(path, seconds: float, seed: int = 0, rate: int = RATE, channels: int = 1) -> str:
+    """Noise that grows louder and shifts in pitch, so that each second sounds different."""
+    generator = np.random.default_rng(seed)
+    times = np.arange(round(seconds * rate)) / rate
+    tone = np.sin(2 * np.pi * (200 + 100 * (seed + times)) * times) * 0.2 * (1 + np.floor(times))
+    signal = (tone + 0.02 * generator.standard_normal(len(times))).clip(-0.9, 0.9)
+    soundfile.write(path, np.stack([signal] * channels, axis=1), rate, subtype="FLOAT")
+    return str(path)
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["unfused", "fused"])
+def clap(request):
+    return tiny_clap(*TEXTS, fusion=request.param)
+
+
+@pytest.fixture(scope="module")
+def unfused():
+    return tiny_clap(*TEXTS)
+
+
+class TestClap:
+    def test_scores_are_those_of_the_model_before_its_factor(self, clap, tmp_path):
+        model, processor = clap
+        paths = [write_song(tmp_path / f"{seed}.wav", 1.0, seed) for seed in range(3)]
+        audio = [read_audio(path, RATE).waveform for path in paths]
+        inputs = processor(text=TEXTS, audio=audio, sampling_rate=RATE, padding=True, return_tensors="pt")
+        inputs["is_longer"] = torch.zeros(3, 1, dtype=torch.bool)  # a random one is marked
+        with torch.no_grad():
+            expected = model(**inputs).logits_per_audio.numpy()
+        retriever = ClapRetriever(model, processor, batch_size=2)
+        songs = [retriever.embed_song(path).frames for path in paths]
+        scores = retriever.score(songs, retriever.embed_texts(TEXTS))
+        assert scores.dtype == np.float32
+        assert np.ptp(expected / model.logit_scale_a.exp().item()) > 0.05
+        np.testing.assert_allclose(scores * model.logit_scale_a.exp().item(), expected, atol=1e-4)
+
+    @pytest.mark.parametrize("windows", ["first", "mean"])
+    def test_the_same_file_twice_gives_the_same_vector_and_draws_nothing(self, clap, tmp_path, windows):
+        retriever = ClapRetriever(*clap, windows=windows)
+        path = write_song(tmp_path / "song.wav", 3.4)
+        np.random.seed(1)
+        first = retriever.embed_song(path).frames
+        drawn = np.random.rand()
+        np.random.seed(1)
+        assert drawn == np.random.rand()
+        np.random.seed(2)
+        np.testing.assert_array_equal(first, retriever.embed_song(path).frames)
+
+    def test_first_hears_the_first_window_only(self, unfused, tmp_path):
+        retriever = ClapRetriever(*unfused, windows="first")
+        whole = write_song(tmp_path / "song.wav", 3.4)
+        begin = soundfile.read(whole, stop=WINDOW, dtype="float32")[0]
+        soundfile.write(tmp_path / "begin.wav", begin, RATE, subtype="FLOAT")
+        embedding = retriever.embed_song(whole)
+        np.testing.assert_array_equal(embedding.frames, retriever.embed_song(str(tmp_path / "begin.wav")).frames)
+        assert (embedding.encoded_s, embedding.duration_s) == (1.0, 3.4)
+
+    def test_mean_hears_all_and_weighs_each_window_by_its_seconds(self, unfused, tmp_path):
+        retriever = ClapRetriever(*unfused, windows="mean", batch_size=3)
+        path = write_song(tmp_path / "song.wav", 3.5)
+        audio = soundfile.read(path, dtype="float32")[0]
+        single = ClapRetriever(*unfused, windows="first")
+        vectors = []
+        for number in range(4):
+            part = tmp_path / f"{number}.wav"
+            soundfile.write(part, audio[number * WINDOW : (number + 1) * WINDOW], RATE, subtype="FLOAT")
+            vectors.append(single.embed_song(str(part)).frames[0])
+        expected = vectors[0] + vectors[1] + vectors[2] + 0.5 * vectors[3]
+        embedding = retriever.embed_song(path)
+        np.testing.assert_allclose(embedding.frames[0], expected / np.linalg.norm(expected), atol=1e-5)
+        assert (embedding.encoded_s, embedding.duration_s) == (3.5, 3.5)
+        assert np.abs(np.array(vectors[0]) - vectors[3]).max() > 0.01
+
+    def test_other_rates_and_channels_sound_alike(self, unfused, tmp_path):
+        retriever = ClapRetriever(*unfused, windows="mean")
+        mono = retriever.embed_song(write_song(tmp_path / "mono.wav", 2.25)).frames
+        stereo = retriever.embed_song(write_song(tmp_path / "stereo.wav", 2.25, channels=2)).frames
+        np.testing.assert_allclose(mono, stereo, atol=1e-6)
+        faster = retriever.embed_song(write_song(tmp_path / "faster.wav", 2.25, rate=22050))
+        assert float((mono @ faster.frames.T).item()) > 0.95
+        assert faster.duration_s == pytest.approx(2.25, abs=1e-3)
+        assert faster.encoded_s <= faster.duration_s
+
+    def test_long_texts_are_cut_and_counted_once_each(self, unfused):
+        retriever = ClapRetriever(*unfused)
+        limit = POSITIONS - 2
+        long = " ".join(["piano"] * (limit - 1))  # with begin and end one token too many
+        fits = " ".join(["piano"] * (limit - 2))
+        texts = retriever.embed_texts([long, fits, "drums", long])
+        np.testing.assert_allclose(texts.vectors[0], texts.vectors[1], atol=1e-6)
+        assert retriever.num_truncated_texts == 1
+        retriever.embed_texts([long + " drums"])
+        assert retriever.num_truncated_texts == 2
+        assert ClapRetriever(*unfused, max_text_tokens=4).max_text_tokens == 4
+        assert ClapRetriever(*unfused, max_text_tokens=400).max_text_tokens == limit
+
+    def test_sentences_are_joined_and_texts_cut_into_blocks(self, unfused):
+        retriever = ClapRetriever(*unfused, batch_size=2)
+        texts = retriever.embed_texts([["a slow piano", "then a choir"], *TEXTS])
+        np.testing.assert_allclose(texts.vectors[0], texts.vectors[1], atol=1e-6)
+        np.testing.assert_allclose(np.linalg.norm(texts.vectors, axis=1), 1, atol=1e-5)
+        assert len(texts) == 4
+        np.testing.assert_array_equal(texts.select(1, 3).vectors, texts.vectors[1:3])
+
+    def test_the_revision_changes_with_weights_and_windows_only(self, unfused, tmp_path):
+        model, processor = unfused
+        model.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+        first = ClapRetriever(model, processor)
+        again = load_retriever(tmp_path, windows="first")
+        assert isinstance(again, ClapRetriever)
+        assert first.revision == again.revision
+        assert "ClapModel" in again.name
+        assert str(tmp_path) in again.name
+        assert "first 1 s" in again.name
+        assert ClapRetriever(model, processor, windows="mean").revision != first.revision
+        with torch.no_grad():
+            again.model.text_projection.linear2.bias.add_(1e-3)
+        assert ClapRetriever(again.model, processor).revision != first.revision
+
+    def test_a_checkpoint_that_lacks_weights_is_refused(self, unfused, tmp_path):
+        model, processor = unfused
+        weights = {name: weight for name, weight in model.state_dict().items() if "text_projection" not in name}
+        model.save_pretrained(tmp_path, state_dict=weights)
+        processor.save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match="lacks 4 weights of a ClapModel"):
+            ClapRetriever.from_pretrained(tmp_path)
+
+    def test_bad_input_is_named(self, unfused, tmp_path):
+        model, processor = unfused
+        with pytest.raises(ValueError, match=r"windows must be one of 'first', 'mean', got 'random'"):
+            ClapRetriever(model, processor, windows="random")
+        with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
+            ClapRetriever(model, processor, batch_size=0)
+        retriever = ClapRetriever(model, processor)
+        with pytest.raises(ValueError, match=r"gone\.wav"):
+            retriever.embed_song(str(tmp_path / "gone.wav"))
+        (tmp_path / "words.wav").write_text("no audio")
+        with pytest.raises(ValueError, match=r"words\.wav"):
+            retriever.embed_song(str(tmp_path / "words.wav"))
+        soundfile.write(tmp_path / "empty.wav", np.zeros(0), RATE)
+        with pytest.raises(ValueError, match=r"empty\.wav.*no sample"):
+            retriever.embed_song(str(tmp_path / "empty.wav"))
+        soundfile.write(tmp_path / "nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
+        with pytest.raises(ValueError, match="not finite"):
+            retriever.embed_song(str(tmp_path / "nan.wav"))
+        with pytest.raises(ValueError, match="at least one text"):
+            retriever.embed_texts([])
+        with pytest.raises(ValueError, match=r"texts must not be empty, got .* as number 1"):
+            retriever.check_texts(["a flute", [" "]])
+
+
+def test_an_excerpt_is_where_it_was_asked_for(tmp_path):
+    path = write_song(tmp_path / "song.wav", 2.5)
+    samples = soundfile.read(path, dtype="float32")[0]
+    excerpt = read_audio(path, RATE, start_s=1.25, length_s=0.5)
+    np.testing.assert_array_equal(excerpt.waveform, samples[10_000:14_000])
+    assert excerpt.duration_s == 2.5
+    assert len(read_audio(path, RATE, start_s=2.25, length_s=0.5).waveform) == 2000
+    content = {"bytes": (tmp_path / "song.wav").read_bytes(), "path": "elsewhere.wav"}
+    np.testing.assert_array_equal(read_audio(content, RATE).waveform, samples)
+    assert len(read_audio(path, 11_025, length_s=1.0).waveform) == 11_025
+    with pytest.raises(ValueError, match="'bytes' or 'path'"):
+        read_audio({"array": samples}, RATE)
+
+
+@pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"])
+@pytest.mark.parametrize("padding", ["repeatpad", "repeat", "pad"])
+def test_features_are_those_of_the_extractor(truncation, padding):
+    extractor = ClapFeatureExtractor(truncation=truncation, padding=padding, max_length_s=1)
+    generator = np.random.default_rng(0)
+    windows = [0.1 * generator.standard_normal(length).astype(np.float32) for length in (48_000, 47_999, 20_000, 700)]
+    windows.append(np.zeros(1000, dtype=np.float32))
+    features = clap_features(extractor, windows)
+    expected = extractor(windows, sampling_rate=48_000, return_tensors="pt")["input_features"]
+    assert features["input_features"].dtype == expected.dtype
+    torch.testing.assert_close(features["input_features"], expected, rtol=0, atol=1e-3)  # dB
+    assert not features["is_longer"].any()
+
+
+def test_a_window_longer_than_the_models_is_refused(unfused):
+    with pytest.raises(ValueError, match="at most 8000 samples, got 8001"):
+        clap_features(unfused[1].feature_extractor, [np.zeros(10), np.zeros(WINDOW + 1)])
+
+
+def test_a_class_says_how_windows_and_texts_become_vectors(unfused):
+    with pytest.raises(TypeError, match=r"abstract method.*_embed_tokens.*_embed_windows"):
+        VectorRetriever(*unfused, "first", 1.0, POSITIONS)
+
+
+@pytest.fixture(scope="module")
+def pe_audio():
+    torch.manual_seed(0)
+    tokenizer = tiny_tokenizer(*TEXTS)
+    size = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
+    dac = {"model_type": "dac", "downsampling_ratios": [2, 4], "encoder_hidden_size": 2, "codebook_dim": 4}
+    special = {"pad_token_id": 1, "cls_token_id": 0, "sep_token_id": 2, "bos_token_id": 0, "eos_token_id": 2}
+    text = {"vocab_size": len(tokenizer), "num_hidden_layers": 2, "max_position_embeddings": 16, **special}
+    config = PeAudioConfig(
+        text_config={"model_type": "modernbert", **size, **text},
+        audio_config={"dac_config": dac, "num_hidden_layers": 1, "head_dim": 8, **size},
+    )
+    model = PeAudioModel(config).eval()
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.2 * torch.randn_like(weight))
+        model.text_audio_logit_scale.fill_(3.0)
+        model.text_audio_logit_bias.fill_(-1.0)
+    extractor = PeAudioFeatureExtractor(sampling_rate=RATE, hop_length=8)
+    return model, PeAudioProcessor(extractor, tokenizer)
+
+
+class TestPeAudio:
+    def test_scores_are_those_of_the_model_before_its_factor(self, pe_audio, tmp_path):
+        model, processor = pe_audio
+        path = write_song(tmp_path / "song.wav", 0.3)
+        retriever = PeAudioRetriever(model, processor)
+        clip = processor.feature_extractor(read_audio(path, RATE).waveform, sampling_rate=RATE, return_tensors="pt")
+        tokens = processor.tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
+        with torch.no_grad():
+            expected = model(**clip, **tokens).logits_audio_text.numpy()
+        scores = retriever.score([retriever.embed_song(path).frames], retriever.embed_texts(TEXTS))
+        assert np.ptp(expected) > 0.1
+        np.testing.assert_allclose(3 * scores - 1, expected, atol=1e-4)
+
+    def test_it_hears_whole_songs_or_windows(self, pe_audio, tmp_path):
+        path = write_song(tmp_path / "song.wav", 0.5)
+        vectors = {}
+        for windows in PeAudioRetriever.WINDOWS:
+            retriever = PeAudioRetriever(*pe_audio, windows=windows, window_s=0.2)
+            embedding = retriever.embed_song(path)
+            np.testing.assert_array_equal(embedding.frames, retriever.embed_song(path).frames)
+            assert embedding.duration_s == 0.5
+            assert embedding.encoded_s == (0.2 if windows == "first" else 0.5)
+            vectors[windows] = embedding.frames
+        assert np.abs(vectors["whole"] - vectors["mean"]).max() > 1e-3
+        assert np.abs(vectors["first"] - vectors["mean"]).max() > 1e-3
+
+    def test_long_texts_are_cut_and_counted(self, pe_audio):
+        retriever = PeAudioRetriever(*pe_audio)
+        retriever.embed_texts(["drums " * 14, "drums " * 15])
+        assert retriever.num_truncated_texts == 1
+
+    def test_a_saved_one_is_loaded(self, pe_audio, tmp_path):
+        model, processor = pe_audio
+        model.save_pretrained(tmp_path)
+        processor.save_pretrained(tmp_path)
+        loaded = load_retriever(tmp_path)
+        assert isinstance(loaded, PeAudioRetriever)
+        assert loaded.revision == PeAudioRetriever(model, processor).revision
+        np.testing.assert_array_equal(
+            loaded.embed_texts(TEXTS).vectors, PeAudioRetriever(model, processor).embed_texts(TEXTS).vectors
+        )

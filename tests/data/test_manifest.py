@@ -1,0 +1,422 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+import csv
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+datasets = pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
+
+from collap.data.manifest import load_manifest  # noqa: E402 - after the skip
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder with two songs and no manifest yet."""
+    (tmp_path / "songs").mkdir()
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / "songs" / name, np.zeros(1600), 16000)
+    return tmp_path
+
+
+def write_lines(folder, *rows):
+    path = folder / "songs.jsonl"
+    path.write_text("".join(f"{row if isinstance(row, str) else json.dumps(row)}\n" for row in rows))
+    return path
+
+
+def test_json_lines(folder):
+    absolute = str(folder / "songs" / "b.wav")
+    path = write_lines(
+        folder,
+        {"audio": "songs/a.wav", "text": "A song.", "year": 1999},
+        "",  # an empty line is no song
+        {"audio": absolute, "text": "None"},
+    )
+    data = load_manifest(path)
+    assert data.to_dict() == {"audio": [str(folder / "songs" / "a.wav"), absolute], "text": ["A song.", "None"]}
+    assert load_manifest(str(path), keep_extra_columns=True)["year"][:] == [1999, None]
+
+
+def test_relative_manifest_gives_absolute_paths(folder, monkeypatch):
+    write_lines(folder, {"audio": "songs/a.wav", "text": "A song."})
+    monkeypatch.chdir(folder)
+    data = load_manifest("songs.jsonl")
+    monkeypatch.chdir("/")
+    assert soundfile.info(data[0]["audio"]).frames == 1600
+
+
+def test_extra_column_that_only_a_later_line_has(folder):
+    path = write_lines(
+        folder,
+        {"audio": "songs/a.wav", "text": ["One.", "Two."]},
+        {"audio": "songs/b.wav", "text": ["Three."], "moods": [{"name": "sad"}]},
+    )
+    data = load_manifest(path, keep_extra_columns=True)
+    assert data["text"][:] == [["One.", "Two."], ["Three."]]
+    assert data["moods"][:] == [None, [{"name": "sad"}]]
+
+
+def test_csv_reads_texts_as_they_are(folder):
+    path = folder / "songs.csv"
+    path.write_text('audio,text,note\nsongs/a.wav,"Slow, then\nfast.",x\nsongs/b.wav,NA,\n')
+    data = load_manifest(path, keep_extra_columns=True)
+    assert data["text"][:] == ["Slow, then\nfast.", "NA"]
+    assert data["note"][:] == ["x", ""]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([{"audio": "songs/a.wav"}], r"needs the columns 'audio' and 'text'.*has \['audio'\]"),
+        ([{"text": "A song."}], "needs the columns"),
+        ([], "has no songs"),
+        ([{"audio": "songs/a.wav", "text": "A song."}, "{"], "line 2 is not JSON"),
+        (["[1, 2]"], "line 1: one JSON object a line"),
+        ([{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/c.wav", "text": "B."}], "line 2: no file of audio"),
+        ([{"audio": "songs", "text": "A."}], "line 1: no file of audio"),
+        ([{"audio": 3, "text": "A."}], "line 1: audio must be a path, got 3"),
+        ([{"audio": "songs/a.wav", "text": " "}], "line 1: text must be"),
+        ([{"audio": "songs/a.wav", "text": []}], "line 1: text must be"),
+        ([{"audio": "songs/a.wav", "text": ["A.", ""]}], "line 1: text must be"),
+        ([{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/b.wav", "texts": ["A."]}], "line 1: texts must be"),
+        ([{"audio": "songs/a.wav", "texts": "A."}], "line 1: texts must be a list"),
+        (
+            [{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/b.wav", "text": ["A."]}],
+            "'text' of .* mixes types: write every text",
+        ),
+    ],
+)
+def test_faults_of_a_manifest(folder, rows, message):
+    with pytest.raises(ValueError, match=message):
+        load_manifest(write_lines(folder, *rows))
+
+
+def test_extra_column_of_mixed_types(folder):
+    rows = [{"audio": "songs/a.wav", "text": "A.", "x": "1"}, {"audio": "songs/b.wav", "text": "B.", "x": [1]}]
+    path = write_lines(folder, *rows)
+    assert load_manifest(path).column_names == ["audio", "text"]
+    with pytest.raises(ValueError, match=r"'x' of .* mixes types: .*keep_extra_columns=False"):
+        load_manifest(path, keep_extra_columns=True)
+
+
+def test_only_the_first_faults_are_listed(folder):
+    path = write_lines(folder, *({"audio": f"songs/{n}.wav", "text": "A."} for n in range(8)))
+    with pytest.raises(ValueError, match="has 8 problem") as error:
+        load_manifest(path)
+    assert "line 5" in str(error.value)
+    assert "line 6" not in str(error.value)
+    assert str(error.value).endswith("and 3 more")
+    assert [problem.split(":")[0] for problem in error.value.problems] == [f"line {line}" for line in range(1, 9)]
+
+
+def test_manifest_that_is_not_there_or_has_a_split(folder):
+    with pytest.raises(ValueError, match="there is no manifest"):
+        load_manifest(folder / "other.jsonl")
+    with pytest.raises(ValueError, match="split='train' was given"):
+        load_manifest(write_lines(folder, {"audio": "songs/a.wav", "text": "A."}), split="train")
+
+
+def test_csv_row_with_too_many_cells(folder):
+    (folder / "songs.csv").write_text("audio,text\nsongs/a.wav,Slow, then fast.\n")
+    with pytest.raises(ValueError, match="line 2 has more cells"):
+        load_manifest(folder / "songs.csv")
+
+
+def audio_data_set(folder):
+    paths = [str(folder / "songs" / name) for name in ("a.wav", "b.wav")]
+    data = datasets.Dataset.from_dict({"audio": paths, "text": ["A.", "B."], "year": [1, 2]})
+    return data.cast_column("audio", datasets.Audio())
+
+
+@pytest.mark.parametrize("splits", [False, True])
+def test_data_set_saved_to_disk_stays_undecoded(folder, splits):
+    data = audio_data_set(folder)
+    saved = datasets.DatasetDict({"train": data, "test": data.select([0])}) if splits else data
+    saved.save_to_disk(folder / "saved")
+    loaded = load_manifest(folder / "saved", split="train" if splits else None)
+    assert loaded.column_names == ["audio", "text"]
+    assert set(loaded[0]["audio"]) == {"bytes", "path"}
+    if splits:
+        with pytest.raises(ValueError, match=r"splits \['test', 'train'\]"):
+            load_manifest(folder / "saved")
+        with pytest.raises(ValueError, match="split must be one of"):
+            load_manifest(folder / "saved", split="dev")
+
+
+@pytest.fixture
+def own_cache(folder, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", folder / "cache")
+
+
+def test_folder_of_parquet(folder, own_cache):
+    (folder / "parquet").mkdir()
+    audio_data_set(folder).to_parquet(folder / "parquet" / "train.parquet")
+    loaded = load_manifest(folder / "parquet", split="train", keep_extra_columns=True)
+    assert loaded.column_names == ["audio", "text", "year"]
+    assert loaded[1]["audio"] == {"bytes": None, "path": str(folder / "songs" / "b.wav")}
+    assert load_manifest(folder / "parquet")["text"][:] == ["A.", "B."]  # the only split needs no name
+
+
+def test_empty_text_in_a_data_set(folder):
+    datasets.Dataset.from_dict({"audio": ["x"], "text": [None]}).save_to_disk(folder / "saved")
+    with pytest.raises(ValueError, match="row 1: text must be"):
+        load_manifest(folder / "saved")
+
+
+VERSE, CHORUS = {"start_s": 0, "end_s": 9.5, "text": "A verse."}, {"start_s": 8, "end_s": 20, "text": "A chorus."}
+SONG = {"audio": "songs/a.wav", "text": "A song. A verse. A chorus. It ends."}
+
+
+def test_sections_lengths_and_ids(folder):
+    whole = {**SONG, "song_id": 7, "duration_s": 20, "sections": [{**VERSE, "label": "v"}, CHORUS]}
+    path = write_lines(folder, whole, {**SONG, "song_id": "x", "sections": []}, SONG)
+    data = load_manifest(path)
+    assert data.column_names == ["audio", "text", "song_id", "duration_s", "sections"]
+    assert data["song_id"][:] == ["7", "x", None]
+    assert data["duration_s"][:] == [20.0, None, None]
+    assert data["sections"][:] == [[VERSE, CHORUS], None, None]  # sections may overlap
+    with_label = load_manifest(path, keep_extra_columns=True)[0]["sections"]
+    assert [section["label"] for section in with_label] == ["v", None]
+
+
+def test_sections_of_several_wordings(folder):
+    texts = [["A song.", "A verse.", "A chorus."], ["Verse first.", "Then a chorus."]]
+    times = [{"start_s": 0.0, "end_s": 9.0}, {"start_s": 9.0, "end_s": 20.0}]
+    told = [[["A verse."], ["Verse first."]], [["A chorus."], ["Then a chorus."]]]
+    expected = [{**time, "texts": wordings} for time, wordings in zip(times, told, strict=True)]
+    row = {"audio": "songs/a.wav", "texts": texts}
+    assert load_manifest(write_lines(folder, {**row, "sections": expected}))[0]["sections"] == expected
+    indices = [{**times[0], "sentences": [[1], [0]]}, {**times[1], "sentences": [[2], [1]]}]
+    assert load_manifest(write_lines(folder, {**row, "sections": indices}))[0]["sections"] == expected
+    one = {"audio": "songs/a.wav", "text": texts[0], "sections": [{**times[1], "sentences": [1, 2]}]}
+    (section,) = load_manifest(write_lines(folder, one))[0]["sections"]
+    assert section == {**times[1], "text": ["A verse.", "A chorus."]}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sections": "none"}, "sections must be a list of objects"),
+        ({"sections": [{**VERSE, "start_s": -1}]}, r"sections\[0\] must have start_s >= 0 and a later end_s, got -1"),
+        ({"sections": [VERSE, {**CHORUS, "end_s": 8}]}, r"sections\[1\] must have .* later end_s, got 8 and 8"),
+        ({"sections": [{**VERSE, "end_s": None}]}, "later end_s, got 0 and None"),
+        ({"sections": [{**VERSE, "end_s": float("nan")}]}, "later end_s, got 0 and nan"),
+        ({"sections": [{**VERSE, "end_s": float("inf")}]}, "later end_s, got 0 and inf"),
+        (
+            {"sections": [VERSE, CHORUS], "duration_s": 19.4},
+            "20 s, after the end of the song at duration_s=19.4",
+        ),
+        ({"sections": [{**VERSE, "text": " "}]}, r"sections\[0\].text must be a text, not empty, got ' '"),
+        ({"sections": [{"start_s": 0, "end_s": 1}]}, r"sections\[0\] must have 'text', as the row has, got only"),
+        ({"sections": [{**VERSE, "text": "A bridge."}]}, r"sections\[0\]: text of the row does not hold 'A bridge.'"),
+        ({"sections": [CHORUS, VERSE]}, r"sections\[1\]: text .* does not hold 'A verse.', in the sections' order"),
+        (
+            {"sections": [{**VERSE, "text": None, "sentences": [0]}]},
+            "a row whose text is a list of sentences",
+        ),
+        (
+            {"text": ["A verse."], "sections": [{"start_s": 0, "end_s": 1, "sentences": [1]}]},
+            r"sections\[0\].sentences must be indices of the row's sentences, got \[1\]",
+        ),
+        ({"duration_s": 0}, "duration_s must be seconds, more than 0, got 0"),
+        ({"duration_s": "3:20"}, "duration_s must be seconds, more than 0, got '3:20'"),
+        ({"song_id": True}, "song_id must be a text or a whole number, got True"),
+    ],
+)
+def test_faults_of_sections_lengths_and_ids(folder, change, message):
+    with pytest.raises(ValueError, match=f"line 2: .*{message}"):
+        load_manifest(write_lines(folder, SONG, {**SONG, **change}))
+
+
+def test_sections_need_as_many_texts_as_the_row(folder):
+    row = {"audio": "songs/a.wav", "texts": ["A verse.", "The verse."]}
+    one = {"start_s": 0, "end_s": 1, "texts": ["A verse."]}
+    with pytest.raises(ValueError, match=r"sections\[0\].texts must be a list of 2 texts, as the row's"):
+        load_manifest(write_lines(folder, {**row, "sections": [one]}))
+    with pytest.raises(ValueError, match=r"sections\[0\] must have 'texts', as the row has"):
+        load_manifest(write_lines(folder, {**row, "sections": [VERSE]}))
+
+
+def test_sections_of_mixed_types(folder):
+    other = {**SONG, "sections": [{**VERSE, "text": ["A verse."]}]}
+    with pytest.raises(ValueError, match=r"'sections' of .* mixes types: write every text as a string"):
+        load_manifest(write_lines(folder, {**SONG, "sections": [VERSE]}, other))
+
+
+def write_csv(folder, *rows):
+    with (folder / "songs.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder / "songs.csv"
+
+
+def test_csv_holds_sections_and_texts_as_json(folder):
+    sections = [{"start_s": 0.0, "end_s": 9.5, "texts": ["A verse.", "Verse."]}]
+    header = ["audio", "texts", "song_id", "duration_s", "sections"]
+    texts = '["A verse.", "Verse."]'
+    path = write_csv(
+        folder,
+        header,
+        ["songs/a.wav", texts, "007", "61.5", json.dumps(sections)],
+        ["songs/b.wav", texts, "", "", ""],
+    )
+    first, second = load_manifest(path)
+    expected = {"texts": ["A verse.", "Verse."], "song_id": "007", "duration_s": 61.5, "sections": sections}
+    assert first == {"audio": str(folder / "songs" / "a.wav"), **expected}
+    assert [second[name] for name in header[2:]] == [None, None, None]
+    assert list(load_manifest(path, streaming=True)) == [first, second]
+    for cells, message in (
+        (["songs/a.wav", "A text.", "", "", ""], "line 2: texts is not JSON, got 'A text.'"),
+        (["songs/a.wav", texts, "", "3:20", ""], "line 2: duration_s is not a number, got '3:20'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_manifest(write_csv(folder, header, cells))
+
+
+def write_parquet(folder, *rows, **options):
+    datasets.Dataset.from_list(list(rows)).to_parquet(folder / "songs.parquet", **options)
+    return folder / "songs.parquet"
+
+
+def test_parquet_says_what_json_lines_say(folder, own_cache):
+    rows = [
+        {**SONG, "song_id": 7, "duration_s": 20, "year": 1, "sections": [VERSE, CHORUS]},
+        {"audio": "songs/b.wav", "text": "A song.", "song_id": 8, "duration_s": 3, "year": 2, "sections": None},
+    ]
+    lines, parquet = write_lines(folder, *rows), write_parquet(folder, *rows)
+    for options in ({}, {"keep_extra_columns": True}):
+        expected = list(load_manifest(lines, **options))
+        assert list(load_manifest(parquet, **options)) == expected
+        assert list(load_manifest(lines, streaming=True, **options)) == expected
+        assert list(load_manifest(parquet, streaming=True, **options)) == expected
+    with pytest.raises(ValueError, match="needs the columns 'audio' and 'text'"):
+        load_manifest(write_parquet(folder, {"audio": "songs/a.wav"}))
+    bad = write_parquet(folder, SONG, {**SONG, "audio": "songs/c.wav"}, {**SONG, "text": ""})
+    with pytest.raises(ValueError, match=r"has 2 problem.*\n  row 2: no file of audio at .*\n  row 3: text must be"):
+        load_manifest(bad)
+
+
+def test_parquet_with_songs_in_it(folder, own_cache):
+    bytes_of_song = (folder / "songs" / "a.wav").read_bytes()
+    audio = {"bytes": bytes_of_song, "path": "anywhere.wav"}
+    path = write_parquet(folder, {"audio": audio, "text": "A song."})
+    for streaming in (False, True):
+        (row,) = load_manifest(path, streaming=streaming)
+        assert row == {"audio": audio, "text": "A song."}
+    with pytest.raises(ValueError, match="row 1: audio has neither bytes nor a path"):
+        load_manifest(write_parquet(folder, {"audio": {"bytes": None, "path": None}, "text": "A song."}))
+
+
+def test_workers_share_a_streamed_parquet(folder):
+    rows = [{**SONG, "song_id": str(number)} for number in range(40)]
+    data = load_manifest(write_parquet(folder, *rows, batch_size=10), streaming=True)
+    assert data.num_shards == 4
+    loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=2)
+    assert sorted(row["song_id"] for row in loader) == sorted(row["song_id"] for row in rows)
+
+
+@pytest.mark.parametrize("write", [write_lines, write_parquet])
+def test_a_stream_says_which_row_is_at_fault(folder, write):
+    rows = [*[SONG] * 11, {**SONG, "audio": "songs/c.wav"}]
+    options = {"batch_size": 4} if write is write_parquet else {}
+    stream = iter(load_manifest(write(folder, *rows, **options), streaming=True))
+    assert len([next(stream) for _ in range(11)]) == 11  # the rows before it are fine
+    with pytest.raises(ValueError, match=r"(row|line) 12: no file of audio"):
+        next(stream)
+
+
+def test_files_of_audio_need_not_be_there(folder, own_cache):
+    row = {**SONG, "audio": "songs/c.wav"}
+    for path in (write_lines(folder, row), write_parquet(folder, row)):
+        for streaming in (False, True):
+            (loaded,) = load_manifest(path, streaming=streaming, check_audio=False)
+            assert loaded["audio"] == str(folder / "songs" / "c.wav")
+
+
+def test_audio_folder_with_texts_beside_the_songs(folder):
+    songs = folder / "songs"
+    (songs / "more").mkdir()
+    soundfile.write(songs / "more" / "c.flac", np.zeros(1600), 16000)
+    (songs / "a.txt").write_text("\ufeffA song. A verse.\n", encoding="utf-8")
+    (songs / "b.json").write_text(json.dumps({"text": "B.", "song_id": "b"}))
+    sidecar = {"text": "A song. A verse.", "sections": [{**VERSE, "start_s": 0.0}], "duration_s": 9.5}
+    (songs / "more" / "c.json").write_text(json.dumps(sidecar))
+    (songs / "._a.wav").write_bytes(b"what a Mac leaves behind")
+    data = load_manifest(songs)
+    assert data["audio"][:] == [str(songs / name) for name in ("a.wav", "b.wav", "more/c.flac")]
+    assert data["text"][:] == ["A song. A verse.", "B.", "A song. A verse."]
+    assert data["sections"][:] == [None, None, sidecar["sections"]]
+    assert list(load_manifest(songs, streaming=True)) == list(data)
+    with pytest.raises(ValueError, match="is one split"):
+        load_manifest(songs, split="train")
+
+
+def test_audio_and_texts_that_do_not_go_together(folder):
+    songs = folder / "songs"
+    (songs / "a.json").write_text("{")
+    (songs / "c.txt").write_text("C.")
+    (songs / "d.m4a").write_bytes(b"")
+    (songs / "d.txt").write_text("D.")
+    for name in ("e.wav", "e.flac", "f.wav"):
+        soundfile.write(songs / name, np.zeros(1600), 16000)
+    for name in ("e.txt", "f.txt", "f.json"):
+        (songs / name).write_text("{}")
+    with pytest.raises(ValueError, match="has 6 problem") as error:
+        load_manifest(songs)
+    lines = [line.strip() for line in str(error.value).splitlines()[1:]]
+    assert lines[0].startswith("a.json: Expecting property name")
+    assert lines[1] == "b.wav has no text: expected b.txt or .json beside it"
+    assert lines[2] == "c.txt has no audio of its name beside it"
+    assert lines[3].startswith("d.m4a is of a format that soundfile does not read")
+    assert lines[4] == "e.txt is the text of several songs: e.flac and e.wav"
+    assert lines[5] == "and 1 more"
+
+
+def test_faults_inside_the_texts_of_an_audio_folder(folder):
+    (folder / "songs" / "a.txt").write_text(" \n")
+    (folder / "songs" / "b.json").write_text('["B."]')
+    with pytest.raises(ValueError, match=r"a.wav: text must be") as error:
+        load_manifest(folder / "songs")
+    assert "b.json: expected a JSON object with text or texts" in str(error.value)
+
+
+def test_streamed_data_sets(folder, own_cache):
+    data = audio_data_set(folder)
+    data.save_to_disk(folder / "saved")
+    (folder / "parquet").mkdir()
+    data.to_parquet(folder / "parquet" / "train.parquet")
+    assert list(load_manifest(folder / "saved", streaming=True)) == list(load_manifest(folder / "saved"))
+    stream = load_manifest(folder / "parquet", streaming=True)  # the only split needs no name
+    assert stream.column_names == ["audio", "text"]
+    assert list(stream) == list(load_manifest(folder / "parquet"))
+    kept = load_manifest(folder / "parquet", split="train", streaming=True, keep_extra_columns=True)
+    assert next(iter(kept))["year"] == 1
+    with pytest.raises(ValueError, match="needs the columns"):
+        load_manifest(no_texts(folder), streaming=True)
+
+
+def no_texts(folder):
+    datasets.Dataset.from_dict({"audio": ["x"]}).save_to_disk(folder / "no_texts")
+    return folder / "no_texts"
+
+
+def test_streamed_songs_inside_an_archive_come_with_their_bytes(folder, own_cache):
+    (folder / "archive").mkdir()
+    with zipfile.ZipFile(folder / "archive" / "songs.zip", "w") as archive:
+        archive.write(folder / "songs" / "a.wav", "a.wav")
+        archive.writestr("metadata.csv", "file_name,text\na.wav,A song.\n")
+    (row,) = load_manifest(folder / "archive", split="train", streaming=True)
+    assert row["text"] == "A song."
+    assert row["audio"]["bytes"] == (folder / "songs" / "a.wav").read_bytes()
+
+
+def test_a_streamed_data_set_says_which_row_is_at_fault(folder):
+    rows = {"audio": [str(folder / "songs" / "a.wav")] * 2, "text": ["A.", " "], "sections": [None, [VERSE]]}
+    datasets.Dataset.from_dict(rows).save_to_disk(folder / "saved")
+    stream = iter(load_manifest(folder / "saved", streaming=True))
+    assert next(stream)["text"] == "A."
+    with pytest.raises(ValueError, match=r"row 2 of a worker's rows: text must be"):
+        next(stream)

@@ -1,0 +1,102 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Songs found by their ids, in the layouts that AudioSet, Song Describer and the Harmonix Set are kept in."""
+
+import pytest
+
+from collap.data.audio_files import find_songs, youtube_id
+
+
+@pytest.fixture
+def folder(tmp_path):
+    def make(*names):
+        for name in names:
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(b"")
+        return tmp_path
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("song_id", "name", "rule"),
+    [
+        ("18/1004018.mp3", "audio/18/1004018.mp3", "the id is its path"),
+        ("-0abcDEF_12", "-0abcDEF_12.flac", "the id is its name"),
+        ("Y0abcDEF_12", "Y0abcDEF_12.flac", "the id is its name"),
+        ("song.wav", "more/song.mp3", "the id is its name"),
+        ("https://www.youtube.com/watch?v=-0abcDEF_12&t=3", "-0abcDEF_12.mp3", "the id is its name"),
+        ("1004018", "18/1004018.2min.mp3", "the id is its name up to a dot"),
+        ("18/1004018.mp3", "18/1004018.2min.mp3", "the id is its name up to a dot"),
+        ("-0abcDEF_12", "Y-0abcDEF_12.wav", "a YouTube id with Y or seconds"),
+        ("-0abcDEF_12", "Y-0abcDEF_12_30000_40000.wav", "a YouTube id with Y or seconds"),
+        ("Y0abcDEF_12", "Y0abcDEF_12_30.000_40.000.wav", "a YouTube id with Y or seconds"),
+        ("-0abcDEF_12", "A title (live) [-0abcDEF_12].opus", "a YouTube id behind a title"),
+        ("-0abcDEF_12", "A title--0abcDEF_12.ogg", "a YouTube id behind a title"),
+        ("0001_12step", "0001.mp3", "the number is the same"),
+        ("0001", "0001_12step.mp3", "the number is the same"),
+        ("1", "0001_12step.mp3", "the number is the same"),
+        ("12step", "pop-12step-live.mp3", "the id is in its name"),
+    ],
+)
+def test_rules(folder, song_id, name, rule):
+    others = ["other.mp3", "0002_12stepping.mp3", "00/1004019.2min.mp3", "-0abcDEF_13.flac", "notes.txt"]
+    songs, problems = find_songs([song_id, "nothing"], folder(name, *others))
+    assert songs[song_id].path == folder() / name
+    assert songs[song_id].rule == rule
+    assert songs[song_id].is_excerpt == ("000" in name and "_30" in name)
+    assert problems == {"nothing": "no file of audio"}
+
+
+def test_an_exact_name_comes_before_one_that_only_holds_the_id(folder):
+    songs, problems = find_songs(["1004018"], folder("1004018.mp3", "1004018.2min.mp3", "x-1004018-y.mp3"))
+    assert songs["1004018"].path.name == "1004018.mp3"
+    assert not problems
+
+
+def test_no_short_id_inside_of_names(folder):
+    songs, problems = find_songs(["12", "stepper"], folder("pop-12-live.mp3", "pop-12steppers.mp3"))
+    assert not songs
+    assert set(problems.values()) == {"no file of audio"}
+
+
+def test_what_is_not_unique_is_no_match(folder):
+    names = ["a/song_1.mp3", "b/song_1.flac", "0007_one.mp3", "0007_two.mp3", "9.mp3"]
+    songs, problems = find_songs(["song_1", "0007", "9", "0009", "0009_x"], folder(*names))
+    assert problems["song_1"] == "several files of audio: a/song_1.mp3, b/song_1.flac"
+    assert problems["0007"] == "several files of audio: 0007_one.mp3, 0007_two.mp3"
+    # "9" is its very name; the others have no more than the number.
+    assert songs["9"].path.name == "9.mp3"
+    assert problems["0009"] == problems["0009_x"] == "a file that another id claims: 9.mp3, '9'"
+    assert set(songs) == {"9"}
+
+
+def test_files_that_soundfile_does_not_read_are_named(folder):
+    songs, problems = find_songs(["-0abcDEF_12"], folder("A title [-0abcDEF_12].m4a"))
+    assert not songs
+    assert problems == {"-0abcDEF_12": "unreadable audio: soundfile does not read A title [-0abcDEF_12].m4a"}
+
+
+def test_many_songs_are_found_in_one_pass(folder):
+    """20,000 ids inside the names of as many files: by pairs that would be 400 million comparisons."""
+    ids = [f"track{number:05d}" for number in range(20_000)]
+    names = [f"x/album - {song_id} (live).mp3" for song_id in ids[:300]]
+    songs, problems = find_songs(ids, folder(*names))
+    assert len(songs) == 300
+    assert len(problems) == 19_700
+
+
+@pytest.mark.parametrize(
+    ("song_id", "found"),
+    [
+        ("-0abcDEF_12", "-0abcDEF_12"),
+        ("https://youtu.be/-0abcDEF_12?t=30", "-0abcDEF_12"),
+        ("Y-0abcDEF_12.wav", "-0abcDEF_12"),
+        ("-0abcDEF_12_30.000_40.000.wav", "-0abcDEF_12"),
+        ("[-0abcDEF_12]-[30-40].wav", "-0abcDEF_12"),
+        ("A title [-0abcDEF_12].opus", "-0abcDEF_12"),
+        ("songs/0001.mp3", "0001"),
+        ("[-0abcDEF_12] live", "[-0abcDEF_12] live"),
+    ],
+)
+def test_the_youtube_id_in_an_id(song_id: str, found: str):
+    assert youtube_id(song_id) == found

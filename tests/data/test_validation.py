@@ -1,0 +1,221 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Faults of real files and texts, all found in one pass, in workers and in processes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from tiny_models import CHUNK_LENGTH_S
+from tiny_tokenizer import tiny_tokenizer
+
+from collap import CollapFeatureExtractor, CollapProcessor
+
+datasets = pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
+
+from collap.data.manifest import load_manifest  # noqa: E402 - after the skip
+from collap.data.validation import BadRow, find_bad_rows, report  # noqa: E402
+
+RATE = 16_000
+
+
+def noise(seconds):
+    return np.random.default_rng(0).uniform(-0.1, 0.1, round(RATE * seconds)).astype(np.float32)
+
+
+@pytest.fixture
+def processor():
+    extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, max_length_s=20.0)
+    return CollapProcessor(extractor, tiny_tokenizer("a b c d e"), "sentence", max_text_tokens=8)
+
+
+@pytest.fixture
+def write(tmp_path):
+    def make(name, waveform, keep=1.0, **options):
+        path = tmp_path / name
+        soundfile.write(path, waveform, RATE, **options)
+        whole = path.read_bytes()
+        path.write_bytes(whole[: round(len(whole) * keep)])
+        return str(path)
+
+    return make
+
+
+def kinds_of(rows, processor, **options):
+    return [(bad.index, bad.kind) for bad in find_bad_rows(rows, processor, **options)]
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "aiff"])
+def test_whole_files_are_fine(write, processor, suffix):
+    row = {"audio": write(f"a.{suffix}", noise(4)), "text": "A b. C.", "duration_s": 4.0}
+    row["sections"] = [{"start_s": 0.0, "end_s": 4.3, "text": "A b."}]
+    assert find_bad_rows([row], processor) == []
+
+
+@pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "mp3"])
+def test_files_that_are_cut_off(write, processor, suffix):
+    path = write(f"a.{suffix}", noise(8), keep=0.6)
+    (bad,) = find_bad_rows([{"audio": path, "text": "A."}], processor)
+    assert (bad.index, bad.song, bad.kind) == (0, path, "audio is cut off")
+    assert bad.problem.startswith("its head promises 8.0 s, there are 4.")
+    (bad,) = find_bad_rows([{"audio": {"bytes": Path(path).read_bytes(), "path": None}, "text": "A."}], processor)
+    assert (bad.song, bad.kind) == ("a song without a name", "audio is cut off")
+
+
+def test_a_cut_ogg_is_found_by_its_duration(write, processor):
+    row = {"audio": write("a.ogg", noise(8), keep=0.6), "text": "A.", "duration_s": 8.0}
+    assert kinds_of([row], processor) == [(0, "duration_s is not the length of the audio")]
+    assert kinds_of([{**row, "duration_s": None}], processor) == []  # what the docstring says of ogg
+
+
+def test_audio_that_is_longer_than_the_row_says(write, processor):
+    row = {"audio": write("a.wav", noise(4)), "text": "A.", "duration_s": 2.0}
+    assert kinds_of([row], processor) == [(0, "duration_s is not the length of the audio")]
+    assert kinds_of([{**row, "duration_s": 3.1}], processor) == []  # a second is forgiven
+
+
+def test_a_wav_whose_head_knows_no_length_is_whole(write, processor):
+    """As written to a pipe: the sizes in the head are those of an endless file."""
+    path = Path(write("a.wav", noise(4)))
+    content = bytearray(path.read_bytes())
+    size = content.index(b"data") + 4
+    content[4:8] = content[size : size + 4] = b"\xff\xff\xff\xff"
+    path.write_bytes(content)
+    assert find_bad_rows([{"audio": str(path), "text": "A."}], processor) == []
+
+
+@pytest.fixture
+def rows(write, tmp_path):
+    """One song without faults, then one of each fault, and one with three."""
+    (tmp_path / "noise.mp3").write_bytes(b"this is no music")
+    with_nan = noise(2)
+    with_nan[100] = np.nan
+    audio = [
+        write("good.wav", noise(2)),
+        str(tmp_path / "nowhere.wav"),
+        str(tmp_path / "noise.mp3"),
+        write("cut.flac", noise(8), keep=0.6),
+        write("short.wav", noise(0.1)),
+        write("nan.wav", with_nan, subtype="FLOAT"),
+        write("loud.wav", noise(2) * 1000, subtype="FLOAT"),
+        write("silent.wav", noise(2) * 0),
+        write("long.wav", noise(21)),
+        *[write(f"more{number}.wav", noise(2)) for number in range(3)],
+    ]
+    rows = [{"audio": path, "text": "A b. C d.", "duration_s": None, "sections": None} for path in audio]
+    rows[9]["text"] = "A. " + "a b c d " * 3 + "."
+    rows[10]["sections"] = [
+        {"start_s": start_s, "end_s": start_s + 1.0, "text": "A b."} for start_s in (0.0, 1.7, 3.0)
+    ]
+    rows[11] |= {"text": "A. " + "b " * 20 + ".", "duration_s": 9.0}
+    rows[11]["sections"] = [{"start_s": 0.0, "end_s": 9.0, "text": "A."}]
+    return rows
+
+
+EXPECTED = [
+    (1, "audio is missing"),
+    (2, "audio can't be decoded"),
+    (3, "audio can't be decoded"),
+    (4, "audio is refused"),
+    (5, "audio is refused"),
+    (6, "audio is refused"),
+    (7, "audio is silent"),
+    (8, "audio is too long"),
+    (9, "text is refused"),
+    (10, "sections go beyond the end of the song"),
+    (11, "duration_s is not the length of the audio"),
+    (11, "sections go beyond the end of the song"),
+    (11, "text is refused"),
+]
+
+
+def test_every_fault_is_found_in_one_pass(rows, processor, tmp_path):
+    found = find_bad_rows(rows, processor)
+    assert [(bad.index, bad.kind) for bad in found] == EXPECTED
+    problems = {bad.index: bad.problem for bad in found}
+    assert problems[1] == f"there is no file {tmp_path / 'nowhere.wav'}"
+    assert "lost sync" in problems[3]
+    assert problems[4].startswith("audio must have at least 2800 samples")
+    assert problems[5] == "audio must be finite, but holds NaN or infinity."
+    assert problems[6].startswith("audio must be in [-1, 1], got samples from -99")
+    assert problems[7] == "all samples of its 2.0 s are 0"
+    assert problems[8].startswith("audio must be no longer than max_length_s=20, got 21 s")
+    assert problems[9].startswith("sentence 0 of text must have at most 8 tokens")
+    assert problems[10] == "2 section(s) up to 4.0 s, the audio has 2.0 s"
+    # In worker processes the same, in the same order.
+    assert find_bad_rows(rows, processor, num_workers=2) == found
+
+
+def test_what_will_be_cut_is_no_fault(rows, processor):
+    expected = [fault for fault in EXPECTED if fault[1] not in ("audio is too long", "text is refused")]
+    assert kinds_of(rows, processor, truncate_songs=True, truncate_texts=True) == expected
+
+
+def test_every_wording_is_tried(write, processor):
+    texts = ["A b.", "A. " + "b " * 20, ["C.", "d " * 20]]
+    found = find_bad_rows([{"audio": write("a.wav", noise(1)), "texts": texts}], processor)
+    assert [bad.problem.split(" must")[0] for bad in found] == ["sentence 0 of texts[1]", "sentence 1 of texts[2]"]
+
+
+def test_rows_of_a_manifest(rows, processor, tmp_path):
+    lines = [{name: value for name, value in row.items() if value is not None} for row in rows]
+    for line in lines:
+        line.pop("sections", None)
+    path = tmp_path / "songs.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    with pytest.raises(ValueError, match=r"line 2: no file of audio at .*nowhere.wav"):
+        load_manifest(path)
+    data = load_manifest(path, check_audio=False)
+    found = find_bad_rows(data, processor)
+    assert [(bad.index, bad.kind) for bad in found] == [fault for fault in EXPECTED if "sections" not in fault[1]]
+    bad = {row.index for row in found}
+    kept = data.select([index for index in range(len(data)) if index not in bad])
+    assert find_bad_rows(kept, processor) == []
+    with pytest.raises(TypeError, match="got IterableDataset: load them without streaming"):
+        find_bad_rows(load_manifest(path, check_audio=False, streaming=True), processor)
+
+
+def test_report_counts_by_kind_and_shows_the_first():
+    many = [BadRow(index, f"{index}.wav", "audio is missing", f"there is no file {index}.wav") for index in range(7)]
+    text = report([*many, BadRow(6, "6.wav", "text is refused", "too long")], 20)
+    assert text.splitlines() == [
+        "7 of 20 rows have faults:",
+        "  audio is missing: 7",
+        *[f"    row {index + 1}, {index}.wav: there is no file {index}.wav" for index in range(5)],
+        "    and 2 more",
+        "  text is refused: 1",
+        "    row 7, 6.wav: too long",
+    ]
+    assert report([], 20) == "All 20 rows are fine."
+
+
+SCRIPT = """
+import json, sys
+from accelerate import PartialState
+from collap import CollapProcessor
+from collap.data.validation import find_bad_rows
+state = PartialState(cpu=True)
+assert state.num_processes == 2
+rows = json.load(open(sys.argv[1]))
+found = find_bad_rows(rows, CollapProcessor.from_pretrained(sys.argv[2]))
+json.dump([(bad.index, bad.kind) for bad in found], open(f"{sys.argv[1]}.{state.process_index}", "w"))
+state.wait_for_everyone()
+state.destroy_process_group()
+"""
+
+
+@pytest.mark.slow
+def test_processes_share_the_rows(rows, processor, tmp_path):
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    (tmp_path / "script.py").write_text(SCRIPT)
+    processor.save_pretrained(tmp_path / "processor")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [str(tmp_path / "script.py"), str(tmp_path / "rows.json"), str(tmp_path / "processor")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert result.returncode == 0, result.stderr[-4000:]
+    for process in range(2):
+        found = json.loads((tmp_path / f"rows.json.{process}").read_text())
+        assert [tuple(fault) for fault in found] == EXPECTED

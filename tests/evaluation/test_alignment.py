@@ -1,0 +1,161 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+from itertools import combinations_with_replacement
+
+import numpy as np
+import pytest
+
+from collap.evaluation.localization import _largest_sum, _segment, align_in_order, locate
+
+FRAME_S = 2.5
+
+
+def frame_times(num_frames):
+    starts = FRAME_S * np.arange(num_frames)
+    return np.stack([starts, starts + FRAME_S], axis=1)
+
+
+def seconds(spans):
+    return [(span.start_s, span.end_s) for span in spans]
+
+
+def song(sections, background=0.1, noise=0.0, seed=0):
+    """Cosines (sentences, 24 frames): 0.8 inside the frames that each sentence describes; None: 0.4 everywhere."""
+    similarities = np.full((len(sections), 24), background)
+    for row, section in zip(similarities, sections, strict=True):
+        if section is None:
+            row[:] = 0.4
+        else:
+            row[slice(*section)] = 0.8
+    return similarities + noise * np.random.default_rng(seed).normal(size=similarities.shape)
+
+
+@pytest.mark.parametrize("num_groups", [1, 2, 3, 4])
+@pytest.mark.parametrize("num_frames", [1, 2, 5, 7])
+def test_best_cut_equals_trying_all(num_groups, num_frames):
+    scores = np.random.default_rng(10 * num_groups + num_frames).normal(size=(num_groups, num_frames))
+    frames = np.arange(num_frames)
+    # A path gives each frame a group, never going back in the text: a sorted choice of groups, some of them skipped.
+    paths = combinations_with_replacement(range(num_groups), num_frames)
+    best = max(scores[list(path), frames].sum() for path in paths)
+    bounds = _segment(scores)
+    assert bounds[0] == 0
+    assert bounds[-1] == num_frames
+    assert (np.diff(bounds) >= 0).all()
+    assert scores[np.repeat(np.arange(num_groups), np.diff(bounds)), frames].sum() == pytest.approx(best)
+
+
+def test_softmax_over_the_sentences_would_change_nothing():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        scores = rng.normal(size=(6, 40))
+        log_softmax = scores / 0.1 - np.log(np.exp(scores / 0.1).sum(0))
+        assert _segment(scores).tolist() == _segment(log_softmax).tolist()
+
+
+def test_three_sections_by_hand():
+    spans = align_in_order(song([(0, 6), (6, 10), (10, 24)]), frame_times(24))
+    assert seconds(spans) == [(0.0, 15.0), (15.0, 25.0), (25.0, 60.0)]
+    assert [span.sentence for span in spans] == [0, 1, 2]
+    assert [span.score for span in spans] == [pytest.approx(0.8)] * 3
+
+
+def test_repeated_section_is_told_apart_by_the_order():
+    # Sentences 0 and 2 describe the same music: each is close to both choruses.
+    similarities = song([(0, 6), (6, 12), (0, 6), (18, 24)])
+    similarities[[0, 2], 12:18] = 0.8
+    assert seconds(align_in_order(similarities, frame_times(24))) == [(0, 15), (15, 30), (30, 45), (45, 60)]
+    assert seconds(locate(similarities, frame_times(24)))[0] == seconds(locate(similarities, frame_times(24)))[2]
+
+
+def test_sentences_of_one_section_share_its_span():
+    sections = [(0, 8), (0, 8), (8, 12), (12, 24), (12, 24), (12, 24)]
+    expected = [(FRAME_S * start, FRAME_S * end) for start, end in sections]
+    for seed in range(10):
+        similarities = song(sections, noise=0.05, seed=seed)
+        assert seconds(align_in_order(similarities, frame_times(24))) == expected
+        assert seconds(align_in_order(similarities, frame_times(24), groups=[0, 0, 1, 2, 2, 2])) == expected
+
+
+def test_sentences_on_the_whole_song_take_nothing_from_the_others():
+    sections = [None, (0, 8), (8, 12), (12, 24), None]
+    similarities = song(sections, noise=0.05)
+    found = seconds(align_in_order(similarities, frame_times(24)))
+    assert found[1:4] == [(0, 20), (20, 30), (30, 60)]
+    told = seconds(align_in_order(similarities, frame_times(24), groups=[None, 0, 1, 2, None]))
+    assert told == [(0, 60), (0, 20), (20, 30), (30, 60), (0, 60)]
+
+
+def test_a_sentence_that_is_close_to_every_frame_has_no_advantage():
+    similarities = song([(0, 8), (8, 12), (12, 24)])
+    similarities[1] += 0.5
+    assert seconds(align_in_order(similarities, frame_times(24))) == [(0, 20), (20, 30), (30, 60)]
+
+
+def test_more_sentences_than_frames():
+    similarities = np.random.default_rng(0).normal(size=(9, 3))
+    spans = align_in_order(similarities, frame_times(3))
+    assert len(spans) == 9
+    starts = [span.start_s for span in spans]
+    assert starts == sorted(starts)
+    assert all(span.end_s > span.start_s for span in spans)
+
+
+def test_one_frame():
+    similarities = np.array([[0.5], [0.2]])
+    assert seconds(align_in_order(similarities, frame_times(1))) == [(0, FRAME_S)] * 2
+    assert seconds(locate(similarities, frame_times(1), max_spans=3)) == [(0, FRAME_S)] * 2
+
+
+def test_times_with_gaps():
+    times = np.array([[0.0, 1.0], [1.0, 2.0], [2.5, 3.5], [3.5, 4.0]])
+    similarities = np.array([[0.9, 0.9, 0.1, 0.1], [0.1, 0.1, 0.9, 0.9]])
+    assert seconds(align_in_order(similarities, times)) == [(0.0, 2.0), (2.5, 4.0)]
+
+
+def test_locate_by_hand():
+    spans = locate(song([(12, 24), (3, 7), (0, 2)], noise=0.05), frame_times(24))
+    assert seconds(spans) == [(30, 60), (7.5, 17.5), (0, 5)]
+    assert [span.sentence for span in spans] == [0, 1, 2]
+    assert spans[0].score == pytest.approx(0.8, abs=0.05)
+
+
+def test_locate_finds_a_section_that_comes_again():
+    similarities = song([(2, 8), (12, 16)], noise=0.05)
+    similarities[0, 18:22] += 0.7
+    spans = locate(similarities, frame_times(24), max_spans=3)
+    assert [(span.sentence, span.start_s, span.end_s) for span in spans] == [(0, 5, 20), (0, 45, 55), (1, 30, 40)]
+
+
+def test_largest_sum_equals_trying_all():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        votes = rng.normal(size=12) - 0.3
+        votes[rng.random(12) < 0.2] = -np.inf
+        stretches = [(start, end) for start in range(12) for end in range(start + 1, 13)]
+        start, end, weight = _largest_sum(votes)
+        assert weight == pytest.approx(max(votes[a:b].sum() for a, b in stretches))
+        assert votes[start:end].sum() == pytest.approx(weight)
+
+
+@pytest.mark.parametrize("function", [align_in_order, locate])
+@pytest.mark.parametrize(
+    ("similarities", "times", "message"),
+    [
+        (np.zeros(3), np.zeros((3, 2)), r"similarities must have shape \(sentences, frames\)"),
+        (np.zeros((0, 3)), np.zeros((3, 2)), "similarities must have shape"),
+        (np.zeros((2, 3)), np.zeros((2, 2)), r"times must have shape \(3, 2\), got \(2, 2\)"),
+        (np.full((2, 3), np.nan), np.zeros((3, 2)), "similarities: some are NaN"),
+    ],
+)
+def test_faults(function, similarities, times, message):
+    with pytest.raises(ValueError, match=message):
+        function(similarities, times)
+
+
+def test_faults_of_groups_and_spans():
+    with pytest.raises(ValueError, match="groups must have one entry a sentence, 2, got 1"):
+        align_in_order(np.zeros((2, 3)), frame_times(3), groups=[0])
+    with pytest.raises(ValueError, match="all are None"):
+        align_in_order(np.zeros((2, 3)), frame_times(3), groups=[None, None])
+    with pytest.raises(ValueError, match="max_spans"):
+        locate(np.zeros((2, 3)), frame_times(3), max_spans=0)

@@ -1,0 +1,226 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""CoLLAP behind the interface that all models are evaluated through, and which model a folder is."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from tiny_clap import tiny_clap
+from tiny_retrieval import TEXTS, tiny_collap, write_songs
+
+from collap import CollapModel
+from collap.data.cache import FeatureStore
+from collap.encode import extract_features
+from collap.evaluation.retrievers import NOT_OF_SONGS, CollapRetriever, hash_model, load_retriever
+
+
+@pytest.fixture(scope="module")
+def collap():
+    return tiny_collap()
+
+
+@pytest.fixture
+def songs(tmp_path) -> list[str]:
+    return list(write_songs(tmp_path, (1.5, 0.4, 2.0)).values())
+
+
+@torch.no_grad()
+def live_scores(model, processor, songs, **options) -> np.ndarray:
+    """All at once, as one would call the model."""
+    audio = model.get_audio_features(**processor(audio=songs, return_tensors="pt"))
+    text = model.get_text_features(**processor(text=TEXTS, return_tensors="pt"))
+    return model.score(audio, text, **options).numpy()
+
+
+@pytest.mark.parametrize("options", [{}, {"use_time": False}, {"section_query": True}])
+def test_scores_are_the_models(collap, songs, options):
+    retriever = CollapRetriever(*collap, batch_size=2, **options)
+    embedded = [retriever.embed_song(song) for song in songs]
+    scores = retriever.score([song.frames for song in embedded], retriever.embed_texts(TEXTS))
+    assert (scores.shape, scores.dtype) == ((3, 5), np.float32)
+    np.testing.assert_allclose(scores, live_scores(*collap, songs, **options), rtol=1e-5, atol=1e-5)
+    default = live_scores(*collap, songs)
+    assert bool(options) == (np.abs(scores - default).max() > 1e-3)  # the option does something
+
+
+def test_whole_songs_are_heard(collap, songs):
+    embedded = [CollapRetriever(*collap).embed_song(song) for song in songs]
+    assert [song.duration_s for song in embedded] == [1.5, 0.4, 2.0]
+    assert [song.encoded_s for song in embedded] == pytest.approx([1.12, 0.32, 1.44])  # whole frames of 0.16 s
+    assert [song.frames.shape for song in embedded] == [(7, 16), (2, 16), (9, 16)]
+    assert all(song.frames.dtype == np.float32 for song in embedded)
+
+
+def test_only_the_beginning(collap, songs):
+    model, processor = collap
+    retriever = CollapRetriever(model, processor, max_length_s=0.64)
+    song = retriever.embed_song(songs[2])
+    assert (song.encoded_s, song.duration_s) == (pytest.approx(0.48), 2.0)
+    assert "first 0.64 s" in retriever.name
+    assert retriever.revision != CollapRetriever(*collap).revision
+    assert processor.feature_extractor.max_length_s is None  # that of the caller is left alone
+
+
+def test_a_song_is_never_cut_unasked(collap, songs):
+    model, processor = tiny_collap()
+    processor.feature_extractor.max_length_s = 1.0
+    with pytest.raises(ValueError, match="no longer than max_length_s=1, got 2 s"):
+        CollapRetriever(model, processor).embed_song(songs[2])
+
+
+def test_texts_are_a_part_of_their_batch(collap, songs):
+    retriever = CollapRetriever(*collap)
+    frames = [retriever.embed_song(song).frames for song in songs]
+    texts = retriever.embed_texts(TEXTS)
+    assert (len(texts), len(texts.select(1, 4)), len(texts.select(3, 9))) == (5, 3, 2)
+    parts = [retriever.score(frames, texts.select(start, start + 2)) for start in (0, 2, 4)]
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), retriever.score(frames, texts), rtol=0, atol=1e-6)
+
+
+def test_long_texts_are_refused_or_counted(collap):
+    model, processor = collap
+    long = "a choir sings " * 30
+    with pytest.raises(ValueError, match="at most 60 tokens, got 92"):
+        CollapRetriever(model, processor).embed_texts([long])
+    retriever = CollapRetriever(model, processor, truncate_texts=True)
+    retriever.embed_texts(["a choir", long, [long], long])
+    assert retriever.num_truncated_texts == 2  # a list is not the string
+    with pytest.raises(ValueError, match="at least one text"):
+        retriever.embed_texts([])
+
+
+def test_kept_features_stand_in_for_the_encoders(collap, songs, tmp_path):
+    model, processor = collap
+    extract_features(songs, tmp_path / "features", model.audio_model, processor.feature_extractor)
+    store = FeatureStore(tmp_path / "features", model.audio_model, processor.feature_extractor)
+    kept, live = CollapRetriever(model, processor, features=store), CollapRetriever(model, processor)
+    assert kept.revision != live.revision  # float16 has rounded them
+    assert kept.song_revision != live.song_revision
+    for song in songs:
+        expected, found = live.embed_song(song), kept.embed_song(song)
+        np.testing.assert_allclose(found.frames, expected.frames, rtol=0, atol=5e-3)
+        assert (found.encoded_s, found.duration_s) == pytest.approx((expected.encoded_s, expected.duration_s))
+    with pytest.raises(ValueError, match="max_length_s=1 cannot be had of features"):
+        CollapRetriever(model, processor, max_length_s=1.0, features=store)
+
+
+def test_a_file_that_is_no_audio(collap, tmp_path):
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    with pytest.raises(ValueError, match=r"bad\.wav"):
+        CollapRetriever(*collap).embed_song(str(tmp_path / "bad.wav"))
+
+
+def test_the_revision_is_of_weights_and_settings(collap, tmp_path):
+    model, processor = collap
+    revision = CollapRetriever(model, processor).revision
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    loaded = load_retriever(str(tmp_path))
+    assert loaded.revision == revision  # wherever it lies
+    assert loaded.name == f"CollapModel {tmp_path}"
+    wider = CollapModel.from_pretrained(tmp_path, kernel_size=3)
+    assert CollapRetriever(wider, processor).revision != revision
+    changed = CollapModel.from_pretrained(tmp_path)
+    with torch.no_grad():
+        changed.text_projection.bias[0] += 1e-6
+    assert CollapRetriever(changed, processor).revision != revision
+    assert hash_model(model, a=1) != hash_model(model, a=2)
+
+
+def test_the_name_tells_choices_that_change_scores(collap):
+    model, processor = collap
+    names = {
+        CollapRetriever(model, processor, use_time=use_time, section_query=section_query).name
+        for use_time in (True, False)
+        for section_query in (True, False)
+    }
+    assert names == {"CollapModel", "CollapModel (without time)", "CollapModel (one moment)"}
+
+
+def test_a_folder_is_what_its_configuration_says(tmp_path):
+    model, processor = tiny_clap(*[text for text in TEXTS if isinstance(text, str)])
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    assert "mean of 1 s windows" in load_retriever(str(tmp_path)).name
+    assert "first 1 s" in load_retriever(str(tmp_path), windows="first").name
+    with pytest.raises(ValueError, match=r"max_length_s is for CoLLAPs alone, got 3\.0 for a clap"):
+        load_retriever(str(tmp_path), max_length_s=3.0)
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ValueError, match="one of the types collap, clap, pe_audio, got 'bert'"):
+        load_retriever(str(tmp_path))
+
+
+def test_an_adapter_is_evaluated_with_its_model(collap, songs, tmp_path):
+    model, processor = collap
+    model.save_pretrained(tmp_path / "base")
+    base = CollapModel.from_pretrained(tmp_path / "base")
+    adapted = get_peft_model(base, LoraConfig(target_modules=["text_projection"], init_lora_weights=False, r=2))
+    adapted.save_pretrained(tmp_path / "adapter")
+    processor.save_pretrained(tmp_path / "adapter")
+    retriever = load_retriever(str(tmp_path / "adapter"))
+    assert retriever.name == f"CollapModel {tmp_path / 'adapter'}"
+    scores = retriever.score([retriever.embed_song(songs[0]).frames], retriever.embed_texts(TEXTS))
+    np.testing.assert_allclose(scores, live_scores(adapted.base_model.model, processor, songs[:1]), rtol=1e-5)
+    assert retriever.revision != CollapRetriever(model, processor).revision
+    assert retriever.song_revision == CollapRetriever(model, processor).song_revision  # the adapter is of the texts
+
+
+def test_only_what_songs_depend_on_is_in_their_revision(collap):
+    model, processor = collap
+    own = CollapRetriever(model, processor)
+    cut = CollapRetriever(model, processor, truncate_texts=True)
+    assert cut.revision != own.revision
+    assert cut.song_revision == own.song_revision
+    for fields in ({"text_granularity": "document", "temporal_position": False}, {"kernel_weight": 0.9}):
+        other = CollapRetriever(tiny_collap(**fields)[0], processor)
+        assert other.revision != own.revision
+        assert fields.keys() <= set(NOT_OF_SONGS) <= other.model.config.to_dict().keys()
+    with torch.no_grad():
+        other.model.audio_model.load_state_dict(model.audio_model.state_dict())
+    assert other.song_revision == own.song_revision
+    other.model.audio_model.adapter.bias.data[0] += 1e-3
+    assert CollapRetriever(other.model, processor).song_revision != own.song_revision
+
+
+def test_texts_are_checked_without_the_model(collap, monkeypatch):
+    retriever = CollapRetriever(*collap)
+    monkeypatch.setattr(retriever.model, "get_text_features", None)
+    retriever.check_texts(TEXTS)
+    with pytest.raises(ValueError, match="at most 60 tokens, got 92"):
+        retriever.check_texts([*TEXTS, "a choir sings " * 30])
+    with pytest.raises(ValueError, match="at least one text"):
+        retriever.check_texts([])
+
+
+def test_what_a_folder_lacks_is_no_model(collap, tmp_path):
+    model, processor = collap
+    weights = {name: value for name, value in model.state_dict().items() if name != "audio_model.adapter.weight"}
+    model.save_pretrained(tmp_path, state_dict=weights)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"lacks 1 weights of a CollapModel, such as audio_model\.adapter\.weight"):
+        load_retriever(str(tmp_path))
+    with pytest.raises(ValueError, match="windows must be left out for a CoLLAP"):
+        load_retriever(str(tmp_path), windows="first")
+
+
+def test_a_class_of_its_own_needs_its_own_way_of_loading(collap, tmp_path):
+    class Derived(CollapModel):
+        pass
+
+    model, processor = collap
+    Derived(model.config).save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"was saved by \['Derived'\], which scores otherwise"):
+        load_retriever(str(tmp_path))
+    assert load_retriever(str(tmp_path), load_collap=Derived.from_pretrained).name == f"Derived {tmp_path}"
+
+
+@pytest.mark.slow
+def test_either_module_may_be_imported_first():
+    for first, second in (("retrievers", "vector_retrievers"), ("vector_retrievers", "retrievers")):
+        code = f"import collap.evaluation.{first}, collap.evaluation.{second}"
+        subprocess.run([sys.executable, "-c", code], check=True)
