@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from collap.evaluation.result import library_versions, write_json
+from collap.files import library_versions, write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "collap")

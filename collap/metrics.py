@@ -10,26 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-
-def markdown_table(rows: Sequence[Sequence[str]]) -> str:
-    """
-    A table whose first row is the heading: the first column to the left, figures to the right.
-
-    Returns:
-        `str`: lines without a newline at the end.
-    """
-    widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = [
-            text.rjust(width) if place else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append(f"| {' | '.join(cells)} |")
-    rule = ["-" * (width - 1) + (":" if place else "-") for place, width in enumerate(widths)]
-    lines.insert(1, f"| {' | '.join(rule)} |")
-    return "\n".join(lines)
-
+from collap.files import markdown_table
 
 RECALL_AT = (1, 5, 10, 20, 100)
 MAP_AT = 10
@@ -358,7 +339,6 @@ __all__ = [
     "bootstrap_intervals",
     "chance_level",
     "format_table",
-    "markdown_table",
     "order_accuracy",
     "query_metrics",
     "retrieval_metrics",

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-from collap.metrics import markdown_table
+from collap.files import markdown_table
 
 
 def test_names_to_the_left_and_figures_to_the_right():

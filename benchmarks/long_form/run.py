@@ -33,7 +33,7 @@ from questions import SETS  # noqa: E402 - after the path
 from small_model import MODEL  # noqa: E402
 from steps import Step, named, python, run_steps  # noqa: E402
 
-from collap.evaluation.result import this_command, write_json  # noqa: E402
+from collap.files import this_command, write_json  # noqa: E402
 
 TRAINING_SPLITS = ("train", "validation", "validation_order")
 RECIPE = {

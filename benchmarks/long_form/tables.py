@@ -16,7 +16,7 @@ from machine import describe_machine  # noqa: E402 - after the path
 from questions import LONG_SPLITS, WORDING_COLUMNS, validation_questions  # noqa: E402
 from rank_tables import figures  # noqa: E402
 
-from collap.metrics import markdown_table  # noqa: E402
+from collap.files import markdown_table  # noqa: E402
 
 MAIN = ("content", "order", "shuffled", "near-duplicates", "one section")
 OTHER_SPLITS = ("structures", "instrument_pairs", *LONG_SPLITS)

@@ -3,21 +3,17 @@
 
 import hashlib
 import json
-import os
-import platform
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from collap.data.evaluation_set import EvaluationSet
-from collap.metrics import RECALL_AT, bootstrap_intervals, markdown_table, query_metrics
+from collap.files import library_versions, markdown_table, this_command, write_json
+from collap.metrics import RECALL_AT, bootstrap_intervals, query_metrics
 
 PACKAGES = ("collap", "transformers", "torch", "numpy")
 DIRECTIONS = {"text_to_audio": "text -> audio", "audio_to_text": "audio -> text"}
@@ -217,34 +213,6 @@ def _hash_songs(song_hashes: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(sorted(song_hashes.items())).encode()).hexdigest()[:16]
 
 
-def this_command() -> str:
-    """The command that started this process, as it can be given to a shell again."""
-    return shlex.join(["python", *sys.argv])
-
-
-def library_versions(packages: Sequence[str]) -> dict[str, str]:
-    """Versions of Python and of those packages that are installed."""
-    versions = {"python": platform.python_version()}
-    for package in packages:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return versions
-
-
-def write_json(path: str | Path, content: Any) -> None:
-    """Writes a JSON file, and its folder; a file that is there is replaced at once or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 HITS_AT = (1, 5, 10)
 
 
@@ -318,4 +286,4 @@ def _distinct_names(results: Sequence[EvaluationResult]) -> list[str]:
     return names
 
 
-__all__ = ["DIRECTIONS", "EvaluationResult", "compare", "library_versions", "this_command", "write_json"]
+__all__ = ["DIRECTIONS", "EvaluationResult", "compare"]

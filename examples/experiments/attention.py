@@ -37,7 +37,7 @@ from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOu
 from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
 from collap.evaluation.plots import plot_frame_attention
 from collap.evaluation.retrievers import CollapTexts
-from collap.metrics import markdown_table
+from collap.files import markdown_table
 from collap.modeling_collap.scoring_collap import mean_over_sentences
 
 WITH_TIME, WITHOUT_TIME, SECTIONS = "sentences", "sentences, without time", "one-section queries"

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoProcessor
 
 from collap import CollapModel, CollapProcessor
-from collap.evaluation.result import write_json
+from collap.files import write_json
 from collap.metrics import bootstrap_intervals, query_metrics
 
 EXAMPLES = Path(__file__).resolve().parents[1]

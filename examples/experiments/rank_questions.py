@@ -18,7 +18,7 @@ from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
 from collap.baselines.vector_retrievers import ClapRetriever
-from collap.evaluation.result import write_json
+from collap.files import write_json
 from collap.metrics import query_metrics
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from common import with_intervals
 
-from collap.metrics import markdown_table
+from collap.files import markdown_table
 
 INK, GRID = "#2b2b2b", "#dddddd"
 COLOURS = ("#1c5d99", "#d9822b", "#5a8f29", "#8e5ea2", "#a33b3b", "#6b6b6b")

@@ -38,7 +38,7 @@ from tqdm.auto import tqdm
 from training_steps import TOWERS, ExperimentSteps
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
-from collap.metrics import markdown_table
+from collap.files import markdown_table
 from collap.modeling_collap.loss_collap import symmetric_loss
 
 FIGURES = {

@@ -22,7 +22,7 @@ from transformers import HfArgumentParser
 from collap import CollapModel
 from collap.data.audio_files import HASHES_FILE
 from collap.data.cache import HEADER_FILE, FeatureStore, ShardWriter, describe_features
-from collap.evaluation.result import write_json
+from collap.files import write_json
 
 sys.path.append(str(EXAMPLES))  # last: examples/evaluate.py is not the library of that name
 from collap.training.build import ConfigArguments, ModelArguments, load_model

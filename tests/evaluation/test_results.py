@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from collap.data.evaluation_set import EvaluationSet, EvaluationText, MissingSong
-from collap.evaluation.result import EvaluationResult, library_versions, write_json
+from collap.evaluation.result import EvaluationResult
+from collap.files import library_versions, write_json
 
 
 def make_set(**changes) -> EvaluationSet:

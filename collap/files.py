@@ -1,0 +1,89 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""What all parts of the package write: files as a whole or not at all, tables, shortened lists, versions."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+MAX_SHOWN = 5
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """
+    Gives a temporary path beside `path` to write to, and renames it when the block ends without an error.
+
+    A file that is there is replaced at once or not at all, also if the process is killed.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays: savefig and the like go by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | Path, content: Any) -> None:
+    """Writes a JSON file, and its folder if it is missing, by [`atomic_write`]."""
+    with atomic_write(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def first_few(lines: Sequence[str], most: int = MAX_SHOWN) -> list[str]:
+    """The first lines of a list, indented, and how many more there are."""
+    shown = [f"  {line}" for line in lines[:most]]
+    return [*shown, f"  and {len(lines) - most} more"] if len(lines) > most else shown
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> str:
+    """
+    A Markdown table whose first row is the heading: the first column to the left, numbers to the right.
+
+    Returns:
+        `str`: lines without a newline at the end.
+    """
+    widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            text.rjust(width) if place else text.ljust(width)
+            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    rule = ["-" * (width - 1) + (":" if place else "-") for place, width in enumerate(widths)]
+    lines.insert(1, f"| {' | '.join(rule)} |")
+    return "\n".join(lines)
+
+
+def this_command() -> str:
+    """The command that started this process, as it can be given to a shell again."""
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    if spec is not None and spec.name != "__main__":  # python -m
+        return shlex.join(["python", "-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]])
+    return shlex.join(["python", *sys.argv])
+
+
+def library_versions(packages: Sequence[str]) -> dict[str, str]:
+    """Versions of Python and of those packages that are installed."""
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+__all__ = ["atomic_write", "first_few", "library_versions", "markdown_table", "this_command", "write_json"]
