@@ -8,7 +8,7 @@ The long-form benchmark: whole songs found by long captions, one model a row, th
     python benchmarks/long_form/run.py --size full --device cuda --structures song_structures.jsonl \
         --results benchmarks/results/long_form_full.json
 
-It renders the song corpus (examples/song_corpus), pretrains small stand-ins of BEATs and Whisper on it, lets them hear
+It renders the song corpus (benchmarks/corpus), pretrains small stand-ins of BEATs and Whisper on it, lets them hear
 all songs once, trains each row of `rows.py` with the same songs, batches and epochs, ranks all songs for each query
 (examples/experiments/questions.py), and prints the tables that docs/benchmark.md shows. What is done already is kept;
 delete the output folder to begin anew. `--validation` asks the validation songs instead: choices are made there.
@@ -105,7 +105,7 @@ class Benchmark:
         print(f"\n[{time.monotonic() - self.started:4.0f} s] {text}", flush=True)
 
     def build_corpus(self) -> Step:
-        command = python(EXAMPLES / "song_corpus" / "build.py", "--output_dir", self.corpus)
+        command = python("-m", "benchmarks.corpus", "--output_dir", self.corpus)
         command += ["--size", self.arguments.size, "--clock_share", "0.25"]
         command += ["--num_processes", str(self.arguments.num_processes), "--splits", *TRAINING_SPLITS]
         command += self.splits
@@ -232,7 +232,7 @@ def parse_arguments(given: Sequence[str] | None = None) -> argparse.Namespace:
         type=Path,
         default=structures if structures.is_file() else None,
         help="section layouts of real songs, as the Harmonix Set's folder dataset/segments (see "
-        "examples/song_corpus/README.md); without them the split of unseen structures is left out (default: "
+        "benchmarks/corpus/README.md); without them the split of unseen structures is left out (default: "
         "song_structures.jsonl in the folder COLLAP_SHARED_DATA or ../shared/data, if it is there)",
     )
     parser.add_argument("--num_songs", nargs="*", default=[], help="as in build.py, for a smaller run: train=40 ...")

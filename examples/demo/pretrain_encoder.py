@@ -22,8 +22,8 @@ from transformers import WhisperConfig, WhisperModel
 
 from collap import BeatsConfig, BeatsModel, CollapFeatureExtractor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "song_corpus"))
-from song_tags import TAGS, window_targets
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+from benchmarks.corpus.tags import TAGS, window_targets
 
 SAMPLING_RATE = 16_000
 CHUNK_LENGTH_S = 2.56  # short chunks, so that attention over 120 vectors is cheap on a CPU

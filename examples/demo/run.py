@@ -69,8 +69,8 @@ def main() -> None:
     def say(text: str) -> None:
         print(f"\n[{time.monotonic() - started:3.0f} s] {text}", flush=True)
 
-    say("Rendering songs with long captions (examples/song_corpus)")
-    build = python(EXAMPLES / "song_corpus" / "build.py", "--output_dir", corpus, "--seed", arguments.seed)
+    say("Rendering songs with long captions (benchmarks/corpus)")
+    build = python("-m", "benchmarks.corpus", "--output_dir", corpus, "--seed", arguments.seed)
     build += ["--size", "demo", "--num_processes", str(arguments.num_processes)]
     build += ["--num_songs", *arguments.num_songs] if arguments.num_songs else []
     rendered = Step("corpus", "Corpus", build, out / "done" / "corpus.json")

@@ -45,7 +45,7 @@ class Step:
         return all(path.is_file() and path.stat().st_mtime_ns <= done for path in needed)
 
 
-def python(script: Path, *arguments: object) -> list[str]:
+def python(script: Path | str, *arguments: object) -> list[str]:
     """The command that runs a script of the examples with this interpreter."""
     return [sys.executable, str(script), *map(str, arguments)]
 

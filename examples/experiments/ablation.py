@@ -3,14 +3,14 @@ r"""
 The ablation of the paper: BEATs alone, Whisper alone, both; on songs, and on speech.
 
     python benchmarks/long_form/run.py --output_dir benchmark-small --seeds 0 --rows ours
-    python examples/spoken_digits/run.py --data_dir free-spoken-digit-dataset/recordings --output_dir digits
+    python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits
     python examples/experiments/ablation.py --benchmark_dir benchmark-small --digits_dir digits
 
 Songs: the benchmark's training of "ours" with one encoder left out; "both" is the benchmark's own model. Content songs
 by captions and by single sections in the new wording, sections with a voice apart. Speech: tracks of spoken digits by
 their transcripts, of a speaker who was never heard; BEATs' stand-in is the benchmark's, which has learnt the tags of
-songs, Whisper's stand-in has learnt digits (examples/spoken_digits). The control's transcripts have other digits: what
-finds its track all the same went by the rhythm.
+songs, Whisper's stand-in has learnt digits (benchmarks/spoken_digits). The control's transcripts have other digits:
+what finds its track all the same went by the rhythm.
 
 No song is heard again for one encoder: its frames are cut out of those of both (split_features.py). Writes
 results.json, songs.png and digits.png, and prints the tables. At the size "small": two trainings on songs, three and
@@ -19,7 +19,7 @@ a half out; so does leaving --digits_dir out. What is done already is kept: dele
 """
 
 import argparse
-import importlib.util
+import importlib
 import json
 import os
 import sys
@@ -34,7 +34,6 @@ from steps import Step, python, run_steps
 from training_steps import ROW, TRAIN_ROW, ExperimentSteps
 
 HERE = Path(__file__).resolve().parent
-DIGITS = EXAMPLES / "spoken_digits"
 MODELS = {"music": "music only (BEATs)", "speech": "speech only (Whisper)", "both": "both"}
 TEST = "test/test.jsonl"  # of the folder of digits
 CONTROL = "test/other_digits.jsonl"
@@ -151,12 +150,9 @@ def chunk_length_s(whisper: Path) -> float:
 
 
 def load_digits() -> ModuleType:
-    """The recipe of examples/spoken_digits/run.py; other folders have a run.py, too."""
-    sys.path.append(str(DIGITS))
-    spec = importlib.util.spec_from_file_location("run_spoken_digits", DIGITS / "run.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    """The recipe of benchmarks/spoken_digits."""
+    sys.path.append(str(EXAMPLES.parent))
+    return importlib.import_module("benchmarks.spoken_digits.__main__")
 
 
 def write_digits(digits_dir: Path, output_dir: Path) -> None:
@@ -164,12 +160,12 @@ def write_digits(digits_dir: Path, output_dir: Path) -> None:
     Writes `content.jsonl` of the test tracks: each with its transcript and with that of other digits.
 
     Raises:
-        ValueError: if examples/spoken_digits/run.py has not left them.
+        ValueError: if python -m benchmarks.spoken_digits has not left them.
     """
     missing = [name for name in (TEST, CONTROL, "tracks/train.jsonl", "whisper") if not (digits_dir / name).exists()]
     if missing:
         raise ValueError(
-            f"digits_dir: {digits_dir} lacks {', '.join(missing)}. Run examples/spoken_digits/run.py to its end first."
+            f"digits_dir: {digits_dir} lacks {', '.join(missing)}. Run benchmarks.spoken_digits to its end first."
         )
     tracks = read_songs(digits_dir / TEST)
     controls = read_songs(digits_dir / CONTROL)
@@ -186,7 +182,7 @@ def write_digits(digits_dir: Path, output_dir: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark_dir", type=Path, required=True, help="what benchmarks/long_form/run.py has left")
-    parser.add_argument("--digits_dir", type=Path, help="what examples/spoken_digits/run.py has left")
+    parser.add_argument("--digits_dir", type=Path, help="what python -m benchmarks.spoken_digits has left")
     parser.add_argument("--output_dir", type=Path, help="default: ablation in the folder of --benchmark_dir")
     parser.add_argument("--skip_songs", action="store_true", help="leave the songs out, and their trainings")
     parser.add_argument("--skip_digits", action="store_true", help="leave the speech out, and its trainings")

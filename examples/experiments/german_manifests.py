@@ -11,16 +11,17 @@ import numpy as np
 from common import EXAMPLES, Song, read_songs
 from transformers import XLMRobertaConfig
 
-sys.path.append(str(EXAMPLES / "song_corpus"))
+sys.path.append(str(EXAMPLES.parent))
 from build_text_tower import build_text_tower
-from captions_german import write_german, write_german_section
+
+from benchmarks.corpus.captions_german import write_german, write_german_section
 
 BILINGUAL_VOCABULARY = 4000  # tokens: the 2,000 of the English tower for each language
 
 
 def in_german(song: Song, number: int) -> Song:
     """
-    A song with the columns that examples/song_corpus/build.py --german adds; as it is if it has them.
+    A song with the columns that python -m benchmarks.corpus --german adds; as it is if it has them.
 
     Args:
         number (`int`): Of the song in its split; the captions depend on it and on the song's tags.

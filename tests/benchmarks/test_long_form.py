@@ -12,14 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.corpus.plan import SPLITS
+
 LONG_FORM = Path(__file__).resolve().parents[2] / "benchmarks" / "long_form"
 sys.path.append(str(LONG_FORM))
-sys.path += [str(LONG_FORM.parents[1] / "examples" / name) for name in ("experiments", "song_corpus")]
+sys.path += [str(LONG_FORM.parents[1] / "examples" / name) for name in ("experiments",)]
 import tables  # noqa: E402 - after the path
 from questions import SETS, Question, captions, sections  # noqa: E402
 from rank_questions import rank_questions  # noqa: E402
 from rows import ROWS, SIZES  # noqa: E402
-from song_plan import SPLITS  # noqa: E402
 
 RUN = runpy.run_path(str(LONG_FORM / "run.py"))  # not by its name: other folders have a run.py too
 

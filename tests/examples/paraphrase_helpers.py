@@ -1,16 +1,10 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Songs as the manifest of the song corpus describes them, drawn without a sound."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 
-FOLDER = Path(__file__).parents[2] / "examples" / "song_corpus"
-sys.path.insert(0, str(FOLDER))
-
-from song_plan import LAYOUTS, VOICE_SHARES  # noqa: E402
-from song_tags import TAGS  # noqa: E402
+from benchmarks.corpus.plan import LAYOUTS, VOICE_SHARES
+from benchmarks.corpus.tags import TAGS
 
 
 def fake_song(seed: int, num_sections: int | None = None) -> dict:

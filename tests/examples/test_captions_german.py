@@ -2,20 +2,15 @@
 """German descriptions of the song corpus: nothing left out, articles and cases as they should be."""
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from paraphrase_helpers import fake_song
 
-FOLDER = Path(__file__).parents[2] / "examples" / "song_corpus"
-sys.path.insert(0, str(FOLDER))
-
-import paraphrase_german  # noqa: E402
-from captions_german import write_german, write_german_section  # noqa: E402
-from german_grammar import GermanNoun, german_noun  # noqa: E402
-from song_tags import TAGS  # noqa: E402
+from benchmarks.corpus import paraphrase_german
+from benchmarks.corpus.captions_german import write_german, write_german_section
+from benchmarks.corpus.german_grammar import GermanNoun, german_noun
+from benchmarks.corpus.tags import TAGS
 
 MOST_IN_A_QUERY = 3
 

@@ -2,20 +2,15 @@
 """Descriptions of the song corpus in other people's wordings: nothing left out, nothing false, no slip of grammar."""
 
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from paraphrase_helpers import fake_song
 
-FOLDER = Path(__file__).parents[2] / "examples" / "song_corpus"
-sys.path.insert(0, str(FOLDER))
-
-import paraphrases  # noqa: E402
-from paraphrase_grammar import Noun, finish, noun, ordinal, places  # noqa: E402
-from paraphrase_helpers import fake_song  # noqa: E402
-from paraphrases import STYLES, read_freehand, write_paraphrase, write_section_paraphrase  # noqa: E402
-from song_tags import TAGS  # noqa: E402
+from benchmarks.corpus import paraphrases
+from benchmarks.corpus.paraphrase_grammar import Noun, finish, noun, ordinal, places
+from benchmarks.corpus.paraphrases import STYLES, read_freehand, write_paraphrase, write_section_paraphrase
+from benchmarks.corpus.tags import TAGS
 
 SLIPS = re.compile(r"None|[{}]|  |\b[Aa] [aeiou]|\b[Aa]n [^aeiouAEIOU]| [,.;:]|\.\.|,,|^[a-z ]|[^.!?]$")
 PLAYED = ("lead", "accompaniment", "bass", "drums")

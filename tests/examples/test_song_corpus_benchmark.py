@@ -1,4 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+# ruff: noqa: E402
 """Tests of examples/song_corpus for the benchmark: its splits, captions with times beside those without, ceilings."""
 
 import hashlib
@@ -8,7 +9,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,19 +17,19 @@ for package in ("tinysoundfont", "pretty_midi", "espeakng_loader", "tqdm"):
     if find_spec(package) is None:
         pytest.skip(f"the song corpus is rendered with {package}, which is not installed", allow_module_level=True)
 
-FOLDER = Path(__file__).parents[2] / "examples" / "song_corpus"
-sys.path.insert(0, str(FOLDER))
 
-import caption_frames  # noqa: E402
-from build import build_corpus  # noqa: E402
-from captions import ALWAYS_TOLD  # noqa: E402
-from ceiling import SUFFIXES, caption_fits, ceiling, query_fits  # noqa: E402
-from paraphrases import TEST_STYLES, VALIDATION_STYLE, read_freehand  # noqa: E402
-from recipe import Recipe  # noqa: E402
-from song_audio import play_song  # noqa: E402
-from song_lines import describe_song  # noqa: E402
-from song_plan import LONG_MINUTES, SIZES, SPLITS, TRAINING_SPLITS, draw_song  # noqa: E402
-from song_tags import is_held_out_pair  # noqa: E402
+from benchmarks.corpus import wordings
+from benchmarks.corpus.audio import play_song
+from benchmarks.corpus.build import (
+    Recipe,
+    build_corpus,
+    describe_song,
+)
+from benchmarks.corpus.captions import ALWAYS_TOLD
+from benchmarks.corpus.ceiling import SUFFIXES, caption_fits, ceiling, query_fits
+from benchmarks.corpus.paraphrases import TEST_STYLES, VALIDATION_STYLE, read_freehand
+from benchmarks.corpus.plan import LONG_MINUTES, SIZES, SPLITS, TRAINING_SPLITS, draw_song
+from benchmarks.corpus.tags import is_held_out_pair
 
 SMALL = SIZES["small"]
 DEMO = Recipe(size=SIZES["demo"])
@@ -211,7 +211,7 @@ def test_told_tags_are_told():
     told_absences = 0
     for line in lines_of("content", 30):
         for wording, suffix in (("seen", ""), ("new", "_new")):
-            silent = "|".join(caption_frames.VOICE["none"][wording])
+            silent = "|".join(wordings.VOICE["none"][wording])
             for section in line["sections"]:
                 sentences = [line[f"text{suffix}"][index] for index in section[f"sentences{suffix}"]]
                 for text, tags in (
@@ -387,7 +387,9 @@ def test_command_of_the_ceilings(tmp_path):
     build_corpus(tmp_path / "plain", replace(recipe, test_columns=False), progress=False)
 
     def run(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([sys.executable, str(FOLDER / "ceiling.py"), *arguments], capture_output=True, text=True)
+        return subprocess.run(
+            [sys.executable, "-m", "benchmarks.corpus.ceiling", *arguments], capture_output=True, text=True
+        )
 
     printed = run(str(tmp_path / "songs"))
     assert printed.stdout.splitlines()[2:] == [

@@ -1,8 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,33 +7,23 @@ import soundfile
 import torch
 import transformers
 
-FOLDER = Path(__file__).resolve().parents[2] / "examples" / "spoken_digits"
-
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up, the scripts each other
-    spec.loader.exec_module(module)
-    return module
+from benchmarks.spoken_digits import __main__ as run_module
+from benchmarks.spoken_digits import pretrain, tracks
 
 
 @pytest.fixture(scope="module")
 def compose():
-    yield load("compose")
-    del sys.modules["compose"]
+    return tracks
 
 
 @pytest.fixture(scope="module")
-def pretrain_encoder(compose):
-    yield load("pretrain_encoder")
-    del sys.modules["pretrain_encoder"]
+def pretrain_encoder():
+    return pretrain
 
 
 @pytest.fixture(scope="module")
-def run_example(compose):
-    yield load("run")
-    del sys.modules["run"]
+def run_example():
+    return run_module
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 
 from collections.abc import Mapping
 
-from paraphrase_grammar import Place, Teller, choose, number_word, ordinal
+from .paraphrase_grammar import Place, Teller, choose, number_word, ordinal
 
 NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "lead": {

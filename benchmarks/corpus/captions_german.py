@@ -4,8 +4,9 @@
 from collections.abc import Mapping
 
 import numpy as np
-import paraphrase_german
-from paraphrases import write_query, write_within
+
+from . import paraphrase_german
+from .paraphrases import write_query, write_within
 
 
 def write_german(song: Mapping, rng: np.random.Generator) -> tuple[list[str], list[list[int]]]:

@@ -3,8 +3,8 @@
 
 from collections.abc import Mapping
 
-from german_grammar import GermanNoun, german_noun
-from paraphrase_grammar import Place, Teller, choose, enumerate_words
+from .german_grammar import GermanNoun, german_noun
+from .paraphrase_grammar import Place, Teller, choose, enumerate_words
 
 NAMES: dict[str, dict[str, tuple[str, ...]]] = {
     "lead": {

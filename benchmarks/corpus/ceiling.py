@@ -1,7 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """How well a perfect listener could do on the test splits: the share of texts that fit one song of the gallery only.
 
-    python examples/song_corpus/ceiling.py songs
+    python -m benchmarks.corpus.ceiling songs
 
 A text tells tags ("a flute", "no bass"). Where it tells less than it could, or two songs hold the same, it fits
 several songs, and the best that can be expected is to guess among them. Recall@1 of this perfect listener is the
@@ -17,8 +17,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from recipe import CORPUS_FILE
-from song_plan import TRAINING_SPLITS
+
+from .build import CORPUS_FILE
+from .plan import TRAINING_SPLITS
 
 SONG_TAGS = ("key", "mode", "tempo")  # every opening sentence tells all three
 SUFFIXES = {"seen": "", "new": "_new", "paraphrase": "_paraphrase"}  # of a wording's columns

@@ -1,7 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Composes long spoken tracks with their transcripts from the Free Spoken Digit Dataset, one manifest a split.
 
-    python examples/spoken_digits/compose.py --data_dir free-spoken-digit-dataset/recordings --output_dir digits
+    python -m benchmarks.spoken_digits.tracks --data_dir free-spoken-digit-dataset/recordings --output_dir digits
 
 A run that was stopped goes on where it was. README.md beside this file says what the tracks and the manifests hold.
 """

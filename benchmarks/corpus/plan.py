@@ -14,8 +14,9 @@ from itertools import pairwise, product
 from pathlib import Path
 
 import numpy as np
-from paraphrases import read_freehand
-from song_tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODES, TEMPOS, TEXTURES, is_held_out_pair
+
+from .paraphrases import read_freehand
+from .tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODES, TEMPOS, TEXTURES, is_held_out_pair
 
 SAMPLING_RATE = 16_000
 BEATS_PER_BAR = 4
@@ -167,7 +168,7 @@ class Song:
         return list(zip([0, *ends[:-1]], ends, strict=True))
 
     def tags(self, section: Section) -> dict[str, str]:
-        """What is heard in a section, by the names of `song_tags.TAGS`."""
+        """What is heard in a section, by the names of `tags.TAGS`."""
         return section.heard | {"key": self.key, "mode": self.mode, "tempo": self.tempo}
 
 

@@ -9,10 +9,10 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
-import caption_frames as frames
-import caption_words as words
 import numpy as np
-from song_plan import SAMPLING_RATE, Section, Song
+
+from . import wordings
+from .plan import SAMPLING_RATE, Section, Song
 
 # Of a section, also where there is no lead, bass or drums. A voice is always told, its absence only sometimes.
 ALWAYS_TOLD = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics")
@@ -48,8 +48,8 @@ class CaptionWriter:
     """
 
     def __init__(self, wording: str, rng: np.random.Generator, clock_times: bool = False):
-        if wording not in words.WORDINGS:
-            raise ValueError(f"`wording` must be one of {words.WORDINGS}, got {wording!r}")
+        if wording not in wordings.WORDINGS:
+            raise ValueError(f"`wording` must be one of {wordings.WORDINGS}, got {wording!r}")
         self.wording = wording
         self.rng = rng
         self.clock_times = clock_times
@@ -57,7 +57,7 @@ class CaptionWriter:
 
     def write(self, song: Song) -> Caption:
         """A caption of the whole song, with its sections in their order."""
-        sentences = [self._song_sentence(frames.OPENING, song)]
+        sentences = [self._song_sentence(wordings.OPENING, song)]
         section_sentences, section_tags = [], []
         for place in range(len(song.sections)):
             described = self._describe(song, place)
@@ -69,27 +69,27 @@ class CaptionWriter:
             # In any order: this sentence belongs to no section and says nothing about time.
             names = [f"the {leads[index]}" for index in self.rng.permutation(len(leads))[:4]]
             listed = ", ".join(names[:-1]) + " and " + names[-1]
-            sentences.append(_sentence(self._choose(frames.LEADS_TOGETHER).format(leads=listed)))
-        sentences.append(self._song_sentence(frames.CLOSING, song))
+            sentences.append(_sentence(self._choose(wordings.LEADS_TOGETHER).format(leads=listed)))
+        sentences.append(self._song_sentence(wordings.CLOSING, song))
         return Caption(sentences, section_sentences, section_tags)
 
     def query(self, section: Section) -> Query:
         """One to three sentences about a section alone: what is heard in it, not when."""
-        clauses, _, tags = self._clauses(section, self._choose(frames.ANY_PLACE))
+        clauses, _, tags = self._clauses(section, self._choose(wordings.ANY_PLACE))
         return Query(self._join(clauses), tags)
 
-    def _choose(self, options: frames.Frames) -> str:
+    def _choose(self, options: wordings.Frames) -> str:
         """One of the options of this wording; one that this writer has already used only if all are used."""
         fresh = [option for option in options[self.wording] if option not in self._used] or options[self.wording]
         chosen = fresh[int(self.rng.integers(len(fresh)))]
         self._used.add(chosen)
         return chosen
 
-    def _song_sentence(self, options: frames.Frames, song: Song) -> str:
+    def _song_sentence(self, options: wordings.Frames, song: Song) -> str:
         return _sentence(
             self._choose(options).format(
-                tempo=self._choose(words.TEMPO_WORDS[song.tempo]),
-                mood=self._choose(words.MODE_WORDS[song.mode]),
+                tempo=self._choose(wordings.TEMPO_WORDS[song.tempo]),
+                mood=self._choose(wordings.MODE_WORDS[song.mode]),
                 key=song.key,
                 mode=song.mode,
             )
@@ -98,11 +98,11 @@ class CaptionWriter:
     def _describe(self, song: Song, index: int) -> Query:
         """The sentences about one section; the first says when it comes, by its label, its place or its times."""
         if index == 0:
-            times, places = frames.START, frames.START_PLACE
+            times, places = wordings.START, wordings.START_PLACE
         elif index == len(song.sections) - 1:
-            times, places = frames.END, frames.END_PLACE
+            times, places = wordings.END, wordings.END_PLACE
         else:
-            times, places = frames.MIDDLE, frames.MIDDLE_PLACE
+            times, places = wordings.MIDDLE, wordings.MIDDLE_PLACE
         label = _section_name(song, index)
         place = self._choose(places).format(label=label)
         when = self._choose(times).format(label=label)
@@ -117,24 +117,28 @@ class CaptionWriter:
     def _clauses(self, section: Section, place: str) -> tuple[list[str], bool, list[str]]:
         """What is heard in a section, as clauses; whether the first of them names the section; the tags they tell."""
         options = {
-            "lead": words.LEAD_NAMES.get(section.lead),
-            "bass": words.BASS_NAMES.get(section.bass),
-            "drums": words.DRUM_NAMES.get(section.drums),
+            "lead": wordings.LEAD_NAMES.get(section.lead),
+            "bass": wordings.BASS_NAMES.get(section.bass),
+            "drums": wordings.DRUM_NAMES.get(section.drums),
         }
         slots = {slot: self._choose(names) for slot, names in options.items() if names is not None}
-        names = words.ACCOMPANIMENT_NAMES[section.accompaniment][self.wording]
+        names = wordings.ACCOMPANIMENT_NAMES[section.accompaniment][self.wording]
         name, source = names[int(self.rng.integers(len(names)))]
-        slots["chords"] = self._choose(words.TEXTURES[section.texture]).format(name=name, source=source)
+        slots["chords"] = self._choose(wordings.TEXTURES[section.texture]).format(name=name, source=source)
         rhythm = {
-            (True, True): frames.BASS_AND_DRUMS,
-            (True, False): frames.BASS_ONLY,
-            (False, True): frames.DRUMS_ONLY,
-            (False, False): frames.NO_RHYTHM,
+            (True, True): wordings.BASS_AND_DRUMS,
+            (True, False): wordings.BASS_ONLY,
+            (False, True): wordings.DRUMS_ONLY,
+            (False, False): wordings.NO_RHYTHM,
         }["bass" in slots, "drums" in slots]
-        chosen = [frames.MELODY if "lead" in slots else frames.NO_MELODY, rhythm, frames.DYNAMICS[section.dynamics]]
+        chosen = [
+            wordings.MELODY if "lead" in slots else wordings.NO_MELODY,
+            rhythm,
+            wordings.DYNAMICS[section.dynamics],
+        ]
         tags = [*ALWAYS_TOLD]
         if section.voice != "none" or self.rng.random() < 0.3:
-            chosen.append(frames.VOICE[section.voice])
+            chosen.append(wordings.VOICE[section.voice])
             tags.append("voice")
         told = [self._choose(options) for options in chosen]
         if self.rng.random() < 0.5:  # half of the time the melody is told first, as most people would
@@ -150,7 +154,7 @@ class CaptionWriter:
             text = str(part[0])
             for place, clause in enumerate(part[1:], start=2):
                 long = min(_num_words(part[place - 2]), _num_words(clause)) > 5
-                join = self._choose(frames.LONG_JOINS if long else frames.JOINS)
+                join = self._choose(wordings.LONG_JOINS if long else wordings.JOINS)
                 # "a, and b, and c" reads badly: only the last of several clauses is joined by a word.
                 text += (join if place == len(part) else "; ") + clause
             sentences.append(_sentence(text))

@@ -16,12 +16,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from compose import Recordings, Settings, load_recordings, plan_track, render_track
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import WhisperConfig, WhisperModel
 
 from collap import CollapFeatureExtractor
+
+from .tracks import Recordings, Settings, load_recordings, plan_track, render_track
 
 SAMPLING_RATE = 16_000  # Hz
 VECTOR_S = 0.02  # seconds between two vectors of the encoder
@@ -76,7 +77,7 @@ def batches(
     voices: Sequence[Recordings], num_tracks: int, augment: bool, seed: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """
-    Endless batches of chunks cut from tracks like those of `compose.py`.
+    Endless batches of chunks cut from tracks like those of `tracks.py`.
 
     Yields:
         features `(num_tracks * 4, 80, 256)` and digits `(num_tracks * 4, 128, 3)`, as `HEADS` has them; 10 is none.

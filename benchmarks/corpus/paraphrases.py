@@ -17,11 +17,9 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import paraphrase_amateur
-import paraphrase_critic
-import paraphrase_librarian
-import paraphrase_musician
-from paraphrase_grammar import Teller, finish, places
+
+from . import paraphrase_amateur, paraphrase_critic, paraphrase_librarian, paraphrase_musician
+from .paraphrase_grammar import Teller, finish, places
 
 _WRITERS: dict[str, ModuleType] = {
     "critic": paraphrase_critic,

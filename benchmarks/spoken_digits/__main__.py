@@ -2,7 +2,7 @@
 """
 Transcript to track and back, on real recordings: composes the tracks, trains, and tests on a speaker never heard.
 
-    python examples/spoken_digits/run.py --data_dir free-spoken-digit-dataset/recordings --output_dir digits
+    python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits
 
 Training and test are `examples/train.py`, as anyone would run it; its commands are printed. Tracks and frames that are
 there already are kept. README.md beside this file holds the figures of a run and says what they mean.
@@ -19,15 +19,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from compose import WORDS, Settings, compose
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel, set_seed
 
 from collap.metrics import text_to_audio_and_audio_to_text
 
-HERE = Path(__file__).resolve().parent
-EXTRACT = HERE.parent / "extract_features.py"
-TRAIN = HERE.parent / "train.py"
+from .tracks import WORDS, Settings, compose
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+EXTRACT = [str(EXAMPLES / "extract_features.py")]
+TRAIN = [str(EXAMPLES / "train.py")]
+PRETRAIN = ["-m", "benchmarks.spoken_digits.pretrain"]
 TRAIN_S = (60.0, 120.0)  # seconds, shortest and longest
 TESTS = {"60 to 300 s": ("test", (60.0, 300.0)), "all 120 s": ("test_equal", (120.0, 120.0))}
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -83,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     speech_model = given.speech_model or str(out / "whisper")
     if given.speech_model is None and not (out / "whisper").is_dir():
         run(
-            HERE / "pretrain_encoder.py",
+            PRETRAIN,
             {
                 "data_dir": given.data_dir,
                 "output_dir": out / "whisper",
@@ -133,9 +135,9 @@ def extract(manifests: list[Path], features: Path, model: Mapping[str, object]) 
     run(EXTRACT, {"features": features, **model, "encoder_batch_size": 64, "use_cpu": "true", "manifests": manifests})
 
 
-def run(script: Path, options: Mapping[str, object]) -> None:
+def run(script: list[str], options: Mapping[str, object]) -> None:
     """Runs a script as a process of its own and prints its command."""
-    command = [sys.executable, str(script)]
+    command = [sys.executable, *script]
     for name, value in options.items():
         values = value if isinstance(value, list) else [value]
         command += [f"--{name}", *map(str, values)]

@@ -1,0 +1,73 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Builds the song corpus: rendered songs with long captions, one manifest (JSON lines) a split.
+
+    python -m benchmarks.corpus --output_dir songs --size demo --num_processes 2
+
+A build that was stopped goes on where it was, a finished corpus is left as it is. README.md beside this file says what
+the songs and the manifests hold.
+"""
+
+import argparse
+import os
+from dataclasses import replace
+
+from .build import DEFAULT_SPLITS, Recipe, build_corpus
+from .plan import SIZES, SPLITS, read_structures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output_dir", required=True, help="folder of the corpus")
+    parser.add_argument("--size", choices=sorted(SIZES), default="demo", help="number and length of the songs")
+    parser.add_argument("--splits", nargs="+", choices=(*SPLITS, "all"), default=DEFAULT_SPLITS, help="what to build")
+    parser.add_argument(
+        "--num_songs",
+        nargs="+",
+        default=[],
+        metavar="SPLIT=N",
+        help="other numbers of songs, for example content=1000",
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clock_times", action="store_true", help="captions tell each section's times (0:14 to 0:32)")
+    parser.add_argument(
+        "--clock_share", type=float, default=0.0, help="share of the training captions that tell times (0.25: 4 of 16)"
+    )
+    parser.add_argument(
+        "--test_columns",
+        action=argparse.BooleanOptionalAction,
+        help="more columns of test songs: captions with times, which tags are told (default: all sizes but demo)",
+    )
+    parser.add_argument(
+        "--german", action="store_true", help="captions in German too; train_german.jsonl trains on them"
+    )
+    parser.add_argument(
+        "--structures",
+        help="section layouts of real songs (split 'structures'): JSON lines, or a folder of the Harmonix Set",
+    )
+    parser.add_argument("--num_processes", type=int, default=os.cpu_count() or 1)
+    arguments = parser.parse_args()
+    num_songs = dict(SIZES[arguments.size].num_songs)
+    for item in arguments.num_songs:
+        split, _, count = item.partition("=")
+        if split not in SPLITS or not count.isdigit():
+            parser.error(f"--num_songs takes SPLIT=N with SPLIT among {', '.join(SPLITS)}, got {item!r}")
+        num_songs[split] = int(count)
+    recipe = Recipe(
+        size=replace(SIZES[arguments.size], num_songs=num_songs),
+        seed=arguments.seed,
+        splits=tuple(split for split in SPLITS if split in arguments.splits or "all" in arguments.splits),
+        clock_times=arguments.clock_times,
+        clock_share=arguments.clock_share,
+        test_columns=arguments.size != "demo" if arguments.test_columns is None else arguments.test_columns,
+        german=arguments.german,
+        structures=tuple(read_structures(arguments.structures)) if arguments.structures else (),
+    )
+    try:
+        output_dir = build_corpus(arguments.output_dir, recipe, arguments.num_processes)
+    except ValueError as error:
+        parser.error(str(error))
+    print(f"The song corpus is in {output_dir}")
+
+
+if __name__ == "__main__":
+    main()

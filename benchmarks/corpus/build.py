@@ -1,0 +1,404 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Builds the song corpus: what it is made of, the lines of its manifests, and the build itself."""
+
+import hashlib
+import json
+import os
+import threading
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from tqdm import tqdm
+
+from .audio import place_words, play_song
+from .captions import ALWAYS_TOLD, CaptionWriter
+from .captions_german import write_german, write_german_section
+from .paraphrases import (
+    FREEHAND,
+    TEST_STYLES,
+    VALIDATION_STYLE,
+    read_freehand,
+    write_paraphrase,
+    write_section_paraphrase,
+)
+from .plan import (
+    GROUP_SIZE,
+    GROUPED_SPLITS,
+    SAMPLING_RATE,
+    SPLITS,
+    TRAINING_SPLITS,
+    CorpusSize,
+    Section,
+    Song,
+    draw_song,
+    freehand_tags,
+    held_out_pairs,
+    random_stream,
+)
+from .tags import ACCOMPANIMENTS, LEADS
+
+CORPUS_FILE = "corpus.json"  # lies in the folder of a corpus and says what it was made with
+CORPUS_VERSION = 1  # of the songs and captions that the same arguments give; raised when any of them changes
+CLOCK_TIMES_VERSION = 2  # the same for corpora with `clock_times`, whose captions have changed once
+TEST_COLUMNS = ("clock", "tags", "paraphrase by three", "validation")  # groups of columns that `test_columns` adds
+DEFAULT_SPLITS = ("train", "validation", "content", "order")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What to make.
+
+    Args:
+        size (`CorpusSize`): numbers of songs, their lengths and instruments.
+        seed (`int`): another one gives another corpus.
+        splits (`tuple[str, ...]`): which to make.
+        clock_times (`bool`): whether all captions tell each section's times.
+        clock_share (`float`): share of the training captions that tell them (without `clock_times`).
+        test_columns (`bool`): whether test songs also get captions with clock times and paraphrases, and record which
+            tags each text tells; and validation songs paraphrases by another writer.
+        german (`bool`): whether all songs also get captions in German.
+        structures: section layouts for the split "structures", as `read_structures` gives them.
+
+    Raises:
+        ValueError: if one of them is out of range.
+    """
+
+    size: CorpusSize
+    seed: int = 0
+    splits: tuple[str, ...] = DEFAULT_SPLITS
+    clock_times: bool = False
+    clock_share: float = 0.0
+    test_columns: bool = False
+    german: bool = False
+    structures: tuple[tuple[tuple[str, float], ...], ...] = ()
+
+    def arguments(self) -> dict:
+        """The recipe as it is written to `corpus.json` (the structures by their hash)."""
+        size = asdict(self.size)
+        size["num_songs"] = {split: self.size.num_songs[split] for split in self.splits}
+        arguments = {
+            "version": CLOCK_TIMES_VERSION if self.clock_times else CORPUS_VERSION,
+            "size": size,
+            "seed": self.seed,
+            "splits": list(self.splits),
+            "clock_times": self.clock_times,
+            "structures": _hash(json.dumps(self.structures).encode()) if self.structures else None,
+        }
+        # Left out as long as they change nothing: folders that were made before they came stay valid.
+        later = {
+            "clock_share": self.clock_share,
+            "test_columns": [*TEST_COLUMNS] if self.test_columns else None,
+            "german": self.german,
+            "freehand": _hash(FREEHAND.read_bytes()) if "freehand" in self.splits else None,
+        }
+        return arguments | {name: value for name, value in later.items() if value}
+
+    def check(self) -> None:
+        """Raises the errors above; a build calls it before it writes anything."""
+        if self.seed < 0:
+            raise ValueError(f"`seed` must not be negative, got {self.seed}")
+        if not 0 <= self.clock_share <= 1:
+            raise ValueError(f"`clock_share` must lie in [0, 1], got {self.clock_share}")
+        for split in self.splits:
+            if split not in SPLITS:
+                raise ValueError(f"`splits` must be among {SPLITS}, got {split!r}")
+            count = self.size.num_songs.get(split, 0)
+            if count < 1:
+                raise ValueError(f"`num_songs` must name at least one song of the split {split!r}, got {count}")
+            if split in GROUPED_SPLITS and count % GROUP_SIZE:
+                raise ValueError(
+                    f"`num_songs` of {split!r} must be a multiple of {GROUP_SIZE} (its groups), got {count}"
+                )
+        if "structures" in self.splits and not self.structures:
+            raise ValueError(
+                "the split 'structures' needs `structures`: the file with the section layouts of real songs"
+            )
+        if "freehand" in self.splits:
+            if self.size.num_songs["freehand"] > len(freehand_tags()):
+                raise ValueError(
+                    f"`num_songs` of 'freehand' can be {len(freehand_tags())} at most, as many as there are "
+                    f"descriptions, got {self.size.num_songs['freehand']}"
+                )
+            leads = {"none", *list(LEADS)[: self.size.num_leads]}
+            accompaniments = set(list(ACCOMPANIMENTS)[: self.size.num_accompaniments])
+            if any(
+                tags["lead"] not in leads or tags["accompaniment"] not in accompaniments for tags in freehand_tags()
+            ):
+                raise ValueError("`size` lacks instruments that the descriptions of the split 'freehand' name")
+        if "instrument_pairs" in self.splits and not held_out_pairs(self.size):
+            raise ValueError(
+                "`size`: no pair of its instruments is held out: the split 'instrument_pairs' has no songs"
+            )
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+NUM_TRAINING_WORDINGS = 16
+
+
+def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
+    """The line of the manifest of one song, as README.md documents it.
+
+    Args:
+        song (`Song`): the song.
+        audio (`str`): its file, as the manifest is to name it.
+        recipe (`Recipe`): of the corpus.
+
+    Returns:
+        `dict`: what depends on the arguments only.
+    """
+    bounds = song.section_bounds
+    line = {
+        "audio": audio,
+        "duration_s": bounds[-1][1] / SAMPLING_RATE,
+        "tempo_bpm": song.beats_per_minute,
+        "group": song.group,
+        "sections": [
+            {
+                "start_s": start / SAMPLING_RATE,
+                "end_s": end / SAMPLING_RATE,
+                "label": section.label,
+                "tags": song.tags(section),
+                "words": _spoken(song, section),
+            }
+            for section, (start, end) in zip(song.sections, bounds, strict=True)
+        ],
+    }
+    if song.split == "train":
+        _add_training_captions(line, song, recipe)
+    elif song.split in TRAINING_SPLITS:
+        # Nothing is to be chosen by a look at the held-out wordings: one of the other writers is for validation alone.
+        _add_texts(line, song, recipe, {"seen": ""})
+        if recipe.test_columns:
+            _add_paraphrase(line, song, recipe, (VALIDATION_STYLE,))
+    else:
+        _add_texts(line, song, recipe, {"seen": "", "new": "_new"})
+        if recipe.test_columns:
+            _add_paraphrase(line, song, recipe, TEST_STYLES)
+        if song.split == "freehand":
+            _add_freehand(line, read_freehand()[song.index])
+    if recipe.german:
+        _add_german(line, song, recipe)
+    return line
+
+
+def in_german(line: dict) -> dict:
+    """A line of a manifest with the German captions in the place of the English ones, for training on them."""
+    texts = "texts" if "texts" in line else "text"
+    sections = [section | {"sentences": section["sentences_german"]} for section in line["sections"]]
+    return line | {texts: line[f"{texts}_german"], "sections": sections}
+
+
+def _writer(song: Song, recipe: Recipe, purpose: str, wording: str = "seen", clock_times: bool | None = None):
+    rng = random_stream(recipe.seed, song.stream, song.index, purpose)
+    return CaptionWriter(wording, rng, recipe.clock_times if clock_times is None else clock_times)
+
+
+def _add_training_captions(line: dict, song: Song, recipe: Recipe) -> None:
+    captions = []
+    for number in range(NUM_TRAINING_WORDINGS):
+        # Every fourth for a share of 1/4.
+        told = int((number + 1) * recipe.clock_share) > int(number * recipe.clock_share)
+        writer = _writer(song, recipe, f"caption {number}", clock_times=recipe.clock_times or told)
+        captions.append(writer.write(song))
+    line["texts"] = [caption.sentences for caption in captions]
+    for place, entry in enumerate(line["sections"]):
+        entry["sentences"] = [caption.section_sentences[place] for caption in captions]
+
+
+def _add_texts(line: dict, song: Song, recipe: Recipe, wordings: dict[str, str]) -> None:
+    """Adds a caption and a query a section in each wording, in columns with its suffix."""
+    with_test_columns = recipe.test_columns and song.split not in TRAINING_SPLITS
+    for wording, suffix in wordings.items():
+        purpose = f"caption {wording}"
+        caption = _writer(song, recipe, purpose, wording).write(song)
+        line[f"text{suffix}"] = caption.sentences
+        if with_test_columns:
+            # The same random stream gives the same sentences, so nothing but the times differs from the caption above.
+            line[f"text{suffix}_clock"] = _writer(song, recipe, purpose, wording, True).write(song).sentences
+        for place, entry in enumerate(line["sections"]):
+            query = _writer(song, recipe, f"query {wording} {place}", wording).query(song.sections[place])
+            entry[f"sentences{suffix}"] = caption.section_sentences[place]
+            entry[f"query{suffix}"] = query.sentences
+            if with_test_columns:
+                entry[f"text_tags{suffix}"] = caption.section_tags[place]
+                entry[f"query_tags{suffix}"] = query.tags
+
+
+def _add_paraphrase(line: dict, song: Song, recipe: Recipe, styles: tuple[str, ...]) -> None:
+    """Adds a caption and a query a section in the words of one of the other writers."""
+    # The styles take turns. A group has one style: its captions are to differ in what they say, not in how.
+    style = styles[(song.index if song.group is None else song.group) % len(styles)]
+    rng = random_stream(recipe.seed, song.stream, song.index, "caption paraphrase")
+    sentences, section_sentences = write_paraphrase(line, style, rng)
+    line["paraphrase_style"] = style
+    line["text_paraphrase"] = sentences
+    for place, entry in enumerate(line["sections"]):
+        rng = random_stream(recipe.seed, song.stream, song.index, f"query paraphrase {place}")
+        entry["sentences_paraphrase"] = section_sentences[place]
+        entry["query_paraphrase"] = write_section_paraphrase(entry, style, rng)
+        # At least these: some queries also tell the key, the mode or the tempo.
+        entry["text_tags_paraphrase"] = entry["query_tags_paraphrase"] = _surely_told(entry["tags"])
+
+
+def _add_freehand(line: dict, described: dict) -> None:
+    """Adds the description written by hand to the one section that it describes."""
+    (entry,) = [entry for entry in line["sections"] if entry["tags"] == described["tags"]]
+    entry["query_freehand"] = described["text"]
+    entry["query_tags_freehand"] = _surely_told(entry["tags"])
+
+
+def _surely_told(tags: dict[str, str]) -> list[str]:
+    """What every text of another writer tells: that nobody speaks may be left unsaid."""
+    return [*ALWAYS_TOLD] if tags["voice"] == "none" else [*ALWAYS_TOLD, "voice"]
+
+
+def _add_german(line: dict, song: Song, recipe: Recipe) -> None:
+    """Adds the captions in German, and a query a section where there is an English one."""
+
+    def stream(purpose: str) -> np.random.Generator:
+        return random_stream(recipe.seed, song.stream, song.index, f"german {purpose}")
+
+    if song.split == "train":
+        captions = [write_german(line, stream(f"caption {number}")) for number in range(NUM_TRAINING_WORDINGS)]
+        line["texts_german"] = [sentences for sentences, _ in captions]
+        for place, entry in enumerate(line["sections"]):
+            entry["sentences_german"] = [section_sentences[place] for _, section_sentences in captions]
+        return
+    line["text_german"], section_sentences = write_german(line, stream("caption"))
+    for place, entry in enumerate(line["sections"]):
+        entry["sentences_german"] = section_sentences[place]
+        entry["query_german"] = write_german_section(entry, stream(f"query {place}"))
+
+
+def _spoken(song: Song, section: Section) -> str:
+    if section.voice == "none":
+        return ""
+    return " ".join(word for word, _ in place_words(section.theme_seed, section.num_bars, song.beats_per_minute))
+
+
+def build_corpus(output_dir: str | Path, recipe: Recipe, num_processes: int = 1, progress: bool = True) -> Path:
+    """Makes (or finishes) a corpus.
+
+    Args:
+        output_dir (`str` or `Path`): folder of the corpus; made if it is not there.
+        recipe (`Recipe`): what to make.
+        num_processes (`int`): processes that share the songs; the result does not depend on it.
+        progress (`bool`): whether to show a progress bar.
+
+    Returns:
+        `Path`: the folder, with `{split}.jsonl`, `audio/{split}/{index}.wav` and `corpus.json`.
+
+    Raises:
+        ValueError: if an argument is out of range, or the folder holds a corpus made with other arguments.
+    """
+    if num_processes < 1:
+        raise ValueError(f"`num_processes` must be at least 1, got {num_processes}")
+    recipe.check()
+    output_dir = Path(output_dir)
+    arguments = recipe.arguments()
+    record = _read_record(output_dir, arguments)
+    jobs = [(split, index) for split in recipe.splits for index in range(recipe.size.num_songs[split])]
+    if record.get("finished") and all((output_dir / name).is_file() for name in _files(recipe, jobs)):
+        return output_dir
+    for split in recipe.splits:
+        (output_dir / "audio" / split).mkdir(parents=True, exist_ok=True)
+    _write_text(output_dir / CORPUS_FILE, json.dumps({"arguments": arguments, "finished": False}, indent=2))
+    make = partial(make_song, output_dir, recipe)
+    with tqdm(total=len(jobs), unit="song", desc="song corpus", disable=not progress) as bar:
+        lines: dict[str, list[str]] = {split: [] for split in recipe.splits}
+
+        def collect(results) -> None:
+            for (split, _), line in zip(jobs, results, strict=True):
+                lines[split].append(line)
+                bar.update()
+
+        if num_processes == 1:
+            collect(map(make, jobs))
+        else:
+            # "spawn": the caller may have threads (torch), which a forked process would not survive.
+            spawn = get_context("spawn")
+            with ProcessPoolExecutor(num_processes, mp_context=spawn, initializer=_leave_with_parent) as pool:
+                try:
+                    collect(pool.map(make, jobs, chunksize=4))
+                except BaseException:  # also Ctrl-C: without this the pool would first render all that is left
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+    for leftover in output_dir.rglob("*.unfinished"):  # of a build that was killed
+        leftover.unlink(missing_ok=True)
+    for split in recipe.splits:
+        _write_text(output_dir / f"{split}.jsonl", "\n".join(lines[split]) + "\n")
+        if recipe.german and split in TRAINING_SPLITS:
+            german = [json.dumps(in_german(json.loads(line)), ensure_ascii=False) for line in lines[split]]
+            _write_text(output_dir / f"{split}_german.jsonl", "\n".join(german) + "\n")
+    _write_text(output_dir / CORPUS_FILE, json.dumps({"arguments": arguments, "finished": True}, indent=2))
+    return output_dir
+
+
+def make_song(output_dir: Path, recipe: Recipe, job: tuple[str, int]) -> str:
+    """Renders one song, unless its file is there, and gives its line of the manifest."""
+    split, index = job
+    song = draw_song(recipe.size, recipe.seed, split, index, recipe.structures)
+    name = _audio_name(recipe, split, index)
+    path = output_dir / name
+    if not path.is_file():
+        unfinished = _unfinished(path)
+        soundfile.write(
+            unfinished, play_song(song), SAMPLING_RATE, subtype="PCM_16", format=recipe.size.audio_format.upper()
+        )
+        os.replace(unfinished, path)
+    return json.dumps(describe_song(song, name, recipe), ensure_ascii=False)
+
+
+def _audio_name(recipe: Recipe, split: str, index: int) -> str:
+    return f"audio/{split}/{index:05d}.{recipe.size.audio_format}"
+
+
+def _files(recipe: Recipe, jobs: list[tuple[str, int]]) -> list[str]:
+    german = [split for split in recipe.splits if recipe.german and split in TRAINING_SPLITS]
+    manifests = [f"{split}.jsonl" for split in recipe.splits] + [f"{split}_german.jsonl" for split in german]
+    return [*manifests, *(_audio_name(recipe, *job) for job in jobs)]
+
+
+def _read_record(output_dir: Path, arguments: dict) -> dict:
+    path = output_dir / CORPUS_FILE
+    if not path.is_file():
+        return {}
+    record = json.loads(path.read_text(encoding="utf-8"))
+    before = record["arguments"]
+    changed = [name for name in {**arguments, **before} if before.get(name) != arguments.get(name)]
+    if changed:
+        raise ValueError(
+            f"`output_dir` {output_dir} holds a corpus with other arguments: "
+            + "; ".join(f"{name} was {before.get(name)}, now {arguments.get(name)}" for name in changed)
+            + ". Take another folder, or delete this one."
+        )
+    return record
+
+
+def _unfinished(path: Path) -> Path:
+    """Where a file is written before it gets its name, so that a file with its name is always whole."""
+    return path.with_name(f"{path.name}.{os.getpid()}.unfinished")
+
+
+def _leave_with_parent() -> None:
+    """Ends this worker when its parent is gone: the workers of a killed build would wait forever."""
+
+    def watch() -> None:
+        parent_process().join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _write_text(path: Path, text: str) -> None:
+    unfinished = _unfinished(path)
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
