@@ -35,7 +35,7 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def digits_dir(folder) -> Path:
-    """What examples/spoken_digits/run.py leaves, as far as the ablation takes it: here, noise and the tiny towers."""
+    """What benchmarks/spoken_digits leaves, as far as the ablation takes it: here, noise and the tiny towers."""
     digits = folder.parent / "digits"
     for name, split in (("tracks/train", "train"), ("tracks/validation", "validation"), ("test/test", "content")):
         file = digits / f"{name}.jsonl"

@@ -101,7 +101,7 @@ SETS: Mapping[str, SetEntry] = MappingProxyType(
         "speech_transcripts": SetEntry(
             load_speech_transcripts,
             "Speech transcripts and their recordings, joined to long tracks: LibriSpeech's layout, or a manifest",
-            "test-clean.tar.gz of openslr.org/12; or the manifest that examples/spoken_digits/compose.py writes",
+            "test-clean.tar.gz of openslr.org/12; or the manifest that benchmarks/spoken_digits writes",
             "CC BY 4.0 (LibriSpeech)",
             "of the kind of its zero-shot transfer, speech transcript to audio; not verified to be its recordings",
             {
@@ -139,7 +139,7 @@ SETS: Mapping[str, SetEntry] = MappingProxyType(
         "song_corpus": SetEntry(
             load_song_corpus,
             "The song corpus: rendered songs with long captions, whole or of one section",
-            "nothing: examples/song_corpus/build.py renders it",
+            "nothing: benchmarks/corpus renders it",
             "the builder's own",
             NO_ROW,
             {

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""The song corpus that examples/song_corpus/build.py renders: whole captions, and queries about one section."""
+"""The song corpus that benchmarks/corpus renders: whole captions, and queries about one section."""
 
 from pathlib import Path
 from typing import Any
@@ -59,7 +59,7 @@ def load_song_corpus(
         texts += found
     rule = MOMENT_RULE if of_sections else RULE
     description = {
-        "source": "the song corpus, rendered by examples/song_corpus/build.py",
+        "source": "the song corpus, rendered by benchmarks/corpus",
         "licence": "the builder's own; it is rendered with a GPL sound font and espeak-ng",
         "split": path.stem,
         "captions": rule.format(column=column),

@@ -62,8 +62,8 @@ def load_speech_transcripts(
     Args:
         data_dir (`str` or `Path`):
             Folder with `{speaker}-{chapter}.trans.txt` somewhere in it, such as `LibriSpeech/test-clean`. Or a
-            manifest, such as the `test.jsonl` of examples/spoken_digits: [`load_manifest_set`] then reads it, and the
-            arguments after `audio_dir`, which are about how tracks are made, must not be given.
+            manifest, such as the `test.jsonl` of benchmarks/spoken_digits: [`load_manifest_set`] then reads it, and
+            the arguments after `audio_dir`, which are about how tracks are made, must not be given.
         audio_dir (`str` or `Path`, *optional*): Folder of the utterances, if they are not beside the transcripts.
         unit (`str`): `"chapter"`: utterances joined to a track, written to `joined_dir`; `"utterance"`: each alone.
         max_s (`float`, *optional*): Longest track; a longer chapter becomes several, cut between utterances.
