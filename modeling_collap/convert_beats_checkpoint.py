@@ -2,7 +2,7 @@
 """
 Converts a BEATs checkpoint of Microsoft (microsoft/unilm, `beats/`) to a folder that `from_pretrained` loads:
 
-    python -m collap.modeling_collap.convert_beats_checkpoint BEATs_iter3_plus_AS2M.pt beats-base
+    collap convert-beats BEATs_iter3_plus_AS2M.pt beats-base
 
 Pretrained and fine-tuned checkpoints are read alike: the classifier of a fine-tuned one is left behind.
 """
@@ -191,19 +191,11 @@ def convert_beats_checkpoint(checkpoint_path: str | os.PathLike, output_dir: str
     return model.eval()
 
 
-def main() -> None:
-    """Entry point of `collap-convert-beats`."""
-    parser = argparse.ArgumentParser(description="Converts a BEATs checkpoint of Microsoft for from_pretrained.")
+def convert_beats(command_line: list[str]) -> None:
+    """`collap convert-beats`: converts a checkpoint for `from_pretrained`."""
+    parser = argparse.ArgumentParser(prog="collap convert-beats", description=__doc__)
     parser.add_argument("checkpoint", help="the .pt file, pretrained or fine-tuned")
     parser.add_argument("output_dir", help="folder to write; must be new or empty")
-    arguments = parser.parse_args()
-    logging.basicConfig(format="%(message)s")
-    try:
-        model = convert_beats_checkpoint(arguments.checkpoint, arguments.output_dir)
-    except (OSError, ValueError) as error:
-        parser.exit(1, f"error: {error}\n")
+    arguments = parser.parse_args(command_line)
+    model = convert_beats_checkpoint(arguments.checkpoint, arguments.output_dir)
     print(f"Wrote {model.num_parameters():,} parameters to {arguments.output_dir}")
-
-
-if __name__ == "__main__":
-    main()

@@ -98,7 +98,7 @@ class CollapModel(CollapPreTrainedModel):
 
         Args:
             music_model_name_or_path (`str` or `None`):
-                Folder or Hub name of a [`BeatsModel`] (see `collap-convert-beats`); `None` leaves music out.
+                Folder or Hub name of a [`BeatsModel`] (see `collap convert-beats`); `None` leaves music out.
             speech_model_name_or_path (`str` or `None`):
                 Folder or Hub name of any Whisper model, whose encoder is taken; `None` leaves speech out.
             text_model_name_or_path (`str`): Folder or Hub name of a text model for `AutoModel`.

@@ -11,11 +11,12 @@ from tiny_models import CHUNK_LENGTH_S, tiny_config
 from tiny_tokenizer import tiny_tokenizer
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap.hub.push import publish
 
 TEXTS = ["A slow piano. Then drums set in.", "A choir sings."]
 
 # As CollapTrainer.save_metrics writes it: by the alphabet.
-FIGURES = {
+METRICS = {
     "epoch": 20.0,
     "eval_audio_to_text_median_rank": 1.5,
     "eval_audio_to_text_recall@1": 0.4375,
@@ -32,13 +33,13 @@ FIGURES = {
 
 
 def save_trained(folder: Path, granularity: str = "sentence", max_length_s: float | None = None) -> Path:
-    """What a training run leaves: a CoLLAP, its processor and the figures of its evaluation."""
+    """What a training run leaves: a CoLLAP, its processor and the metrics of its evaluation."""
     torch.manual_seed(0)
     of_sentences = granularity == "sentence"
     CollapModel(tiny_config(text_granularity=granularity, temporal_position=of_sentences)).save_pretrained(folder)
     extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, max_length_s=max_length_s)
     CollapProcessor(extractor, tiny_tokenizer(*TEXTS), text_granularity=granularity).save_pretrained(folder)
-    (folder / "eval_results.json").write_text(json.dumps(FIGURES))
+    (folder / "eval_results.json").write_text(json.dumps(METRICS))
     return folder
 
 
@@ -52,3 +53,13 @@ def python_of_card(folder: Path) -> str:
 def contents(folder: Path) -> dict[str, Any]:
     """Bytes of each file of a folder."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def write(model: Path, output: Path, *more: str) -> Path:
+    """`collap publish --dry_run`; returns the folder."""
+    publish(["--model", str(model), "--output_dir", str(output), "--dry_run", *more])
+    return output
+
+
+def evaluation(*files: Path, names: tuple[str, ...] = ("Songs of mine",)) -> list[str]:
+    return ["--evaluation_json", *map(str, files), "--evaluation_dataset", *names]

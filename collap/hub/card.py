@@ -1,9 +1,8 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-The model card of a published model: its metadata, its text, the figures of its evaluation.
+The model card of a published model: its metadata, its text, the metrics of its evaluation.
 
-No figure is typed in: recall and ranks come from the JSON that `examples/train.py` wrote, everything else from the
-model itself.
+No number is typed in: recall and ranks come from the JSON that a training wrote, all else from the model itself.
 """
 
 import json
@@ -19,7 +18,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from collap.metrics import format_table
 
 LIBRARY_NAME = "transformers"
-PIPELINE_TAG = "feature-extraction"  # the Hub's list of tasks has none for finding songs by texts
+PIPELINE_TAG = "feature-extraction"  # the Hub's list of tasks has none for audio retrieval
 DIRECTIONS = {"text_to_audio": "text → song", "audio_to_text": "song → text"}
 # The loss of the evaluation stays out: it depends on the batch size and so compares with nothing.
 METRIC = re.compile(r"(?:recall|hit_rate)@\d+|median_rank|mrr")
@@ -27,32 +26,36 @@ METRIC = re.compile(r"(?:recall|hit_rate)@\d+|median_rank|mrr")
 
 @dataclass
 class CardArguments:
-    """What the model card says beside what the model itself tells."""
+    """What the publisher adds to the model card."""
 
     license: str = field(default="apache-2.0", metadata={"help": "Licence of the weights, by the Hub's name for it."})
-    license_name: str | None = field(default=None, metadata={"help": "Its name, with --license other."})
-    license_link: str | None = field(default=None, metadata={"help": "Address of its text, with --license other."})
-    language: list[str] = field(default_factory=list, metadata={"help": "ISO codes of the texts it reads, as en."})
-    datasets: list[str] = field(default_factory=list, metadata={"help": "Hub data sets that it was trained on."})
+    license_name: str | None = field(default=None, metadata={"help": "Name of the licence, with --license other."})
+    license_link: str | None = field(
+        default=None, metadata={"help": "Address of the text of the licence, with --license other."}
+    )
+    language: list[str] = field(
+        default_factory=list, metadata={"help": "ISO codes of the languages of the texts, such as en."}
+    )
+    datasets: list[str] = field(default_factory=list, metadata={"help": "Hub data sets of the training."})
     base_model: list[str] = field(
         default_factory=list,
-        metadata={"help": "Hub models that it was made of. Default: the towers that its configuration names."},
+        metadata={"help": "Hub models of its towers. Default: those that its configuration names."},
     )
-    training_data: str | None = field(default=None, metadata={"help": "In words: what it was trained on."})
+    training_data: str | None = field(default=None, metadata={"help": "In words: the training data."})
     evaluation_json: list[str] = field(
-        default_factory=list, metadata={"help": "Files eval_results.json that train.py wrote."}
+        default_factory=list, metadata={"help": "Files eval_results.json that a training wrote."}
     )
     evaluation_dataset: list[str] = field(
-        default_factory=list, metadata={"help": "For each of these files: the name of what was evaluated on."}
+        default_factory=list, metadata={"help": "For each of these files: the name of the evaluation data."}
     )
     evaluation_dataset_id: list[str] = field(
-        default_factory=list, metadata={"help": "For each of these files: the data set on the Hub, if it is there."}
+        default_factory=list, metadata={"help": "For each of these files: the data set on the Hub, if any."}
     )
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one evaluation: for each direction its metrics, as in `{"text_to_audio": {"recall@1": 0.9, ...}}`."""
+    """Metrics of one evaluation by direction, such as `{"text_to_audio": {"recall@1": 0.9, ...}}`."""
 
     dataset: str
     dataset_id: str
@@ -86,7 +89,7 @@ def read_evaluations(arguments: CardArguments) -> list[Evaluation]:
     The evaluations that the arguments name.
 
     Raises:
-        ValueError: if files and names are not of the same number, two names are the same, or a file holds no figures.
+        ValueError: if files and names differ in number, two names are equal, or a file holds no metrics.
     """
     files, names, ids = arguments.evaluation_json, arguments.evaluation_dataset, arguments.evaluation_dataset_id
     for name, values in {"evaluation_dataset": names, "evaluation_dataset_id": ids}.items():
@@ -96,43 +99,31 @@ def read_evaluations(arguments: CardArguments) -> list[Evaluation]:
         raise ValueError(f"evaluation_dataset must name different data sets, got {names}.")
     # Without an id on the Hub the name makes one: the model-index joins what has the same id under one name.
     ids = ids or [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names]
-    return [read_evaluation(*item) for item in zip(files, names, ids, strict=True)]
+    return [_read_evaluation(*item) for item in zip(files, names, ids, strict=True)]
 
 
-def read_evaluation(file: str | Path, dataset: str, dataset_id: str) -> Evaluation:
-    """
-    The figures in a JSON that `CollapTrainer.save_metrics` wrote, as `eval_text_to_audio_recall@1`.
-
-    Raises:
-        ValueError: if there is no such file, a figure is no number, or what makes it readable is not there.
-    """
+def _read_evaluation(file: str | Path, dataset: str, dataset_id: str) -> Evaluation:
+    """The metrics in a JSON that `CollapTrainer.save_metrics` wrote, such as `eval_text_to_audio_recall@1`."""
     try:
         content = json.loads(Path(file).read_text(encoding="utf-8"))
     except (OSError, json.JSONDecodeError) as error:
         raise ValueError(f"evaluation_json must be a file of JSON, got {str(file)!r}: {error}.") from error
-    figures = {name.removeprefix("eval_"): value for name, value in content.items()}
+    values = {name.removeprefix("eval_"): value for name, value in content.items()}
     directions = {}
     for direction in DIRECTIONS:
-        prefix = f"{direction}_"
-        own = {name.removeprefix(prefix): value for name, value in figures.items() if name.startswith(prefix)}
+        own = {name.removeprefix(f"{direction}_"): value for name, value in values.items()}
         metrics = {name: own[name] for name in sorted(filter(METRIC.fullmatch, own), key=_place)}
-        sizes = {
-            name: own.get(name, figures.get(name))
-            for name in ("num_queries", "gallery_size")
-            if name in own or name in figures
-        }
         if metrics:
-            directions[direction] = {**metrics, **sizes}
+            sizes = {name: own[name] for name in ("num_queries", "gallery_size") if name in own}
+            directions[direction] = metrics | sizes
     if not directions:
         raise ValueError(
-            f"evaluation_json {str(file)!r} must hold figures such as eval_text_to_audio_recall@1, it has "
+            f"evaluation_json {str(file)!r} must hold metrics such as eval_text_to_audio_recall@1, got "
             f"{sorted(content)}."
         )
     for direction, metrics in directions.items():
         if "gallery_size" not in metrics:
-            raise ValueError(
-                f"evaluation_json {str(file)!r} must hold eval_gallery_size: no recall can be read without."
-            )
+            raise ValueError(f"evaluation_json {str(file)!r} must hold eval_gallery_size: recall depends on it.")
         for name, value in metrics.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
                 raise ValueError(f"evaluation_json {str(file)!r}: {direction}_{name} must be a number, got {value!r}.")
@@ -140,24 +131,24 @@ def read_evaluation(file: str | Path, dataset: str, dataset_id: str) -> Evaluati
 
 
 def _place(metric: str) -> tuple[int, int]:
-    """Where a metric stands in a table: recall@1, recall@5, recall@10 and so on; the file has them by the alphabet."""
+    """The order of metrics in a table: recall@1, recall@5, recall@10, ...; in the file they are sorted as strings."""
     name, _, number = metric.partition("@")
     return ("recall", "hit_rate", "median_rank", "mrr").index(name), int(number or 0)
 
 
 def render_card(template: Path, name: str, tags: list[str], arguments: CardArguments, **variables: Any) -> ModelCard:
     """
-    The README of a repository: the template, filled with what is known.
+    Renders the README of a repository from its template.
 
     Args:
-        template (`Path`): A card in Jinja, with `card_data` for its metadata.
+        template (`Path`): A Jinja template, with `card_data` for the metadata.
         name (`str`): The repository, as USER/NAME.
         tags (`list[str]`): For the Hub's search.
-        arguments ([`CardArguments`]): What the publisher says.
-        variables: What else the template takes.
+        arguments ([`CardArguments`]): What the publisher adds.
+        variables: Other variables of the template.
 
     Raises:
-        ValueError: as [`read_evaluations`], or if the template takes what it is not given, or shows a `None`.
+        ValueError: as [`read_evaluations`]; or if a variable of the template is undefined or `None`.
     """
     evaluations = read_evaluations(arguments)
     results = [result for evaluation in evaluations for result in evaluation.results()]
@@ -175,7 +166,7 @@ def render_card(template: Path, name: str, tags: list[str], arguments: CardArgum
         model_name=Path(name).name if results else None,
         eval_results=results or None,
     )
-    # Not ModelCard.from_template, which leaves a gap where the template takes something that nobody gave.
+    # Not ModelCard.from_template, which leaves a gap where a variable is undefined.
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=_refuse_none, autoescape=False)
     try:
         content = environment.from_string(template.read_text(encoding="utf-8")).render(

@@ -228,7 +228,7 @@ def train_and_evaluate(
     """
     Trains, saves, evaluates; returns the figures of the last evaluation.
 
-    With `push_to_hub` the Hub gets what examples/publish.py makes of the folder. The figures stand in its card if
+    With `push_to_hub` the Hub gets what `collap publish` makes of the folder. The figures stand in its card if
     `evaluated_on` names what they were measured on.
     """
     training = trainer.args

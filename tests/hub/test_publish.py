@@ -1,19 +1,18 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""`examples/publish.py`: what it writes loads where this package can't be imported, and gives the same there."""
+"""`collap publish`: what it writes loads where this package can't be imported, and gives the same there."""
 
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import soundfile
 import torch
 from huggingface_hub import ModelCard
-from publish_helpers import TEXTS, python_of_card, save_trained
+from publish_helpers import TEXTS, python_of_card, save_trained, write
 from tiny_models import tiny_beats_config
 from tiny_tokenizer import tiny_tokenizer
 
@@ -70,7 +69,7 @@ COLLAP_BODY = """
     batch = preparation(text=texts, audio=waveforms, sampling_rate=16000, return_tensors="pt")
     assert len(batch.coverage) == 2
     output = model(**batch)
-    values = {name: output[name] for name in ("logits_per_audio", "audio_embeds", "text_embeds", "frame_embeds")}
+    values = {name: output[name] for name in ("logits_per_audio", "audio_embeds", "text_embeds")}
     extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
     values["fbank_features"] = extractor(waveforms, sampling_rate=16000, return_tensors="pt")["fbank_features"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -131,20 +130,10 @@ def trained(tmp_path_factory) -> Path:
     return save_trained(tmp_path_factory.mktemp("trained"))
 
 
-@pytest.fixture
-def publish(monkeypatch) -> SimpleNamespace:
-    """The script as a module; leaves no class registered behind."""
-    monkeypatch.syspath_prepend(REPOSITORY / "examples")
-    import publish
-
-    return publish
-
-
 @pytest.mark.slow
-def test_it_loads_without_the_package_and_gives_the_same(publish, trained, home, waveforms):
+def test_it_loads_without_the_package_and_gives_the_same(trained, home, waveforms):
     told = ["--training_data", "Two sines.", "--license", "cc-by-4.0"]
-    folder = publish.main(["--model", str(trained), "--output_dir", str(home / "my-collap"), "--dry_run", *told])
-    assert folder == home / "my-collap"
+    folder = write(trained, home / "my-collap", *told)
     assert "Two sines." in (folder / "README.md").read_text()
 
     model = CollapModel.from_pretrained(trained)
@@ -154,19 +143,19 @@ def test_it_loads_without_the_package_and_gives_the_same(publish, trained, home,
         expected = {**model(**batch), "fbank_features": batch["fbank_features"]}
 
     for values in values_in_clean_python(folder, COLLAP_BODY):
-        assert len(values) == 5
+        assert len(values) == 4
         for name, value in values.items():
             torch.testing.assert_close(value, expected[name], atol=1e-6, rtol=0)
 
 
 @pytest.mark.slow
-def test_beats_loads_without_the_package(publish, home, waveforms, tmp_path):
+def test_beats_loads_without_the_package(home, waveforms, tmp_path):
     torch.manual_seed(0)
     model = BeatsModel(tiny_beats_config()).eval()
     model.save_pretrained(tmp_path / "beats")
     extractor = BeatsFeatureExtractor()
     extractor.save_pretrained(tmp_path / "beats")
-    folder = publish.main(["--model", str(tmp_path / "beats"), "--output_dir", str(home / "my-beats"), "--dry_run"])
+    folder = write(tmp_path / "beats", home / "my-beats")
 
     with torch.no_grad():
         expected = model(**extractor(waveforms, sampling_rate=16_000, return_tensors="pt")).last_hidden_state
@@ -174,10 +163,8 @@ def test_beats_loads_without_the_package(publish, home, waveforms, tmp_path):
         torch.testing.assert_close(values["vectors"], expected, atol=1e-6, rtol=0)
 
 
-def test_the_folder_holds_what_a_repository_needs(publish, trained, tmp_path):
-    folder = publish.main(
-        ["--model", str(trained), "--output_dir", str(tmp_path / "out"), "--dry_run", "--repo_id", "somebody/songs"]
-    )
+def test_the_folder_holds_what_a_repository_needs(trained, tmp_path):
+    folder = write(trained, tmp_path / "out", "--repo_id", "somebody/songs")
     names = {path.name for path in folder.iterdir()}
     assert {"LICENSE", "README.md", "config.json", "model.safetensors", "processor_config.json"} <= names
     inner = [*(REPOSITORY / "modeling_collap").glob("*.py"), *(REPOSITORY / "processing").glob("*.py")]
@@ -196,31 +183,30 @@ def test_the_folder_holds_what_a_repository_needs(publish, trained, tmp_path):
     assert "{" not in card.text.split("## Citation")[0]  # every field of the template is filled
 
 
-def test_publishing_leaves_no_trace_in_later_saves(publish, trained, tmp_path):
-    publish.main(["--model", str(trained), "--output_dir", str(tmp_path / "out"), "--dry_run"])
+def test_publishing_leaves_no_trace_in_later_saves(trained, tmp_path):
+    write(trained, tmp_path / "out")
     CollapModel.from_pretrained(trained).save_pretrained(tmp_path / "later")
     CollapProcessor.from_pretrained(trained).save_pretrained(tmp_path / "later")
     assert not list((tmp_path / "later").glob("*.py"))
 
 
-def test_it_refuses_to_write_over_something(publish, trained, tmp_path):
-    arguments = ["--model", str(trained), "--output_dir", str(tmp_path / "out"), "--dry_run"]
+def test_it_refuses_to_write_over_something(trained, tmp_path):
     (tmp_path / "out").mkdir()
-    publish.main(arguments)  # an empty folder is taken
+    write(trained, tmp_path / "out")  # an empty folder is taken
     with pytest.raises(ValueError, match="output_dir must not exist or be an empty folder"):
-        publish.main(arguments)
+        write(trained, tmp_path / "out")
 
 
-def test_it_refuses_what_is_not_whole(publish, trained, tmp_path):
+def test_it_refuses_what_is_not_whole(trained, tmp_path):
     model = CollapModel.from_pretrained(trained)
     weights = {name: weight for name, weight in model.state_dict().items() if name != "audio_model.adapter.weight"}
     model.save_pretrained(tmp_path / "broken", state_dict=weights)
     CollapProcessor.from_pretrained(trained).save_pretrained(tmp_path / "broken")
     with pytest.raises(ValueError, match=r"model must be a whole CollapModel, .*audio_model\.adapter\.weight"):
-        publish.main(["--model", str(tmp_path / "broken"), "--output_dir", str(tmp_path / "out"), "--dry_run"])
+        write(tmp_path / "broken", tmp_path / "out")
 
     model.save_pretrained(tmp_path / "odd")
     CollapProcessor(CollapFeatureExtractor(chunk_length_s=30.0), tiny_tokenizer()).save_pretrained(tmp_path / "odd")
     with pytest.raises(ValueError, match=r"must agree in chunk_length_s, got 0\.64 and 30\.0"):
-        publish.main(["--model", str(tmp_path / "odd"), "--output_dir", str(tmp_path / "out"), "--dry_run"])
+        write(tmp_path / "odd", tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,9 +20,11 @@ import soundfile
 import torch
 from hub_server import READ_TOKEN, TOKEN, Hub, serve_hub
 from huggingface_hub import constants
-from publish_helpers import TEXTS, contents, python_of_card, save_trained
+from publish_helpers import TEXTS, contents, python_of_card, save_trained, write
 
 from collap import CollapModel, CollapProcessor
+from collap.hub.card import CardArguments
+from collap.hub.push import publish, publish_model, push_repository
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -46,19 +47,9 @@ def hub(monkeypatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def publish(monkeypatch) -> SimpleNamespace:
-    """The script as a module."""
-    monkeypatch.syspath_prepend(REPOSITORY / "examples")
-    import publish
-
-    return publish
-
-
-@pytest.fixture
-def folder(publish, trained, tmp_path) -> Path:
+def folder(trained, tmp_path) -> Path:
     """A folder that is ready to be pushed as somebody/songs."""
-    arguments = ["--model", str(trained), "--output_dir", str(tmp_path / "out"), "--repo_id", "somebody/songs"]
-    return publish.main([*arguments, "--dry_run"])
+    return write(trained, tmp_path / "out", "--repo_id", "somebody/songs")
 
 
 # In a Python of its own, without this package; reads the snippet of the card, which loads from the server.
@@ -85,7 +76,7 @@ def test_what_is_pushed_loads_from_there(trained, tmp_path):
     soundfile.write(tmp_path / "second.ogg", waveform[:14_400] ** 2, 16_000)
     common = {**os.environ, "OMP_NUM_THREADS": "1"}
     with serve_hub() as hub:
-        command = [sys.executable, str(REPOSITORY / "examples" / "publish.py"), "--model", str(trained), "--private"]
+        command = [sys.executable, "-m", "collap.cli", "publish", "--model", str(trained), "--private"]
         push = subprocess.run(
             [*command, "--output_dir", str(tmp_path / "out"), "--repo_id", "somebody/songs"],
             env={**common, **hub.environment(), "HF_HOME": str(tmp_path / "of-publisher")},
@@ -121,32 +112,32 @@ def test_what_is_pushed_loads_from_there(trained, tmp_path):
     torch.testing.assert_close(values["logits_per_text"], expected, atol=1e-6, rtol=0)
 
 
-def test_a_dry_run_asks_nobody(publish, hub, folder):
+def test_a_dry_run_asks_nobody(hub, folder):
     assert hub.requests == []
 
 
-def test_what_was_looked_at_is_pushed_as_it_is(publish, hub, folder):
+def test_what_was_looked_at_is_pushed_as_it_is(hub, folder):
     """Write, read the card, change it by hand, push: in two commands."""
     card = (folder / "README.md").read_text() + "\nBy hand.\n"
     (folder / "README.md").write_text(card)
-    with pytest.raises(ValueError, match="Without --model the folder stays as it is"):
-        publish.main(["--output_dir", str(folder), "--repo_id", "somebody/songs", "--license", "mit"])
+    with pytest.raises(ValueError, match="Without --model the folder is not changed"):
+        publish(["--output_dir", str(folder), "--repo_id", "somebody/songs", "--license", "mit"])
     with pytest.raises(ValueError, match="loads 'somebody/songs', not 'somebody/others'"):
-        publish.main(["--output_dir", str(folder), "--repo_id", "somebody/others"])
+        publish(["--output_dir", str(folder), "--repo_id", "somebody/others"])
     assert hub.requests == []
-    publish.main(["--output_dir", str(folder), "--repo_id", "somebody/songs"])
+    publish(["--output_dir", str(folder), "--repo_id", "somebody/songs"])
     assert hub.files["somebody/songs"] == contents(folder)
     assert hub.files["somebody/songs"]["README.md"].decode() == card
 
 
-def test_a_repository_that_is_there_is_taken(publish, hub, folder):
+def test_a_repository_that_is_there_is_taken(hub, folder):
     """Pushed twice it is no error and no second commit; files of others in the repository stay."""
-    publish.push_repository(folder, "somebody/songs")
+    push_repository(folder, "somebody/songs")
     hub.files["somebody/songs"]["demo.md"] = b"of somebody else"
-    publish.push_repository(folder, "somebody/songs")
+    push_repository(folder, "somebody/songs")
     assert (hub.commits["somebody/songs"], len(hub.stored)) == (1, 1)
     (folder / "LICENSE").write_text("Another one.")
-    publish.push_repository(folder, "somebody/songs")
+    push_repository(folder, "somebody/songs")
     assert hub.files["somebody/songs"] == {**contents(folder), "demo.md": b"of somebody else"}
     assert hub.commits["somebody/songs"] == 2
 
@@ -154,90 +145,90 @@ def test_a_repository_that_is_there_is_taken(publish, hub, folder):
 @pytest.mark.parametrize(
     ("token", "repo_id", "message"),
     [
-        ("hf_wrong", "somebody/songs", r"there is no token, or the Hub does not know it \(401\).*hf auth login"),
-        (READ_TOKEN, "somebody/songs", r"the token may not write to somebody/songs \(403\)"),
-        (TOKEN, "another/songs", r"the token may not write to another/songs \(403\)"),
+        ("hf_wrong", "somebody/songs", r"there is no token, or it is not valid \(401\).*hf auth login"),
+        (READ_TOKEN, "somebody/songs", r"the token has no write access to somebody/songs \(403\)"),
+        (TOKEN, "another/songs", r"the token has no write access to another/songs \(403\)"),
     ],
 )
-def test_a_token_that_does_not_do(publish, hub, trained, tmp_path, monkeypatch, token, repo_id, message):
+def test_a_token_that_does_not_do(hub, trained, tmp_path, monkeypatch, token, repo_id, message):
     monkeypatch.setenv("HF_TOKEN", token)
     arguments = ["--model", str(trained), "--output_dir", str(tmp_path / "out"), "--repo_id", repo_id]
     with pytest.raises(RuntimeError, match=rf"{repo_id} was not published: {message}.*Try again by") as raised:
-        publish.main(arguments)
+        publish(arguments)
     assert token not in str(raised.value)
     assert hub.files == {}
 
     # What was written is there; the command that the message names goes on with it.
     before = contents(tmp_path / "out")
-    again = re.search(r"`python examples/publish.py (.*)`", str(raised.value)).group(1).split()
+    again = re.search(r"`collap publish (.*)`", str(raised.value)).group(1).split()
     if repo_id == "somebody/songs":
         monkeypatch.setenv("HF_TOKEN", TOKEN)
-        publish.main(again)
+        publish(again)
         assert hub.files["somebody/songs"] == before
     assert contents(tmp_path / "out") == before
 
 
-def test_a_failure_in_the_middle(publish, hub, folder):
+def test_a_failure_in_the_middle(hub, folder):
     """The weights arrive, then the commit fails: nothing is there; the second time only the commit is left to do."""
     before = contents(folder)
     hub.failures["POST /api/models/somebody/songs/commit"] = [500]
-    with pytest.raises(RuntimeError, match=r"somebody/songs was not published: the Hub answered 500.* is as it was"):
-        publish.push_repository(folder, "somebody/songs")
+    with pytest.raises(RuntimeError, match=r"somebody/songs was not published: the Hub answered 500.* is unchanged"):
+        push_repository(folder, "somebody/songs")
     assert contents(folder) == before
     assert (hub.files["somebody/songs"], len(hub.stored)) == ({}, 1)
 
     hub.requests.clear()
-    publish.push_repository(folder, "somebody/songs")
+    push_repository(folder, "somebody/songs")
     assert hub.files["somebody/songs"] == before
     assert not [request for request in hub.requests if request.startswith("PUT")]
 
 
-def test_a_hiccup_is_survived(publish, hub, folder):
+def test_a_hiccup_is_survived(hub, folder):
     """The client itself tries an upload again, from the first byte on."""
     hub.failures["PUT /lfs"] = [503]
-    publish.push_repository(folder, "somebody/songs")
+    push_repository(folder, "somebody/songs")
     assert hub.files["somebody/songs"] == contents(folder)
 
 
-def test_an_upload_that_is_refused(publish, hub, folder):
+def test_an_upload_that_is_refused(hub, folder):
     """The client wraps what the storage answered; the message still has it."""
     hub.failures["PUT /lfs"] = [403]
-    with pytest.raises(RuntimeError, match=r"the token may not write to somebody/songs \(403\)"):
-        publish.push_repository(folder, "somebody/songs")
+    with pytest.raises(RuntimeError, match=r"the token has no write access to somebody/songs \(403\)"):
+        push_repository(folder, "somebody/songs")
     assert hub.files["somebody/songs"] == {}
 
 
-def test_no_server_at_all(publish, hub, folder, monkeypatch):
+def test_no_server_at_all(hub, folder, monkeypatch):
     monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
-    with pytest.raises(RuntimeError, match=r"somebody/songs was not published: ConnectError: .* is as it was"):
-        publish.push_repository(folder, "somebody/songs")
+    with pytest.raises(RuntimeError, match=r"somebody/songs was not published: ConnectError: .* is unchanged"):
+        push_repository(folder, "somebody/songs")
 
 
-def test_a_card_that_the_hub_refuses_makes_no_repository(publish, hub, folder):
+def test_a_card_that_the_hub_refuses_makes_no_repository(hub, folder):
     hub.failures["POST /api/validate-yaml"] = [400]
     with pytest.raises(RuntimeError, match=r"was not published: ValueError: .*a failure that the test asked for"):
-        publish.push_repository(folder, "somebody/songs")
+        push_repository(folder, "somebody/songs")
     assert hub.files == {}
 
 
-def test_a_damaged_folder_is_not_pushed(publish, hub, folder):
+def test_a_damaged_folder_is_not_pushed(hub, folder):
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:-100])
     with pytest.raises(ValueError, match=r"model\.safetensors can't be read"):
-        publish.push_repository(folder, "somebody/songs")
+        push_repository(folder, "somebody/songs")
     assert hub.requests == []
 
 
-def test_at_the_end_of_a_training_run(publish, hub, trained):
+def test_at_the_end_of_a_training_run(hub, trained):
     """`publish_model` takes the name as the Trainer does, without a user, and leaves the run's folder as it was."""
     before = contents(trained)
-    card = publish.CardArguments(evaluation_json=[str(trained / "eval_results.json")], evaluation_dataset=["Mine"])
+    card = CardArguments(evaluation_json=[str(trained / "eval_results.json")], evaluation_dataset=["Mine"])
     hub.failures["POST /api/models/somebody/songs/commit"] = [500]
-    with pytest.raises(RuntimeError, match=rf"Try again by `python examples/publish\.py --model {trained} "):
-        publish.publish_model(trained, "songs", card, token=TOKEN)
+    with pytest.raises(RuntimeError, match=rf"Try again by `collap publish --model {trained} "):
+        publish_model(trained, "songs", card, token=TOKEN)
     assert contents(trained) == before
 
-    address = publish.publish_model(trained, "songs", card, token=TOKEN, private=True)
+    address = publish_model(trained, "songs", card, token=TOKEN, private=True)
     assert address.startswith(f"{hub.endpoint}/somebody/songs/commit/")
     assert contents(trained) == before
     files = hub.files["somebody/songs"]
@@ -246,13 +237,13 @@ def test_at_the_end_of_a_training_run(publish, hub, trained):
     assert {"modeling_collap.py", "processor_config.json", "model.safetensors", "LICENSE"} <= set(files)
 
     with pytest.raises(RuntimeError, match=r"songs was not published: there is no token, or .* \(401\)"):
-        publish.publish_model(trained, "songs", card, token="hf_wrong")
+        publish_model(trained, "songs", card, token="hf_wrong")
 
 
-def test_a_name_to_push_to_is_needed(publish, hub, trained, tmp_path):
+def test_a_name_to_push_to_is_needed(hub, trained, tmp_path):
     for given in ([], ["--repo_id", "songs"]):
         with pytest.raises(ValueError, match="repo_id must be USER/NAME to push"):
-            publish.main(["--model", str(trained), "--output_dir", str(tmp_path / "out"), *given])
+            publish(["--model", str(trained), "--output_dir", str(tmp_path / "out"), *given])
     assert not (tmp_path / "out").exists()
 
 

@@ -3,8 +3,6 @@
 
 import json
 import logging
-import runpy
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from collap import BeatsFeatureExtractor, BeatsModel
+from collap.cli import main
 from collap.modeling_collap.convert_beats_checkpoint import (
     POSITION_BIAS,
     PREPROCESSOR_CONFIG,
     convert_beats_checkpoint,
-    main,
 )
-
-MODULE = "collap.modeling_collap.convert_beats_checkpoint"
 
 
 @pytest.fixture
@@ -156,19 +152,8 @@ class TestRefusal:
             convert_beats_checkpoint(tmp_path / "nothing.pt", tmp_path / "out")
 
 
-class TestCommand:
-    def test_module(
-        self, goldens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-    ):
-        checkpoint, folder = goldens / "beats_tiny" / "beats_tiny.pt", tmp_path / "out"
-        monkeypatch.delitem(sys.modules, MODULE)
-        monkeypatch.setattr(sys, "argv", [MODULE, str(checkpoint), str(folder)])
-        runpy.run_module(MODULE, run_name="__main__")  # as `python -m` does
-        assert capsys.readouterr().out == f"Wrote 323,594 parameters to {folder}\n"
-        assert BeatsModel.from_pretrained(folder).num_parameters() == 323_594
-
-    def test_error(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
-        monkeypatch.setattr(sys, "argv", ["collap-convert-beats", str(tmp_path / "nothing.pt"), str(tmp_path / "out")])
-        with pytest.raises(SystemExit, match="1"):
-            main()
-        assert capsys.readouterr().err.startswith("error: ")
+def test_command(goldens: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    folder = tmp_path / "out"
+    assert main(["convert-beats", str(goldens / "beats_tiny" / "beats_tiny.pt"), str(folder)]) == 0
+    assert capsys.readouterr().out == f"Wrote 323,594 parameters to {folder}\n"
+    assert BeatsModel.from_pretrained(folder).num_parameters() == 323_594
