@@ -13,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo benchmark test test-hf check format clean
+.PHONY: help install demo benchmark test test-all check format clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -34,12 +34,12 @@ demo: $(INSTALLED)  ## Train on rendered songs, then find them by long descripti
 benchmark: $(INSTALLED)  ## Every row of docs/benchmark.md on 3,200 rendered songs (29 minutes on 2 cores)
 	$(PYTHON) benchmarks/long_form/run.py --results benchmarks/results/long_form_small.json
 
-test: $(INSTALLED)  ## Our own tests
-	$(PYTEST) tests --ignore=tests/hf $(PYTEST_ARGS)
+test: $(INSTALLED)  ## The fast tests
+	$(PYTEST) tests --ignore=tests/hf -m "not slow" $(PYTEST_ARGS)
 
-test-hf: $(INSTALLED)  ## The common tests of transformers, run against our classes
+test-all: $(INSTALLED)  ## All tests, also slow ones and the common tests of transformers against our classes
 	$(PYTHON) tests/hf/fetch_transformers_tests.py
-	$(PYTEST) tests/hf $(PYTEST_ARGS)
+	$(PYTEST) tests --durations=25 $(PYTEST_ARGS)
 
 check: $(INSTALLED)  ## Formatting, lint, spelling; changes nothing
 	$(VENV)/bin/ruff format --check .
