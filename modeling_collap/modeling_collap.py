@@ -384,6 +384,7 @@ class CollapModel(CollapPreTrainedModel):
         song_ids: torch.Tensor | None = None,
         text_ids: torch.Tensor | None = None,
         return_loss: bool | None = None,
+        return_logits: bool = True,
         use_time: bool = True,
         output_attentions: bool | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -398,6 +399,8 @@ class CollapModel(CollapPreTrainedModel):
                 Whole numbers, equal for equal songs (texts); what belongs together is then never a negative of the
                 loss ([`contrastive_loss`]).
             return_loss (`bool`, *optional*): Whether to compute the loss; song *i* then belongs to text *i*.
+            return_logits (`bool`): Whether to score the songs against the texts. `False` gives embeddings only, for a
+                loss that is computed elsewhere.
             use_time (`bool`): As in [`~CollapModel.score`].
             output_attentions (`bool`, *optional*):
                 Whether to return the kernel-wise and the temporal attention (and the towers' own, where they can).
@@ -406,8 +409,11 @@ class CollapModel(CollapPreTrainedModel):
             [`CollapOutput`]
 
         Raises:
-            ValueError: if `return_loss=True` and songs and texts differ in number; as the two feature methods.
+            ValueError: if `return_loss=True` and songs and texts differ in number, or `return_logits=False`; as the
+                two feature methods.
         """
+        if return_loss and not return_logits:
+            raise ValueError("return_loss=True needs the scores; got return_logits=False.")
         kwargs = with_output_flags(self.config, {**kwargs, "output_attentions": output_attentions})
         audio = self.get_audio_features(
             fbank_features=fbank_features,
@@ -427,12 +433,14 @@ class CollapModel(CollapPreTrainedModel):
             **kwargs,
         )
         logit_scale = self.logit_scale()
-        logits_per_audio = logit_scale * self.similarity(audio, text, use_time=use_time)  # (B, T)
+        logits_per_audio = None
+        if return_logits:
+            logits_per_audio = logit_scale * self.similarity(audio, text, use_time=use_time)  # (B, T)
         attentions = self.attend(audio, text, use_time=use_time) if kwargs["output_attentions"] else CollapAttentions()
         return CollapOutput(
             loss=contrastive_loss(logits_per_audio, song_ids, text_ids) if return_loss else None,
             logits_per_audio=logits_per_audio,
-            logits_per_text=logits_per_audio.T,
+            logits_per_text=None if logits_per_audio is None else logits_per_audio.T,
             logit_scale=logit_scale,
             audio_embeds=audio.pooler_output,
             text_embeds=text.pooler_output,

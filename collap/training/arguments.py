@@ -118,7 +118,7 @@ class CollapTrainingArguments(TrainingArguments):
 
         section_loss_weight (`float`):
             What the loss of moments counts beside the loss of whole texts (see
-            [`collap.training.loss.global_loss`]; ours, the paper has none). It costs next to nothing, as
+            [`collap.training.loss.SectionLoss`]; ours, the paper has none). It costs next to nothing, as
             the sentences are read already; it needs `sections` in the manifest and sentence granularity.
 
     Raises:

@@ -65,6 +65,7 @@ class TrainableClap(ClapModel):
         song_ids: torch.Tensor | None = None,
         text_ids: torch.Tensor | None = None,
         return_loss: bool | None = None,
+        return_logits: bool = True,
     ) -> CollapOutput:
         r"""
         Args:
@@ -73,6 +74,7 @@ class TrainableClap(ClapModel):
             is_longer, sentence_counts: What the batch holds beside; of no effect.
             song_ids, text_ids (`torch.Tensor` of shape `(B,)`, *optional*): As in [`contrastive_loss`].
             return_loss (`bool`, *optional*): Whether to compute the loss.
+            return_logits (`bool`): Whether to score; the loss needs it.
 
         Returns:
             [`CollapOutput`], with one frame a song.
@@ -86,11 +88,11 @@ class TrainableClap(ClapModel):
             frame_mask=torch.ones(len(songs), 1, dtype=torch.bool, device=songs.device),
         )
         logit_scale = ((self.logit_scale_a + self.logit_scale_t) / 2).float().clamp(max=math.log(100)).exp()
-        logits_per_audio = logit_scale * self.similarity(audio, text)
+        logits_per_audio = logit_scale * self.similarity(audio, text) if return_logits else None
         return CollapOutput(
             loss=contrastive_loss(logits_per_audio, song_ids, text_ids) if return_loss else None,
             logits_per_audio=logits_per_audio,
-            logits_per_text=logits_per_audio.T,
+            logits_per_text=None if logits_per_audio is None else logits_per_audio.T,
             logit_scale=logit_scale,
             audio_embeds=songs,
             text_embeds=queries,

@@ -67,8 +67,7 @@ class _Gather(torch.autograd.Function):
 
 
 TEXT_ROWS = ("input_ids", "attention_mask", "token_type_ids")  # one row a sentence, everything else one a pair
-IDS = ("song_ids", "text_ids")
-SECTION_IDS = "section_ids"
+IDS = ("song_ids", "text_ids", "section_ids")
 
 
 @dataclass
@@ -119,83 +118,113 @@ class Pairs:
         return {name: value for name, value in values.items() if value is not None and value.is_floating_point()}
 
 
-def global_loss(
-    model: CollapModel, pairs: Pairs, ids: dict[str, torch.Tensor], section_loss_weight: float = 0.0
-) -> torch.Tensor:
-    r"""
-    The contrastive loss over the pairs of all processes; every process computes the same.
+@dataclass
+class GatheredPairs:
+    """The songs of this process and the texts of all: what a loss is computed from."""
 
-    The loss of moments (ours) asks more of the same sentences: those of a text that describe one section of the song
-    have to find the song together, as one section query (`section_query` of [`CollapModel.score`]), among all songs;
-    and the song them, among the sections of all texts. The paper has only whole captions.
+    model: CollapModel  # its `similarity` scores; no weight is read
+    audio: CollapAudioOutput  # B songs of this process
+    texts: CollapTextOutput  # of all processes
+    logit_scale: torch.Tensor  # ()
+    song_ids: torch.Tensor  # of all pairs
+    text_ids: torch.Tensor  # of all pairs
+    section_ids: torch.Tensor  # of the sentences of all texts; -1 where none is known
+
+    def logits(self, texts: CollapTextOutput, section_query: bool = False) -> torch.Tensor:
+        """Scaled scores of the songs of all processes (rows) and `texts`, the same on every process."""
+        rows = self.logit_scale * self.model.similarity(self.audio, texts, section_query=section_query)
+        return gather_with_gradient(rows)
+
+
+def gather_pairs(model: CollapModel, pairs: Pairs, ids: dict[str, torch.Tensor]) -> GatheredPairs:
+    """
+    Gathers the texts and ids of all processes.
 
     Args:
-        model ([`CollapModel`]): Its [`~CollapModel.similarity`] scores; no weight is read.
+        model ([`CollapModel`]): Without its wrappers.
         pairs ([`Pairs`]): Songs and texts of this process.
-        ids (`dict`): `song_ids` and `text_ids` `(B,)` of this process; what is not there is taken to be different.
-            `section_ids` `(S,)`: sentences of a text with the same number describe one moment; none with -1.
-        section_loss_weight (`float`): What the loss of moments counts beside the loss of whole texts.
-
-    Returns:
-        `torch.Tensor`: a scalar in float32.
+        ids (`dict`): `song_ids` and `text_ids` `(B,)` and `section_ids` `(S,)` of this process. Missing song and text
+            ids are taken to be all different, missing section ids to be -1.
     """
-    audio = CollapAudioOutput(last_hidden_state=pairs.frame_embeds, frame_mask=pairs.frame_mask)
     times = pairs.time_query_embeds
     texts = CollapTextOutput(
         query_embeds=gather_with_gradient(pairs.query_embeds),
         time_query_embeds=None if times is None else gather_with_gradient(times),
         sentence_counts=gather_with_gradient(pairs.sentence_counts),
     )
-    rows = pairs.logit_scale * model.similarity(audio, texts)  # (B, texts of all)
-    logits = gather_with_gradient(rows)  # (songs of all, texts of all)
-    all_ids = {name: gather_with_gradient(_fill(ids.get(name), rows)) for name in IDS}
-    loss = contrastive_loss(logits, **all_ids)
-    if section_loss_weight == 0:
-        return loss
-    no_moments = torch.full(pairs.query_embeds.shape[:1], -1, device=rows.device)
-    section_ids = gather_with_gradient(ids.get(SECTION_IDS, no_moments))
-    moments, text_of_moment = section_queries_of(texts, section_ids)
-    if len(text_of_moment) == 0:  # on no process
-        return loss
-    rows = pairs.logit_scale * model.similarity(audio, moments, section_query=True)  # (B, moments of all)
-    belong = [values[:, None] == values[text_of_moment] for values in all_ids.values()]  # (songs of all, moments)
-    return loss + section_loss_weight * symmetric_loss(gather_with_gradient(rows), belong[0] | belong[1])
+    # All processes have to gather. In place of missing ids stand numbers that no other pair of any process has.
+    counts, device = pairs.sentence_counts, pairs.sentence_counts.device
+    rank = dist.get_rank() if num_processes() > 1 else 0
+    different = -1 - rank * 2**32 - torch.arange(len(counts), device=device)  # ids are never negative
+    no_section = torch.full((len(pairs.query_embeds),), -1, device=device)
+    return GatheredPairs(
+        model,
+        CollapAudioOutput(last_hidden_state=pairs.frame_embeds, frame_mask=pairs.frame_mask),
+        texts,
+        pairs.logit_scale,
+        gather_with_gradient(ids.get("song_ids", different)),
+        gather_with_gradient(ids.get("text_ids", different)),
+        gather_with_gradient(ids.get("section_ids", no_section)),
+    )
+
+
+@dataclass(frozen=True)
+class ContrastiveLoss:
+    """The symmetric contrastive loss of songs and whole texts ([`contrastive_loss`])."""
+
+    def __call__(self, pairs: GatheredPairs) -> torch.Tensor:
+        return contrastive_loss(pairs.logits(pairs.texts), pairs.song_ids, pairs.text_ids)
+
+
+@dataclass(frozen=True)
+class SectionLoss:
+    r"""
+    The contrastive loss of songs and section queries (ours; the paper has only whole captions).
+
+    The sentences of a text that describe one section of the song have to find the song together, as one section query
+    (`section_query` of [`CollapModel.score`]), among all songs; and the song has to find them, among the sections of
+    all texts. The value is 0 if no text describes a section.
+
+    Args:
+        weight (`float`): Factor of the loss.
+    """
+
+    weight: float = 1.0
+
+    def __call__(self, pairs: GatheredPairs) -> torch.Tensor:
+        queries, text_of_query = section_queries_of(pairs.texts, pairs.section_ids)
+        if len(text_of_query) == 0:
+            return pairs.logit_scale.new_zeros(())
+        same_song = pairs.song_ids[:, None] == pairs.song_ids[text_of_query]  # (songs, section queries)
+        same_text = pairs.text_ids[:, None] == pairs.text_ids[text_of_query]
+        return self.weight * symmetric_loss(pairs.logits(queries, section_query=True), same_song | same_text)
 
 
 def section_queries_of(texts: CollapTextOutput, section_ids: torch.Tensor) -> tuple[CollapTextOutput, torch.Tensor]:
     """
-    The moments that texts describe, as texts of their own.
+    The sections that texts describe, each as a text of its own.
 
     Args:
         texts ([`CollapTextOutput`]): Queries `(S, d)` and sentence counts `(T,)`.
-        section_ids (`torch.Tensor` of shape `(S,)`): Sentences of a text with the same number describe one moment; -1
+        section_ids (`torch.Tensor` of shape `(S,)`): Sentences of a text with the same number describe one section; -1
             for a sentence that describes none.
 
     Returns:
-        [`CollapTextOutput`] of *M* moments, and the text `(M,)` that each is from.
+        [`CollapTextOutput`] of *M* sections, and the text `(M,)` that each is from.
     """
     counts = texts.sentence_counts
     text_of_sentence = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)  # (S,)
     described = (section_ids >= 0).nonzero().squeeze(-1)
     keys = torch.stack((text_of_sentence, section_ids), dim=-1)[described]
-    moments, moment_of_sentence, sizes = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
-    order = described[moment_of_sentence.argsort(stable=True)]  # the sentences of a moment side by side
-    return CollapTextOutput(query_embeds=texts.query_embeds[order], sentence_counts=sizes), moments[:, 0]
-
-
-def _fill(ids: torch.Tensor | None, rows: torch.Tensor) -> torch.Tensor:
-    """The ids, or in their place numbers that no other pair of any process has: all processes have to gather."""
-    if ids is not None:
-        return ids
-    rank = dist.get_rank() if num_processes() > 1 else 0
-    return -1 - rank * 2**32 - torch.arange(len(rows), device=rows.device)  # ids are never negative
+    sections, section_of_sentence, sizes = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
+    order = described[section_of_sentence.argsort(stable=True)]  # the sentences of a section side by side
+    return CollapTextOutput(query_embeds=texts.query_embeds[order], sentence_counts=sizes), sections[:, 0]
 
 
 def split_ids(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
     """The inputs of the model without the wish for a loss, and the ids that the loss goes by."""
-    names = (*IDS, SECTION_IDS)
-    ids = {name: inputs[name] for name in names if name in inputs}
-    return {name: value for name, value in inputs.items() if name not in (*names, "return_loss")}, ids
+    ids = {name: inputs[name] for name in IDS if name in inputs}
+    return {name: value for name, value in inputs.items() if name not in (*IDS, "return_loss")}, ids
 
 
 def count_micro_batches(num_pairs: int, micro_batch_size: int | None, device: torch.device) -> int:
@@ -347,10 +376,13 @@ def _dot(
 
 
 __all__ = [
+    "ContrastiveLoss",
+    "GatheredPairs",
     "Pairs",
+    "SectionLoss",
     "count_micro_batches",
+    "gather_pairs",
     "gather_with_gradient",
-    "global_loss",
     "loss_and_backward",
     "num_processes",
     "split_ids",

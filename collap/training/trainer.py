@@ -2,7 +2,7 @@
 """transformers' `Trainer` for CoLLAP: an exact contrastive loss, and evaluation by what it is for, finding songs."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
@@ -24,9 +24,12 @@ from collap.training.arguments import CollapTrainingArguments
 from collap.training.checkpointing import AtomicCheckpointMixin
 from collap.training.dataset import ContrastiveBatchSampler, SongDataset, SongStream
 from collap.training.loss import (
+    ContrastiveLoss,
+    GatheredPairs,
     Pairs,
+    SectionLoss,
     count_micro_batches,
-    global_loss,
+    gather_pairs,
     loss_and_backward,
     num_processes,
     split_ids,
@@ -183,7 +186,8 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
     in `eval_text_to_audio_recall@1`.
 
     Args:
-        args ([`CollapTrainingArguments`]): transformers' own work too, without micro-batches.
+        args ([`CollapTrainingArguments`]): With a `section_loss_weight`, [`SectionLoss`] is added to `loss`.
+        loss (`Callable`, *optional*): [`GatheredPairs`] to a scalar. Default: [`ContrastiveLoss`].
         kwargs: As in transformers' `Trainer`. With a [`SongDataset`] as `train_dataset` the batches are those of
             [`ContrastiveBatchSampler`], with a [`SongStream`] those of the stream, with others transformers' own.
 
@@ -191,8 +195,19 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
         ValueError: if one process has several GPUs: `nn.DataParallel` would contrast each GPU's songs alone.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        args: CollapTrainingArguments | None = None,
+        *other_args: Any,
+        loss: Callable[[GatheredPairs], torch.Tensor] | None = None,
+        **kwargs: Any,
+    ):
+        if not isinstance(args, CollapTrainingArguments):
+            raise TypeError(f"args must be CollapTrainingArguments, got {type(args).__name__}.")
+        super().__init__(model, args, *other_args, **kwargs)
+        self.loss = ContrastiveLoss() if loss is None else loss
+        self.section_loss = SectionLoss(args.section_loss_weight) if args.section_loss_weight else None
         if self.args.n_gpu > 1:
             raise ValueError(
                 f"There must be one process a GPU, got one for {self.args.n_gpu}: start the script with "
@@ -217,12 +232,12 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
             return super().get_train_dataloader()
         arguments = self.args
         if isinstance(songs, SongStream):
-            size, rest = divmod(self._contrastive_batch_size, arguments.world_size)
+            size, rest = divmod(arguments.contrastive_batch_size, arguments.world_size)
             batches: dict[str, Any] = {"batch_size": size + (arguments.process_index < rest)}
         else:
             sampler = ContrastiveBatchSampler(
                 len(songs),
-                self._contrastive_batch_size,
+                arguments.contrastive_batch_size,
                 songs.lengths(),
                 num_processes=arguments.world_size,
                 process_index=arguments.process_index,
@@ -244,12 +259,6 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
         # than songs); and the batch stays where it is: micro-batches go to the device.
         return prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
 
-    @property
-    def _contrastive_batch_size(self) -> int:
-        if isinstance(self.args, CollapTrainingArguments):
-            return self.args.contrastive_batch_size
-        return self.args.per_device_train_batch_size * self.args.world_size
-
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
@@ -259,13 +268,13 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
             self.optimizer.train()
         inputs, ids = split_ids(dict(inputs))
         num_pairs = len(inputs["sentence_counts"])
-        num_parts = count_micro_batches(num_pairs, getattr(self.args, "micro_batch_size", None), self.args.device)
+        num_parts = count_micro_batches(num_pairs, self.args.micro_batch_size, self.args.device)
         ids = self._prepare_input(ids)
         scorer = self.accelerator.unwrap_model(model)
 
         def embed(part: dict[str, Any]) -> Pairs:
             with self.compute_loss_context_manager():
-                return Pairs.of(model(**self._prepare_inputs(part)))
+                return Pairs.of(model(**self._prepare_inputs(part), return_logits=False))
 
         num_accumulated = self.current_gradient_accumulation_steps
         # DeepSpeed would divide by the number of accumulated batches once more.
@@ -275,12 +284,16 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
             embed,
             split_pairs(inputs, num_parts),
             num_parts,
-            lambda pairs: global_loss(scorer, pairs, ids, getattr(self.args, "section_loss_weight", 0.0)),
+            lambda pairs: self._loss_of(gather_pairs(scorer, pairs, ids)),
             lambda value: self.accelerator.backward(value / num_accumulated, **options),
             lambda: self._keep_gradients_here(model),
             self.args.device,
         )
         return loss / num_accumulated
+
+    def _loss_of(self, pairs: GatheredPairs) -> torch.Tensor:
+        loss = self.loss(pairs)
+        return loss if self.section_loss is None else loss + self.section_loss(pairs)
 
     @contextmanager
     def _keep_gradients_here(self, model: nn.Module) -> Iterator[None]:

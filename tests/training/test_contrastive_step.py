@@ -7,8 +7,10 @@ from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
 
 from collap import CollapModel, CollapTextOutput
 from collap.training.loss import (
+    ContrastiveLoss,
     Pairs,
-    global_loss,
+    SectionLoss,
+    gather_pairs,
     loss_and_backward,
     section_queries_of,
     split_ids,
@@ -42,6 +44,10 @@ def make_model(dropout: float = 0.0) -> CollapModel:
     return model
 
 
+def loss_of(model: CollapModel, pairs: Pairs, ids: dict) -> torch.Tensor:
+    return ContrastiveLoss()(gather_pairs(model, pairs, ids))
+
+
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 5, 9])
 def test_parts_embed_to_what_the_batch_does(num_parts: int):
     model = make_model().eval()
@@ -53,8 +59,8 @@ def test_parts_embed_to_what_the_batch_does(num_parts: int):
         1: [5], 2: [3, 2], 3: [2, 2, 1], 5: [1] * 5, 9: [1] * 5,
     }[num_parts]  # fmt: skip
     with torch.no_grad():
-        whole = Pairs.of(model(**inputs))
-        joined = Pairs.join([Pairs.of(model(**part)) for part in parts])
+        whole = Pairs.of(model(**inputs, return_logits=False))
+        joined = Pairs.join([Pairs.of(model(**part, return_logits=False)) for part in parts])
     for name in ("frame_mask", "sentence_counts"):
         torch.testing.assert_close(getattr(joined, name), getattr(whole, name))
     for name, value in whole.embeddings().items():
@@ -84,16 +90,16 @@ def test_the_second_embedding_drops_out_what_the_first_did(dropout: float):
 
     def at_once(model: CollapModel) -> torch.Tensor:
         """The obvious way: all parts are embedded with their graphs, one loss, one backward pass."""
-        loss = global_loss(model, Pairs.join([Pairs.of(model(**part)) for part in parts]), ids)
+        loss = loss_of(model, Pairs.join([Pairs.of(model(**part, return_logits=False)) for part in parts]), ids)
         loss.backward()
         return loss.detach()
 
     def cached(model: CollapModel) -> torch.Tensor:
         return loss_and_backward(
-            lambda part: Pairs.of(model(**part)),
+            lambda part: Pairs.of(model(**part, return_logits=False)),
             parts,
             len(parts),
-            lambda pairs: global_loss(model, pairs, ids),
+            lambda pairs: loss_of(model, pairs, ids),
             lambda value: value.backward(),
             lambda: torch.enable_grad(),
             torch.device("cpu"),
@@ -113,24 +119,22 @@ def test_the_loss_is_the_model_s_own():
     batch = make_batch()
     inputs, ids = split_ids(batch)
     with torch.no_grad():
-        loss = global_loss(model, Pairs.of(model(**inputs)), ids)
+        loss = loss_of(model, Pairs.of(model(**inputs, return_logits=False)), ids)
         torch.testing.assert_close(loss, model(**batch).loss)
-        assert abs(loss - global_loss(model, Pairs.of(model(**inputs)), {})) > 1e-3
+        assert abs(loss - loss_of(model, Pairs.of(model(**inputs, return_logits=False)), {})) > 1e-3
 
 
-def test_sentences_of_a_moment_become_one_text():
-    """Two texts: sentences 0 and 2 of the first describe one moment, 1 another; of the second, 4 one and 3 none."""
+def test_sentences_of_a_section_become_one_text():
+    """Two texts: sentences 0 and 2 of the first describe one section, 1 another; of the second, 4 one and 3 none."""
     queries = torch.arange(5.0)[:, None]
     texts = CollapTextOutput(query_embeds=queries, sentence_counts=torch.tensor([3, 2]))
-    moments, origins = section_queries_of(texts, torch.tensor([7, 2, 7, -1, 7]))
-    assert moments.query_embeds.flatten().tolist() == [1, 0, 2, 4]
-    assert moments.sentence_counts.tolist() == [1, 2, 1]
+    sections, origins = section_queries_of(texts, torch.tensor([7, 2, 7, -1, 7]))
+    assert sections.query_embeds.flatten().tolist() == [1, 0, 2, 4]
+    assert sections.sentence_counts.tolist() == [1, 2, 1]
     assert origins.tolist() == [0, 0, 1]
 
 
-def test_texts_without_moments_have_no_loss_of_moments():
-    model, inputs = make_model().eval(), make_batch()
-    inputs, ids = split_ids(inputs)
-    pairs = Pairs.of(model(**inputs))
-    plain = global_loss(model, pairs, ids)
-    torch.testing.assert_close(global_loss(model, pairs, ids, section_loss_weight=1.0), plain, atol=0, rtol=0)
+def test_texts_without_sections_have_no_section_loss():
+    model = make_model().eval()
+    inputs, ids = split_ids(make_batch())
+    assert SectionLoss(weight=2.0)(gather_pairs(model, Pairs.of(model(**inputs, return_logits=False)), ids)) == 0

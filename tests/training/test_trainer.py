@@ -12,6 +12,7 @@ from transformers import Trainer, TrainingArguments
 
 from collap import CollapModel
 from collap.training.arguments import CollapTrainingArguments
+from collap.training.loss import ContrastiveLoss
 from collap.training.trainer import MAX_SKIPPED_IN_A_ROW, CollapTrainer
 
 NUM_SONGS = 7
@@ -47,7 +48,7 @@ def model() -> CollapModel:
 
 
 def make_trainer(model: CollapModel, folder, batch_size: int, **keywords) -> CollapTrainer:
-    arguments = TrainingArguments(
+    arguments = CollapTrainingArguments(
         output_dir=str(folder),
         per_device_eval_batch_size=batch_size,
         report_to="none",
@@ -92,7 +93,7 @@ def test_a_document_model_is_evaluated_too(tmp_path):
 
 
 def train(
-    model: CollapModel, folder, songs: list[dict], trainer_class=CollapTrainer, scaler=None, **changes
+    model: CollapModel, folder, songs: list[dict], trainer_class=CollapTrainer, scaler=None, loss=None, **changes
 ) -> Trainer:
     """Trains a copy of the model in the order of the songs, by SGD with a step of 1."""
     arguments_class = CollapTrainingArguments if trainer_class is CollapTrainer else TrainingArguments
@@ -114,7 +115,8 @@ def train(
         "disable_tqdm": True,
     }
     arguments = arguments_class(**(fields | changes))
-    trainer = trainer_class(copy.deepcopy(model), arguments, train_dataset=songs, data_collator=collate)
+    keywords = {} if loss is None else {"loss": loss}
+    trainer = trainer_class(copy.deepcopy(model), arguments, train_dataset=songs, data_collator=collate, **keywords)
     trainer.accelerator.scaler = scaler
     trainer.train()
     return trainer
@@ -206,6 +208,18 @@ def test_a_broken_run_ends(model, songs, tmp_path):
     songs[0]["encoder_frames"][0, 0] = float("inf")
     with pytest.raises(FloatingPointError, match=rf"{MAX_SKIPPED_IN_A_ROW} steps in a row were not finite"):
         train(model, tmp_path, songs[:4], max_steps=MAX_SKIPPED_IN_A_ROW + 5)
+
+
+def test_the_loss_can_be_replaced_and_a_step_scores_once(model, songs, tmp_path, monkeypatch):
+    calls = []
+    similarity = CollapModel.similarity
+    monkeypatch.setattr(CollapModel, "similarity", lambda *args, **kw: calls.append(1) or similarity(*args, **kw))
+    plain = train(model, tmp_path, songs, micro_batch_size=2)
+    assert len(calls) == 1
+    double = train(model, tmp_path, songs, micro_batch_size=2, loss=lambda pairs: 2 * ContrastiveLoss()(pairs))
+    torch.testing.assert_close(updates(model, double), 2 * updates(model, plain))
+    with pytest.raises(TypeError, match="args must be CollapTrainingArguments"):
+        CollapTrainer(model, TrainingArguments(output_dir=str(tmp_path)))
 
 
 def test_bad_sizes_are_refused(tmp_path):
