@@ -1,0 +1,395 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+r"""
+CoLLAP on one GPU: what the card can do, parity with the CPU, and the speed of encoding, training and scoring.
+
+    python -m benchmarks.speed.gpu --output gpu.json
+    python -m benchmarks.speed.gpu --output tiny.json --device cpu --tiny    # all of it on a CPU, in seconds
+
+Models have the paper's sizes and random weights, which cost what trained ones do. The parts run one after the other,
+each within its time budget, together within 5 minutes. The output file is written again after each row, so that a run
+that is cut off keeps what it has. A part that fails is recorded, the others still run, and the exit status is 1.
+Imports only torch, transformers, numpy and collap's models. README.md beside this file says what the numbers mean.
+"""
+
+import argparse
+import contextlib
+import copy
+import functools
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import WhisperConfig
+
+from benchmarks.speed.common import (
+    chunk_fbank_frames,
+    describe_machine,
+    measure,
+    score_flops,
+    small_config,
+    song_flops,
+    training_step_flops,
+)
+from collap import CollapAudioModel, CollapAudioOutput, CollapConfig, CollapModel, CollapTextOutput
+from collap.files import this_command, write_json
+
+Row = tuple[str, dict[str, Any]]  # a name and its numbers
+PARITY = 1e-4  # what float32 must hold: the largest difference of any output between the device and the CPU
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much each part does."""
+
+    song_s: float = 288.0  # the paper's mean
+    matmul: tuple[int, ...] = (4096, 8192, 16384)  # widths of square matrices
+    copy_bytes: int = 2**31
+    encode_songs: int = 8
+    encoder_batch_sizes: tuple[int, ...] = (8, 32, 80)  # chunks at a time
+    train_songs: int = 256
+    document_tokens: int = 350  # of the paper's captions of 256 words
+    sentences: int = 20  # of a text
+    sentence_tokens: tuple[int, int] = (10, 25)  # the least and the most
+    score_songs: int = 1000
+    score_blocks: tuple[int, ...] = (2**22, 2**26)  # pairs of frame and sentence at a time
+
+
+TINY = Size(
+    song_s=2.5,
+    matmul=(64,),
+    copy_bytes=2**20,
+    encode_songs=2,
+    encoder_batch_sizes=(2,),
+    train_songs=4,
+    document_tokens=12,
+    sentences=3,
+    sentence_tokens=(4, 8),
+    score_songs=5,
+    score_blocks=(2**10,),
+)
+
+
+@dataclass
+class Run:
+    """What all parts share."""
+
+    device: torch.device
+    size: Size
+
+    @property
+    def bf16_flops(self) -> float:
+        """Measured bf16 operations a second: what the utilisation (MFU) is a share of."""
+        return max(matmul_flops(self.device, "bfloat16", width) for width in self.size.matmul)
+
+    def config(self, **fields: Any) -> CollapConfig:
+        """BEATs base, the encoder of whisper-large-v2 and RoBERTa base (the defaults); small ones with `--tiny`."""
+        if self.size is TINY:
+            return small_config(16, 24, 100, 1.0, kernel_size=4, kernel_stride=4, **fields)
+        return CollapConfig(**fields)
+
+
+# --- models and inputs ----------------------------------------------------------------------------------------------
+
+
+def make_model(model_class: type, config: CollapConfig, device: torch.device) -> Any:
+    """A model of random weights, made on the device itself."""
+    with device:
+        return model_class(config).eval()
+
+
+def make_songs(config: CollapConfig, seconds: list[float], device: torch.device) -> dict[str, torch.Tensor]:
+    """Features of songs of noise, of so many seconds."""
+    chunks = [torch.tensor(chunk_fbank_frames(config, length)) for length in seconds]
+    lengths = nn.utils.rnn.pad_sequence(chunks, batch_first=True)  # (songs, chunks)
+    per_chunk = round(config.chunk_length_s * 100)
+    mask = (torch.arange(per_chunk - 2) < lengths[..., None]).long()
+    songs = {
+        "fbank_features": torch.randn(*mask.shape, 128),
+        "input_features": torch.randn(*mask.shape[:2], 80, per_chunk),
+        "audio_attention_mask": mask,
+    }
+    return {name: tensor.to(device) for name, tensor in songs.items()}
+
+
+def make_texts(config: CollapConfig, size: Size, num_texts: int, device: torch.device) -> dict[str, torch.Tensor]:
+    """Texts of random tokens: one document each, or sentences of different lengths."""
+    least, most = size.sentence_tokens
+    lengths = torch.randint(least, most + 1, (num_texts * size.sentences,))
+    if config.text_granularity == "document":
+        lengths = torch.full((num_texts,), size.document_tokens)
+    attention_mask = (torch.arange(int(lengths.max())) < lengths[:, None]).long()
+    input_ids = torch.randint(3, config.text_config.vocab_size, attention_mask.shape)
+    texts = {
+        "input_ids": input_ids.masked_fill(attention_mask == 0, config.text_config.pad_token_id),
+        "attention_mask": attention_mask,
+        "sentence_counts": torch.full((num_texts,), len(lengths) // num_texts),
+    }
+    return {name: tensor.to(device) for name, tensor in texts.items()}
+
+
+def count_frames(config: CollapConfig, seconds: float) -> int:
+    vectors = [config.num_vectors(length) for length in chunk_fbank_frames(config, seconds)]
+    return sum(math.ceil(number / config.frame_pooling) for number in vectors)
+
+
+# --- the parts: each yields its rows --------------------------------------------------------------------------------
+
+
+def ceilings(run: Run) -> Iterator[Row]:
+    """What the card can do at best: products of square matrices, and copies within its memory."""
+    for name in ("bfloat16", "float16", "float32"):
+        rates = {width: matmul_flops(run.device, name, width) / 1e12 for width in run.size.matmul}
+        yield f"matmul {name}", {"tflops": max(rates.values()), "tflops_by_width": rates}
+    source = torch.ones(run.size.copy_bytes, dtype=torch.uint8, device=run.device)
+    target = torch.empty_like(source)
+    seconds = measure(lambda: target.copy_(source), run.device, num_runs=20, budget_s=2)["seconds"]
+    yield "copy", {"gb_per_s": 2 * run.size.copy_bytes / seconds / 1e9}  # read and written
+
+
+@functools.cache
+def matmul_flops(device: torch.device, dtype: str, width: int) -> float:
+    """Operations a second; those of float32 without TF32."""
+    first, second = torch.randn(2, width, width, device=device).to(getattr(torch, dtype))
+    repeats = 10 if device.type == "cuda" else 1
+
+    def multiply() -> None:
+        for _ in range(repeats):
+            first @ second
+
+    return repeats * 2 * width**3 / measure(multiply, device, budget_s=1)["seconds"]
+
+
+@torch.no_grad()
+def parity(run: Run) -> Iterator[Row]:
+    """The largest difference of each output from that of the same weights on the CPU in float32."""
+    config = run.config(text_granularity="sentence", temporal_position=True, encoder_batch_size=2)
+    if run.size is not TINY:  # of the size of whisper-tiny: a CPU takes long for the large one
+        config.speech_config = WhisperConfig()
+    cpu = torch.device("cpu")
+    model = make_model(CollapModel, config, cpu)
+    songs = make_songs(config, [0.6 * config.chunk_length_s, 1.3 * config.chunk_length_s], cpu)
+    texts = make_texts(config, run.size, 2, cpu)
+    expected = all_outputs(model, songs, texts)
+    yield "CPU", {"largest_values": {name: value.abs().max().item() for name, value in expected.items()}}
+    songs, texts = ({name: tensor.to(run.device) for name, tensor in own.items()} for own in (songs, texts))
+    for name in ("float32", "bfloat16", "float16", "bfloat16 autocast"):
+        autocast = name == "bfloat16 autocast"
+        moved = copy.deepcopy(model).to(run.device, torch.float32 if autocast else getattr(torch, name))
+        with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=autocast):
+            outputs = all_outputs(moved, songs, texts)
+        differences = {key: (outputs[key].cpu() - value).abs().max().item() for key, value in expected.items()}
+        # What is no number counts as the largest.
+        worst = max(differences, key=lambda key: math.inf if math.isnan(differences[key]) else differences[key])
+        row = {"worst": worst, "largest_difference": differences[worst], "differences": differences}
+        if name == "float32":
+            row |= {"limit": PARITY, "passed": differences[worst] <= PARITY}
+        yield name, row
+
+
+def all_outputs(model: CollapModel, songs: dict[str, Any], texts: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Everything that the model computes of songs and texts."""
+    audio, text = model.get_audio_features(**songs, output_hidden_states=True), model.get_text_features(**texts)
+    attentions = model.attend(audio, text)
+    outputs = {
+        "frames": audio.last_hidden_state,
+        "audio pooler": audio.pooler_output,
+        "text states": text.last_hidden_state,
+        "query embeds": text.query_embeds,
+        "text pooler": text.pooler_output,
+        "time queries": text.time_query_embeds,
+        "kernel attentions": attentions.kernel_attentions,
+        "temporal attentions": attentions.temporal_attentions,
+        "logits": model.score(audio, text),
+        "logits without time": model.score(audio, text, use_time=False),
+        "loss": model(**songs, **texts, return_loss=True).loss,
+    }
+    for name, encoder in (("BEATs", audio.music_model_output), ("Whisper", audio.speech_model_output)):
+        for layer, states in enumerate(encoder.hidden_states):
+            outputs[f"{name} hidden states {layer}"] = states
+    return outputs
+
+
+@torch.no_grad()
+def encode(run: Run) -> Iterator[Row]:
+    """Songs to frames in bf16, with different numbers of chunks at a time."""
+    config, size = run.config(), run.size
+    model = make_model(CollapAudioModel, config, run.device).to(torch.bfloat16)
+    songs = make_songs(config, [size.song_s] * size.encode_songs, run.device)
+    flops = size.encode_songs * song_flops(config, size.song_s)
+    for batch_size in size.encoder_batch_sizes:
+        model.config.encoder_batch_size = batch_size
+        row = measure(lambda: model(**songs), run.device, budget_s=10)
+        row |= {"songs_per_s": size.encode_songs / row["seconds"], "mfu": flops / row["seconds"] / run.bf16_flops}
+        row |= {"tflop": flops / 1e12, "shares": encoder_shares(model, lambda: model(**songs), run.device)}
+        yield f"{batch_size} chunks at a time", row
+
+
+def encoder_shares(model: CollapAudioModel, function: Callable[[], Any], device: torch.device) -> dict[str, float]:
+    """Shares of BEATs, of Whisper and of the rest (joining, pooling, adapter) in the time of a call."""
+    marks: dict[str, list[Any]] = {"beats": [], "whisper": [], "all": []}
+
+    def mark(name: str) -> None:
+        if device.type == "cuda":
+            marks[name].append(torch.cuda.Event(enable_timing=True))
+            marks[name][-1].record()
+        else:
+            marks[name].append(time.perf_counter())
+
+    def seconds(name: str) -> float:
+        pairs = zip(marks[name][::2], marks[name][1::2], strict=True)
+        return sum(begin.elapsed_time(end) / 1e3 if device.type == "cuda" else end - begin for begin, end in pairs)
+
+    hooks = []
+    for name, encoder in (("beats", model.music_model), ("whisper", model.speech_model)):
+        hooks.append(encoder.register_forward_pre_hook(lambda *_, name=name: mark(name)))
+        hooks.append(encoder.register_forward_hook(lambda *_, name=name: mark(name)))
+    mark("all")
+    function()
+    mark("all")
+    for hook in hooks:
+        hook.remove()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    shares = {name: seconds(name) / seconds("all") for name in ("beats", "whisper")}
+    return shares | {"fusion": 1 - sum(shares.values())}
+
+
+def train(run: Run) -> Iterator[Row]:
+    """A step on cached features in bf16 autocast: documents, then sentences with time; halved until it fits."""
+    for granularity in ("document", "sentence"):
+        config = run.config(text_granularity=granularity, temporal_position=granularity == "sentence")
+        model = make_model(CollapModel, config, run.device).train()
+        num_songs, row = 2 * run.size.train_songs, None
+        while row is None and num_songs > 2:
+            num_songs //= 2
+            with contextlib.suppress(torch.OutOfMemoryError):
+                row = measure_training(run, model, num_songs)
+            model.zero_grad()
+        if row is None:
+            raise torch.OutOfMemoryError("not even two songs fit")
+        yield granularity, row | {"mfu": 1e12 * row["tflop"] / row["seconds"] / run.bf16_flops}
+        del model
+
+
+def measure_training(run: Run, model: CollapModel, num_songs: int, autocast: bool = True) -> dict[str, Any]:
+    config, device = model.config, run.device
+    num_frames = count_frames(config, run.size.song_s)
+    batch = make_texts(config, run.size, num_songs, device) | {
+        "encoder_frames": torch.randn(num_songs, num_frames, config.encoder_hidden_size, device=device).half(),
+        "frame_mask": torch.ones(num_songs, num_frames, dtype=torch.bool, device=device),
+    }
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=1e-4, fused=device.type == "cuda")
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
+            loss = model(**batch, return_loss=True).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(learned, 1.0)
+        optimizer.step()
+
+    row = {"songs": num_songs, "frames_per_song": num_frames, **measure(step, device, budget_s=10)}
+    lengths = batch["attention_mask"].sum(-1).tolist()
+    flops = training_step_flops(config, num_songs, num_frames, lengths)
+    row |= {"tflop": flops / 1e12, "sequences": len(lengths), "tokens": sum(lengths)}
+    return row | {"songs_per_s": num_songs / row["seconds"]}
+
+
+@torch.no_grad()
+def score(run: Run) -> Iterator[Row]:
+    """Songs against long texts of sentences with time, all encoded, with different numbers of pairs at a time."""
+    size, device = run.size, run.device
+    config = run.config(text_granularity="sentence", temporal_position=True)
+    model = make_model(CollapModel, config, torch.device("meta"))
+    model.logit_scale = type(model.logit_scale)(1.0).to(device)  # scores need no other weight
+    num_songs, num_frames = size.score_songs, count_frames(config, size.song_s)
+    num_sentences = num_songs * size.sentences
+    frames = torch.randn(num_songs, num_frames, config.projection_dim, device=device, dtype=torch.bfloat16)
+    queries = torch.randn(num_sentences, config.projection_dim, device=device, dtype=torch.bfloat16)
+    audio = CollapAudioOutput(
+        last_hidden_state=nn.functional.normalize(frames, dim=-1),
+        frame_mask=torch.ones(num_songs, num_frames, dtype=torch.bool, device=device),
+    )
+    text = CollapTextOutput(
+        query_embeds=nn.functional.normalize(queries, dim=-1),
+        time_query_embeds=torch.randn(num_sentences, config.num_time_features, device=device),
+        sentence_counts=torch.full((num_songs,), size.sentences, device=device),
+    )
+    flops = score_flops(config, num_songs, num_frames, num_sentences)
+    for block_size in size.score_blocks:
+        model.config.score_block_size = block_size
+        row = {"songs": num_songs, "texts": num_songs, "sentences": num_sentences}
+        row |= measure(lambda: model.score(audio, text), device, num_runs=3, budget_s=8)
+        row |= {"pairs_per_s": num_songs**2 / row["seconds"], "tflops": flops / row["seconds"] / 1e12}
+        yield f"blocks of {block_size:,}", row
+
+
+PARTS = {ceilings: 25, parity: 70, encode: 80, train: 75, score: 40}  # with their time budgets in seconds
+
+
+# --- the runner -----------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def time_budget(seconds: float) -> Iterator[None]:
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"the time budget of {seconds:g} s is used up")
+
+    former = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    names = [part.__name__ for part in PARTS]
+    parser.add_argument("--output", type=Path, required=True, help="JSON file, written again after each row")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--skip", nargs="+", choices=names, default=[], metavar="PART", help=f"of {', '.join(names)}")
+    parser.add_argument("--tiny", action="store_true", help="tiny models and inputs, to see that all parts run")
+    arguments = parser.parse_args(argv)
+    run = Run(torch.device(arguments.device), TINY if arguments.tiny else Size())
+    torch.set_float32_matmul_precision("highest")  # no TF32, neither in products ...
+    torch.backends.cudnn.allow_tf32 = False  # ... nor in convolutions
+    result = {"command": this_command(), "machine": describe_machine(), "device": str(run.device), "parts": {}}
+    status = 0
+    for part, budget_s in PARTS.items():
+        if part.__name__ in arguments.skip:
+            continue
+        found: dict[str, Any] = {"rows": {}}
+        result["parts"][part.__name__] = found
+        started = time.perf_counter()
+        torch.manual_seed(0)
+        try:
+            with time_budget(budget_s):
+                for name, row in part(run):
+                    found["rows"][name] = row
+                    status |= row.get("passed") is False
+                    write_json(arguments.output, result)
+                    numbers = [f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float)]
+                    print(f"{part.__name__:9} {name:25} {', '.join(numbers)}", flush=True)
+        except Exception as error:  # a part that fails must not take the others with it
+            found["error"] = f"{type(error).__name__}: {error}"
+            status = 1
+            print(f"{part.__name__:9} {found['error']}", flush=True)
+        found["seconds"] = time.perf_counter() - started
+        write_json(arguments.output, result)
+        if run.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
