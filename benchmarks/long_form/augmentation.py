@@ -3,7 +3,7 @@ r"""
 What each structure augmentation does to finding held-out songs: by captions, in order or not, and by one section.
 
     python examples/demo/run.py --output_dir demo
-    python benchmarks/structure_augmentation.py --demo_dir demo --seeds 0 1
+    python -m benchmarks.long_form.augmentation --demo_dir demo --seeds 0 1
 
 Trains sentence queries with time (the demo's best row, without its loss of moments) anew for each way to augment, on
 the demo's corpus, with its encoders and its recipe: as many steps for each. What was trained before is kept, in
@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from machine import describe_machine, write_result
 from transformers import AutoModel, AutoProcessor
 
+from benchmarks.speed.common import write_result
 from collap.metrics import retrieval_metrics
 
-DEMO = Path(__file__).resolve().parents[1] / "examples" / "demo"
+DEMO = Path(__file__).resolve().parents[2] / "examples" / "demo"
 sys.path.insert(0, str(DEMO))
 from evaluation import WORDINGS, embed_songs, embed_texts, read_songs  # noqa: E402 - after the path
 from run import RECIPE, SENTENCES  # noqa: E402
@@ -148,8 +148,7 @@ def main() -> None:
     what = (
         "sentence queries with time on the demo's corpus; shares in percent, ranks from 1 of 100 songs (order: of 4)"
     )
-    result = {"what": what, "num_epochs": arguments.num_epochs, "machine": describe_machine(), "rows": rows}
-    write_result(Path(__file__), result)
+    write_result("structure_augmentation", {"what": what, "num_epochs": arguments.num_epochs, "rows": rows})
     print_table(means)
 
 
