@@ -7,12 +7,10 @@ import logging
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
-
-from collap.data.manifest import AUDIO_SUFFIXES, FOREIGN_AUDIO_SUFFIXES, find_audio_files
 
 logger = logging.getLogger(__name__)
 
@@ -114,11 +112,38 @@ class AudioHashes:
             self._is_writable = False
 
 
-LEAST_CONTAINED = 6  # letters of an id that is looked for inside of names: shorter ones are in many
+# What libsndfile decodes, and what it does not: files of the second kind are named in messages.
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64", ".rf64")
+FOREIGN_AUDIO_SUFFIXES = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape")
+
+
+def visible_files(folder: Path) -> Iterator[Path]:
+    """Files in a folder and in all folders below it, without hidden ones."""
+    for path in folder.rglob("*"):
+        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
+            yield path
+
+
+def find_audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
+    """Audio files in a folder and in all folders below it, sorted by path; hidden files are left out."""
+    return sorted(path for path in visible_files(folder) if path.suffix.lower() in suffixes)
+
+
+MIN_ID_LENGTH_IN_NAME = 6  # shorter ids occur in too many file names
+ID_RULES = (
+    "the id is its path",
+    "the id is its name",
+    "the id is its name up to a dot",
+    "a YouTube id with Y or seconds",
+    "a YouTube id behind a title",
+    "the number is the same",
+    "the id is in its name",
+)
+_PATH, _NAME, _UP_TO_DOT, _AUDIOSET, _TITLE, _NUMBER, _CONTAINED = range(len(ID_RULES))
 _YOUTUBE_ID = r"[A-Za-z0-9_-]{11}"
 _YOUTUBE_ADDRESS = re.compile(rf"(?:[?&]v=|youtu\.be/|/embed/|/shorts/)({_YOUTUBE_ID})")
-_BRACKETED_ID = rf".\[({_YOUTUBE_ID})\]$"  # behind a title
-_SPAN = r"(?P<span>(?:_\d+(?:\.\d+)?){1,2})?"  # seconds or milliseconds where an excerpt begins and ends
+_SPAN = r"(?P<span>(?:_\d+(?:\.\d+)?){1,2})?"  # start and end of an excerpt, in seconds or milliseconds
+_NUMBERED = re.compile(r"(\d+)(_.+)?")
 
 
 @dataclass(frozen=True)
@@ -128,7 +153,7 @@ class SongFile:
 
     Args:
         path (`Path`): Where it is.
-        rule (`str`): What its name and the id have in common.
+        rule (`str`): The entry of `ID_RULES` by which it was found.
         is_excerpt (`bool`): Whether its name says that it holds only some seconds of the song.
     """
 
@@ -139,99 +164,82 @@ class SongFile:
 
 def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, SongFile], dict[str, str]]:
     """
-    Finds the file of each song in a folder and the folders in it.
+    Finds the audio file of each song id in a folder and the folders below it.
 
     The first of these rules that finds a file for an id counts:
-    1. the id is a path, and that of the file ends with it: `00/18500.mp3`;
-    2. the name without suffix is the id (of an id with a suffix, or an address of YouTube, what is left without);
-    3. so is the name up to its first dot: `18500.2min.mp3` of Song Describer;
-    4. the name is a YouTube id with a `Y` before it, or with seconds behind it, as files of AudioSet are often called:
+    1. the id is a path, and the path of the file ends with it: `00/18500.mp3`;
+    2. the name without suffix is the id (without the suffix or the YouTube address that the id may have);
+    3. the name up to its first dot is the id: `18500.2min.mp3` of Song Describer;
+    4. the name is a YouTube id after a `Y`, or before seconds, as AudioSet's files are often called:
        `Y-0abcDEF_12.wav`, `-0abcDEF_12_30.000_40.000.wav`; the latter are excerpts;
-    5. the name ends with the YouTube id, as downloaders call files: `A title [-0abcDEF_12].opus`, or with a hyphen
-       before it and without brackets;
+    5. the name ends with the YouTube id, as downloaders write it: `A title [-0abcDEF_12].opus`, or after a hyphen;
     6. one is a number and the other begins with it: `0001` or `1` and `0001_12step.mp3` of the Harmonix Set;
-    7. the name holds an id of six letters or more, with no letter or digit next to it.
+    7. the name contains an id of six letters or more, with no letter or digit next to it.
 
     Args:
-        ids (`Iterable[str]`): As the table has them.
-        folder (`Path`): Where the files are.
+        ids (`Iterable[str]`): As the published table has them.
+        folder (`Path`): Where the audio files are.
 
     Returns:
-        The file of each id, and for each of the others why it has none: no file, several, one that another id claims
-        by the same rule or a better one, or one of a format that soundfile does not read. What comes after a colon
-        is particular to the id.
+        The file of each id, and for each other id why it has none: no file, several files, a file that another id
+        has by the same rule or a better one, or a format that cannot be decoded. The text up to a colon is the kind
+        of issue, the rest is about this id.
     """
-    readable = _Names(folder, AUDIO_SUFFIXES)
-    unreadable = _Names(folder, FOREIGN_AUDIO_SUFFIXES)
-    candidates: dict[str, list[tuple[int, SongFile]]] = {}
-    problems: dict[str, str] = {}
     ids = list(dict.fromkeys(ids))
-    contained = readable.find_contained(ids)
-    for song_id in ids:
-        found = readable.find(song_id, contained)
-        if found:
-            candidates[song_id] = found
-        elif others := unreadable.find(song_id, {}):
-            problems[song_id] = f"unreadable audio: soundfile does not read {others[0][1].path.relative_to(folder)}"
-        else:
-            problems[song_id] = "no file of audio"
-
+    decodable = _FileIndex(folder, AUDIO_SUFFIXES)
+    contained = decodable.find_contained(ids)
+    foreign = _FileIndex(folder, FOREIGN_AUDIO_SUFFIXES)
+    issues: dict[str, str] = {}
     claims: dict[Path, list[tuple[int, str]]] = defaultdict(list)
-    for song_id, found in candidates.items():
-        if len(found) > 1:
-            names = ", ".join(str(file.path.relative_to(folder)) for _, file in found[:3])
-            problems[song_id] = f"several files of audio: {names}{', ...' if len(found) > 3 else ''}"
+    for song_id in ids:
+        rule, files = decodable.find(song_id)
+        if not files:
+            rule, files = _CONTAINED, contained[song_id]
+        if len(files) == 1:
+            claims[files[0]].append((rule, song_id))
+        elif files:
+            issues[song_id] = f"several audio files: {', '.join(map(str, files[:3]))}{', ...' * (len(files) > 3)}"
+        elif others := foreign.find(song_id)[1]:
+            issues[song_id] = f"unreadable audio: {others[0]} has a format that cannot be decoded"
         else:
-            claims[found[0][1].path].append((found[0][0], song_id))
+            issues[song_id] = "no audio file"
     songs = {}
-    for path, claimants in claims.items():
-        best = min(rank for rank, _ in claimants)
-        winners = [song_id for rank, song_id in claimants if rank == best]
-        for _, song_id in claimants:
+    for file, claimants in claims.items():
+        best = min(claimants)[0]
+        winners = [song_id for rule, song_id in claimants if rule == best]
+        for rule, song_id in claimants:
             if winners == [song_id]:
-                songs[song_id] = candidates[song_id][0][1]
+                is_excerpt = any(match["span"] for match in _match_audioset(file.stem))
+                songs[song_id] = SongFile(folder / file, ID_RULES[rule], is_excerpt)
             else:
                 other = next(winner for winner in winners if winner != song_id)
-                problems[song_id] = f"a file that another id claims: {path.relative_to(folder)}, {other!r}"
-    return songs, problems
+                issues[song_id] = f"an audio file that another id has: {file}, {other!r}"
+    return songs, issues
 
 
-class _Names:
-    """The names of a folder's files, by what ids are compared with."""
+class _FileIndex:
+    """Files of a folder by what ids are compared with."""
 
     def __init__(self, folder: Path, suffixes: tuple[str, ...]):
         self.files = [path.relative_to(folder) for path in find_audio_files(folder, suffixes)]
-        self.folder = folder
-        self.rules: list[tuple[str, Callable[[str], Iterable[object]], dict[object, list[Path]]]] = [
-            (rule, of_id, _index(self.files, of_file))
-            for rule, of_id, of_file in (
-                ("the id is its path", _path_of_id, _paths_of_file),
-                ("the id is its name", lambda song_id: [bare_id(song_id)], lambda file: [file.stem]),
-                ("the id is its name up to a dot", lambda song_id: [bare_id(song_id)], _up_to_dot),
-                (
-                    "a YouTube id with Y or seconds",
-                    lambda song_id: [bare_id(song_id)],
-                    lambda file: _audioset_ids(file.stem),
-                ),
-                ("a YouTube id behind a title", lambda song_id: [bare_id(song_id)], _ids_behind_titles),
-                ("the number is the same", _numbers_of_id, _numbers_of_file),
-            )
-        ]
+        self.by_key: dict[tuple[int, object], list[Path]] = defaultdict(list)
+        for file in self.files:
+            for key in dict.fromkeys(_keys_of_file(file)):
+                self.by_key[key].append(file)
 
-    def find(self, song_id: str, contained: dict[str, list[Path]]) -> list[tuple[int, SongFile]]:
-        """Files of the first rule that finds any, each with the number of the rule."""
-        for rank, (rule, of_id, index) in enumerate(self.rules):
-            files = list(dict.fromkeys(file for key in of_id(song_id) for file in index.get(key, [])))
-            if files:
-                return [(rank, SongFile(self.folder / file, rule, _is_excerpt(file))) for file in files]
-        files = contained.get(song_id, [])
-        return [(len(self.rules), SongFile(self.folder / file, "the id is in its name")) for file in files]
+    def find(self, song_id: str) -> tuple[int, list[Path]]:
+        """The files of the first rule that finds any, and this rule."""
+        found: dict[int, list[Path]] = defaultdict(list)
+        for rule, key in _keys_of_id(song_id):
+            found[rule] += self.by_key.get((rule, key), [])
+        rule = min((rule for rule, files in found.items() if files), default=_CONTAINED)
+        return rule, list(dict.fromkeys(found[rule]))
 
     def find_contained(self, ids: Iterable[str]) -> dict[str, list[Path]]:
-        """Files whose names hold an id; looked up by windows of the names, so the time does not go by the product."""
+        """Files whose names contain an id, by windows of the names: the time is not ids times files."""
         by_length: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
         for song_id in ids:
-            if len(bare := bare_id(song_id)) >= LEAST_CONTAINED:
+            if len(bare := bare_id(song_id)) >= MIN_ID_LENGTH_IN_NAME:
                 by_length[len(bare)][bare].append(song_id)
         found: dict[str, list[Path]] = defaultdict(list)
         for file in self.files:
@@ -244,21 +252,36 @@ class _Names:
         return found
 
 
-def _index(files: list[Path], keys: Callable[[Path], Iterable[object]]) -> dict[object, list[Path]]:
-    index = defaultdict(list)
-    for file in files:
-        for key in keys(file):
-            index[key].append(file)
-    return dict(index)
+def _keys_of_file(file: Path) -> Iterator[tuple[int, object]]:
+    parts = file.as_posix().split("/")
+    yield from ((_PATH, "/".join(parts[start:])) for start in range(len(parts) - 1))
+    yield _NAME, file.stem
+    yield _UP_TO_DOT, file.name.split(".")[0]
+    yield from ((_AUDIOSET, match["id"]) for match in _match_audioset(file.stem))
+    if match := re.search(rf".\[({_YOUTUBE_ID})\]$|..-({_YOUTUBE_ID})$", file.stem):
+        yield _TITLE, match[1] or match[2]
+    if match := _NUMBERED.fullmatch(file.stem):
+        yield _NUMBER, ("beginning" if match[2] else "number", int(match[1]))
+
+
+def _keys_of_id(song_id: str) -> Iterator[tuple[int, object]]:
+    path = song_id.strip().replace("\\", "/").lstrip("./")
+    if "/" in path and "://" not in path:
+        yield _PATH, path
+    bare = bare_id(song_id)
+    yield from ((rule, bare) for rule in (_NAME, _UP_TO_DOT, _AUDIOSET, _TITLE))
+    if match := _NUMBERED.fullmatch(bare):
+        yield _NUMBER, ("number", int(match[1]))
+        if not match[2]:
+            yield _NUMBER, ("beginning", int(match[1]))
 
 
 def bare_id(song_id: str) -> str:
     """An id without address, folders and suffix."""
     if match := _YOUTUBE_ADDRESS.search(song_id):
         return match[1]
-    name = PurePosixPath(song_id.strip().replace("\\", "/")).name
-    is_file = PurePosixPath(name).suffix.lower() in (*AUDIO_SUFFIXES, *FOREIGN_AUDIO_SUFFIXES)
-    return PurePosixPath(name).stem if is_file else name
+    name = PurePosixPath(song_id.strip().replace("\\", "/"))
+    return name.stem if name.suffix.lower() in (*AUDIO_SUFFIXES, *FOREIGN_AUDIO_SUFFIXES) else name.name
 
 
 def youtube_id(song_id: str) -> str:
@@ -269,52 +292,27 @@ def youtube_id(song_id: str) -> str:
     `[-0abcDEF_12]-[30-40].wav` (MusicCaps) and `A title [-0abcDEF_12].opus`.
     """
     bare = bare_id(song_id)
-    if ids := _audioset_ids(bare):
-        return ids[0]
-    match = re.search(_BRACKETED_ID, bare) or re.fullmatch(rf"\[({_YOUTUBE_ID})\]-\[[\d.]+-[\d.]+\]", bare)
-    return match[1] if match else bare
+    if matches := _match_audioset(bare):
+        return matches[0]["id"]
+    match = re.search(rf".\[({_YOUTUBE_ID})\]$|^\[({_YOUTUBE_ID})\]-\[[\d.]+-[\d.]+\]$", bare)
+    return match[1] or match[2] if match else bare
 
 
-def _path_of_id(song_id: str) -> list[str]:
-    path = song_id.strip().replace("\\", "/").lstrip("./")
-    return [path] if "/" in path and "://" not in path else []
+def _match_audioset(name: str) -> list[re.Match]:
+    matches = (re.fullmatch(rf"{prefix}(?P<id>{_YOUTUBE_ID}){_SPAN}", name) for prefix in ("Y", ""))
+    return [match for match in matches if match]
 
 
-def _paths_of_file(file: Path) -> list[str]:
-    parts = file.as_posix().split("/")
-    return ["/".join(parts[start:]) for start in range(len(parts) - 1)]
-
-
-def _up_to_dot(file: Path) -> list[str]:
-    return [file.name.split(".")[0]]
-
-
-def _audioset_ids(name: str) -> list[str]:
-    matches = [re.fullmatch(rf"{prefix}(?P<id>{_YOUTUBE_ID}){_SPAN}", name) for prefix in ("Y", "")]
-    return [match["id"] for match in matches if match]
-
-
-def _is_excerpt(file: Path) -> bool:
-    match = re.fullmatch(rf"Y?{_YOUTUBE_ID}{_SPAN}", file.stem)
-    return match is not None and match["span"] is not None
-
-
-def _ids_behind_titles(file: Path) -> list[str]:
-    match = re.search(rf"{_BRACKETED_ID}|..-({_YOUTUBE_ID})$", file.stem)
-    return [match[1] or match[2]] if match else []
-
-
-def _numbers_of_id(song_id: str) -> list[tuple[str, int]]:
-    match = re.fullmatch(r"(\d+)(_.+)?", bare_id(song_id))
-    if match is None:
-        return []
-    number = int(match[1])
-    return [("number", number)] if match[2] else [("number", number), ("beginning", number)]
-
-
-def _numbers_of_file(file: Path) -> list[tuple[str, int]]:
-    match = re.fullmatch(r"(\d+)(_.+)?", file.stem)
-    return [("beginning" if match[2] else "number", int(match[1]))] if match else []
-
-
-__all__ = ["AudioHashes", "SongFile", "audio_name", "audio_path", "bare_id", "find_songs", "youtube_id"]
+__all__ = [
+    "AUDIO_SUFFIXES",
+    "FOREIGN_AUDIO_SUFFIXES",
+    "AudioHashes",
+    "SongFile",
+    "audio_name",
+    "audio_path",
+    "bare_id",
+    "find_audio_files",
+    "find_songs",
+    "visible_files",
+    "youtube_id",
+]

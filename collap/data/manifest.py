@@ -23,13 +23,11 @@ from datasets import (
     load_from_disk,
 )
 
+from collap.data.audio_files import AUDIO_SUFFIXES, FOREIGN_AUDIO_SUFFIXES, find_audio_files, visible_files
 from collap.data.validation import ROW_COLUMNS, TEXT_COLUMNS, check_row, raise_problems, require_columns
 
 Row = dict[str, Any]
 
-# What soundfile reads, and what it does not: such files are named in errors, not overlooked.
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64", ".rf64")
-FOREIGN_AUDIO_SUFFIXES = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape")
 DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".tar", ".zip")
 JSON_COLUMNS = ("texts", "sections")  # what a cell of a CSV holds as JSON
 MOST_PARQUET_ROWS = 256  # at a time; a row may hold a song's bytes
@@ -99,14 +97,9 @@ def read_parquet(path: Path, row_groups: list[int]) -> Iterator[tuple[int, Row]]
                     yield number, row
 
 
-def find_audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
-    """Files of audio in a folder and all folders in it, by their names, in order; hidden ones are left out."""
-    return sorted(path for path in _visible_files(folder) if path.suffix.lower() in suffixes)
-
-
 def is_audio_folder(folder: Path) -> bool:
     """Whether it holds audio and no tables: with `metadata.csv` or the like it is a data set for `datasets`."""
-    suffixes = {path.suffix.lower() for path in _visible_files(folder)}
+    suffixes = {path.suffix.lower() for path in visible_files(folder)}
     return not suffixes & set(DATA_SUFFIXES) and bool(suffixes & {*AUDIO_SUFFIXES, *FOREIGN_AUDIO_SUFFIXES})
 
 
@@ -159,12 +152,6 @@ def _read_sidecar(path: Path) -> Row:
     if not isinstance(row, dict):
         raise ValueError(f"expected a JSON object with text or texts, got {text.strip():.60}")
     return row
-
-
-def _visible_files(folder: Path) -> Iterator[Path]:
-    for path in folder.rglob("*"):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
 
 
 MOST_SHARDS = 64  # workers that can share a data set from the disk
@@ -428,7 +415,6 @@ def _check_one_type(name: str, values: list[Any], source: str | Path) -> list[An
 
 
 __all__ = [
-    "find_audio_files",
     "is_audio_folder",
     "load_manifest",
     "num_shards",

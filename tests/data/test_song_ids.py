@@ -44,7 +44,7 @@ def test_rules(folder, song_id, name, rule):
     assert songs[song_id].path == folder() / name
     assert songs[song_id].rule == rule
     assert songs[song_id].is_excerpt == ("000" in name and "_30" in name)
-    assert problems == {"nothing": "no file of audio"}
+    assert problems == {"nothing": "no audio file"}
 
 
 def test_an_exact_name_comes_before_one_that_only_holds_the_id(folder):
@@ -56,24 +56,25 @@ def test_an_exact_name_comes_before_one_that_only_holds_the_id(folder):
 def test_no_short_id_inside_of_names(folder):
     songs, problems = find_songs(["12", "stepper"], folder("pop-12-live.mp3", "pop-12steppers.mp3"))
     assert not songs
-    assert set(problems.values()) == {"no file of audio"}
+    assert set(problems.values()) == {"no audio file"}
 
 
 def test_what_is_not_unique_is_no_match(folder):
     names = ["a/song_1.mp3", "b/song_1.flac", "0007_one.mp3", "0007_two.mp3", "9.mp3"]
     songs, problems = find_songs(["song_1", "0007", "9", "0009", "0009_x"], folder(*names))
-    assert problems["song_1"] == "several files of audio: a/song_1.mp3, b/song_1.flac"
-    assert problems["0007"] == "several files of audio: 0007_one.mp3, 0007_two.mp3"
+    assert problems["song_1"] == "several audio files: a/song_1.mp3, b/song_1.flac"
+    assert problems["0007"] == "several audio files: 0007_one.mp3, 0007_two.mp3"
     # "9" is its very name; the others have no more than the number.
     assert songs["9"].path.name == "9.mp3"
-    assert problems["0009"] == problems["0009_x"] == "a file that another id claims: 9.mp3, '9'"
+    assert problems["0009"] == problems["0009_x"] == "an audio file that another id has: 9.mp3, '9'"
     assert set(songs) == {"9"}
 
 
-def test_files_that_soundfile_does_not_read_are_named(folder):
+def test_files_that_cannot_be_decoded_are_named(folder):
     songs, problems = find_songs(["-0abcDEF_12"], folder("A title [-0abcDEF_12].m4a"))
     assert not songs
-    assert problems == {"-0abcDEF_12": "unreadable audio: soundfile does not read A title [-0abcDEF_12].m4a"}
+    expected = "unreadable audio: A title [-0abcDEF_12].m4a has a format that cannot be decoded"
+    assert problems == {"-0abcDEF_12": expected}
 
 
 def test_many_songs_are_found_in_one_pass(folder):

@@ -4,7 +4,7 @@
 from pathlib import Path
 
 from collap.data.evaluation_set import EvaluationSet
-from collap.data.sets.futga import assemble_futga, read_futga
+from collap.data.sets.old_futga import assemble_futga, read_futga
 from collap.data.sets.tables import find_audio_folder
 
 DESCRIPTION = {

@@ -1,135 +1,257 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-Captions of FUTGA (arXiv 2407.20445; `JoshuaW1997/FUTGA` on the Hub, Apache-2.0) as queries.
+Captions of FUTGA: a long text on each song, with the times of its sections, written by a language model.
 
-The repository holds AudioSet-Eval.csv, AudioSet-Train.csv, Harmonixset.csv, MusicCaps.csv and SongDescriber.csv. What
-their columns are called is not verified against the release: [`detect_columns`] tells them by names and contents, and
-they are logged and kept in the description of the set.
+The names of the columns of its tables are not verified against the release: [`detect_columns`] finds ids and captions
+by names and contents, and provenance.json has what it found.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from collap.data.audio_files import find_songs
-from collap.data.evaluation_set import EvaluationSet, EvaluationText, MissingSong
-from collap.data.futga import detect_columns, parse_caption
-from collap.data.sets.assembling import LeftOut, assemble
-from collap.data.sets.tables import check_choice, find_file, hash_file, read_rows
+from collap.data.audio_files import bare_id, youtube_id
+from collap.data.futga import ParsedCaption, has_time_ranges, parse_caption
+
+from . import musiccaps, song_describer
+from .converter import (
+    SHORT_S,
+    SetContent,
+    SetConverter,
+    SetFolders,
+    SetSong,
+    SetText,
+    check_choice,
+    find_by_ids,
+    read_durations,
+    read_table,
+)
 
 logger = logging.getLogger(__name__)
 
-TIMES = ("removed", "kept")
-RULES = {
-    "removed": "FUTGA's, written by a language model; in sentences, markup and the sections' times taken out, as in "
-    "training with manifests of prepare_futga.py",
-    "kept": "FUTGA's, written by a language model; as they are, with markup and the sections' times",
+TABLES = {
+    "audioset_train": "AudioSet-Train.csv",
+    "audioset_eval": "AudioSet-Eval.csv",
+    "harmonixset": "Harmonixset.csv",
+    "musiccaps": "MusicCaps.csv",
+    "song_describer": "SongDescriber.csv",
 }
-WHOLE_SONGS = "FUTGA describes whole songs: on clips and excerpts of them its captions tell of what is not heard."
+SUBSETS = {"musiccaps": ("all", "audioset_eval", "balanced"), "song_describer": ("all", "valid")}
+CAPTIONS = {
+    "removed": "those of FUTGA, written by a language model, as sentences, without markup and times of sections",
+    "kept": "those of FUTGA, written by a language model, as published, with markup and times of sections",
+}
+# Names of columns, compared without case and punctuation; ids in the order of preference.
+ID_NAMES = (
+    "ytid", "youtubeid", "ytvideoid", "videoid", "trackid", "songid", "audioid", "clipid", "fileid", "filename",
+    "filepath", "audiopath", "path", "file", "audio", "youtubeurl", "url", "id", "name",
+)  # fmt: skip
+CAPTION_NAMES = (
+    "futgacaption", "futgacaptions", "futga", "longcaption", "densecaption", "generatedcaption", "captions", "caption",
+    "captionsasstr", "description", "text", "output", "response", "prediction", "answer", "generated",
+)  # fmt: skip
+# YouTube ids and addresses, audio files, numbers with names (0001_12step), track numbers.
+ID_FORM = re.compile(r"(?i)[\w-]{11}|https?://\S*youtu\S+|.+\.(?:wav|mp3|flac|ogg|opus|m4a|webm)|\d{4}_\w+|\d{3,}")
+MIN_ID_SHARE = 0.9  # of the cells of a column of ids that have such a form
+MIN_CAPTION_LENGTH = 100  # letters, in the median
+MAX_SAMPLE = 1000  # rows by which columns are told
 
 
-@dataclass(frozen=True)
-class FutgaTexts:
-    """
-    A table of FUTGA, its ids joined with files.
-
-    Args:
-        songs (`dict[str, Path | MissingSong]`): File of each id, or why there is none.
-        texts (`list[EvaluationText]`): Captions of all of them.
-        left_out (`list[LeftOut]`): Rows that give no text.
-        description (`dict[str, Any]`): The caption rule, the columns that were taken, and the table's hash.
-    """
-
-    songs: dict[str, Path | MissingSong]
-    texts: list[EvaluationText]
-    left_out: list[LeftOut]
-    description: dict[str, Any]
-
-
-def read_futga(
-    data_dir: str | Path,
-    names: Sequence[str],
-    audio_dir: Path,
+def read(
+    folders: SetFolders,
+    table: str,
     times: str = "removed",
+    subset: str = "all",
     id_column: str | None = None,
     caption_column: str | None = None,
-    aliases: Mapping[str, str] | None = None,
-    argument: str = "data_dir",
-) -> FutgaTexts:
-    """
-    Reads a table and finds its songs.
-
-    Args:
-        data_dir (`str` or `Path`): The table, or the folder that it is in.
-        names (`Sequence[str]`): What it may be called there.
-        audio_dir (`Path`): Folder of the songs, named by ids in one of the ways that [`find_songs`] knows.
-        times (`str`): `"removed"`: sentences without markup and section times; `"kept"`: the captions as they are.
-        id_column, caption_column (`str`, *optional*): If [`detect_columns`] can't tell them.
-        aliases (`Mapping[str, str]`, *optional*): Other names of ids, for files that are not found by the first.
-        argument (`str`): What `data_dir` is called by who calls, for messages.
-
-    Raises:
-        ValueError: if the table or a column of it is not there.
-    """
-    check_choice("times", times, TIMES)
-    table = find_file(data_dir, names, argument=argument)
-    rows = read_rows(table, argument=argument)
-    columns = detect_columns(rows, id_column, caption_column)
-    logger.info("%s: ids from the column %r (%s)", table.name, columns.id, columns.id_reason)
-    logger.info("%s: captions from the column %r (%s)", table.name, columns.caption, columns.caption_reason)
-    texts, left_out = [], []
+) -> SetContent:
+    check_choice("table", table, TABLES)
+    check_choice("times", times, CAPTIONS)
+    check_choice("subset", subset, SUBSETS.get(table, ("all",)))
+    path = folders.find_file(TABLES[table])
+    if path.name in TABLES.values() and path.name != TABLES[table]:
+        raise ValueError(f"table is {table!r}, but data_dir is the file {path}.")
+    rows = read_table(path)
+    id_column, caption_column = detect_columns(rows, id_column, caption_column)
+    logger.info("%s: ids from the column %r, captions from %r", path.name, id_column, caption_column)
+    chosen = _read_subset(folders, table, subset)
     captions: dict[str, list[str]] = {}
+    left_out = []
     for number, row in enumerate(rows, start=1):
-        song, caption = row[columns.id].strip(), row[columns.caption].strip()
-        sentences = parse_caption(caption, 1.0).sentences  # a length would place the sections, which are not needed
-        if not song or not sentences:
-            left_out.append(LeftOut(f"row {number}", "an empty caption" if song else "no id"))
-        elif caption in (others := captions.setdefault(song, [])):
-            left_out.append(LeftOut(f"row {number}", "a repetition of id and caption"))
+        song, caption = row[id_column].strip(), row[caption_column].strip()
+        if chosen is not None and _key(table, song) not in chosen:
+            continue
+        others = captions.setdefault(song, []) if song else []
+        if not song or caption in others or not parse_caption(caption, 1.0).sentences:
+            reason = "no id" if not song else "a repetition of id and caption" if caption in others else "no caption"
+            left_out.append((f"row {number}", reason))
         else:
             others.append(caption)
-            name = song if len(others) == 1 else f"{song}#{len(others)}"
-            texts.append(EvaluationText(name, sentences if times == "removed" else caption, (song,)))
-    songs = _find(captions, audio_dir, aliases or {})
-    description = {
-        "captions": RULES[times],
-        "times": times,
-        "id_column": f"{columns.id} ({columns.id_reason})",
-        "caption_column": f"{columns.caption} ({columns.caption_reason})",
-        "futga": "JoshuaW1997/FUTGA, Apache-2.0, arXiv 2407.20445",
-        "files": [hash_file(table)],
+    captions = {song: others for song, others in captions.items() if others}
+    if chosen is not None:
+        described = {_key(table, song) for song in captions}
+        left_out += [(f"song {song}", "no caption by FUTGA") for song in sorted(chosen - described)]
+
+    songs = find_by_ids(captions, folders.find_audio())
+    if table == "harmonixset":
+        songs = _find_by_aliases(songs, _read_aliases(folders), folders.find_audio())
+    if table == "song_describer":  # the number of the track, however the table writes it
+        songs = {song: replace(found, id=_key(table, song)) for song, found in songs.items()}
+    ids = {song: found.id for song, found in songs.items()}
+    songs = read_durations(songs.values())
+    texts, sections = [], Counter()
+    for song, others in captions.items():
+        for number, caption in enumerate(others, start=1):
+            name = song if number == 1 else f"{song}#{number}"
+            found = songs[ids[song]]
+            if times == "kept":
+                texts.append(SetText(name, caption, (found.id,)))
+                continue
+            parsed = parse_caption(caption, found.duration_s or 1.0)
+            use = found.path is not None and not found.is_excerpt and parsed.sections is not None
+            texts.append(SetText(name, parsed.sentences, (found.id,), {"sections": parsed.sections} if use else {}))
+            if found.path is not None:
+                sections[_describe_sections(parsed, found)] += 1
+    short = any(song.duration_s < SHORT_S for song in songs.values() if song.path is not None)
+    note = "FUTGA describes whole songs: its captions and times do not fit clips and excerpts of them."
+    return SetContent(
+        " ".join([table, *([subset] if chosen is not None else []), *(["with times"] if times == "kept" else [])]),
+        songs,
+        texts,
+        CAPTIONS[times],
+        [path],
+        left_out=left_out,
+        notes=[note] if short else [],
+        details={
+            "id_column": id_column,
+            "caption_column": caption_column,
+            **({"texts_by_sections": dict(sections.most_common())} if times == "removed" else {}),
+        },
+    )
+
+
+def _describe_sections(parsed: ParsedCaption, song: SetSong) -> str:
+    if song.is_excerpt:
+        return "no sections: the file is an excerpt"
+    return f"no sections: {parsed.problem}" if parsed.sections is None else f"sections in {parsed.unit}"
+
+
+def _key(table: str, song: str) -> str:
+    """What an id of a table is in the set that the table describes."""
+    return bare_id(song).split(".")[0] if table == "song_describer" else youtube_id(song)
+
+
+def _read_subset(folders: SetFolders, table: str, subset: str) -> set[str] | None:
+    """The songs of a subset by the table of the other set, None for all."""
+    if subset == "all":
+        return None
+    if table == "musiccaps":
+        return set(musiccaps.read_clips(folders.find_beside(musiccaps.TABLE), subset))
+    return {
+        row["track_id"] for _, row in song_describer.read_tracks(folders.find_beside(song_describer.TABLE), subset)
     }
-    return FutgaTexts(songs, texts, left_out, description)
 
 
-def assemble_futga(name: str, futga: FutgaTexts, description: Mapping[str, Any]) -> EvaluationSet:
-    """The set of a table's songs; warns if they are clips, which captions of whole songs do not describe."""
-    description = {**description, **futga.description, "section_query": False}
-    evaluation_set = assemble(name, futga.songs, futga.texts, description, None, futga.left_out)
-    warn_of_clips(evaluation_set)
-    return evaluation_set
+def _read_aliases(folders: SetFolders) -> dict[str, str]:
+    """Names and YouTube ids of the Harmonix Set by each other, if its table of addresses is there."""
+    try:
+        table = folders.find_beside("youtube_urls.csv", ("", "dataset"))
+    except ValueError:
+        return {}
+    aliases = {}
+    for row in read_table(table, ("File", "URL")):
+        address = row["URL"].split()[0] if row["URL"].strip() else ""  # some have a note behind: "(backwards)"
+        if row["File"] and address:
+            aliases |= {row["File"]: youtube_id(address), youtube_id(address): row["File"], address: row["File"]}
+    return aliases
 
 
-def warn_of_clips(evaluation_set: EvaluationSet) -> None:
-    """Warns, and notes in the protocol, if any recording is too short to be the song that FUTGA describes."""
-    audio = evaluation_set.description["audio"]
-    if short := audio["shorter_than_30_s"]:
-        note = f"{short} of {len(evaluation_set.songs)} recordings are shorter than 30 s. {WHOLE_SONGS}"
-        evaluation_set.description["audio_note"] = note
-        logger.warning("%s: %s", evaluation_set.name, note)
+def _find_by_aliases(songs: Mapping[str, SetSong], aliases: Mapping[str, str], folder: Path) -> dict[str, SetSong]:
+    """Songs whose files are called by the other of the two names; no file belongs to two songs."""
+    taken = {song.path for song in songs.values()}
+    wanted = {song.id: aliases[song.id] for song in songs.values() if song.path is None and song.id in aliases}
+    others = find_by_ids(wanted.values(), folder)
+    found = {song: others[alias].path for song, alias in wanted.items() if others[alias].path not in taken}
+    return {**songs, **{song: replace(songs[song], path=path, issue=None) for song, path in found.items()}}
 
 
-def _find(ids: Mapping[str, Any], folder: Path, aliases: Mapping[str, str]) -> dict[str, Path | MissingSong]:
-    found, problems = find_songs(ids, folder)
-    files = {song: file.path for song, file in found.items()}
-    others = {aliases[song]: song for song in problems if song in aliases}
-    if others:
-        more, _ = find_songs(others, folder)
-        taken = set(files.values())
-        files |= {others[alias]: file.path for alias, file in more.items() if file.path not in taken}
-    return {song: files.get(song) or MissingSong(song, song, problems[song]) for song in ids}
+def detect_columns(
+    rows: list[dict[str, str]], id_column: str | None = None, caption_column: str | None = None
+) -> tuple[str, str]:
+    """
+    The columns of ids and captions, by their names, or else by their contents.
+
+    Args:
+        rows (`list[dict[str, str]]`): A table with at least one row.
+        id_column, caption_column (`str`, *optional*): Names that are known.
+
+    Raises:
+        ValueError: if a given column is not there, or one cannot be told.
+    """
+    columns = {name: [row[name] for row in rows[:MAX_SAMPLE]] for name in rows[0]}
+    shown = ", ".join(f"{name!r} (such as {cells[0]!r:.60})" for name, cells in columns.items())
+    for argument, name in (("id_column", id_column), ("caption_column", caption_column)):
+        if name is not None and name not in columns:
+            raise ValueError(f"{argument} must be one of {shown}, got {name!r}.")
+    if caption_column is None:
+        others = {name: cells for name, cells in columns.items() if name != id_column}
+        caption_column = _detect_caption(others)
+        if caption_column is None:
+            raise ValueError(f"caption_column can't be told, give it. The columns are {shown}.")
+    if id_column is None:
+        id_column = _detect_id({name: cells for name, cells in columns.items() if name != caption_column})
+        if id_column is None:
+            raise ValueError(f"id_column can't be told, give it. The columns are {shown}.")
+    return id_column, caption_column
 
 
-__all__ = ["FutgaTexts", "assemble_futga", "read_futga", "warn_of_clips"]
+def _detect_caption(columns: Mapping[str, list[str]]) -> str | None:
+    long = [name for name, cells in columns.items() if statistics.median(map(len, cells)) >= MIN_CAPTION_LENGTH]
+    with_times = [name for name in long if any(map(has_time_ranges, columns[name][:50]))]
+    named = [name for name in columns if _plain(name) in CAPTION_NAMES and (name in with_times or not with_times)]
+    # MusicCaps has captions by people too: of several columns it is the one with times.
+    return next((found[0] for found in (named, with_times, long) if len(found) == 1), None)
+
+
+def _detect_id(columns: Mapping[str, list[str]]) -> str | None:
+    def counts_rows(cells: list[str]) -> bool:
+        return any(cells == [str(number) for number in range(first, first + len(cells))] for first in (0, 1))
+
+    columns = {name: cells for name, cells in columns.items() if any(cells) and not counts_rows(cells)}
+    named = [name for known in ID_NAMES for name in columns if _plain(name) == known]
+    found = [
+        name
+        for name, cells in columns.items()
+        if sum(ID_FORM.fullmatch(cell.strip()) is not None for cell in cells) >= MIN_ID_SHARE * len(cells)
+        and len(set(cells)) > len(cells) / 2
+    ]
+    return named[0] if named else found[0] if len(found) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+FUTGA = SetConverter(
+    "futga",
+    "FUTGA: long captions of whole songs with the times of sections, for training and evaluation",
+    "JoshuaW1997/FUTGA on the Hub, arXiv 2407.20445; the songs are those of AudioSet, the Harmonix Set (urinieto/"
+    "harmonixset on GitHub, 912 tracks), MusicCaps and Song Describer",
+    f"{', '.join(TABLES.values())}: hf download JoshuaW1997/FUTGA --repo-type dataset; for the Harmonix Set also "
+    "dataset/youtube_urls.csv of github.com/urinieto/harmonixset; for a subset also musiccaps-public.csv or "
+    "song_describer.csv; audio: whole songs of YouTube, by the ids, or your own copies",
+    "Apache-2.0 (captions); the audio is that of YouTube videos or under the licence of each song's owner",
+    "training (audioset_train); retrieval on AudioSet-Eval, HarmonixSet, MusicCaps, SongDescriber",
+    read,
+    {
+        "table": f"which table of FUTGA: {', '.join(TABLES)} (must be given)",
+        "times": "removed or kept: the times of sections in the captions (default: removed)",
+        "subset": "of musiccaps all, audioset_eval or balanced, of song_describer all or valid (default: all)",
+        "id_column": "column of the ids of the songs (default: told by names and contents)",
+        "caption_column": "column of the captions (default: told by names and contents)",
+    },
+)

@@ -9,7 +9,7 @@ FUTGA's table may know the songs by either; files may be named by either, too.
 from pathlib import Path
 
 from collap.data.evaluation_set import EvaluationSet
-from collap.data.sets.futga import assemble_futga, read_futga
+from collap.data.sets.old_futga import assemble_futga, read_futga
 from collap.data.sets.tables import find_audio_folder, find_file, folder_of, read_rows
 
 TRACKS = 912  # by the README of the Harmonix Set; how many of them FUTGA describes, its table says

@@ -9,14 +9,14 @@ from typing import Any
 
 from collap.data.evaluation_set import EvaluationSet
 from collap.data.sets.audioset_eval import load_audioset_eval
-from collap.data.sets.castella import load_castella
 from collap.data.sets.harmonixset import load_harmonixset
 from collap.data.sets.manifest import load_manifest_set
-from collap.data.sets.musiccaps import load_musiccaps
+from collap.data.sets.old_castella import load_castella
+from collap.data.sets.old_musiccaps import load_musiccaps
+from collap.data.sets.old_song_describer import load_song_describer
+from collap.data.sets.old_speech_transcripts import load_speech_transcripts
+from collap.data.sets.old_wikimute import load_wikimute
 from collap.data.sets.song_corpus import load_song_corpus
-from collap.data.sets.song_describer import load_song_describer
-from collap.data.sets.speech_transcripts import load_speech_transcripts
-from collap.data.sets.wikimute import load_wikimute
 
 FUTGA = "hf download JoshuaW1997/FUTGA --repo-type dataset"
 NO_ROW = "no row of the paper"

@@ -1,0 +1,423 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""A public set becomes a manifest and `provenance.json`: what all converters share."""
+
+import csv
+import hashlib
+import inspect
+import json
+import logging
+import os
+import re
+import statistics
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import soundfile
+
+from collap.data.audio_files import find_songs
+from collap.files import atomic_write, write_json
+
+logger = logging.getLogger(__name__)
+
+MANIFEST = "manifest.jsonl"
+PROVENANCE = "provenance.json"
+SHORT_S = 30.0  # shorter recordings are excerpts rather than songs
+MAX_LISTED = 20  # rows without a text that provenance.json lists one by one
+NO_AUDIO = "no audio file"
+COMMON_SUFFIXES = (".mp3", ".flac", ".wav", ".ogg")
+TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
+
+
+@dataclass(frozen=True)
+class SetFolders:
+    """
+    Where a converter reads and writes.
+
+    Args:
+        data (`Path`): Folder of the published files, or the one file that matters.
+        audio (`Path`, *optional*): Folder of the songs, if it is not in `data`.
+        output (`Path`): Folder of the manifest.
+    """
+
+    data: Path
+    audio: Path | None
+    output: Path
+
+    def find_file(self, name: str, subfolders: Sequence[str] = ("",)) -> Path:
+        """A published file: `data` itself if it is a file, else `name` in one of its subfolders."""
+        if self.data.is_file():
+            return self.data
+        if not self.data.is_dir():
+            raise ValueError(f"data_dir: there is no file or folder {self.data}.")
+        for subfolder in subfolders:
+            if (self.data / subfolder / name).is_file():
+                return self.data / subfolder / name
+        there = sorted(file.name for file in self.data.iterdir() if file.is_file())
+        found = f"{', '.join(there[:10]) or 'no files'}{', ...' if len(there) > 10 else ''}"
+        raise ValueError(f"data_dir: {self.data} must contain {name!r}, it contains {found}.")
+
+    def find_beside(self, name: str, subfolders: Sequence[str] = ("",)) -> Path:
+        """Another published file, also where `data` is a file: then in the folder of it."""
+        folder = self.data.parent if self.data.is_file() else self.data
+        return replace(self, data=folder).find_file(name, subfolders)
+
+    def find_audio(self, names: Sequence[str] = ("audio",)) -> Path:
+        """The folder of the songs: `audio`, or the first of `names` in `data`, or `data` itself."""
+        if self.audio is not None:
+            if not self.audio.is_dir():
+                raise ValueError(f"audio_dir: there is no folder {self.audio}.")
+            return self.audio
+        folder = self.data.parent if self.data.is_file() else self.data
+        return next((folder / name for name in names if (folder / name).is_dir()), folder)
+
+
+@dataclass(frozen=True)
+class SetSong:
+    """
+    A song of a set.
+
+    Args:
+        id (`str`): Its id in the manifest.
+        name (`str`): What the published files call it.
+        path (`Path`, *optional*): Its audio file; None with `issue`.
+        issue (`str`, *optional*): Why it has no usable audio. The text up to a colon is the same for all such songs.
+        duration_s (`float`, *optional*): By the header of the file, see [`read_durations`].
+        is_excerpt (`bool`): Whether the name of the file says that it is only a part of the song.
+    """
+
+    id: str
+    name: str
+    path: Path | None = None
+    issue: str | None = None
+    duration_s: float | None = None
+    is_excerpt: bool = False
+
+
+@dataclass(frozen=True)
+class SetText:
+    """
+    A text of a set.
+
+    Args:
+        id (`str`): Unique in the set.
+        text (`str` or `list[str]`): A string, or a list of sentences; the same type for all texts of a set.
+        song_ids (`tuple[str, ...]`): The songs that it describes.
+        extra (`Mapping[str, Any]`): More columns of its rows, such as `section_s` or `sections`.
+    """
+
+    id: str
+    text: str | list[str]
+    song_ids: tuple[str, ...]
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class SetContent:
+    """
+    What a converter has read.
+
+    Args:
+        variant (`str`): Which part of the set, in a few words, for the name of the manifest.
+        songs (`Mapping[str, SetSong]`): By their ids, from [`read_durations`].
+        texts (`Sequence[SetText]`): Also those of songs without audio.
+        captions (`str`): Which texts are the captions, in a sentence.
+        files (`Sequence[Path]`): The published files that were read.
+        published (`str`, *optional*): Key of the converter's published counts, if this part has any.
+        left_out (`Sequence[tuple[str, str]]`): Place and reason of each row that gave no text.
+        section_query (`bool`): Whether a text describes a section and not the whole song.
+        notes (`Sequence[str]`): What users must know, said in the warning.
+        details (`Mapping[str, Any]`): More for provenance.json.
+    """
+
+    variant: str
+    songs: Mapping[str, SetSong]
+    texts: Sequence[SetText]
+    captions: str
+    files: Sequence[Path]
+    published: str | None = None
+    left_out: Sequence[tuple[str, str]] = ()
+    section_query: bool = False
+    notes: Sequence[str] = ()
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SetConverter:
+    """
+    A public set, and how its published files become a manifest.
+
+    Args:
+        name (`str`): What commands call it.
+        summary (`str`): What it is, in a line.
+        source (`str`): Who publishes it where, and the paper on it.
+        download (`str`): What to get from where.
+        licence (`str`): Of the texts and of the audio.
+        paper_row (`str`): Which evaluation of the paper of CoLLAP (arXiv 2410.02271) it is.
+        read (`Callable[..., SetContent]`): `read(folders, **options)`.
+        options (`Mapping[str, str]`): The options of `read` and what they mean.
+        published (`Mapping[str, tuple[int, int]]`): Numbers of songs and texts of the parts, by their publisher.
+    """
+
+    name: str
+    summary: str
+    source: str
+    download: str
+    licence: str
+    paper_row: str
+    read: Callable[..., SetContent]
+    options: Mapping[str, str]
+    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def convert(
+        self, data_dir: str | Path, output_dir: str | Path, audio_dir: str | Path | None = None, **options: Any
+    ) -> Path:
+        """
+        Writes `manifest.jsonl` and `provenance.json`, and warns of all that is missing or differs.
+
+        Args:
+            data_dir (`str` or `Path`): Folder of the published files, or the one file that matters.
+            output_dir (`str` or `Path`): Folder of the manifest, made if it is not there.
+            audio_dir (`str` or `Path`, *optional*): Folder of the songs, if it is not in `data_dir`.
+            options: See `options`.
+
+        Returns:
+            `Path`: the manifest, a row for each text of a song, to be read by [`load_manifest`].
+
+        Raises:
+            ValueError: if an option is unknown or has a wrong value, if a published file or column is missing or
+                contradicts itself, or if no song with a text has usable audio.
+        """
+        unknown = [name for name in options if name not in self.options]
+        if unknown:
+            raise ValueError(f"{self.name} takes the options {', '.join(self.options)}, got {', '.join(unknown)}.")
+        defaults = {name: inspect.signature(self.read).parameters[name].default for name in self.options}
+        options = {**defaults, **options}
+        if lacking := [name for name, value in options.items() if value is inspect.Parameter.empty]:
+            raise ValueError(f"{self.name} needs the option {', '.join(lacking)}: {self.options[lacking[0]]}.")
+        folders = SetFolders(Path(data_dir), None if audio_dir is None else Path(audio_dir), Path(output_dir))
+        return _write(self, self.read(folders, **options), folders.output, options)
+
+    def describe(self) -> str:
+        """All that a user needs to know before the download, in lines."""
+        counts = [f"{songs:,} songs and {texts:,} texts ({part})" for part, (songs, texts) in self.published.items()]
+        lines = [
+            f"{self.name}: {self.summary}",
+            f"Source: {self.source}",
+            f"Download: {self.download}",
+            f"Licence: {self.licence}",
+            f"In the paper: {self.paper_row}",
+            f"Published: {'; '.join(counts) or 'no counts'}",
+            *(["Options, as NAME=VALUE:"] if self.options else []),
+        ]
+        return "\n".join([*lines, *(f"    {name}: {meaning}" for name, meaning in self.options.items())])
+
+
+def _write(converter: SetConverter, content: SetContent, output_dir: Path, options: Mapping[str, Any]) -> Path:
+    name = f"{converter.name} {content.variant}".strip()
+    songs, texts = content.songs, content.texts
+    rows = [
+        _make_row(text, songs[song_id], output_dir)
+        for text in texts
+        for song_id in text.song_ids
+        if songs[song_id].path is not None
+    ]
+    usable = [song for song in songs.values() if song.path is not None]
+    missing = [song for song in songs.values() if song.path is None]
+    if not rows:
+        first = f", the first is {missing[0].name} ({missing[0].issue})" if missing else ""
+        raise ValueError(
+            f"{name}: no song with a text has usable audio. {len(missing)} of {len(songs)} songs are missing{first}."
+        )
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
+    described = {row["song_id"] for row in rows}
+    num_texts = len({row["text_ids"][0] for row in rows})
+    published = converter.published.get(content.published or "")
+    short = sum(song.duration_s < SHORT_S for song in usable)
+    seconds = [song.duration_s for song in usable]
+    left_out = dict(Counter(reason for _, reason in content.left_out).most_common())
+
+    notes = []
+    if published is not None and published != (len(songs), len(texts)):
+        notes.append(
+            f"{published[0]} songs and {published[1]} texts are published, the files name {len(songs)} and "
+            f"{len(texts)}."
+        )
+    if missing:
+        issues = Counter((song.issue or "").split(":")[0] for song in missing)
+        notes.append(
+            f"{len(missing)} of {len(songs)} songs have no usable audio ({_count(issues)}), {len(texts) - num_texts} "
+            f"of {len(texts)} texts are left out with them. Metrics on fewer songs are higher than those on all."
+        )
+    if left_out:
+        notes.append(f"{len(content.left_out)} rows gave no text ({_count(left_out)}).")
+    if short:
+        notes.append(f"{short} of {len(usable)} recordings are shorter than {SHORT_S:g} s.")
+    notes += content.notes
+    provenance = {
+        "name": name,
+        "set": converter.name,
+        "options": options,
+        "source": converter.source,
+        "licence": converter.licence,
+        "paper_row": converter.paper_row,
+        "captions": content.captions,
+        "section_query": content.section_query,
+        **content.details,
+        "published": published and {"songs": published[0], "texts": published[1]},
+        "in_files": {"songs": len(songs), "texts": len(texts)},
+        "in_manifest": {"songs": len(described), "texts": num_texts, "rows": len(rows)},
+        "audio": {
+            "hours": round(sum(seconds) / 3600, 3),
+            "shortest_s": round(min(seconds), 2),
+            "median_s": round(statistics.median(seconds), 2),
+            "longest_s": round(max(seconds), 2),
+            f"shorter_than_{SHORT_S:g}_s": short,
+        },
+        "identical_texts": _count_identical(texts),
+        "songs_without_text": [
+            {"audio": _relative(song.path, output_dir), "song_id": song.id}
+            for song in usable
+            if song.id not in described
+        ],
+        "missing": [{"id": song.id, "path": song.name, "reason": song.issue} for song in missing],
+        "rows_left_out": {
+            "count": len(content.left_out),
+            "by_reason": left_out,
+            "first": [f"{place}: {reason}" for place, reason in content.left_out[:MAX_LISTED]],
+        },
+        "files": [
+            {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in content.files
+        ],
+        "manifest": {"name": MANIFEST, "sha256": hashlib.sha256(lines).hexdigest()},
+        "notes": notes,
+    }
+    with atomic_write(output_dir / MANIFEST) as temporary:
+        temporary.write_bytes(lines)
+    write_json(output_dir / PROVENANCE, provenance)
+    if notes:
+        logger.warning("%s: %s", name, " ".join(notes))
+    return output_dir / MANIFEST
+
+
+def _make_row(text: SetText, song: SetSong, output_dir: Path) -> dict[str, Any]:
+    return {
+        "audio": _relative(song.path, output_dir),
+        "song_id": song.id,
+        "duration_s": round(song.duration_s, 3),
+        "text": text.text,
+        "text_ids": [text.id],
+        **text.extra,
+    }
+
+
+def _relative(path: Path, folder: Path) -> str:
+    return os.path.relpath(path, folder).replace(os.sep, "/")
+
+
+def _count(reasons: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
+
+
+def _count_identical(texts: Sequence[SetText]) -> int:
+    """Texts with the words of a text of another song: no model can rank more than one of these songs first."""
+
+    def words(text: SetText) -> str:
+        return " ".join((text.text if isinstance(text.text, str) else " ".join(text.text)).lower().split())
+
+    songs: dict[str, set[str]] = {}
+    for text in texts:
+        songs.setdefault(words(text), set()).update(text.song_ids)
+    return sum(bool(songs[words(text)] - set(text.song_ids)) for text in texts)
+
+
+def read_durations(songs: Iterable[SetSong]) -> dict[str, SetSong]:
+    """Songs by their ids, with the durations that the headers of their files give; what is unreadable has no path."""
+
+    def read(song: SetSong) -> SetSong:
+        if song.path is None:
+            return song
+        try:
+            duration_s = soundfile.info(song.path).duration
+        except (soundfile.LibsndfileError, OSError) as error:
+            reason = str(error).removeprefix(f"Error opening {str(song.path)!r}: ").strip().rstrip(".")
+            return replace(song, path=None, issue=f"unreadable audio: {reason}")
+        if not duration_s:
+            return replace(song, path=None, issue="unreadable audio: no samples")
+        return replace(song, duration_s=duration_s)
+
+    with ThreadPoolExecutor() as pool:
+        return {song.id: song for song in pool.map(read, songs)}
+
+
+def find_by_ids(ids: Iterable[str], folder: Path) -> dict[str, SetSong]:
+    """Songs whose files are called by their ids, see [`find_songs`]."""
+    ids = list(dict.fromkeys(ids))
+    files, issues = find_songs(ids, folder)
+    return {
+        song_id: SetSong(song_id, song_id, files[song_id].path, is_excerpt=files[song_id].is_excerpt)
+        if song_id in files
+        else SetSong(song_id, song_id, issue=issues[song_id])
+        for song_id in ids
+    }
+
+
+def find_by_name(
+    folder: Path, name: str, suffixes: tuple[str, ...] = (".mp3", ".flac", ".wav", ".ogg")
+) -> Path | None:
+    """The file `name` in `folder`, or the one of this name with another suffix; None if there is none."""
+    path = folder / name
+    added = (path.with_name(path.name + suffix) for suffix in suffixes)
+    changed = (path.with_suffix(suffix) for suffix in suffixes)
+    return next((candidate for candidate in (path, *added, *changed) if candidate.is_file()), None)
+
+
+def read_table(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV (or `.tsv`) with a header, every cell as text; ValueError if it is none, or lacks a column."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            rows, names = list(reader), list(reader.fieldnames or [])
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"data_dir: {path} cannot be read as a CSV in UTF-8: {error}.") from error
+    if not rows:
+        raise ValueError(f"data_dir: {path} has no rows.")
+    if len(set(names)) < len(names) or any(len(name) > 100 for name in names):
+        raise ValueError(f"data_dir: the first line of {path} must be a header with different names, got {names}.")
+    if lacking := [name for name in columns if name not in names]:
+        raise ValueError(f"data_dir: {path} must have the columns {lacking} too, it has {names}.")
+    for number, row in enumerate(rows, start=1):
+        if None in row:
+            raise ValueError(f"data_dir: row {number} of {path} has more cells than the header.")
+    return [{name: cell or "" for name, cell in row.items()} for row in rows]
+
+
+def read_flag(cell: str, place: str) -> bool:
+    """A cell that says yes or no; an empty one says no."""
+    if cell.strip().lower() not in (*TRUE, *FALSE):
+        raise ValueError(f"data_dir: {place} must be True, False or empty, got {cell!r}.")
+    return cell.strip().lower() in TRUE
+
+
+def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+    """Raises a ValueError if the value of an option is none of the choices."""
+    if value not in (choices := list(choices)):
+        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
+
+
+def check_inside(name: str, place: str) -> str:
+    """A path of a published table; ValueError if it leads out of the folder that it is relative to."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    if not path.parts or path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:[\\/]", name) or "\0" in name:
+        raise ValueError(f"data_dir: {place} must be a path inside the audio folder, got {name!r}.")
+    return name
+
+
+def check_unique(ids: Iterable[str], what: str, path: Path) -> None:
+    """Raises a ValueError if an id occurs twice."""
+    counts = Counter(ids)
+    if repeated := [one for one, count in counts.items() if count > 1]:
+        raise ValueError(f"data_dir: {path} has the {what} {repeated[0]!r} twice.")

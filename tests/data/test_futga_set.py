@@ -1,0 +1,231 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Tables of FUTGA on a small scale: columns told, songs found, sections with times, what is missing counted."""
+
+import logging
+
+import pytest
+
+pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
+
+from set_miniatures import FUTGA, convert, pairs, write_audio, write_csv
+from test_sets import CAPTIONS, CLIPS, IDS
+
+from collap.data.sets.futga import detect_columns
+from collap.training.augmentation import Section, find_section_problem
+
+LONG = "A slow song with a piano, a bass and soft drums. The mood is calm and a little sad, and the tempo stays even. "
+PERCENT = LONG + "\n**0-40% - Intro:**\n- Piano alone\n**40-100% - Verse:**\n- The drums enter"
+CLOCK = LONG + "\nIntro (0:00 - 0:15): Piano alone.\nVerse (0:15 - 0:40): The drums enter."
+HUMAN = "This clip has a slow piano over a bass line and drums played with brushes; someone hums along, far away."
+
+
+def rows_of(**columns):
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"ytid": IDS, "caption": [PERCENT] * 3}, ("ytid", "caption")),
+        ({"": ["0", "1", "2"], "YouTube-ID": IDS, "Text": [LONG] * 3}, ("YouTube-ID", "Text")),
+        # MusicCaps has captions by people too.
+        ({"ytid": IDS, "caption": [HUMAN] * 3, "futga": [PERCENT] * 3}, ("ytid", "futga")),
+        ({"ytid": IDS, "caption": [HUMAN] * 3, "model": [CLOCK] * 3}, ("ytid", "model")),
+        # An id that counts rows is none.
+        (
+            {"id": ["0", "1", "2"], "key": IDS, "words": [LONG] * 3, "start_s": ["30", "30", "40"]},
+            ("key", "words"),
+        ),
+        ({"where": ["00/1.mp3", "00/2.mp3", "01/3.mp3"], "a": [PERCENT] * 3, "b": [HUMAN] * 3}, ("where", "a")),
+        ({"key": ["0001_12step", "0003_6foot", "0004_abc"], "caption": [PERCENT] * 3}, ("key", "caption")),
+        ({"track": ["1004018", "1004019", "1004020"], "caption": [PERCENT] * 3}, ("track", "caption")),
+    ],
+)
+def test_columns_are_told(columns, expected):
+    assert detect_columns(rows_of(**columns)) == expected
+
+
+def test_columns_that_cannot_be_told():
+    rows = rows_of(one=IDS, two=IDS[::-1], a=[PERCENT] * 3, b=[CLOCK] * 3)
+    with pytest.raises(ValueError, match=r"caption_column can't be told, give it. .* 'one' \(such as '-0abcDEF_12'\)"):
+        detect_columns(rows)
+    with pytest.raises(ValueError, match=r"id_column can't be told, give it. .* 'two' \(such as 'Kx_12345678'\)"):
+        detect_columns(rows, caption_column="a")
+    with pytest.raises(ValueError, match=r"id_column must be one of 'one' .*, got 'three'"):
+        detect_columns(rows, id_column="three")
+    assert detect_columns(rows, "two", "b") == ("two", "b")
+    with pytest.raises(ValueError, match="id_column can't be told"):
+        detect_columns(rows_of(words=["a", "b", "c"], caption=[PERCENT] * 3))
+
+
+def test_audioset_with_sections(tmp_path, caplog):
+    for name in (f"{IDS[0]}.wav", f"a/Y{IDS[1]}.wav", f"a/title [{IDS[2]}].wav", "AAAAAAAAAAA_30_40.wav"):
+        write_audio(tmp_path / "songs" / name, 40, rate=1000)
+    (tmp_path / "songs" / "BBBBBBBBBBB.wav").write_bytes(b"no audio")
+    (tmp_path / "songs" / "CCCCCCCCCCC.webm").write_bytes(b"")
+    rows = [
+        {"ytid": IDS[0], "caption": PERCENT},
+        {"ytid": IDS[1], "caption": CLOCK},
+        {"ytid": IDS[2], "caption": LONG + "\n60% - 40%: Loud."},
+        {"ytid": IDS[0], "caption": LONG},  # another caption of a song
+        {"ytid": IDS[0], "caption": PERCENT},  # the same again
+        *({"ytid": 11 * letter, "caption": PERCENT} for letter in "ABCD"),
+        {"ytid": "", "caption": PERCENT},
+        {"ytid": IDS[2], "caption": " "},
+    ]
+    write_csv(tmp_path / "AudioSet-Train.csv", rows)
+    with caplog.at_level(logging.INFO):
+        manifest, provenance = convert("futga", tmp_path, tmp_path / "songs", table="audioset_train")
+    assert "ids from the column 'ytid', captions from 'caption'" in caplog.text
+    assert (provenance["id_column"], provenance["caption_column"]) == ("ytid", "caption")
+
+    assert [row["text_ids"][0] for row in manifest] == [IDS[0], f"{IDS[0]}#2", IDS[1], IDS[2], "AAAAAAAAAAA"]
+    assert [row["song_id"] for row in manifest] == [IDS[0], IDS[0], IDS[1], IDS[2], "AAAAAAAAAAA"]
+    sections = {row["text_ids"][0]: row["sections"] for row in manifest if "sections" in row}
+    times = {name: [(part["start_s"], part["end_s"]) for part in parts] for name, parts in sections.items()}
+    assert times == {IDS[0]: [(0.0, 16.0), (16.0, 40.0)], IDS[1]: [(0.0, 15.0), (15.0, 40.0)]}
+    assert sections[IDS[1]][1]["text"] == ["Verse: The drums enter."]
+    assert provenance["texts_by_sections"] == {
+        "sections in percent": 1,
+        "sections in clock": 1,
+        "no sections: no time ranges": 1,
+        "no sections: a range that is reversed": 1,
+        "no sections: the file is an excerpt": 1,
+    }
+    for row in manifest:  # fit for the structure augmentation
+        parts = [Section(part["start_s"], part["end_s"], tuple(part["text"])) for part in row.get("sections", [])]
+        assert not parts or find_section_problem(row["text"], parts, row["duration_s"]) is None
+    assert provenance["rows_left_out"]["by_reason"] == {
+        "a repetition of id and caption": 1,
+        "no id": 1,
+        "no caption": 1,
+    }
+    assert [(song["id"], song["reason"].split(":")[0]) for song in provenance["missing"]] == [
+        ("BBBBBBBBBBB", "unreadable audio"),
+        ("CCCCCCCCCCC", "unreadable audio"),
+        ("DDDDDDDDDDD", "no audio file"),
+    ]
+
+
+@pytest.fixture
+def audioset(tmp_path):
+    rows = [{"id": number, "video": ytid, "output": FUTGA.format(what=ytid)} for number, ytid in enumerate(IDS)]
+    write_csv(tmp_path / "AudioSet-Eval.csv", rows)
+    for ytid in IDS[:2]:
+        write_audio(tmp_path / "songs" / f"{ytid}.wav", 31)
+    return tmp_path
+
+
+def test_times_are_removed_or_kept(audioset, caplog):
+    removed, provenance = convert("futga", audioset, audioset / "songs", table="audioset_eval")
+    assert removed[0]["text"][1:] == ["Intro: The -0abcDEF_12 alone.", "Verse: Drums enter."]
+    assert provenance["audio"]["shorter_than_30_s"] == 0
+    assert "FUTGA describes whole songs" not in caplog.text
+    kept, provenance = convert("futga", audioset, audioset / "songs", table="audioset_eval", times="kept")
+    assert kept[0]["text"] == FUTGA.format(what=IDS[0])
+    assert "sections" not in kept[0]
+    assert provenance["name"] == "futga audioset_eval with times"
+
+
+def test_clips_are_warned_of(audioset, caplog):
+    write_audio(audioset / "songs" / f"{IDS[1]}.wav", 10)
+    convert("futga", audioset, audioset / "songs", table="audioset_eval")
+    assert "1 of 2 recordings are shorter than 30 s. FUTGA describes whole songs" in caplog.text
+
+
+def test_the_table_may_be_given_itself_but_must_be_named(audioset):
+    table = audioset / "AudioSet-Eval.csv"
+    assert len(convert("futga", table, audioset / "songs", table="audioset_eval")[0]) == 2
+    with pytest.raises(ValueError, match=r"table is 'audioset_train', but data_dir is the file .*Eval.csv"):
+        convert("futga", table, audioset / "songs", table="audioset_train")
+    with pytest.raises(ValueError, match="futga needs the option table: which table"):
+        convert("futga", table)
+    for options in (
+        {"table": "all"},
+        {"table": "audioset_eval", "times": "moved"},
+        {"table": "musiccaps", "subset": "valid"},
+    ):
+        with pytest.raises(ValueError, match=f"{list(options)[-1]} must be one of .*, got "):
+            convert("futga", table, **options)
+
+
+@pytest.mark.parametrize(
+    "form",
+    ["{}", "{}.wav", "[{}]-[30-40].wav", "https://www.youtube.com/watch?v={}", "Y{}.wav", "{}_30.000_40.000.wav"],
+)
+def test_musiccaps_subset_by_the_other_table(tmp_path, form):
+    names = [form.format(ytid) for ytid in IDS]
+    write_csv(tmp_path / "musiccaps-public.csv", CLIPS)
+    write_csv(tmp_path / "MusicCaps.csv", [{"ytid": name, "caption": FUTGA.format(what=name)} for name in names[:2]])
+    for ytid, name in zip(IDS, names, strict=True):
+        write_audio(tmp_path / "audio" / (name if name.endswith(".wav") else f"{ytid}.wav"))
+    rows, provenance = convert("futga", tmp_path, table="musiccaps", subset="audioset_eval")
+    assert [row["song_id"] for row in rows] == names[:1]
+    assert provenance["in_files"] == {"songs": 1, "texts": 1}
+    assert provenance["rows_left_out"]["first"] == [f"song {IDS[2]}: no caption by FUTGA"]
+
+
+@pytest.mark.parametrize("form", ["{track}", "{folder}/{track}.mp3", "{track}.2min.mp3"])
+def test_song_describer_tracks_however_the_table_writes_them(tmp_path, form):
+    tracks = ("1004034", "1007299")
+    write_csv(tmp_path / "song_describer.csv", CAPTIONS)
+    captions = [FUTGA.format(what=track) for track in tracks]
+    names = [form.format(track=track, folder=track[-2:]) for track in tracks]
+    write_csv(tmp_path / "SongDescriber.tsv", rows_of(song=names, text=captions))
+    (tmp_path / "SongDescriber.tsv").rename(tmp_path / "described.tsv")
+    for track in tracks:
+        write_audio(tmp_path / "audio" / track[-2:] / f"{track}.2min.mp3")
+    rows, _ = convert("futga", tmp_path / "described.tsv", table="song_describer")
+    assert [song for song, _ in pairs(rows)] == list(tracks)
+    rows, provenance = convert("futga", tmp_path / "described.tsv", table="song_describer", subset="valid")
+    assert [song for song, _ in pairs(rows)] == ["1004034"]
+    assert provenance["rows_left_out"]["first"] == ["song 1007274: no caption by FUTGA"]
+
+
+TRACKS = {"0001_12step": "iBHNgV6_znU", "0003_6foot7foot": "c7tOAGY59uQ", "0004_abc": "ho7796-au8U"}
+
+
+@pytest.fixture
+def harmonixset(tmp_path):
+    write_csv(tmp_path / "Harmonixset.csv", [{"id": song, "caption": FUTGA.format(what=song)} for song in TRACKS])
+    for name in ("0001_12step.mp3", "0003.mp3"):
+        write_audio(tmp_path / "audio" / name, 31)
+    return tmp_path
+
+
+def write_addresses(path):
+    rows = [
+        {"File": file, "URL": f"http://www.youtube.com/watch?v={video} (backwards)"} for file, video in TRACKS.items()
+    ]
+    write_csv(path / "youtube_urls.csv", rows)
+
+
+@pytest.mark.parametrize("folder", ["", "dataset"])
+def test_harmonixset_finds_files_by_names_and_by_the_addresses_of_videos(harmonixset, folder):
+    rows, provenance = convert("futga", harmonixset, table="harmonixset")
+    assert [row["song_id"] for row in rows] == ["0001_12step", "0003_6foot7foot"]
+    assert [song["id"] for song in provenance["missing"]] == ["0004_abc"]
+    write_audio(harmonixset / "audio" / "ho7796-au8U.wav", 31)
+    write_addresses(harmonixset / folder)
+    rows, provenance = convert("futga", harmonixset, table="harmonixset")
+    assert rows[2]["audio"].endswith("ho7796-au8U.wav")
+    assert provenance["missing"] == []
+
+
+@pytest.mark.parametrize("form", ["{}", "http://www.youtube.com/watch?v={}"])
+def test_harmonixset_finds_files_by_their_names_if_futga_has_videos(harmonixset, form):
+    captions = [{"url": form.format(video), "caption": FUTGA.format(what=video)} for video in TRACKS.values()]
+    write_csv(harmonixset / "Harmonixset.csv", captions)
+    write_addresses(harmonixset)
+    rows, provenance = convert("futga", harmonixset, table="harmonixset")
+    assert [row["audio"][-8:] for row in rows] == ["step.mp3", "0003.mp3"]
+    assert [song["path"] for song in provenance["missing"]] == [form.format("ho7796-au8U")]
+
+
+def test_harmonixset_gives_a_file_to_one_song_only(harmonixset):
+    songs = ("0001_12step", TRACKS["0001_12step"], "0004_abc")
+    write_csv(harmonixset / "Harmonixset.csv", [{"id": song, "caption": FUTGA.format(what=song)} for song in songs])
+    write_addresses(harmonixset)
+    rows, provenance = convert("futga", harmonixset, table="harmonixset", id_column="id")
+    assert [row["song_id"] for row in rows] == ["0001_12step"]
+    assert [song["id"] for song in provenance["missing"]] == list(songs[1:])

@@ -1,0 +1,158 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""LibriSpeech on a small scale: utterances joined to chapters, complete or not at all."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
+
+from set_miniatures import convert, write_audio
+
+from collap.data.sets.speech_transcripts import join_audio
+
+RATE = 16_000
+WORDS = {
+    "61-70968": ["HE BEGAN A CONFUSED COMPLAINT", "I SAID SO AND I'M SURE", "GOOD"],
+    "61-70970": ["YOUNG FITZOOTH"],
+    "121-123852": ["THOSE PRETTY WRONGS"],
+}
+
+
+@pytest.fixture
+def data_dir(tmp_path):
+    part = tmp_path / "LibriSpeech" / "test-clean"
+    for chapter, lines in WORDS.items():
+        folder = part / chapter.replace("-", "/")
+        for number, _ in enumerate(lines):
+            write_audio(folder / f"{chapter}-{number:04d}.flac", 1.0 + number)
+        transcript = "".join(f"{chapter}-{number:04d} {words}\n" for number, words in enumerate(lines))
+        (folder / f"{chapter}.trans.txt").write_text(transcript, encoding="utf-8")
+    return part
+
+
+def durations(rows):
+    return {row["song_id"]: row["duration_s"] for row in rows}
+
+
+def test_chapters_are_tracks_and_utterances_their_sentences(data_dir):
+    rows, provenance = convert("speech_transcripts", data_dir, pause_s=0.25)
+    (row,) = [row for row in rows if row["song_id"] == "61-70968"]
+    assert row["text"] == ["He began a confused complaint.", "I said so and I'm sure.", "Good."]
+    assert row["audio"] == "audio/61-70968.flac"
+    assert sorted(durations(rows)) == sorted(WORDS)
+    assert (provenance["speakers"], provenance["chapters"], provenance["utterances"]) == (2, 3, 5)
+    assert len(provenance["files"]) == 3
+
+    track, rate = soundfile.read(data_dir / "converted" / row["audio"])
+    assert rate == RATE
+    assert len(track) == RATE * (1 + 2 + 3) + 2 * RATE // 4
+    second, _ = soundfile.read(data_dir / "61/70968/61-70968-0001.flac")
+    start = RATE + RATE // 4
+    np.testing.assert_array_equal(track[start : start + len(second)], second)
+    assert not track[RATE:start].any()
+
+
+def test_tracks_are_made_once_and_again_if_they_do_not_fit(data_dir):
+    convert("speech_transcripts", data_dir)
+    path = data_dir / "converted/audio/61-70968.flac"
+    whole = path.read_bytes()
+    os.utime(path, (1, 1))
+    convert("speech_transcripts", data_dir)
+    assert path.stat().st_mtime == 1
+    path.write_bytes(b"no audio")
+    convert("speech_transcripts", data_dir)
+    assert path.read_bytes() == whole
+    assert durations(convert("speech_transcripts", data_dir, pause_s=1.0)[0])["61-70968"] == 1 + 2 + 3 + 2
+
+
+def test_long_chapters_are_cut_between_utterances(data_dir):
+    rows, _ = convert("speech_transcripts", data_dir, max_s=3.5)
+    assert durations(rows) == {"121-123852": 1, "61-70968_1": 3.3, "61-70968_2": 3, "61-70970": 1}
+    sentences = [sentence for row in rows if row["song_id"].startswith("61-70968") for sentence in row["text"]]
+    assert len(sentences) == len(WORDS["61-70968"])
+    # With the pause the first two have 3.3 s. An utterance that is longer by itself stays complete.
+    assert durations(convert("speech_transcripts", data_dir, max_s=3.2)[0])["61-70968_3"] == 3
+    assert len(convert("speech_transcripts", data_dir, max_s=0.5)[0]) == 5
+
+
+def test_utterances_can_be_tracks(data_dir):
+    rows, _ = convert("speech_transcripts", data_dir, unit="utterance", case="published")
+    assert len(rows) == 5
+    assert rows[2]["audio"].endswith("61/70968/61-70968-0001.flac")
+    assert rows[-1]["text"] == [WORDS["61-70970"][0]]
+    assert not (data_dir / "converted/audio").exists()
+
+
+def test_a_chapter_without_one_of_its_utterances_is_missing(data_dir):
+    (data_dir / "61/70968/61-70968-0001.flac").unlink()
+    file = data_dir / "121/123852/121-123852-0000.flac"
+    file.write_bytes(file.read_bytes()[:-2000])  # its header still gives the whole length
+    rows, provenance = convert("speech_transcripts", data_dir)
+    assert list(durations(rows)) == ["61-70970"]
+    assert [(song["id"], song["reason"].split(":")[0]) for song in provenance["missing"]] == [
+        ("121-123852", "unreadable audio"),
+        ("61-70968", "no audio file for some utterances"),
+    ]
+    assert [path.name for path in (data_dir / "converted/audio").iterdir()] == ["61-70970.flac"]
+
+
+def test_a_full_disk_is_no_issue_of_the_audio(data_dir, monkeypatch):
+    def fail(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space left"):
+        convert("speech_transcripts", data_dir)
+    assert not list(Path(data_dir / "converted").rglob("*.*"))
+
+
+@pytest.mark.parametrize(
+    ("transcript", "message"),
+    [
+        (b"61-70970-0000\n", "line 1 must be an utterance's name and words"),
+        (b"../../x YOUNG\n", "line 1 must be an utterance's name and words"),
+        (b"61-70970-0000 A\n61-70970-0000 B\n", "has the utterance '61-70970-0000' twice"),
+        (b"\n", "61-70970.trans.txt has no utterances"),
+        ("61-70970-0000 CAFÉ".encode("latin-1"), "61-70970.trans.txt is not text in UTF-8"),
+    ],
+)
+def test_a_transcript_of_another_form_is_refused(data_dir, transcript, message):
+    (data_dir / "61/70970/61-70970.trans.txt").write_bytes(transcript)
+    with pytest.raises(ValueError, match=message):
+        convert("speech_transcripts", data_dir)
+
+
+@pytest.mark.parametrize("line", ["\ufeff61-70970-0000 YOUNG FITZOOTH", "61-70970-0000\tYOUNG FITZOOTH "])
+def test_transcripts_may_have_a_byte_order_mark_or_tabs(data_dir, line):
+    (data_dir / "61/70970/61-70970.trans.txt").write_text(line, encoding="utf-8")
+    rows, _ = convert("speech_transcripts", data_dir, case="published")
+    assert rows[-1]["text"] == ["YOUNG FITZOOTH"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"unit": "word"}, "unit must be one of chapter, utterance, got 'word'"),
+        ({"case": "upper"}, "case must be one of sentence, published"),
+        ({"max_s": 0}, "max_s must be more than 0 s, got 0"),
+        ({"max_s": "long"}, "max_s must be more than 0 s, got 'long'"),
+        ({"pause_s": -1}, "pause_s must be seconds and not negative, got -1"),
+        ({"pause_s": float("inf")}, "pause_s must be seconds and not negative, got inf"),
+    ],
+)
+def test_wrong_options_are_refused(data_dir, options, message):
+    with pytest.raises(ValueError, match=message):
+        convert("speech_transcripts", data_dir, **options)
+
+
+def test_other_folders_and_rates_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="must be a folder with transcripts"):
+        convert("speech_transcripts", tmp_path)
+    files = [write_audio(tmp_path / "a.wav"), write_audio(tmp_path / "b.wav", rate=8_000)]
+    with pytest.raises(ValueError, match="differ in sampling rate"):
+        join_audio(files, tmp_path / "joined.flac", 0.0)
+    assert not (tmp_path / "joined.flac").exists()
