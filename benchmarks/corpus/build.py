@@ -3,30 +3,24 @@
 
 import hashlib
 import json
+import lzma
 import os
 import threading
+import warnings
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 
-import numpy as np
 import soundfile
 from tqdm import tqdm
 
 from .audio import place_words, play_song
 from .captions import ALWAYS_TOLD, CaptionWriter
-from .captions_german import write_german, write_german_section
-from .paraphrases import (
-    FREEHAND,
-    TEST_STYLES,
-    VALIDATION_STYLE,
-    read_freehand,
-    write_paraphrase,
-    write_section_paraphrase,
-)
 from .plan import (
+    FREEHAND,
     GROUP_SIZE,
     GROUPED_SPLITS,
     SAMPLING_RATE,
@@ -39,14 +33,19 @@ from .plan import (
     freehand_tags,
     held_out_pairs,
     random_stream,
+    read_freehand,
 )
-from .tags import ACCOMPANIMENTS, LEADS
+from .tags import ACCOMPANIMENTS, LEADS, TAGS
 
 CORPUS_FILE = "corpus.json"  # lies in the folder of a corpus and says what it was made with
 CORPUS_VERSION = 1  # of the songs and captions that the same arguments give; raised when any of them changes
 CLOCK_TIMES_VERSION = 2  # the same for corpora with `clock_times`, whose captions have changed once
+GERMAN_VERSION = 2  # the same for corpora with `german`
 TEST_COLUMNS = ("clock", "tags", "paraphrase by three", "validation")  # groups of columns that `test_columns` adds
 DEFAULT_SPLITS = ("train", "validation", "content", "order")
+NUM_TRAINING_WORDINGS = 16
+TEXTS = Path(__file__).parent / "texts"
+PARAPHRASES, GERMAN = "paraphrases", "german"  # the stored texts, by the beginnings of their files' names
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Recipe:
         later = {
             "clock_share": self.clock_share,
             "test_columns": [*TEST_COLUMNS] if self.test_columns else None,
-            "german": self.german,
+            "german": GERMAN_VERSION if self.german else None,
             "freehand": _hash(FREEHAND.read_bytes()) if "freehand" in self.splits else None,
         }
         return arguments | {name: value for name, value in later.items() if value}
@@ -140,9 +139,6 @@ def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-NUM_TRAINING_WORDINGS = 16
-
-
 def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
     """The line of the manifest of one song, as README.md documents it.
 
@@ -173,27 +169,15 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
     }
     if song.split == "train":
         _add_training_captions(line, song, recipe)
-    elif song.split in TRAINING_SPLITS:
-        # Nothing is to be chosen by a look at the held-out wordings: one of the other writers is for validation alone.
-        _add_texts(line, song, recipe, {"seen": ""})
-        if recipe.test_columns:
-            _add_paraphrase(line, song, recipe, (VALIDATION_STYLE,))
     else:
-        _add_texts(line, song, recipe, {"seen": "", "new": "_new"})
+        _add_texts(line, song, recipe, {"seen": ""} if song.split in TRAINING_SPLITS else {"seen": "", "new": "_new"})
         if recipe.test_columns:
-            _add_paraphrase(line, song, recipe, TEST_STYLES)
+            add_stored_texts(line, PARAPHRASES, song.stream, song.index)
         if song.split == "freehand":
             _add_freehand(line, read_freehand()[song.index])
     if recipe.german:
-        _add_german(line, song, recipe)
+        add_stored_texts(line, GERMAN, song.stream, song.index)
     return line
-
-
-def in_german(line: dict) -> dict:
-    """A line of a manifest with the German captions in the place of the English ones, for training on them."""
-    texts = "texts" if "texts" in line else "text"
-    sections = [section | {"sentences": section["sentences_german"]} for section in line["sections"]]
-    return line | {texts: line[f"{texts}_german"], "sections": sections}
 
 
 def _writer(song: Song, recipe: Recipe, purpose: str, wording: str = "seen", clock_times: bool | None = None):
@@ -232,20 +216,45 @@ def _add_texts(line: dict, song: Song, recipe: Recipe, wordings: dict[str, str])
                 entry[f"query_tags{suffix}"] = query.tags
 
 
-def _add_paraphrase(line: dict, song: Song, recipe: Recipe, styles: tuple[str, ...]) -> None:
-    """Adds a caption and a query a section in the words of one of the other writers."""
-    # The styles take turns. A group has one style: its captions are to differ in what they say, not in how.
-    style = styles[(song.index if song.group is None else song.group) % len(styles)]
-    rng = random_stream(recipe.seed, song.stream, song.index, "caption paraphrase")
-    sentences, section_sentences = write_paraphrase(line, style, rng)
-    line["paraphrase_style"] = style
-    line["text_paraphrase"] = sentences
-    for place, entry in enumerate(line["sections"]):
-        rng = random_stream(recipe.seed, song.stream, song.index, f"query paraphrase {place}")
-        entry["sentences_paraphrase"] = section_sentences[place]
-        entry["query_paraphrase"] = write_section_paraphrase(entry, style, rng)
-        # At least these: some queries also tell the key, the mode or the tempo.
-        entry["text_tags_paraphrase"] = entry["query_tags_paraphrase"] = _surely_told(entry["tags"])
+def add_stored_texts(line: dict, kind: str, stream: str, index: int) -> bool:
+    """Adds the columns of a song that are stored in the folder texts/, if they are there.
+
+    Args:
+        line (`dict`): the song's line of the manifest; it is changed.
+        kind (`str`): "paraphrases" or "german".
+        stream (`str`): the song's split, "long" for the four long ones.
+        index (`int`): number of the song in its split.
+
+    Returns:
+        `bool`: whether there are texts of this very song: of this split and number, with the same labels and tags.
+    """
+    stored = _stored_texts(kind).get((stream, index, _plan_hash(line)))
+    if stored is None:
+        return False
+    line.update(stored["columns"])
+    for entry, columns in zip(line["sections"], stored["sections"], strict=True):
+        entry.update(columns)
+        if kind == PARAPHRASES:
+            # At least these: some queries also tell the key, the mode or the tempo.
+            entry["text_tags_paraphrase"] = entry["query_tags_paraphrase"] = _surely_told(entry["tags"])
+    return True
+
+
+@cache
+def _stored_texts(kind: str) -> dict[tuple[str, int, str], dict]:
+    """Stored texts by split, number and plan of the song; texts/README.md documents the files."""
+    found = {}
+    for path in sorted(TEXTS.glob(f"{kind}_*.jsonl.xz")):
+        with lzma.open(path, "rt", encoding="utf-8") as lines:
+            for stored in map(json.loads, lines):
+                found[stored["split"], stored["song"], stored["plan"]] = stored
+    return found
+
+
+def _plan_hash(line: dict) -> str:
+    """Tells songs apart that have the same split and number, but another seed or other instruments."""
+    plan = [[section["label"], *(section["tags"][tag] for tag in TAGS)] for section in line["sections"]]
+    return _hash(json.dumps(plan).encode())
 
 
 def _add_freehand(line: dict, described: dict) -> None:
@@ -258,24 +267,6 @@ def _add_freehand(line: dict, described: dict) -> None:
 def _surely_told(tags: dict[str, str]) -> list[str]:
     """What every text of another writer tells: that nobody speaks may be left unsaid."""
     return [*ALWAYS_TOLD] if tags["voice"] == "none" else [*ALWAYS_TOLD, "voice"]
-
-
-def _add_german(line: dict, song: Song, recipe: Recipe) -> None:
-    """Adds the captions in German, and a query a section where there is an English one."""
-
-    def stream(purpose: str) -> np.random.Generator:
-        return random_stream(recipe.seed, song.stream, song.index, f"german {purpose}")
-
-    if song.split == "train":
-        captions = [write_german(line, stream(f"caption {number}")) for number in range(NUM_TRAINING_WORDINGS)]
-        line["texts_german"] = [sentences for sentences, _ in captions]
-        for place, entry in enumerate(line["sections"]):
-            entry["sentences_german"] = [section_sentences[place] for _, section_sentences in captions]
-        return
-    line["text_german"], section_sentences = write_german(line, stream("caption"))
-    for place, entry in enumerate(line["sections"]):
-        entry["sentences_german"] = section_sentences[place]
-        entry["query_german"] = write_german_section(entry, stream(f"query {place}"))
 
 
 def _spoken(song: Song, section: Section) -> str:
@@ -335,10 +326,8 @@ def build_corpus(output_dir: str | Path, recipe: Recipe, num_processes: int = 1,
         leftover.unlink(missing_ok=True)
     for split in recipe.splits:
         _write_text(output_dir / f"{split}.jsonl", "\n".join(lines[split]) + "\n")
-        if recipe.german and split in TRAINING_SPLITS:
-            german = [json.dumps(in_german(json.loads(line)), ensure_ascii=False) for line in lines[split]]
-            _write_text(output_dir / f"{split}_german.jsonl", "\n".join(german) + "\n")
     _write_text(output_dir / CORPUS_FILE, json.dumps({"arguments": arguments, "finished": True}, indent=2))
+    _warn_of_missing_texts(recipe, lines)
     return output_dir
 
 
@@ -361,10 +350,22 @@ def _audio_name(recipe: Recipe, split: str, index: int) -> str:
     return f"audio/{split}/{index:05d}.{recipe.size.audio_format}"
 
 
-def _files(recipe: Recipe, jobs: list[tuple[str, int]]) -> list[str]:
-    german = [split for split in recipe.splits if recipe.german and split in TRAINING_SPLITS]
-    manifests = [f"{split}.jsonl" for split in recipe.splits] + [f"{split}_german.jsonl" for split in german]
-    return [*manifests, *(_audio_name(recipe, *job) for job in jobs)]
+def _files(recipe: Recipe, jobs: list[tuple[str, int]]) -> Iterator[str]:
+    yield from (f"{split}.jsonl" for split in recipe.splits)
+    yield from (_audio_name(recipe, *job) for job in jobs)
+
+
+def _warn_of_missing_texts(recipe: Recipe, lines: dict[str, list[str]]) -> None:
+    """Says which songs lack columns for which no text is stored."""
+    missing = []
+    for split, of_split in lines.items():
+        columns = ["text_paraphrase"] if recipe.test_columns and split != "train" else []
+        columns += ["texts_german" if split == "train" else "text_german"] if recipe.german else []
+        for column in columns:
+            count = sum(column not in json.loads(line) for line in of_split)
+            missing += [f"{column} of {count} of {len(of_split)} songs of {split}"] if count else []
+    if missing:
+        warnings.warn(f"No texts are stored for {', '.join(missing)}: see {TEXTS / 'README.md'}", stacklevel=3)
 
 
 def _read_record(output_dir: Path, arguments: dict) -> dict:

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .paraphrases import read_freehand
 from .tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODES, TEMPOS, TEXTURES, is_held_out_pair
 
+FREEHAND = Path(__file__).parent / "freehand.jsonl"
 SAMPLING_RATE = 16_000
 BEATS_PER_BAR = 4
 MIN_SECTION_S = 6.0
@@ -332,8 +332,17 @@ def _draw_held_out_pair(
 
 
 @cache
+def read_freehand() -> list[dict]:
+    """The descriptions of single sections written by hand: the `tags` of the section, and the sentences of its `text`.
+
+    The tags were drawn at random; each text was written singly for them, as one would search. There is one for each
+    song of the split "freehand".
+    """
+    return [json.loads(line) for line in FREEHAND.read_text(encoding="utf-8").splitlines()]
+
+
 def freehand_tags() -> list[dict[str, str]]:
-    """The tags of the sections that are described by hand, one for each song of the split "freehand"."""
+    """The tags of the sections that are described by hand."""
     return [line["tags"] for line in read_freehand()]
 
 
