@@ -16,7 +16,9 @@ from .plan import SIZES, SPLITS, read_structures
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--output_dir", required=True, help="folder of the corpus")
     parser.add_argument("--size", choices=sorted(SIZES), default="demo", help="number and length of the songs")
     parser.add_argument("--splits", nargs="+", choices=(*SPLITS, "all"), default=DEFAULT_SPLITS, help="what to build")
@@ -37,9 +39,7 @@ def main() -> None:
         action=argparse.BooleanOptionalAction,
         help="more columns of test songs: captions with times, which tags are told (default: all sizes but demo)",
     )
-    parser.add_argument(
-        "--german", action="store_true", help="captions in German too; train_german.jsonl trains on them"
-    )
+    parser.add_argument("--german", action="store_true", help="captions in German too (sizes demo and small)")
     parser.add_argument(
         "--structures",
         help="section layouts of real songs (split 'structures'): JSON lines, or a folder of the Harmonix Set",

@@ -34,6 +34,7 @@ from .plan import (
     held_out_pairs,
     random_stream,
     read_freehand,
+    stream_of,
 )
 from .tags import ACCOMPANIMENTS, LEADS, TAGS
 
@@ -172,11 +173,11 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
     else:
         _add_texts(line, song, recipe, {"seen": ""} if song.split in TRAINING_SPLITS else {"seen": "", "new": "_new"})
         if recipe.test_columns:
-            add_stored_texts(line, PARAPHRASES, song.stream, song.index)
+            add_stored_texts(line, PARAPHRASES, song.split, song.index)
         if song.split == "freehand":
             _add_freehand(line, read_freehand()[song.index])
     if recipe.german:
-        add_stored_texts(line, GERMAN, song.stream, song.index)
+        add_stored_texts(line, GERMAN, song.split, song.index)
     return line
 
 
@@ -216,19 +217,18 @@ def _add_texts(line: dict, song: Song, recipe: Recipe, wordings: dict[str, str])
                 entry[f"query_tags{suffix}"] = query.tags
 
 
-def add_stored_texts(line: dict, kind: str, stream: str, index: int) -> bool:
+def add_stored_texts(line: dict, kind: str, split: str, index: int) -> bool:
     """Adds the columns of a song that are stored in the folder texts/, if they are there.
 
     Args:
         line (`dict`): the song's line of the manifest; it is changed.
         kind (`str`): "paraphrases" or "german".
-        stream (`str`): the song's split, "long" for the four long ones.
-        index (`int`): number of the song in its split.
+        split (`str`), index (`int`): of the song.
 
     Returns:
         `bool`: whether there are texts of this very song: of this split and number, with the same labels and tags.
     """
-    stored = _stored_texts(kind).get((stream, index, _plan_hash(line)))
+    stored = _stored_texts(kind).get((stream_of(split), index, _plan_hash(line)))
     if stored is None:
         return False
     line.update(stored["columns"])

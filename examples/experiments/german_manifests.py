@@ -1,47 +1,43 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """The benchmark's songs with captions in German too (the audio stays where it is), and a text tower for both."""
 
+import copy
 import json
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from common import EXAMPLES, Song, read_songs
 from transformers import XLMRobertaConfig
 
 sys.path.append(str(EXAMPLES.parent))
 from build_text_tower import build_text_tower
 
-from benchmarks.corpus.captions_german import write_german, write_german_section
+from benchmarks.corpus.build import GERMAN, add_stored_texts
 
 BILINGUAL_VOCABULARY = 4000  # tokens: the 2,000 of the English tower for each language
 
 
-def in_german(song: Song, number: int) -> Song:
+def in_german(song: Song, split: str, number: int) -> Song:
     """
-    A song with the columns that python -m benchmarks.corpus --german adds; as it is if it has them.
+    A song with its German columns; as it is if it has them.
 
     Args:
-        number (`int`): Of the song in its split; the captions depend on it and on the song's tags.
+        split (`str`), number (`int`): Of the song.
+
+    Raises:
+        ValueError: if no German texts are stored for it.
     """
     if "texts_german" in song or "text_german" in song:
         return song
-    generator = np.random.default_rng(number)
-    if "texts" not in song:
-        text, places = write_german(song, generator)
-        sections = [
-            section | {"sentences_german": own, "query_german": write_german_section(section, generator)}
-            for section, own in zip(song["sections"], places, strict=True)
-        ]
-        return song | {"text_german": text, "sections": sections}
-    captions = [write_german(song, generator) for _ in song["texts"]]
-    sections = [
-        section | {"sentences_german": [places[index] for _, places in captions]}
-        for index, section in enumerate(song["sections"])
-    ]
-    return song | {"texts_german": [text for text, _ in captions], "sections": sections}
+    german = copy.deepcopy(song)
+    if not add_stored_texts(german, GERMAN, split, number):
+        raise ValueError(
+            f"benchmarks/corpus/texts has no German texts for song {number} of the split {split}: they are of the "
+            "corpus of seed 0 and size small."
+        )
+    return german
 
 
 def in_both(song: Song) -> Song:
@@ -54,8 +50,10 @@ def in_both(song: Song) -> Song:
 
 def write_manifests(corpus: Path, output_dir: Path) -> None:
     """Writes `train_both.jsonl` and `content.jsonl` (English and German columns) for a benchmark's corpus."""
-    train = [in_german(song, number) for number, song in enumerate(read_songs(corpus / "train.jsonl"))]
-    content = [in_german(song, number) for number, song in enumerate(read_songs(corpus / "content.jsonl"))]
+    train, content = (
+        [in_german(song, split, number) for number, song in enumerate(read_songs(corpus / f"{split}.jsonl"))]
+        for split in ("train", "content")
+    )
     output_dir.mkdir(parents=True, exist_ok=True)
     _write(output_dir / "train_both.jsonl", [in_both(song) for song in train])
     _write(output_dir / "content.jsonl", content)

@@ -32,6 +32,7 @@ from collap.training.build import ConfigArguments, ModelArguments, load_model  #
 
 STYLES = ("critic", "librarian", "amateur", "musician")
 LEADS = ("violin", "flute", "trumpet", "cello")
+GERMAN = {"violin": "eine Geige", "flute": "eine Flöte", "trumpet": "eine Trompete", "cello": "ein Cello"}
 SCRIPTS = {
     "rank_questions.py": rank_questions.main,
     "split_features.py": split_features.main,
@@ -97,9 +98,13 @@ def _line(corpus: Path, split: str, index: int) -> dict:
         sections.append(section)
     line = {"audio": name, "duration_s": seconds, "sections": sections, "paraphrase_style": STYLES[index % 4]}
     caption = [f"a tune {index} .", *texts]
+    german = [f"Eine Melodie {index} .", *(f"Hier spielt {GERMAN[lead]} ." for lead in leads)]
+    for place, section in enumerate(sections):
+        section["sentences_german"] = section["sentences"]
+        section["query_german"] = [german[place + 1]]
     if split == "train":
-        return line | {"texts": [caption, caption]}
-    return line | {f"text{wording}": caption for wording in ("", "_new", "_paraphrase")}
+        return line | {"texts": [caption, caption], "texts_german": [german, german]}
+    return line | {"text_german": german} | {f"text{wording}": caption for wording in ("", "_new", "_paraphrase")}
 
 
 def run_steps_here(steps: Sequence[Step], logs: Path, at_once: int) -> None:

@@ -1,0 +1,525 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The song corpus: builds, manifests, stored texts, sound, and ceilings."""
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from importlib.util import find_spec
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from benchmarks.corpus import audio, wordings
+from benchmarks.corpus.build import Recipe, build_corpus, describe_song
+from benchmarks.corpus.captions import ALWAYS_TOLD, CaptionWriter
+from benchmarks.corpus.ceiling import caption_fits, ceiling, query_fits
+from benchmarks.corpus.plan import (
+    LONG_MINUTES,
+    SIZES,
+    SPLITS,
+    TRAINING_SPLITS,
+    Section,
+    draw_song,
+    random_stream,
+    read_freehand,
+    read_structures,
+)
+from benchmarks.corpus.tags import (
+    ACCOMPANIMENTS,
+    BASSES,
+    DRUMS,
+    DYNAMICS,
+    LEADS,
+    TAG_NAMES,
+    TAGS,
+    is_held_out_pair,
+    window_targets,
+)
+
+for package in ("tinysoundfont", "pretty_midi", "espeakng_loader"):
+    if find_spec(package) is None:
+        pytest.skip(f"the song corpus is rendered with {package}, which is not installed", allow_module_level=True)
+
+DEMO = Recipe(size=SIZES["demo"])
+BENCHMARK = Recipe(size=SIZES["small"], splits=SPLITS, test_columns=True)
+NUM_SONGS = {"validation_order": 4, "train": 3, "content": 2, "order": 4, "near_duplicates": 4}  # 1 of all others
+STRUCTURES = ((("intro", 8.0), ("verse", 24.0), ("chorus", 16.0), ("verse", 24.0), ("outro", 12.0)),)
+TINY_SIZE = replace(
+    SIZES["demo"],
+    num_songs={split: NUM_SONGS.get(split, 1) for split in SPLITS},
+    min_duration_s=30.0,
+    max_duration_s=40.0,
+)
+TINY = Recipe(size=TINY_SIZE, splits=SPLITS, structures=STRUCTURES)
+CLOCK_RANGE = r" \(\d+:\d\d to \d+:\d\d\)"
+
+
+def read_lines(folder: Path, split: str) -> list[dict]:
+    return [json.loads(line) for line in (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def lines_of(split: str, count: int, recipe: Recipe = BENCHMARK) -> list[dict]:
+    """The first lines of the manifest of a split; no audio is made."""
+    songs = [draw_song(recipe.size, recipe.seed, split, index) for index in range(count)]
+    return [describe_song(song, "a", recipe) for song in songs]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return build_corpus(tmp_path_factory.mktemp("songs"), TINY, progress=False)
+
+
+# Builds
+
+
+def test_the_result_depends_neither_on_processes_nor_on_other_songs(corpus, tmp_path):
+    splits = ("train", "content", "order")
+    size = replace(TINY_SIZE, num_songs={"train": 2, "content": 1, "order": 4})
+    build_corpus(tmp_path, replace(TINY, size=size, splits=splits), num_processes=2, progress=False)
+    for split in splits:
+        lines = read_lines(tmp_path, split)
+        assert lines == read_lines(corpus, split)[: len(lines)]
+    rendered = contents(tmp_path / "audio")
+    assert rendered == {name: content for name, content in contents(corpus / "audio").items() if name in rendered}
+
+
+def test_a_stopped_build_goes_on(corpus, tmp_path, monkeypatch):
+    stopped = tmp_path / "stopped"
+    shutil.copytree(corpus, stopped)
+    (stopped / "audio/train/00001.wav").unlink()
+    (stopped / "train.jsonl").unlink()
+    (stopped / "audio/content/00000.wav.123.unfinished").write_bytes(b"half a song")
+    played = []
+
+    def play_song(song) -> np.ndarray:
+        played.append(song.index)
+        return audio.play_song(song)
+
+    monkeypatch.setattr("benchmarks.corpus.build.play_song", play_song)
+    build_corpus(stopped, TINY, progress=False)
+    assert played == [1]
+    assert contents(stopped) == contents(corpus)
+    monkeypatch.setattr("benchmarks.corpus.build.make_song", None)  # a finished corpus is left as it is
+    assert build_corpus(stopped, TINY, progress=False) == stopped
+
+
+@pytest.mark.parametrize("change", [{"seed": 1}, {"test_columns": True}, {"splits": ("train",)}])
+def test_a_folder_of_other_arguments_is_refused(corpus, change):
+    before = contents(corpus)
+    with pytest.raises(ValueError, match=rf"(?s)output_dir.*{next(iter(change))} was"):
+        build_corpus(corpus, replace(TINY, **change), progress=False)
+    assert contents(corpus) == before
+
+
+@pytest.mark.parametrize(
+    ("recipe", "match"),
+    [
+        (replace(TINY, splits=("test",)), "splits"),
+        (replace(TINY, structures=()), "structures"),
+        (replace(TINY, size=replace(TINY_SIZE, num_songs={"order": 6}), splits=("order",)), "num_songs.*order"),
+        (replace(TINY, size=replace(TINY_SIZE, num_songs={}), splits=("train",)), "num_songs.*train"),
+        (replace(TINY, size=replace(TINY_SIZE, num_songs={"freehand": 121})), "num_songs"),
+        (replace(TINY, size=replace(TINY_SIZE, num_leads=9), splits=("freehand",)), "size.*freehand"),
+        (replace(TINY, size=replace(TINY_SIZE, num_leads=1, num_accompaniments=1)), "size.*instrument_pairs"),
+        (replace(TINY, seed=-1), "seed"),
+        (replace(TINY, clock_share=1.5), "clock_share"),
+    ],
+)
+def test_wrong_arguments(tmp_path, recipe, match):
+    if "freehand" in match or "instrument_pairs" in match:
+        recipe = replace(recipe, splits=(match.split("*")[1],))
+    elif recipe.size.num_songs == {"freehand": 121}:
+        recipe = replace(recipe, splits=("freehand",))
+    with pytest.raises(ValueError, match=match):
+        build_corpus(tmp_path / "songs", recipe, progress=False)
+    assert not (tmp_path / "songs").exists()
+
+
+def test_command(tmp_path):
+    marks = [[0.0, "silence"], [1.0, "intro"], [9.0, "verse2"], [30.0, "solo"], [50, "chorus"], [60, "end"]]
+    (tmp_path / "layouts.jsonl").write_text(json.dumps({"sections": marks}))
+    command = [sys.executable, "-m", "benchmarks.corpus", "--output_dir", str(tmp_path / "songs")]
+    command += ["--num_processes", "2", "--splits", "structures", "--num_songs", "structures=1", "--test_columns"]
+    command += ["--structures", str(tmp_path / "layouts.jsonl")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert str(tmp_path / "songs") in done.stdout
+    assert "text_paraphrase of 1 of 1 songs of structures" in done.stderr  # no texts are stored for this layout
+    (line,) = read_lines(tmp_path / "songs", "structures")
+    assert [section["label"] for section in line["sections"]] == ["intro", "verse", "interlude", "chorus"]
+    refused = subprocess.run([*command, "--seed", "5"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "seed was 0, now 5" in refused.stderr
+
+
+def test_structures_of_the_harmonix_set(tmp_path):
+    (tmp_path / "0001_song.txt").write_text("0.0 silence\n1.5 intro\n9.5 verse\n33.5 prechorus\n41.5 chorus\n57.5 end")
+    (tmp_path / "0002_short.txt").write_text("0.0 intro\n8.0 verse\n20.0 end\n")
+    (layout,) = read_structures(tmp_path)
+    assert layout == (("intro", 8.0), ("verse", 24.0), ("pre-chorus", 8.0), ("chorus", 16.0))
+
+
+# Manifests
+
+
+@pytest.mark.parametrize(
+    ("recipe", "digests"),
+    [
+        (
+            DEMO,
+            {
+                "train": "fc2ebdc02ec35c81",
+                "validation": "ea5311a047063940",
+                "content": "87332b4129fd6ee2",
+                "order": "094b663a1d1d5221",
+            },
+        ),
+        (
+            BENCHMARK,
+            {
+                "validation": "1c8588072933514b",
+                "content": "6e5b0e7649ca08da",
+                "order": "e7c53f67bd965fa5",
+                "long_20": "c08b969028c50ff2",
+                "freehand": "56657ec2c64f91b1",
+            },
+        ),
+        (replace(BENCHMARK, size=SIZES["full"]), {"content": "2db7197804b0fcf6"}),
+        (replace(DEMO, german=True), {"train": "94e76d1be3bde4e9", "content": "9a69536ee4fb5d9a"}),
+    ],
+)
+def test_manifests_stay_as_they_were_published(recipe, digests):
+    """Every text, the stored ones too. A change of them changes all results: it raises CORPUS_VERSION."""
+    for split, digest in digests.items():
+        written = "".join(json.dumps(line, ensure_ascii=False) for line in lines_of(split, 4, recipe))
+        assert hashlib.sha256(written.encode()).hexdigest()[:16] == digest, split
+
+
+def test_sections_cover_the_audio(corpus):
+    for split in SPLITS:
+        lines = read_lines(corpus, split)
+        assert len(lines) == TINY_SIZE.num_songs[split]
+        for line in lines:
+            samples, rate = soundfile.read(corpus / line["audio"], dtype="int16")
+            assert (rate, samples.shape) == (16_000, (round(16_000 * line["duration_s"]),))
+            assert 0.02 * 32767 < np.abs(samples.astype(int)).max() <= np.ceil(audio.PEAK * 32767)
+            seconds = samples[: len(samples) // rate * rate].reshape(-1, rate) / 32767
+            assert np.sqrt((seconds**2).mean(axis=1)).min() > 0.001  # no second of silence
+            bounds = [(section["start_s"], section["end_s"]) for section in line["sections"]]
+            assert (bounds[0][0], bounds[-1][1]) == (0, line["duration_s"])
+            assert all(before[1] == after[0] for before, after in pairwise(bounds))
+            assert all(end - start >= 6 for start, end in bounds)
+            for section in line["sections"]:
+                assert all(section["tags"][tag] in names for tag, names in TAGS.items())
+                assert bool(section["words"]) == (section["tags"]["voice"] != "none")
+            if split in TRAINING_SPLITS:
+                tags = [section["tags"] for section in line["sections"]]
+                assert not any(is_held_out_pair(heard["lead"], heard["accompaniment"]) for heard in tags)
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "content"])
+def test_training_takes_the_sections(corpus, split):
+    manifest = pytest.importorskip("collap.data.manifest", reason="the manifest reader needs the extra 'train'")
+    for row, line in zip(manifest.load_manifest(corpus / f"{split}.jsonl"), read_lines(corpus, split), strict=True):
+        texts = line["texts"] if split == "train" else [line["text"]]
+        assert len({" ".join(text) for text in texts}) == (16 if split == "train" else 1)
+        for number, text in enumerate(texts):
+            for taken, section in zip(row["sections"], line["sections"], strict=True):
+                sentences = section["sentences"][number] if split == "train" else section["sentences"]
+                expected = [text[index] for index in sentences]
+                assert (taken["texts"][number] if split == "train" else taken["text"]) == expected
+                assert 1 <= len(expected) <= 3
+
+
+def test_groups(corpus):
+    lines = read_lines(corpus, "order")
+    pieces = []
+    for line in lines:
+        samples, _ = soundfile.read(corpus / line["audio"], dtype="int16")
+        cuts = [round(section["start_s"] * 16_000) for section in line["sections"][1:]]
+        pieces.append([piece.tobytes() for piece in np.split(samples, cuts)])
+    assert len({tuple(song) for song in pieces}) == 4
+    assert all(sorted(song) == sorted(pieces[0]) for song in pieces)  # the same sections, sample for sample
+    assert len({tuple(section["label"] for section in line["sections"]) for line in lines}) == 1
+
+    lines = read_lines(corpus, "near_duplicates")
+    tags = [[section["tags"] for section in line["sections"]] for line in lines]
+    (place,) = [place for place in range(len(tags[0])) if any(song[place] != tags[0][place] for song in tags)]
+    assert len({(song[place]["lead"], song[place]["accompaniment"]) for song in tags}) == 4
+    start, end = (round(lines[0]["sections"][place][name] * 16_000) for name in ("start_s", "end_s"))
+    first, other = (soundfile.read(corpus / line["audio"])[0] for line in lines[:2])
+    assert np.array_equal(first[:start], other[:start])
+    assert np.array_equal(first[end:], other[end:])
+    assert (first - other)[start:end].std() > 0.3 * other[start:end].std()
+
+
+def test_long_songs_differ_in_their_length_only():
+    for index in range(10):
+        songs = {split: draw_song(SIZES["small"], 0, split, index) for split in LONG_MINUTES}
+        for split, song in songs.items():
+            bar_s = song.bar_samples / 16_000
+            assert song.section_bounds[-1][1] / 16_000 == pytest.approx(60 * LONG_MINUTES[split], abs=bar_s)
+        plans = {tuple(replace(section, num_bars=0) for section in song.sections) for song in songs.values()}
+        assert len(plans) == 1
+    short, long = (lines_of(split, 5) for split in ("long_2", "long_20"))
+    texts = ("text", "text_new", "text_paraphrase")
+    assert [[line[name] for name in texts] for line in short] == [[line[name] for name in texts] for line in long]
+    assert short[0]["text_clock"] != long[0]["text_clock"]
+
+
+def test_pairs_of_instruments_are_held_out():
+    pairs = [is_held_out_pair(lead, accompaniment) for lead in LEADS for accompaniment in ACCOMPANIMENTS]
+    assert np.mean(pairs) == pytest.approx(0.2, abs=0.03)
+    songs = [draw_song(SIZES["small"], 0, "instrument_pairs", index) for index in range(30)]
+    sections = [section for song in songs for section in song.sections if section.lead != "none"]
+    assert all(is_held_out_pair(section.lead, section.accompaniment) for section in sections)
+
+
+def test_descriptions_by_hand():
+    """Song i holds the section that line i describes, and no other song does."""
+    described = read_freehand()
+    lines = lines_of("freehand", len(described))
+    for line, given in zip(lines, described, strict=True):
+        (section,) = [section for section in line["sections"] if "query_freehand" in section]
+        assert (section["tags"], section["query_freehand"]) == (given["tags"], given["text"])
+    assert ceiling(query_fits(lines, "_freehand")) > 98
+
+
+# Captions and queries
+
+
+def test_wordings_share_no_phrase():
+    phrases: dict[str, list[str]] = {wording: [] for wording in wordings.WORDINGS}
+
+    def strings(value) -> list[str]:
+        if isinstance(value, str):
+            return [value]
+        return [text for item in value for text in strings(item)]
+
+    def collect(table) -> None:
+        if isinstance(table, dict):
+            for key, value in table.items():
+                if key in phrases:
+                    phrases[key] += strings(value)
+                else:
+                    collect(value)
+
+    for name, table in vars(wordings).items():
+        if name.isupper():
+            collect(table)
+    assert len(phrases["seen"]) > 250
+    assert not set(phrases["seen"]) & set(phrases["new"])
+
+
+def test_captions_with_times_say_the_same():
+    for line in [line for split in ("content", "order", "long_5") for line in lines_of(split, 4)]:
+        for column in ("text", "text_new"):
+            told = line[f"{column}_clock"]
+            assert not re.search(r"\d", " ".join(line[column]))
+            assert [re.sub(CLOCK_RANGE, "", sentence) for sentence in told] == line[column]
+            ends = [60 * int(m) + int(s) for m, s in re.findall(r"to (\d+):(\d\d)\)", " ".join(told))]
+            assert ends == pytest.approx([section["end_s"] for section in line["sections"]], abs=0.51)
+    (line,) = lines_of("train", 1, replace(BENCHMARK, clock_share=0.25))
+    assert [place for place, text in enumerate(line["texts"]) if ":" in " ".join(text)] == [3, 7, 11, 15]
+
+
+def test_told_tags_are_told():
+    """A voice is always told, its absence only where a sentence tells it."""
+    for line in lines_of("content", 30):
+        for wording, suffix in (("seen", ""), ("new", "_new")):
+            silent = "|".join(wordings.VOICE["none"][wording])
+            for section in line["sections"]:
+                told = [line[f"text{suffix}"][index] for index in section[f"sentences{suffix}"]]
+                for text, column in ((told, "text_tags"), (section[f"query{suffix}"], "query_tags")):
+                    tags = section[f"{column}{suffix}"]
+                    assert tuple(tags[:6]) == ALWAYS_TOLD
+                    says_none = bool(re.search(silent, " ".join(text), re.IGNORECASE))
+                    assert ("voice" in tags[6:]) == (says_none or section["tags"]["voice"] != "none")
+
+
+def test_a_query_names_what_is_heard():
+    section = Section("verse", 4, 0, "flute", "harp", "slap bass", "march", "arpeggio", "soft", "female")
+    for number in range(20):
+        query = " ".join(CaptionWriter("seen", random_stream(number)).query(section).sentences).lower()
+        for words in ("flute", "harp", "slap", "march|military", "arpeggio|broken", "quiet|soft|low", "woman|female"):
+            assert re.search(words, query), (words, query)
+
+
+# Stored texts
+
+
+@pytest.mark.parametrize("size", ["small", "full"])
+def test_stored_texts_are_joined_to_their_songs(size):
+    recipe = replace(BENCHMARK, size=SIZES[size])
+    for split in SPLITS:
+        if split in ("train", "structures"):
+            continue
+        last = SIZES[size].num_songs[split] - 1
+        for index in (0, 1, 6, last):
+            line = describe_song(draw_song(recipe.size, 0, split, index), "a", recipe)
+            tags = line["sections"][0]["tags"]
+            assert f"{tags['key']} {tags['mode']}" in " ".join(line["text_paraphrase"])
+            assert (line["paraphrase_style"] == "critic") == (split in TRAINING_SPLITS)
+            indices = [index for section in line["sections"] for index in section["sentences_paraphrase"]]
+            assert indices == [*range(indices[0], indices[-1] + 1)]  # in the order of the song
+            for section in line["sections"]:
+                assert 1 <= len(section["query_paraphrase"]) <= 3
+                assert ("voice" in section["query_tags_paraphrase"]) == (section["tags"]["voice"] != "none")
+
+
+def test_german_texts_are_joined_to_their_songs():
+    keys = {"B": "h", "C": "c", "D": "d", "E": "e", "F": "f", "G": "g", "A": "a"}
+    for split in ("train", "content"):
+        for line in lines_of(split, 20, replace(DEMO, german=True)):
+            tags = line["sections"][0]["tags"]
+            key = keys[tags["key"]] + "-Moll" if tags["mode"] == "minor" else keys[tags["key"]].upper() + "-Dur"
+            texts = line["texts_german"] if split == "train" else [line["text_german"]]
+            assert len(texts) == (16 if split == "train" else 1)
+            assert all(key in " ".join(text) for text in texts)
+
+
+def test_songs_without_stored_texts_are_said_once(tmp_path):
+    size = replace(TINY_SIZE, num_songs={"content": 2})
+    recipe = replace(TINY, seed=1, size=size, splits=("content",), test_columns=True, german=True)
+    with pytest.warns(UserWarning, match="text_paraphrase of 2 of 2 songs of content, text_german of 2 of 2") as said:
+        build_corpus(tmp_path, recipe, progress=False)
+    assert len(said) == 1
+    for line in read_lines(tmp_path, "content"):
+        assert "text_clock" in line
+        assert not [name for name in (*line, *line["sections"][0]) if "paraphrase" in name or "german" in name]
+
+
+# Sound
+
+
+@pytest.mark.parametrize(
+    ("part", "names", "least", "most"),
+    [
+        ("lead", LEADS, 0.025, 0.25),
+        ("accompaniment", ACCOMPANIMENTS, 0.025, 0.15),
+        ("bass", BASSES, 0.05, 0.15),
+        ("drums", DRUMS, 0.03, 0.15),
+    ],
+)
+def test_levels_of_instruments(part, names, least, most):
+    """Alone in a loop, every instrument reaches the level of its part."""
+    plain = Section("verse", 4, 1, "none", "piano", "none", "none", "pulse", "loud", "none")
+    bar_samples = 38_400  # 100 beats a minute
+    for name in names:
+        section = replace(plain, **{part: name})
+        notes = [note for note in audio.write_loop(section, "D", "major") if note.part == part]
+        loop = audio._play_loop(section, notes, bar_samples, 4)[: 4 * bar_samples]
+        assert least < np.sqrt(np.mean(loop**2)) < most, name
+
+
+def test_dynamics_differ_in_level():
+    song = draw_song(DEMO.size, 0, "train", 0)
+    section = replace(song.sections[0], voice="none")
+    played = [audio.play_section(song, replace(section, dynamics=name)) for name in DYNAMICS]
+    levels = [np.sqrt(np.mean(samples**2)) for samples in played]
+    assert levels[0] < levels[1] / 2 < levels[2] / 3
+
+
+def test_notes_do_not_depend_on_earlier_notes():
+    first = audio._raw_note.__wrapped__(73, 72, 0.5)
+    audio._raw_note.__wrapped__(30, 40, 0.5)
+    audio._raw_note.__wrapped__(audio.DRUM_KIT, 46, 0.5)
+    assert np.array_equal(audio._raw_note.__wrapped__(73, 72, 0.5), first)
+
+
+def test_words_are_short_and_placed_on_beats():
+    spoken = audio.spoken_words()
+    assert set(spoken) == {(v, word) for v in audio.ESPEAK_VOICES for line in audio.LINES for word in line.split()}
+    assert max(map(len, spoken.values())) < 0.6 * 16_000
+    for beats_per_minute, step in ((66, 1), (140, 2)):
+        beats = [beat for _, beat in audio.place_words(3, 6, beats_per_minute)]
+        assert beats == sorted(set(beats))
+        assert all(beat % step == 0 and 0 <= beat < 24 for beat in beats)
+
+
+def test_window_targets():
+    tags = {tag: names[0] for tag, names in TAGS.items()} | {"lead": "flute"}
+    sections = [
+        {"start_s": 0.0, "end_s": 10.0, "tags": tags},
+        {"start_s": 10.0, "end_s": 20.0, "tags": tags | {"lead": "violin"}},
+    ]
+    targets = dict(zip(TAG_NAMES, window_targets(sections, 7.0, 11.0).tolist(), strict=True))
+    assert (targets["lead=flute"], targets["lead=violin"], targets["key=C"]) == (0.75, 0.25, 1.0)
+    assert sum(targets.values()) == pytest.approx(len(TAGS))
+    with pytest.raises(ValueError, match="end_s"):
+        window_targets(sections, 5.0, 5.0)
+
+
+# Ceilings
+
+
+def made_up(*songs: str, told: tuple[str, ...] = ("lead", "voice"), key: str = "C") -> list[dict]:
+    """Songs as "flute/none harp/male": lead and voice of each section."""
+    whole = {"key": key, "mode": "major", "tempo": "slow"}
+    columns = {"query_tags": list(told), "text_tags": list(told)}
+    return [
+        {
+            "sections": [
+                {"tags": dict(zip(("lead", "voice"), section.split("/"), strict=True)) | whole, **columns}
+                for section in song.split()
+            ]
+        }
+        for song in songs
+    ]
+
+
+def test_queries_that_fit_several_songs():
+    lines = made_up("flute/none violin/male", "flute/none flute/none", "flute/male cello/none")
+    assert query_fits(lines).tolist() == [2, 1, 2, 2, 1, 1]  # sections of one song count once
+    lines[0]["sections"][0]["query_tags"] = ["lead"]  # now the third song fits as well
+    assert query_fits(lines).tolist() == [3, 1, 2, 2, 1, 1]
+    assert ceiling(np.array([2, 1, 4, 4])) == 50.0
+
+
+def test_captions_that_fit_several_songs():
+    lines = made_up("flute/none violin/male", "violin/male flute/none", "flute/none violin/none")
+    assert caption_fits(lines).tolist() == [1, 1, 1]
+    assert caption_fits(lines, ordered=False).tolist() == [2, 2, 1]
+    lines = made_up("flute/none violin/male", "violin/male flute/none", "flute/none violin/none", told=("lead",))
+    assert caption_fits(lines).tolist() == [2, 1, 2]
+    assert caption_fits(lines + made_up("flute/none violin/male", told=("lead",), key="D")).tolist() == [2, 1, 2, 1]
+    # Without order each section is used once, and a first choice is given back.
+    lines = made_up("flute/none flute/none", "flute/none violin/none")
+    assert caption_fits(lines, ordered=False).tolist() == [1, 1]
+    lines = made_up("flute/none flute/male", "flute/male flute/none")
+    for line in lines:
+        line["sections"][0]["text_tags"] = ["lead"]
+    assert caption_fits(lines, ordered=False).tolist() == [2, 2]
+
+
+def test_captions_of_the_benchmark_fit_one_song():
+    for split, unordered in (("content", 100.0), ("order", 25.0), ("near_duplicates", 100.0)):
+        lines = lines_of(split, 40)
+        for suffix in ("", "_new", "_paraphrase"):
+            assert (caption_fits(lines, suffix) == 1).all()
+            assert ceiling(caption_fits(lines, suffix, ordered=False)) == unordered
+
+
+def test_command_of_the_ceilings(corpus, tmp_path):
+    size = replace(TINY_SIZE, num_songs={"content": 2})
+    build_corpus(tmp_path, replace(TINY, size=size, splits=("content",), test_columns=True), progress=False)
+
+    def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+        command = [sys.executable, "-m", "benchmarks.corpus.ceiling", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    rows = [re.split(r" *\| *", row)[1:-1] for row in run(tmp_path).stdout.splitlines()[2:]]
+    assert rows == [["content", "2", wording, *["100.0"] * 4] for wording in ("seen", "new", "paraphrase")]
+    assert "--test_columns" in run(corpus).stderr
+    assert "--splits" in run(tmp_path, "--splits", "train").stderr
+    assert "corpus.json" in run(tmp_path / "audio").stderr
