@@ -273,7 +273,7 @@ def place_words(theme_seed: int, num_bars: int, beats_per_minute: int) -> list[t
 
 # The instruments and the whole song.
 
-HELD_S = 3.7  # a kept note is held that long: a bar of the slowest tempo
+HELD_S = 3.7  # a note is held that long: a bar of the slowest tempo
 RELEASE_S = 0.08  # and fades out that fast when its key is released
 SECTION_FADE_S = 0.01  # at the end of a section, so that none ends with a click
 VELOCITY = 100
@@ -325,7 +325,7 @@ def program_gain(part: str, program: int) -> float:
 
 
 @cache
-def kept_note(part: str, program: int, pitch: int) -> np.ndarray:
+def calibrated_note(part: str, program: int, pitch: int) -> np.ndarray:
     """A calibrated note, held for `HELD_S` (drums: 1 s) or until it has died away."""
     note = _raw_note.__wrapped__(program, pitch, 1.0 if part == "drums" else HELD_S)
     gain = program_gain(part, program) * (DRUM_BOOSTS.get(pitch, 1.0) if part == "drums" else 1.0)
@@ -349,7 +349,7 @@ def _play_loop(section: Section, notes: list[Note], bar_samples: int, num_bars: 
             continue
         start = round(note.start * beat)
         held = len(loop) if note.part == "drums" else round(note.length * beat)
-        sound = kept_note(note.part, _program(section, note.part), note.pitch)[: held + len(release)]
+        sound = calibrated_note(note.part, _program(section, note.part), note.pitch)[: held + len(release)]
         sound = sound * np.float32(note.accent)
         fading = sound[held:]
         fading *= release[: len(fading)]

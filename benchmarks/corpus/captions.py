@@ -5,14 +5,25 @@ A caption says only what can be heard: instruments, texture, dynamics, voice, ke
 sections; never how long the song is.
 """
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from . import wordings
 from .plan import SAMPLING_RATE, Section, Song
+
+WORDINGS = ("seen", "new")
+Phrases = dict[str, list[str]]  # alternatives by wording
+# The vocabulary of both wordings, which share no phrase: training captions have the seen one, test captions both. The
+# new names recombine words of the seen ones ("an airy concert flute" after "a concert flute" and "an airy flute"),
+# because a text model that is trained on nothing but these captions can't know other words. A frame is one clause that
+# can stand alone or be joined to another, in lower case and without a full stop. Its slots: {lead}, {chords} (a
+# plural), {bass}, {drums} (singulars), {place} (the section as a subject: "the first verse"). In names of places,
+# {label} is "the first verse" or "the intro". "long_joins" is for two clauses that are both long.
+PHRASES = json.loads((Path(__file__).parent / "wordings.json").read_text(encoding="utf-8"))
 
 # Of a section, also where there is no lead, bass or drums. A voice is always told, its absence only sometimes.
 ALWAYS_TOLD = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics")
@@ -48,8 +59,8 @@ class CaptionWriter:
     """
 
     def __init__(self, wording: str, rng: np.random.Generator, clock_times: bool = False):
-        if wording not in wordings.WORDINGS:
-            raise ValueError(f"`wording` must be one of {wordings.WORDINGS}, got {wording!r}")
+        if wording not in WORDINGS:
+            raise ValueError(f"`wording` must be one of {WORDINGS}, got {wording!r}")
         self.wording = wording
         self.rng = rng
         self.clock_times = clock_times
@@ -57,7 +68,7 @@ class CaptionWriter:
 
     def write(self, song: Song) -> Caption:
         """A caption of the whole song, with its sections in their order."""
-        sentences = [self._song_sentence(wordings.OPENING, song)]
+        sentences = [self._song_sentence(PHRASES["opening"], song)]
         section_sentences, section_tags = [], []
         for place in range(len(song.sections)):
             described = self._describe(song, place)
@@ -69,27 +80,27 @@ class CaptionWriter:
             # In any order: this sentence belongs to no section and says nothing about time.
             names = [f"the {leads[index]}" for index in self.rng.permutation(len(leads))[:4]]
             listed = ", ".join(names[:-1]) + " and " + names[-1]
-            sentences.append(_sentence(self._choose(wordings.LEADS_TOGETHER).format(leads=listed)))
-        sentences.append(self._song_sentence(wordings.CLOSING, song))
+            sentences.append(_sentence(self._choose(PHRASES["leads_together"]).format(leads=listed)))
+        sentences.append(self._song_sentence(PHRASES["closing"], song))
         return Caption(sentences, section_sentences, section_tags)
 
     def query(self, section: Section) -> Query:
         """One to three sentences about a section alone: what is heard in it, not when."""
-        clauses, _, tags = self._clauses(section, self._choose(wordings.ANY_PLACE))
+        clauses, _, tags = self._clauses(section, self._choose(PHRASES["any_place"]))
         return Query(self._join(clauses), tags)
 
-    def _choose(self, options: wordings.Frames) -> str:
+    def _choose(self, options: Phrases) -> str:
         """One of the options of this wording; one that this writer has already used only if all are used."""
         fresh = [option for option in options[self.wording] if option not in self._used] or options[self.wording]
         chosen = fresh[int(self.rng.integers(len(fresh)))]
         self._used.add(chosen)
         return chosen
 
-    def _song_sentence(self, options: wordings.Frames, song: Song) -> str:
+    def _song_sentence(self, options: Phrases, song: Song) -> str:
         return _sentence(
             self._choose(options).format(
-                tempo=self._choose(wordings.TEMPO_WORDS[song.tempo]),
-                mood=self._choose(wordings.MODE_WORDS[song.mode]),
+                tempo=self._choose(PHRASES["tempo_words"][song.tempo]),
+                mood=self._choose(PHRASES["mode_words"][song.mode]),
                 key=song.key,
                 mode=song.mode,
             )
@@ -98,11 +109,11 @@ class CaptionWriter:
     def _describe(self, song: Song, index: int) -> Query:
         """The sentences about one section; the first says when it comes, by its label, its place or its times."""
         if index == 0:
-            times, places = wordings.START, wordings.START_PLACE
+            times, places = PHRASES["start"], PHRASES["start_place"]
         elif index == len(song.sections) - 1:
-            times, places = wordings.END, wordings.END_PLACE
+            times, places = PHRASES["end"], PHRASES["end_place"]
         else:
-            times, places = wordings.MIDDLE, wordings.MIDDLE_PLACE
+            times, places = PHRASES["middle"], PHRASES["middle_place"]
         label = _section_name(song, index)
         place = self._choose(places).format(label=label)
         when = self._choose(times).format(label=label)
@@ -117,28 +128,28 @@ class CaptionWriter:
     def _clauses(self, section: Section, place: str) -> tuple[list[str], bool, list[str]]:
         """What is heard in a section, as clauses; whether the first of them names the section; the tags they tell."""
         options = {
-            "lead": wordings.LEAD_NAMES.get(section.lead),
-            "bass": wordings.BASS_NAMES.get(section.bass),
-            "drums": wordings.DRUM_NAMES.get(section.drums),
+            "lead": PHRASES["lead_names"].get(section.lead),
+            "bass": PHRASES["bass_names"].get(section.bass),
+            "drums": PHRASES["drum_names"].get(section.drums),
         }
         slots = {slot: self._choose(names) for slot, names in options.items() if names is not None}
-        names = wordings.ACCOMPANIMENT_NAMES[section.accompaniment][self.wording]
+        names = PHRASES["accompaniment_names"][section.accompaniment][self.wording]
         name, source = names[int(self.rng.integers(len(names)))]
-        slots["chords"] = self._choose(wordings.TEXTURES[section.texture]).format(name=name, source=source)
+        slots["chords"] = self._choose(PHRASES["textures"][section.texture]).format(name=name, source=source)
         rhythm = {
-            (True, True): wordings.BASS_AND_DRUMS,
-            (True, False): wordings.BASS_ONLY,
-            (False, True): wordings.DRUMS_ONLY,
-            (False, False): wordings.NO_RHYTHM,
+            (True, True): PHRASES["bass_and_drums"],
+            (True, False): PHRASES["bass_only"],
+            (False, True): PHRASES["drums_only"],
+            (False, False): PHRASES["no_rhythm"],
         }["bass" in slots, "drums" in slots]
         chosen = [
-            wordings.MELODY if "lead" in slots else wordings.NO_MELODY,
+            PHRASES["melody"] if "lead" in slots else PHRASES["no_melody"],
             rhythm,
-            wordings.DYNAMICS[section.dynamics],
+            PHRASES["dynamics"][section.dynamics],
         ]
         tags = [*ALWAYS_TOLD]
         if section.voice != "none" or self.rng.random() < 0.3:
-            chosen.append(wordings.VOICE[section.voice])
+            chosen.append(PHRASES["voice"][section.voice])
             tags.append("voice")
         told = [self._choose(options) for options in chosen]
         if self.rng.random() < 0.5:  # half of the time the melody is told first, as most people would
@@ -154,7 +165,7 @@ class CaptionWriter:
             text = str(part[0])
             for place, clause in enumerate(part[1:], start=2):
                 long = min(_num_words(part[place - 2]), _num_words(clause)) > 5
-                join = self._choose(wordings.LONG_JOINS if long else wordings.JOINS)
+                join = self._choose(PHRASES["long_joins"] if long else PHRASES["joins"])
                 # "a, and b, and c" reads badly: only the last of several clauses is joined by a word.
                 text += (join if place == len(part) else "; ") + clause
             sentences.append(_sentence(text))

@@ -1,11 +1,11 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""How well a perfect listener could do on the test splits: the share of texts that fit one song of the gallery only.
+"""How well a perfect model could do on the test splits: the share of texts that fit one song of the gallery only.
 
     python -m benchmarks.corpus.ceiling songs
 
 A text tells tags ("a flute", "no bass"). Where it tells less than it could, or two songs hold the same, it fits
-several songs, and the best that can be expected is to guess among them. Recall@1 of this perfect listener is the
-ceiling of every model's. It is worked out from the manifests alone (of a corpus of size small or full, or one that was
+several songs, and the best that can be expected is to guess among them. Recall@1 of this perfect model is the
+ceiling of every other. It is worked out from the manifests alone (of a corpus of size small or full, or one that was
 built with `--test_columns`). Clock times, and keys and tempos in queries, are left out: they can only make a text fit
 fewer songs.
 """
@@ -120,7 +120,7 @@ def _can_be_paired(fits: list[list[bool]]) -> bool:
 
 
 def ceiling(fits: np.ndarray) -> float:
-    """The recall@1 in percent that can be expected of a perfect listener, who guesses among the songs that fit."""
+    """The recall@1 in percent that can be expected of a perfect model, who guesses among the songs that fit."""
     return float(100 * np.mean(1 / fits))
 
 
@@ -130,19 +130,22 @@ def table(folder: Path, splits: Iterable[str]) -> str:
     for split in splits:
         text = (folder / f"{split}.jsonl").read_text(encoding="utf-8")
         lines = [json.loads(line) for line in text.splitlines()]
+        stored = all("text_paraphrase" in line for line in lines)
         for wording, suffix in SUFFIXES.items():
+            if wording == "paraphrase" and not stored:
+                continue
             queries = query_fits(lines, suffix)
-            figures = [
+            values = [
                 ceiling(caption_fits(lines, suffix)),
                 ceiling(caption_fits(lines, suffix, ordered=False)),
                 ceiling(queries),
                 float(100 * np.mean(queries == 1)),
             ]
-            rows.append([split, len(lines), wording, *(f"{figure:.1f}" for figure in figures)])
+            rows.append([split, len(lines), wording, *(f"{value:.1f}" for value in values)])
         if split == "freehand":
             queries = query_fits(lines, "_freehand")
-            figures = [ceiling(queries), float(100 * np.mean(queries == 1))]
-            rows.append([split, len(lines), "freehand", "", "", *(f"{figure:.1f}" for figure in figures)])
+            values = [ceiling(queries), float(100 * np.mean(queries == 1))]
+            rows.append([split, len(lines), "freehand", "", "", *(f"{value:.1f}" for value in values)])
     return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
 
 

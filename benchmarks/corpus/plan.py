@@ -1,8 +1,8 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Draws songs: which sections follow each other, how long they are and what is heard in each of them.
+"""Draws songs: which sections follow each other, how long they are and what each of them holds.
 
 A song depends on `(seed, split, index)` only, never on the other songs or on the process that builds it.
-What a section sounds like does not depend on its place, so the order of a song's sections can't be guessed from one.
+The sound of a section does not depend on its place, so the order of a song's sections can't be guessed from one.
 """
 
 import json
@@ -37,7 +37,7 @@ SPLITS = (
     "freehand",
 )
 
-HEARD = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics", "voice")  # what each section draws
+SECTION_TAGS = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics", "voice")  # what each section draws
 NO_LEAD, NO_BASS, NO_DRUMS = 0.08, 0.2, 0.2  # shares of the sections without
 VOICE_SHARES = {"none": 0.70, "male": 0.15, "female": 0.15}
 
@@ -119,7 +119,7 @@ SIZES = {
 
 @dataclass(frozen=True)
 class Section:
-    """One section: the part of the song that it plays, its length, its musical material and what is heard in it."""
+    """One section: the part of the song that it plays, its length, its musical material and its tags."""
 
     label: str
     num_bars: int
@@ -133,9 +133,9 @@ class Section:
     voice: str
 
     @property
-    def heard(self) -> dict[str, str]:
+    def section_tags(self) -> dict[str, str]:
         """The section's own tags: not key, mode and tempo, which are the song's."""
-        return {name: getattr(self, name) for name in HEARD}
+        return {name: getattr(self, name) for name in SECTION_TAGS}
 
 
 @dataclass(frozen=True)
@@ -168,8 +168,8 @@ class Song:
         return list(zip([0, *ends[:-1]], ends, strict=True))
 
     def tags(self, section: Section) -> dict[str, str]:
-        """What is heard in a section, by the names of `tags.TAGS`."""
-        return section.heard | {"key": self.key, "mode": self.mode, "tempo": self.tempo}
+        """All tags of a section, by the names of `tags.TAGS`."""
+        return section.section_tags | {"key": self.key, "mode": self.mode, "tempo": self.tempo}
 
 
 def random_stream(seed: int, *names: str | int) -> np.random.Generator:
@@ -210,16 +210,16 @@ def draw_song(
     base_index = index // GROUP_SIZE if grouped else index
     member = index % GROUP_SIZE
     rng = random_stream(seed, stream_of(split), base_index, "song")
-    asked = freehand_tags()[index] if split == "freehand" else None
-    tempo = asked["tempo"] if asked else str(rng.choice(list(TEMPOS)))
+    described = freehand_tags()[index] if split == "freehand" else None
+    tempo = described["tempo"] if described else str(rng.choice(list(TEMPOS)))
     song = Song(
         split=split,
         index=index,
         group=base_index if grouped else None,
         beats_per_minute=int(rng.integers(TEMPOS[tempo][0], TEMPOS[tempo][1] + 1)),
         tempo=tempo,
-        key=asked["key"] if asked else str(rng.choice(KEYS)),
-        mode=asked["mode"] if asked else str(rng.choice(MODES)),
+        key=described["key"] if described else str(rng.choice(KEYS)),
+        mode=described["mode"] if described else str(rng.choice(MODES)),
         sections=(),
     )
     if split == "structures":
@@ -246,11 +246,11 @@ def draw_song(
         Section(label, num_bars, theme_seeds[label], *[""] * 7) for label, num_bars in zip(labels, bars, strict=True)
     ]
     sections: list[Section] = []
-    if asked:
-        sections = _draw_around(asked, blanks, rng, size)
+    if described:
+        sections = _draw_around(described, blanks, rng, size)
     else:
         for blank in blanks:
-            sections.append(_draw_what_is_heard(blank, sections, rng, size, split))
+            sections.append(_draw_section(blank, sections, rng, size, split))
     if split in ORDER_SPLITS:
         sections = _reorder(sections, random_stream(seed, split, base_index, "orders"), member)
     elif split == "near_duplicates":
@@ -258,7 +258,7 @@ def draw_song(
         place = int(changes.integers(len(sections)))
         drawn = [*sections]
         for _ in range(member):
-            drawn.append(_draw_what_is_heard(sections[place], drawn, changes, size, split))
+            drawn.append(_draw_section(sections[place], drawn, changes, size, split))
         sections[place] = drawn[-1] if member else sections[place]
     return replace(song, sections=tuple(sections))
 
@@ -282,12 +282,12 @@ def _bars_of_sections(
 
 
 def held_out_pairs(size: CorpusSize) -> list[tuple[str, str]]:
-    """The pairs of the size's instruments that are kept for test songs."""
+    """The pairs of the instruments of this size that occur in test songs only."""
     pairs = product(list(LEADS)[: size.num_leads], list(ACCOMPANIMENTS)[: size.num_accompaniments])
     return [pair for pair in pairs if is_held_out_pair(*pair)]
 
 
-def _draw_what_is_heard(
+def _draw_section(
     section: Section, earlier: Sequence[Section], rng: np.random.Generator, size: CorpusSize, split: str
 ) -> Section:
     """Fills in instruments, texture, dynamics and voice. No pair of lead and accompaniment comes twice in a song."""
@@ -347,17 +347,17 @@ def freehand_tags() -> list[dict[str, str]]:
 
 
 def _draw_around(
-    asked: Mapping[str, str], blanks: Sequence[Section], rng: np.random.Generator, size: CorpusSize
+    tags: Mapping[str, str], blanks: Sequence[Section], rng: np.random.Generator, size: CorpusSize
 ) -> list[Section]:
-    """One section with the tags asked for; no other section has those of this or of any other description."""
-    described = [{name: tags[name] for name in HEARD} for tags in freehand_tags()]
+    """One section with these tags; no other section has those of any description."""
+    described = [{name: others[name] for name in SECTION_TAGS} for others in freehand_tags()]
     place = int(rng.integers(len(blanks)))
-    target = replace(blanks[place], **{name: asked[name] for name in HEARD})
+    target = replace(blanks[place], **{name: tags[name] for name in SECTION_TAGS})
     drawn = [target]
     for blank in [*blanks[:place], *blanks[place + 1 :]]:
-        section = _draw_what_is_heard(blank, drawn, rng, size, "freehand")
-        while section.heard in described:
-            section = _draw_what_is_heard(blank, drawn, rng, size, "freehand")
+        section = _draw_section(blank, drawn, rng, size, "freehand")
+        while section.section_tags in described:
+            section = _draw_section(blank, drawn, rng, size, "freehand")
         drawn.append(section)
     return [*drawn[1 : place + 1], target, *drawn[place + 1 :]]
 

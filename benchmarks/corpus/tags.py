@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""What can be heard in a song of the corpus: the vocabulary of tags, and targets for any window of time.
+"""The vocabulary of tags of the songs, and targets for any window of time.
 
 This file imports nothing of its neighbours and no synthesizer, so a training script can use it alone.
 """
@@ -75,7 +75,7 @@ _TAG_INDEX = {name: index for index, name in enumerate(TAG_NAMES)}
 
 
 def is_held_out_pair(lead: str, accompaniment: str) -> bool:
-    """Whether this pair of instruments (about a fifth of all, chosen by a hash) is kept for test songs."""
+    """Whether this pair of instruments (about a fifth of all, chosen by a hash) occurs in test songs only."""
     if lead == "none":
         return False
     digest = hashlib.sha256(f"{lead} over {accompaniment}".encode()).digest()
