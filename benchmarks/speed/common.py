@@ -76,16 +76,16 @@ def measure(
     No call starts after `budget_s`, but there is at least one.
     """
     on_gpu = device.type == "cuda"
+    wait = torch.cuda.synchronize if on_gpu else lambda: None
     function()
+    wait()
     if on_gpu:
-        torch.cuda.synchronize()
         torch.cuda.reset_peak_memory_stats()
     seconds: list[float] = []
     while not seconds or (len(seconds) < num_runs and sum(seconds) < budget_s):
         started = time.perf_counter()
         function()
-        if on_gpu:
-            torch.cuda.synchronize()
+        wait()
         seconds.append(time.perf_counter() - started)
     peak = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else None
     return {"seconds": statistics.median(seconds), "runs": len(seconds), "peak_memory_gb": peak}
@@ -121,14 +121,9 @@ def whisper_flops(config: PreTrainedConfig) -> float:
 
 
 def song_flops(config: CollapConfig, seconds: float) -> float:
-    """What it takes to encode one song, before the adapter."""
-    total = 0.0
-    for num_fbank_frames in chunk_fbank_frames(config, seconds):
-        if config.music_config is not None:
-            total += beats_flops(config.music_config, num_fbank_frames)
-        if config.speech_config is not None:
-            total += whisper_flops(config.speech_config)
-    return total
+    """Both encoders over all chunks of a song."""
+    chunks = chunk_fbank_frames(config, seconds)
+    return sum(beats_flops(config.music_config, frames) + whisper_flops(config.speech_config) for frames in chunks)
 
 
 def training_step_flops(config: CollapConfig, num_songs: int, num_frames: int, text_lengths: Iterable[int]) -> float:
@@ -139,10 +134,8 @@ def training_step_flops(config: CollapConfig, num_songs: int, num_frames: int, t
     scores that are computed again in the backward pass do not count.
     """
     text, lengths = config.text_config, list(text_lengths)
-    layers = sum(
-        transformer_flops(length, text.hidden_size, text.intermediate_size, text.num_hidden_layers)
-        for length in lengths
-    )
+    size = (text.hidden_size, text.intermediate_size, text.num_hidden_layers)
+    layers = sum(transformer_flops(length, *size) for length in lengths)
     projection = 2 * len(lengths) * text.hidden_size * config.projection_dim
     adapter = 2 * num_songs * num_frames * config.encoder_hidden_size * config.projection_dim
     return 3 * (layers + projection) + 2 * adapter + 3 * score_flops(config, num_songs, num_frames, len(lengths))

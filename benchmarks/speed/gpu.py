@@ -52,7 +52,7 @@ class Size:
     matmul: tuple[int, ...] = (4096, 8192, 16384)  # widths of square matrices
     copy_bytes: int = 2**31
     encode_songs: int = 8
-    encoder_batch_sizes: tuple[int, ...] = (8, 32, 80)  # chunks at a time
+    chunks: tuple[int, ...] = (8, 32, 80)  # encoded at a time
     train_songs: int = 256
     document_tokens: int = 350  # of the paper's captions of 256 words
     sentences: int = 20  # of a text
@@ -66,7 +66,7 @@ TINY = Size(
     matmul=(64,),
     copy_bytes=2**20,
     encode_songs=2,
-    encoder_batch_sizes=(2,),
+    chunks=(2,),
     train_songs=4,
     document_tokens=12,
     sentences=3,
@@ -218,17 +218,18 @@ def all_outputs(model: CollapModel, songs: dict[str, Any], texts: dict[str, Any]
 
 @torch.no_grad()
 def encode(run: Run) -> Iterator[Row]:
-    """Songs to frames in bf16, with different numbers of chunks at a time."""
+    """Songs to frames: in bf16 autocast, as features are cached, then with bf16 weights and more chunks at a time."""
     config, size = run.config(), run.size
-    model = make_model(CollapAudioModel, config, run.device).to(torch.bfloat16)
+    model = make_model(CollapAudioModel, config, run.device)
     songs = make_songs(config, [size.song_s] * size.encode_songs, run.device)
     flops = size.encode_songs * song_flops(config, size.song_s)
-    for batch_size in size.encoder_batch_sizes:
-        model.config.encoder_batch_size = batch_size
-        row = measure(lambda: model(**songs), run.device, budget_s=10)
+    for batch_size, autocast in ((size.chunks[0], True), *((chunks, False) for chunks in size.chunks)):
+        model.to(torch.float32 if autocast else torch.bfloat16).config.encoder_batch_size = batch_size
+        with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=autocast):
+            row = measure(lambda: model(**songs), run.device, budget_s=8)
+            row["shares"] = encoder_shares(model, lambda: model(**songs), run.device)
         row |= {"songs_per_s": size.encode_songs / row["seconds"], "mfu": flops / row["seconds"] / run.bf16_flops}
-        row |= {"tflop": flops / 1e12, "shares": encoder_shares(model, lambda: model(**songs), run.device)}
-        yield f"{batch_size} chunks at a time", row
+        yield f"{batch_size} chunks{', autocast' if autocast else ''}", row | {"tflop": flops / 1e12}
 
 
 def encoder_shares(model: CollapAudioModel, function: Callable[[], Any], device: torch.device) -> dict[str, float]:
@@ -343,21 +344,19 @@ def time_budget(seconds: float) -> Iterator[None]:
     def stop(*_: Any) -> None:
         raise TimeoutError(f"the time budget of {seconds:g} s is used up")
 
-    former = signal.signal(signal.SIGALRM, stop)
+    signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, former)
 
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = [part.__name__ for part in PARTS]
     parser.add_argument("--output", type=Path, required=True, help="JSON file, written again after each row")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--skip", nargs="+", choices=names, default=[], metavar="PART", help=f"of {', '.join(names)}")
+    parser.add_argument("--skip", nargs="+", choices=[part.__name__ for part in PARTS], default=[])
     parser.add_argument("--tiny", action="store_true", help="tiny models and inputs, to see that all parts run")
     arguments = parser.parse_args(argv)
     run = Run(torch.device(arguments.device), TINY if arguments.tiny else Size())

@@ -39,13 +39,6 @@ WAYS = {  # minutes of each song, micro_batch_size, encoder_batch_size
 }
 
 
-def make_model(encoder_batch_size: int) -> CollapModel:
-    torch.manual_seed(0)
-    sentences = {"text_granularity": "sentence", "temporal_position": True}
-    learning = {"freeze_music_model": False, "freeze_speech_model": False, "encoder_batch_size": encoder_batch_size}
-    return CollapModel(small_config(128, 512, 2_000, CHUNK_LENGTH_S, **sentences, **learning))
-
-
 def make_batch(num_chunks: int) -> dict[str, Any]:
     torch.manual_seed(1)
     num_frames = round(CHUNK_LENGTH_S * 100)
@@ -70,6 +63,10 @@ def measure_step(name: str) -> dict[str, float]:
 
     if not on_gpu:
         torch.set_num_threads(1)
+    fields = {"text_granularity": "sentence", "temporal_position": True, "encoder_batch_size": encoder_batch_size}
+    fields |= {"freeze_music_model": False, "freeze_speech_model": False}
+    torch.manual_seed(0)
+    model = CollapModel(small_config(128, 512, 2_000, CHUNK_LENGTH_S, **fields))
     with tempfile.TemporaryDirectory() as folder:
         arguments = CollapTrainingArguments(
             output_dir=folder,
@@ -78,7 +75,7 @@ def measure_step(name: str) -> dict[str, float]:
             use_cpu=not on_gpu,
             report_to="none",
         )
-        trainer = CollapTrainer(make_model(encoder_batch_size).to(arguments.device), arguments)
+        trainer = CollapTrainer(model.to(arguments.device), arguments)
         trainer.current_gradient_accumulation_steps = 1
         batch = make_batch(round(minutes * 60 / CHUNK_LENGTH_S))
         for parameter in trainer.model.parameters():  # what an optimizer holds in any case

@@ -39,7 +39,7 @@ def test_all_parts_run(tmp_path, device):
     assert parity["float32"]["largest_difference"] <= parity["float16"]["largest_difference"] < 0.05
     for name in ("loss", "frames", "time queries", "BEATs hidden states 2", "Whisper hidden states 2"):
         assert math.isfinite(parity["bfloat16"]["differences"][name])
-    shares = result["parts"]["encode"]["rows"]["2 chunks at a time"]["shares"]
+    shares = result["parts"]["encode"]["rows"]["2 chunks, autocast"]["shares"]
     assert sum(shares.values()) == pytest.approx(1)
     assert min(shares.values()) > 0
     assert result["parts"]["train"]["rows"]["sentence"]["songs"] == 4
