@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Files of audio: what their content hashes to, and which of them an id belongs to."""
+"""Files of audio: their length, content and hashes, and which of them an id belongs to."""
 
 import hashlib
 import json
@@ -8,9 +8,15 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
+
+import numpy as np
+import soundfile
+import soxr
 
 logger = logging.getLogger(__name__)
 
@@ -40,13 +46,89 @@ def audio_name(song: str | os.PathLike | Mapping[str, Any]) -> str:
     return path or f"{song.get('path') or 'a song'} ({len(song['bytes'])} bytes)"
 
 
+@contextmanager
+def _opened(source: str | os.PathLike | Mapping[str, Any]) -> Iterator[soundfile.SoundFile]:
+    """The file for decoding; what fails, inside the block too, becomes a ValueError that names it."""
+    name = audio_name(source)
+    try:
+        with soundfile.SoundFile(audio_path(source) or BytesIO(source["bytes"])) as reader:
+            yield reader
+    except (OSError, RuntimeError) as error:
+        reason = str(error).removeprefix(f"Error opening {name!r}: ").strip().rstrip(".")
+        raise ValueError(f"{name} is no audio that soundfile can read: {reason}.") from error
+
+
+def audio_duration_s(source: str | os.PathLike | Mapping[str, Any]) -> float:
+    """
+    Length of a file in seconds, as its header says.
+
+    Args:
+        source (`str` or `dict`): A path, or what an undecoded row of `datasets` holds: a dict with `bytes` or `path`.
+
+    Raises:
+        ValueError: if the file cannot be read.
+        TypeError: if the source is neither of these.
+    """
+    with _opened(source) as reader:
+        return reader.frames / reader.samplerate
+
+
+@dataclass(frozen=True)
+class AudioExcerpt:
+    """
+    A part of a file, or all of it.
+
+    Args:
+        waveform (`np.ndarray` of shape `(num_samples,)`): Mono float32 at the rate that was given.
+        duration_s (`float`): Length of the whole file in seconds, as decoded or, of a part, as its header says.
+    """
+
+    waveform: np.ndarray
+    duration_s: float
+
+
+def read_audio(
+    source: str | Mapping[str, Any], sampling_rate: int, start_s: float = 0.0, length_s: float | None = None
+) -> AudioExcerpt:
+    """
+    Decodes a file of audio, averages its channels and resamples it; no more than the excerpt is decoded.
+
+    Args:
+        source (`str` or `dict`): As in [`audio_duration_s`].
+        sampling_rate (`int`): Hz of what is returned.
+        start_s (`float`): Where to begin, in seconds.
+        length_s (`float`, *optional*): How much to decode; the end of the file may give less. Default: all.
+
+    Raises:
+        ValueError: if the file cannot be read, holds no sample there, or one that is not finite.
+        TypeError: if the source is neither path nor dict.
+    """
+    with _opened(source) as reader:
+        start = min(round(start_s * reader.samplerate), reader.frames)
+        length = -1 if length_s is None else round(length_s * reader.samplerate)
+        reader.seek(start)
+        channels = reader.read(length, dtype="float32", always_2d=True)  # (samples, channels)
+        rate, num_samples = reader.samplerate, reader.frames
+    if length_s is None:
+        num_samples = start + len(channels)
+    waveform = channels.mean(axis=1)
+    if len(waveform) and rate != sampling_rate:
+        waveform = soxr.resample(waveform, rate, sampling_rate)
+    if len(waveform) == 0 or not np.isfinite(waveform).all():
+        what = "no sample" if len(waveform) == 0 else "samples that are not finite"
+        raise ValueError(f"{audio_name(source)} holds {what} from {start_s:g} s on.")
+    if length_s is not None:  # resampling may round up
+        waveform = waveform[: round(length_s * sampling_rate)]
+    return AudioExcerpt(waveform, num_samples / rate)
+
+
 class AudioHashes:
     r"""
-    Hashes of songs. Those of files are kept in `folder`, by path, size and time of the last change: reading hundreds
-    of gigabytes at each start of a training would take long.
+    Hashes of songs. Those of files are remembered in `folder`, by path, size and time of the last change: to read
+    hundreds of gigabytes at each start of a training would take long.
 
-    The file is only ever appended to, a line of JSON a hash; a line that a kill has torn is passed over. Processes may
-    share it.
+    The file is only ever appended to, a line of JSON a hash; a line that a kill has torn is ignored. Several processes
+    may use it.
 
     Args:
         folder (`Path`): Holds `audio_hashes.jsonl`.
@@ -83,21 +165,18 @@ class AudioHashes:
             return hashlib.sha256(song["bytes"]).hexdigest()[:HASH_LENGTH]
         status = os.stat(path)  # before it is read: what changes meanwhile is hashed again next time
         state = status.st_size, status.st_mtime_ns
-        known = self._known.get(path, {})
+        known = self._known.setdefault(path, {})
         if state not in known:
             with open(path, "rb") as audio:
-                digest = hashlib.file_digest(audio, "sha256").hexdigest()[:HASH_LENGTH]
-            self._remember(path, state, digest)
-            return digest
+                known[state] = hashlib.file_digest(audio, "sha256").hexdigest()[:HASH_LENGTH]
+            self._remember({"path": path, "size": state[0], "mtime_ns": state[1], "hash": known[state]})
         return known[state]
 
     def earlier_hashes(self, song: str | os.PathLike | Mapping[str, Any]) -> set[str]:
         """All hashes that a song's file was ever seen with."""
         return set(self._known.get(audio_path(song) or "", {}).values())
 
-    def _remember(self, path: str, state: tuple[int, int], digest: str) -> None:
-        self._known.setdefault(path, {})[state] = digest
-        entry = {"path": path, "size": state[0], "mtime_ns": state[1], "hash": digest}
+    def _remember(self, entry: dict[str, Any]) -> None:
         # One write a line, which processes do not interleave; the line break in front ends a torn line.
         line = f"\n{json.dumps(entry)}\n".encode()
         try:
@@ -306,13 +385,16 @@ def _match_audioset(name: str) -> list[re.Match]:
 __all__ = [
     "AUDIO_SUFFIXES",
     "FOREIGN_AUDIO_SUFFIXES",
+    "AudioExcerpt",
     "AudioHashes",
     "SongFile",
+    "audio_duration_s",
     "audio_name",
     "audio_path",
     "bare_id",
     "find_audio_files",
     "find_songs",
+    "read_audio",
     "visible_files",
     "youtube_id",
 ]

@@ -1,9 +1,9 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Models that can be evaluated: they embed songs and texts and score them, and a result names them by a revision."""
+"""Models that find songs by texts: CoLLAP and the baselines behind one interface."""
 
 import copy
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +14,10 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoProcessor, PreTrainedConfig
 
-from collap.baselines.clip_inputs import duration_s
-from collap.baselines.vector_retrievers import ClapRetriever, PeAudioRetriever
+from collap.baselines.clap import ClapRetriever
+from collap.baselines.mean_pooling import load_collap
+from collap.baselines.pe_audio import PeAudioRetriever
+from collap.data.audio_files import audio_duration_s
 from collap.data.cache import FeatureStore, SongEmbedding, describe_computation, hash_model, load_all_weights
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
@@ -25,14 +27,14 @@ from collap.processing.processing_collap import CollapProcessor
 
 class Retriever(Protocol):
     """
-    A model that finds songs by texts, as all models are evaluated.
+    A model that finds songs by texts.
 
     Attributes:
-        name (`str`): For tables: the class, the checkpoint, and every choice that changes scores.
-        revision (`str`): Hash of the weights and of all settings that embeddings depend on.
-        song_revision (`str`): Hash of what a song's embedding depends on: that part of the above, and where and in
-            which precision it is computed.
-        num_truncated_texts (`int`): Different texts so far of which something was cut off.
+        name (`str`): For tables: the class, the checkpoint, and every option that changes scores.
+        revision (`str`): Hash of the weights and of all settings that scores depend on.
+        song_revision (`str`): Hash of all that the frames of a song depend on: a part of the above, the kind of device
+            and the precision.
+        num_truncated_texts (`int`): How many different texts were cut so far.
     """
 
     name: str
@@ -45,22 +47,21 @@ class Retriever(Protocol):
 
     def embed_song(self, path: str) -> SongEmbedding:
         """
-        Hears a file. May be called by several threads at once, and each song's frames are its own, whoever else is
-        embedded.
+        Encodes an audio file. Several threads may call it at once, and the result depends on no other song.
 
         Raises:
-            ValueError: if the file cannot be heard.
+            ValueError: if the file cannot be encoded.
         """
 
     def embed_texts(self, texts: Sequence[str | list[str]]) -> Any:
-        """Reads texts, each a string or its sentences. The result has a length and `select(start, stop)`."""
+        """Encodes texts, each a string or its sentences. The result has a length and `select(start, stop)`."""
 
     def score(self, songs: Sequence[np.ndarray], texts: Any) -> np.ndarray:
-        """Scores of songs, each given by its frames, and of what `embed_texts` gave: `(songs, texts)` float32."""
+        """Scores `(songs, texts)` in float32 of the frames of songs and of what `embed_texts` gave."""
 
 
-# Of a CoLLAP's configuration what its texts and its scores depend on, and the frames of a song do not.
-NOT_OF_SONGS = (
+# Fields of a CollapConfig that texts and scores depend on, and the frames of a song do not.
+FIELDS_OF_TEXTS_AND_SCORES = (
     "text_config",
     "text_granularity",
     "text_pooling",
@@ -80,7 +81,7 @@ NOT_OF_SONGS = (
 
 @dataclass(frozen=True)
 class CollapTexts:
-    """Texts as [`CollapRetriever`] embeds them."""
+    """Texts as [`CollapRetriever`] encodes them."""
 
     output: CollapTextOutput
 
@@ -88,10 +89,9 @@ class CollapTexts:
         return len(self.output.sentence_counts)
 
     def select(self, start: int, stop: int) -> "CollapTexts":
-        """The texts from `start` on, before `stop`."""
+        """The texts from `start` to before `stop`."""
         ends = [0, *self.output.sentence_counts.cumsum(0).tolist()]
-        stop = min(stop, len(self))
-        sentences = slice(ends[start], ends[stop])
+        sentences = slice(ends[start], ends[min(stop, len(self))])
         times = self.output.time_query_embeds
         return CollapTexts(
             CollapTextOutput(
@@ -104,20 +104,16 @@ class CollapTexts:
 
 class CollapRetriever:
     r"""
-    A CoLLAP as a [`Retriever`]: whole songs, a frame each 0.16 s (or what `config.frame_pooling` says).
+    A CoLLAP as a [`Retriever`]. Scores are similarities, which its logits are a multiple of.
 
     Args:
         model ([`CollapModel`]): Put into evaluation mode.
         processor ([`CollapProcessor`]): Its processor.
-        use_time (`bool`): Whether it counts when something is to happen ([`CollapModel.score`]).
-        section_query (`bool`): Whether each text describes a moment in place of the song ([`CollapModel.score`]).
-        max_length_s (`float`, *optional*): Hear only so many seconds of each song, from its start. Default: all.
-        truncate_texts (`bool`):
-            Whether texts (or sentences) of more tokens than the processor takes are cut, and counted in
-            `num_truncated_texts`, instead of refused.
-        batch_size (`int`): Texts that the model reads at a time.
-        features ([`FeatureStore`], *optional*):
-            Kept frames of the frozen encoders, which are then not run. They are rounded to float16.
+        use_time, section_query (`bool`): As in [`CollapModel.similarity`].
+        max_length_s (`float`, *optional*): Encode only the first seconds of each song. Default: all of it.
+        truncate_texts (`bool`): Whether texts (or sentences) that are too long are cut and counted instead of refused.
+        batch_size (`int`): Texts that the model takes at a time.
+        features ([`FeatureStore`], *optional*): Cached frames of the encoders, in float16; the encoders are not run.
 
     Raises:
         ValueError: if `batch_size` is less than 1, or both `features` and `max_length_s` are given.
@@ -137,10 +133,7 @@ class CollapRetriever:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if features is not None and max_length_s is not None:
-            raise ValueError(
-                f"max_length_s={max_length_s:g} cannot be had of features, which were extracted with a length of "
-                "their own; give one of the two."
-            )
+            raise ValueError(f"max_length_s must be None with features, which have their own, got {max_length_s:g}.")
         self.model = model.eval()
         self.processor = processor
         self.use_time = use_time
@@ -153,22 +146,22 @@ class CollapRetriever:
             self.processor.feature_extractor.max_length_s = max_length_s
         self._truncates_songs = max_length_s is not None
         self._truncated: set[int] = set()
-        choices = {
-            "one moment": section_query,
+        options = {
+            "section query": section_query,
             "without time": not use_time and not section_query and model.config.temporal_position,
             f"first {max_length_s} s": max_length_s is not None,
         }
-        chosen = ", ".join(name for name, is_chosen in choices.items() if is_chosen)
-        self.name = f"{type(model).__name__} {model.config._name_or_path}".strip() + (f" ({chosen})" if chosen else "")
+        given = ", ".join(name for name, is_given in options.items() if is_given)
+        self.name = f"{type(model).__name__} {model.config._name_or_path}".strip() + (f" ({given})" if given else "")
 
     @cached_property
     def revision(self) -> str:
-        """See [`Retriever`]; made when it is first asked for, which takes seconds for a large model."""
+        """See [`Retriever`]. The first access takes seconds for a large model."""
         processor = self.processor
         return hash_model(
             self.model,
             feature_extractor=processor.feature_extractor.to_dict(),
-            kept_features=self._kept_precision,
+            cached_features=self._feature_precision,
             tokenizer=sorted(processor.tokenizer.get_vocab().items()),
             texts=[processor.text_granularity, processor.max_text_tokens, processor.language, self.truncate_texts],
         )
@@ -179,15 +172,14 @@ class CollapRetriever:
         return hash_model(
             self.model,
             part=self.model.audio_model,
-            without=NOT_OF_SONGS,
+            without=FIELDS_OF_TEXTS_AND_SCORES,
             feature_extractor=self.processor.feature_extractor.to_dict(),
-            kept_features=self._kept_precision,
+            cached_features=self._feature_precision,
             computed=describe_computation(self.model),
         )
 
     @property
-    def _kept_precision(self) -> str | None:
-        """In which precision the kept features were computed; None without them."""
+    def _feature_precision(self) -> str | None:
         return None if self.features is None else self.features.header["mixed_precision"]
 
     @property
@@ -200,29 +192,29 @@ class CollapRetriever:
         The frames of a song.
 
         Raises:
-            ValueError: if the file cannot be heard ([`CollapFeatureExtractor`]), or `features` lack it.
+            ValueError: if the file cannot be encoded ([`CollapFeatureExtractor`]), or `features` lack it.
         """
         if self.features is not None:
-            return self._embed_kept(path)
+            return self._embed_cached(path)
         inputs = self.processor(audio=path, truncation=self._truncates_songs, return_tensors="pt")
         frames = self.model.get_audio_features(**inputs.to(self.model.device)).last_hidden_state[0]  # (N, d)
         coverage = inputs.coverage[0]
         return SongEmbedding(frames.float().cpu().numpy(), coverage.encoded_s, coverage.duration_s)
 
-    def _embed_kept(self, path: str) -> SongEmbedding:
-        kept = self.features.load(path)[None].to(self.model.device)  # (1, N, E)
-        mask = torch.ones(kept.shape[:2], dtype=torch.bool, device=kept.device)
-        frames = self.model.get_audio_features(encoder_frames=kept.float(), frame_mask=mask).last_hidden_state[0]
+    def _embed_cached(self, path: str) -> SongEmbedding:
+        cached = self.features.load(path)[None].to(self.model.device)  # (1, N, E)
+        mask = torch.ones(cached.shape[:2], dtype=torch.bool, device=cached.device)
+        frames = self.model.get_audio_features(encoder_frames=cached.float(), frame_mask=mask).last_hidden_state[0]
         starts, ends = self.model.frame_times(len(frames)).unbind(-1)
-        seconds = duration_s(path)
-        return SongEmbedding(frames.float().cpu().numpy(), min(float((ends - starts).sum()), seconds), seconds)
+        duration_s = audio_duration_s(path)
+        return SongEmbedding(frames.float().cpu().numpy(), min(float((ends - starts).sum()), duration_s), duration_s)
 
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:
         """Raises the errors of [`embed_texts`] without running the model."""
-        for _ in self._read_texts(texts):
+        for _ in self._tokenize(texts):
             pass
 
-    def _read_texts(self, texts: Sequence[str | list[str]]) -> Iterator[CollapBatchFeature]:
+    def _tokenize(self, texts: Sequence[str | list[str]]) -> Iterator[CollapBatchFeature]:
         """Inputs of the text model, a batch of texts at a time."""
         if not texts:
             raise ValueError("texts must hold at least one text, got none.")
@@ -242,7 +234,7 @@ class CollapRetriever:
         Raises:
             ValueError: if there is none, one is empty, or too long and `truncate_texts` is not set.
         """
-        parts = [self.model.get_text_features(**inputs.to(self.model.device)) for inputs in self._read_texts(texts)]
+        parts = [self.model.get_text_features(**inputs.to(self.model.device)) for inputs in self._tokenize(texts)]
         has_times = parts[0].time_query_embeds is not None
         return CollapTexts(
             CollapTextOutput(
@@ -253,20 +245,19 @@ class CollapRetriever:
         )
 
     @torch.inference_mode()
-    def score(self, songs: Sequence[np.ndarray], texts: CollapTexts) -> np.ndarray:
-        """`logits_per_audio` of songs, each `(N, d)`, and texts: `(songs, texts)` float32."""
-        counts = torch.tensor([len(song) for song in songs])
-        frames = pad_sequence([torch.from_numpy(song) for song in songs], batch_first=True)  # (B, N, d)
-        audio = CollapAudioOutput(
-            last_hidden_state=frames.to(self.model.device),
-            frame_mask=(torch.arange(frames.shape[1]) < counts[:, None]).to(self.model.device),
-        )
-        scores = self.model.score(audio, texts.output, use_time=self.use_time, section_query=self.section_query)
-        return scores.float().cpu().numpy()
+    def score(self, songs: Sequence[np.ndarray] | CollapAudioOutput, texts: CollapTexts) -> np.ndarray:
+        """`(songs, texts)` float32 of songs, each `(N, d)` or all as one padded batch on the model's device."""
+        if not isinstance(songs, CollapAudioOutput):
+            counts = torch.tensor([len(song) for song in songs])
+            frames = pad_sequence([torch.from_numpy(song) for song in songs], batch_first=True)  # (B, N, d)
+            mask = torch.arange(frames.shape[1]) < counts[:, None]
+            device = self.model.device
+            songs = CollapAudioOutput(last_hidden_state=frames.to(device), frame_mask=mask.to(device))
+        options = {"use_time": self.use_time, "section_query": self.section_query}
+        return self.model.similarity(songs, texts.output, **options).float().cpu().numpy()
 
 
 MODEL_TYPES = ("collap", "clap", "pe_audio")
-ADAPTER_FILE = "adapter_config.json"
 
 
 def load_retriever(
@@ -278,76 +269,63 @@ def load_retriever(
     max_length_s: float | None = None,
     truncate_texts: bool = False,
     features: str | Path | None = None,
-    load_collap: Callable[..., Any] | None = None,
 ) -> Retriever:
     """
-    Loads a model of any kind that can be evaluated, by the `model_type` of its configuration.
+    Loads a model of any type that can be evaluated, by the `model_type` of its configuration.
 
     Args:
-        name_or_path (`str`): A folder or a name on the Hub; a folder of a LoRA adapter of a CoLLAP too.
+        name_or_path (`str`): A folder or a name on the Hub; also a LoRA adapter of a CoLLAP.
         device (`str` or `torch.device`): Where it runs.
-        use_time, section_query, max_length_s, truncate_texts: As in [`CollapRetriever`]. Others know neither time
-            nor moments, and cut and count texts that are too long.
-        windows (`str`, *optional*): For `clap` and `pe_audio`, see [`ClapRetriever`] and [`PeAudioRetriever`]. By
-            default a CLAP's windows are averaged, and PE-Audio hears songs whole.
-        features (`str` or `Path`, *optional*): Folder of kept features, of a CoLLAP.
-        load_collap (`Callable`, *optional*): `from_pretrained` of a class derived from CoLLAP.
+        use_time, section_query, max_length_s, truncate_texts: As in [`CollapRetriever`]. Baselines ignore time and
+            section queries, and always cut texts that are too long.
+        windows (`str`, *optional*):
+            As in [`ClapRetriever`] (default `"mean"`) and [`PeAudioRetriever`] (default `"whole"`).
+        features (`str` or `Path`, *optional*): Folder of cached features of a CoLLAP.
 
     Returns:
         [`Retriever`]
 
     Raises:
-        ValueError: if it is a model of another type, or of a class that `load_collap` does not make; lacks weights,
-            which would be random ones then; or an option is given that its type does not have.
+        ValueError: if the model is of another type, lacks weights, or has no such option.
     """
-    config = _read_config(name_or_path)
+    config = _load_config(name_or_path)
     model_type = config.get("model_type")
-    if model_type == "collap":
-        if windows is not None:
-            raise ValueError(f"windows must be left out for a CoLLAP, which hears whole songs; got {windows!r}.")
-        model = load_all_weights(load_collap or CollapModel.from_pretrained, name_or_path)
-        architectures = config.get("architectures") or [type(model).__name__]
-        if type(model).__name__ not in architectures:
-            raise ValueError(
-                f"name_or_path must hold a {type(model).__name__}, but {name_or_path} was saved by {architectures}, "
-                "which scores otherwise; give load_collap, which loads that."
-            )
-        model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the model it adapts
-        processor = AutoProcessor.from_pretrained(name_or_path)
-        model = model.to(device)
-        store = None if features is None else FeatureStore(features, model.audio_model, processor.feature_extractor)
-        return CollapRetriever(
-            model, processor, use_time, section_query, max_length_s, truncate_texts=truncate_texts, features=store
-        )
     if model_type not in MODEL_TYPES:
         raise ValueError(
-            f"name_or_path must hold a model of one of the types {', '.join(MODEL_TYPES)}, got {model_type!r} in "
-            f"{name_or_path}."
+            f"name_or_path must hold a model of type {', '.join(MODEL_TYPES)}, got {model_type!r} in {name_or_path}."
         )
-    for name, value in (("features", features), ("max_length_s", max_length_s)):
-        if value is not None:
-            raise ValueError(f"{name} is for CoLLAPs alone, got {value} for a {model_type} ({name_or_path}).")
-    if model_type == "clap":
-        return ClapRetriever.from_pretrained(name_or_path, device=device, windows=windows or "mean")
-    return PeAudioRetriever.from_pretrained(name_or_path, device=device, windows=windows or "whole")
+    if model_type != "collap":
+        for name, value in (("features", features), ("max_length_s", max_length_s)):
+            if value is not None:
+                raise ValueError(f"{name} must be None for a {model_type} ({name_or_path}), got {value}.")
+        if model_type == "clap":
+            return ClapRetriever.from_pretrained(name_or_path, device=device, windows=windows or "mean")
+        return PeAudioRetriever.from_pretrained(name_or_path, device=device, windows=windows or "whole")
+    if windows is not None:
+        raise ValueError(f"windows must be None for a CoLLAP, which encodes whole songs, got {windows!r}.")
+    model = load_all_weights(load_collap, name_or_path).to(device)
+    if (architectures := config.get("architectures")) and type(model).__name__ not in architectures:
+        raise ValueError(f"name_or_path must hold a CollapModel or MeanPoolingCollap, got {architectures}.")
+    model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the base model
+    processor = AutoProcessor.from_pretrained(name_or_path)
+    store = None if features is None else FeatureStore(features, model.audio_model, processor.feature_extractor)
+    return CollapRetriever(
+        model, processor, use_time, section_query, max_length_s, truncate_texts=truncate_texts, features=store
+    )
 
 
-def _read_config(name_or_path: str) -> dict[str, Any]:
-    """The configuration of a model; for an adapter that of the model that it adapts."""
-    adapter = Path(name_or_path) / ADAPTER_FILE
+def _load_config(name_or_path: str) -> dict[str, Any]:
+    """The configuration of a model; of an adapter that of the base model."""
+    adapter = Path(name_or_path) / "adapter_config.json"
     if adapter.is_file():
         name_or_path = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
     return PreTrainedConfig.get_config_dict(name_or_path)[0]
 
 
 __all__ = [
-    "NOT_OF_SONGS",
+    "FIELDS_OF_TEXTS_AND_SCORES",
     "CollapRetriever",
     "CollapTexts",
     "Retriever",
-    "SongEmbedding",
-    "describe_computation",
-    "hash_model",
-    "load_all_weights",
     "load_retriever",
 ]

@@ -18,7 +18,8 @@ from datasets import Dataset, IterableDataset
 from torch import nn
 from transformers import AutoProcessor, BatchFeature, ClapModel, PreTrainedConfig, ProcessorMixin
 
-from collap.baselines.clip_inputs import clap_features, clap_positions, duration_s, read_audio, text_limit, tokenize
+from collap.baselines.clap import clap_features, clap_positions, tokenize
+from collap.data.audio_files import audio_duration_s, read_audio
 from collap.data.manifest import load_manifest
 from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
@@ -157,7 +158,7 @@ class ClapSongReader:
             start_s, end_s = described["start_s"], described["end_s"]
             ids["text_id"] = str(described["text"] if wording is None else described["texts"])
         else:
-            described, start_s, end_s = row, 0.0, duration_s(row["audio"])
+            described, start_s, end_s = row, 0.0, audio_duration_s(row["audio"])
         length_s = min(self.processor.feature_extractor.max_length_s, end_s - start_s)
         start_s += float(torch.rand((), generator=generator)) * (end_s - start_s - length_s)
         return self._example(row, _text_of(described, wording), start_s, length_s) | ids
@@ -215,7 +216,7 @@ class ClapDataCollator:
 
 def most_text_tokens(model: ClapModel, processor: ProcessorMixin) -> int:
     """Most tokens of a text that tokenizer and text model take."""
-    return text_limit(processor.tokenizer, clap_positions(model))
+    return min(processor.tokenizer.model_max_length, clap_positions(model))
 
 
 def lacks_mel_statistics(model: ClapModel) -> bool:

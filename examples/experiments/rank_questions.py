@@ -17,7 +17,7 @@ from questions import SETS, Question, splits_of
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
-from collap.baselines.vector_retrievers import ClapRetriever
+from collap.baselines.clap import ClapRetriever
 from collap.files import write_json
 from collap.metrics import query_metrics
 

@@ -16,7 +16,7 @@ from torch.nn.functional import normalize
 from transformers import AutoProcessor, ByT5Tokenizer, ClapModel
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.baselines.clip_inputs import clap_features, clap_positions
+from collap.baselines.clap import clap_features, clap_positions
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.append(str(EXAMPLES))  # last: examples/evaluate.py is not the library of that name

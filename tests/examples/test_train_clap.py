@@ -14,7 +14,7 @@ from tiny_clap import RATE, WINDOW, tiny_clap
 from torch.nn.functional import cross_entropy
 from transformers import AutoProcessor, ClapModel, ClapProcessor
 
-from collap.baselines.clip_inputs import read_audio
+from collap.data.audio_files import read_audio
 from collap.training.clap import (
     ClapDataCollator,
     ClapSongReader,

@@ -9,8 +9,9 @@ from tiny_clap import POSITIONS, RATE, WINDOW, tiny_clap
 from tiny_tokenizer import tiny_tokenizer
 from transformers import ClapFeatureExtractor, PeAudioConfig, PeAudioFeatureExtractor, PeAudioModel, PeAudioProcessor
 
-from collap.baselines.clip_inputs import clap_features, read_audio
-from collap.baselines.vector_retrievers import ClapRetriever, PeAudioRetriever, VectorRetriever
+from collap.baselines.clap import ClapRetriever, clap_features
+from collap.baselines.pe_audio import PeAudioRetriever
+from collap.data.audio_files import read_audio
 from collap.evaluation.retrievers import load_retriever
 
 TEXTS = ["a slow piano then a choir", "drums", "a choir hums low"]
@@ -64,7 +65,7 @@ class TestClap:
         np.random.seed(2)
         np.testing.assert_array_equal(first, retriever.embed_song(path).frames)
 
-    def test_first_hears_the_first_window_only(self, unfused, tmp_path):
+    def test_first_encodes_the_first_window_only(self, unfused, tmp_path):
         retriever = ClapRetriever(*unfused, windows="first")
         whole = write_song(tmp_path / "song.wav", 3.4)
         begin = soundfile.read(whole, stop=WINDOW, dtype="float32")[0]
@@ -73,7 +74,7 @@ class TestClap:
         np.testing.assert_array_equal(embedding.frames, retriever.embed_song(str(tmp_path / "begin.wav")).frames)
         assert (embedding.encoded_s, embedding.duration_s) == (1.0, 3.4)
 
-    def test_mean_hears_all_and_weighs_each_window_by_its_seconds(self, unfused, tmp_path):
+    def test_mean_encodes_all_and_weighs_each_window_by_its_seconds(self, unfused, tmp_path):
         retriever = ClapRetriever(*unfused, windows="mean", batch_size=3)
         path = write_song(tmp_path / "song.wav", 3.5)
         audio = soundfile.read(path, dtype="float32")[0]
@@ -89,7 +90,7 @@ class TestClap:
         assert (embedding.encoded_s, embedding.duration_s) == (3.5, 3.5)
         assert np.abs(np.array(vectors[0]) - vectors[3]).max() > 0.01
 
-    def test_other_rates_and_channels_sound_alike(self, unfused, tmp_path):
+    def test_other_rates_and_channels_give_like_vectors(self, unfused, tmp_path):
         retriever = ClapRetriever(*unfused, windows="mean")
         mono = retriever.embed_song(write_song(tmp_path / "mono.wav", 2.25)).frames
         stereo = retriever.embed_song(write_song(tmp_path / "stereo.wav", 2.25, channels=2)).frames
@@ -164,7 +165,7 @@ class TestClap:
             retriever.embed_song(str(tmp_path / "nan.wav"))
         with pytest.raises(ValueError, match="at least one text"):
             retriever.embed_texts([])
-        with pytest.raises(ValueError, match=r"texts must not be empty, got .* as number 1"):
+        with pytest.raises(ValueError, match=r"texts\[1\] must not be empty"):
             retriever.check_texts(["a flute", [" "]])
 
 
@@ -178,7 +179,7 @@ def test_an_excerpt_is_where_it_was_asked_for(tmp_path):
     content = {"bytes": (tmp_path / "song.wav").read_bytes(), "path": "elsewhere.wav"}
     np.testing.assert_array_equal(read_audio(content, RATE).waveform, samples)
     assert len(read_audio(path, 11_025, length_s=1.0).waveform) == 11_025
-    with pytest.raises(ValueError, match="'bytes' or 'path'"):
+    with pytest.raises(TypeError, match="'bytes' or 'path'"):
         read_audio({"array": samples}, RATE)
 
 
@@ -199,11 +200,6 @@ def test_features_are_those_of_the_extractor(truncation, padding):
 def test_a_window_longer_than_the_models_is_refused(unfused):
     with pytest.raises(ValueError, match="at most 8000 samples, got 8001"):
         clap_features(unfused[1].feature_extractor, [np.zeros(10), np.zeros(WINDOW + 1)])
-
-
-def test_a_class_says_how_windows_and_texts_become_vectors(unfused):
-    with pytest.raises(TypeError, match=r"abstract method.*_embed_tokens.*_embed_windows"):
-        VectorRetriever(*unfused, "first", 1.0, POSITIONS)
 
 
 @pytest.fixture(scope="module")
@@ -241,7 +237,7 @@ class TestPeAudio:
         assert np.ptp(expected) > 0.1
         np.testing.assert_allclose(3 * scores - 1, expected, atol=1e-4)
 
-    def test_it_hears_whole_songs_or_windows(self, pe_audio, tmp_path):
+    def test_it_encodes_whole_songs_or_windows(self, pe_audio, tmp_path):
         path = write_song(tmp_path / "song.wav", 0.5)
         vectors = {}
         for windows in PeAudioRetriever.WINDOWS:

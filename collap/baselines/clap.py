@@ -1,0 +1,315 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+r"""
+transformers' `ClapModel` as a retriever of songs, and what it shares with other models of one vector a song.
+
+Such models encode clips of some seconds. The name of a retriever says which part of a song it encodes:
+
+- `"first"`: the first window;
+- `"mean"`: all windows of the song, one after the other, and the mean of their vectors, weighted by their lengths
+  (the last window is shorter).
+
+Nothing is random, unlike in CLAP's own feature extractor ([`clap_features`]): a file always gives the same vector.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import (
+    AutoProcessor,
+    BatchFeature,
+    ClapFeatureExtractor,
+    ClapModel,
+    PreTrainedModel,
+    ProcessorMixin,
+)
+from transformers.audio_utils import window_function
+
+from collap.data.audio_files import read_audio
+from collap.data.cache import SongEmbedding, describe_computation, hash_model, load_all_weights
+
+
+def clap_features(extractor: ClapFeatureExtractor, windows: Sequence[np.ndarray]) -> BatchFeature:
+    """
+    `input_features` and `is_longer` of windows that are no longer than the model's 10 s, without randomness.
+
+    `ClapFeatureExtractor` cuts longer waveforms at a random place (`truncation="rand_trunc"`) or makes three random
+    cuts of the spectrogram (`"fusion"`), and where none is longer it marks a random one as such. Here no window is
+    longer and none is marked; shorter ones are padded in the extractor's way. The spectrograms are the same, computed
+    in float32 in an eighth of the time.
+
+    Args:
+        extractor (`ClapFeatureExtractor`): Only its settings are used.
+        windows (`Sequence[np.ndarray]`): Waveforms at its sampling rate.
+
+    Returns:
+        `input_features` `(B, 1, num_frames, num_mel_bins)` float32 (with `truncation="fusion"` 4 equal ones in place
+        of 1), and `is_longer` `(B, 1)`, all False.
+
+    Raises:
+        ValueError: if a window is longer.
+    """
+    longest = max(len(window) for window in windows)
+    if longest > extractor.nb_max_samples:
+        raise ValueError(f"windows must have at most {extractor.nb_max_samples} samples, got {longest}.")
+    is_fusion = extractor.truncation == "fusion"
+    filters = extractor.mel_filters if is_fusion else extractor.mel_filters_slaney
+    spectrograms = [_log_mel(extractor, _pad(extractor, window), filters) for window in windows]
+    features = torch.stack(spectrograms)[:, None]  # (B, 1, num_frames, bins)
+    if is_fusion:
+        features = features.repeat(1, 4, 1, 1)
+    return BatchFeature({"input_features": features, "is_longer": torch.zeros(len(windows), 1, dtype=torch.bool)})
+
+
+def _pad(extractor: ClapFeatureExtractor, window: np.ndarray) -> np.ndarray:
+    length = extractor.nb_max_samples
+    if extractor.padding == "repeat":
+        window = np.resize(window, length)
+    elif extractor.padding == "repeatpad":
+        window = np.tile(window, length // len(window))
+    return np.pad(window, (0, length - len(window)))
+
+
+def _log_mel(extractor: ClapFeatureExtractor, waveform: np.ndarray, filters: np.ndarray) -> torch.Tensor:
+    """Mel bins in dB, `(num_frames, bins)` float32."""
+    size = extractor.fft_window_size
+    spectra = torch.stft(
+        torch.from_numpy(waveform.astype(np.float32)),
+        size,
+        extractor.hop_length,
+        window=torch.from_numpy(window_function(size, "hann")).float(),
+        center=True,
+        pad_mode="reflect",
+        return_complex=True,
+    )  # (frequencies, num_frames)
+    power = spectra.real.square() + spectra.imag.square()
+    return 10 * torch.log10((power.T @ torch.from_numpy(filters).float()).clamp(min=1e-10))
+
+
+def clap_positions(model: ClapModel) -> int:
+    """Most tokens of CLAP's text model: as in RoBERTa, positions count from the one after the padding's."""
+    config = model.config.text_config
+    return config.max_position_embeddings - config.pad_token_id - 1
+
+
+def tokenize(tokenizer: Any, texts: Sequence[str], limit: int) -> tuple[BatchFeature, list[int]]:
+    """`input_ids` and `attention_mask` of texts, cut to `limit` tokens, and the indices of those that were cut."""
+    tokens = tokenizer(
+        list(texts),
+        padding=True,
+        truncation=True,
+        max_length=limit,
+        return_attention_mask=True,
+        return_token_type_ids=False,
+        return_tensors="pt",
+    )
+    # This call comes last: a fast tokenizer saves the options of its last call, and ClapProcessor would hand a saved
+    # max_length on to the feature extractor, as a number of samples.
+    lengths = [len(ids) for ids in tokenizer(list(texts), verbose=False)["input_ids"]]
+    return tokens, [index for index, length in enumerate(lengths) if length > limit]
+
+
+def join_sentences(texts: Sequence[str | list[str]]) -> list[str]:
+    """Texts as strings, the sentences of a list joined by spaces; a ValueError if there is none or one is empty."""
+    if not texts:
+        raise ValueError("texts must hold at least one text, got none.")
+    joined = [text if isinstance(text, str) else " ".join(text) for text in texts]
+    for index, text in enumerate(joined):
+        if not text.strip():
+            raise ValueError(f"texts[{index}] must not be empty, got {texts[index]!r}.")
+    return joined
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """Texts as a [`VectorRetriever`] encodes them: `vectors` `(T, d)` float32."""
+
+    vectors: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    def select(self, start: int, stop: int) -> "TextVectors":
+        """The texts from `start` to before `stop`."""
+        return TextVectors(self.vectors[start:stop])
+
+
+class VectorRetriever(ABC):
+    r"""
+    A [`collap.evaluation.retrievers.Retriever`] with one vector a song and one a text, compared by their dot product.
+
+    A subclass says how windows and texts become vectors: `_embed_windows` and `_embed_tokens`.
+
+    Args:
+        model (`PreTrainedModel`): Put into evaluation mode.
+        processor (`ProcessorMixin`): Its feature extractor and its tokenizer.
+        windows (`str`): Which part of a song is encoded: one of the class's `WINDOWS`.
+        window_s (`float`, *optional*): Length of a window in seconds; None if songs are encoded whole.
+        num_positions (`int`): Tokens that the text model has positions for.
+        max_text_tokens (`int`, *optional*):
+            Most tokens of a text, special ones included; longer texts are cut. Default: the limit of tokenizer and
+            text model.
+        batch_size (`int`): Windows, and texts, that the model takes at a time.
+
+    Attributes:
+        num_truncated_texts (`int`): How many different texts were cut so far.
+
+    Raises:
+        ValueError: if `windows` is none of `WINDOWS`, or a number is less than 1.
+    """
+
+    WINDOWS: tuple[str, ...] = ("first", "mean")
+    MODEL_CLASS: type[PreTrainedModel]
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        processor: ProcessorMixin,
+        windows: str,
+        window_s: float | None,
+        num_positions: int,
+        max_text_tokens: int | None = None,
+        batch_size: int = 16,
+    ):
+        if windows not in self.WINDOWS:
+            raise ValueError(f"windows must be one of {', '.join(map(repr, self.WINDOWS))}, got {windows!r}.")
+        for name, value in (("max_text_tokens", max_text_tokens), ("batch_size", batch_size)):
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be at least 1, got {value}.")
+        self.model = model.eval()
+        self.processor = processor
+        self.windows = windows
+        self.window_s = window_s
+        limit = min(processor.tokenizer.model_max_length, num_positions)
+        self.max_text_tokens = limit if max_text_tokens is None else min(limit, max_text_tokens)
+        self.batch_size = batch_size
+        part = {"first": f"first {window_s} s", "mean": f"mean of {window_s} s windows"}.get(windows, "whole songs")
+        self.name = f"{self.MODEL_CLASS.__name__} {model.config._name_or_path} ({part})".replace("  ", " ")
+        settings = {"feature_extractor": processor.feature_extractor.to_dict(), "windows": [windows, window_s]}
+        self.song_revision = hash_model(model, **settings, computed=describe_computation(model))
+        self.revision = hash_model(
+            model,
+            **settings,
+            tokenizer=sorted(processor.tokenizer.get_vocab().items()),
+            max_text_tokens=self.max_text_tokens,
+        )
+        self._truncated: set[bytes] = set()
+
+    @classmethod
+    def from_pretrained(
+        cls, name_or_path: str, device: str | torch.device = "cpu", **options: Any
+    ) -> "VectorRetriever":
+        """
+        Loads model and processor from a folder or the Hub; `options` are those of the class.
+
+        Raises:
+            ValueError: if the checkpoint lacks weights of the model.
+        """
+        model = load_all_weights(cls.MODEL_CLASS.from_pretrained, name_or_path)
+        return cls(model.to(device), AutoProcessor.from_pretrained(name_or_path), **options)
+
+    @property
+    def num_truncated_texts(self) -> int:
+        return len(self._truncated)
+
+    @property
+    def sampling_rate(self) -> int:
+        """Of the waveforms that the model encodes, in Hz."""
+        return self.processor.feature_extractor.sampling_rate
+
+    def embed_song(self, path: str) -> SongEmbedding:
+        """
+        The vector of a song, as frames of shape `(1, d)`.
+
+        Raises:
+            ValueError: if the file cannot be decoded; see [`read_audio`].
+        """
+        length_s = self.window_s if self.windows == "first" else None
+        audio = read_audio(path, self.sampling_rate, length_s=length_s)
+        waveform = audio.waveform
+        size = len(waveform) if self.windows == "whole" else round(self.window_s * self.sampling_rate)
+        windows = [waveform[start : start + size] for start in range(0, len(waveform), size)]
+        batches = [windows[first : first + self.batch_size] for first in range(0, len(windows), self.batch_size)]
+        with torch.inference_mode():
+            vectors = torch.cat([self._embed_windows(batch).float().cpu() for batch in batches]).numpy()  # (W, d)
+        weights = np.array([len(window) for window in windows], dtype=np.float64)
+        return SongEmbedding(
+            frames=self._mean(vectors, weights)[None].astype(np.float32),
+            encoded_s=min(len(waveform) / self.sampling_rate, audio.duration_s),
+            duration_s=audio.duration_s,
+        )
+
+    def check_texts(self, texts: Sequence[str | list[str]]) -> None:
+        """Raises what `embed_texts` would."""
+        join_sentences(texts)
+
+    def embed_texts(self, texts: Sequence[str | list[str]]) -> TextVectors:
+        """The vectors of texts; the sentences of a list are joined by spaces, longer texts are cut and counted."""
+        texts = join_sentences(texts)
+        vectors = []
+        for first in range(0, len(texts), self.batch_size):
+            batch = texts[first : first + self.batch_size]
+            tokens, truncated = tokenize(self.processor.tokenizer, batch, self.max_text_tokens)
+            self._truncated |= {hashlib.sha256(batch[index].encode()).digest() for index in truncated}
+            with torch.inference_mode():
+                vectors.append(self._embed_tokens(tokens.to(self.model.device)).float().cpu().numpy())
+        return TextVectors(np.concatenate(vectors))
+
+    def score(self, songs: Sequence[np.ndarray], texts: TextVectors) -> np.ndarray:
+        """Dot products of songs, each `(1, d)`, and texts: `(songs, texts)` float32."""
+        return np.concatenate(songs).astype(np.float32) @ texts.vectors.T
+
+    @abstractmethod
+    def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:
+        """Waveforms to `(windows, d)`."""
+
+    @abstractmethod
+    def _embed_tokens(self, tokens: BatchFeature) -> torch.Tensor:
+        """`input_ids` and `attention_mask` to `(texts, d)`."""
+
+    def _mean(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """One vector `(d,)` of `(windows, d)` and the samples of each window."""
+        return np.average(vectors, axis=0, weights=weights)
+
+
+class ClapRetriever(VectorRetriever):
+    r"""
+    transformers' `ClapModel`. Scores are cosines, which its logits are a multiple of.
+
+    Args:
+        model (`ClapModel`): The model. With `enable_fusion` too, no window is longer than its 10 s.
+        processor (`ClapProcessor`): Its processor. A window is as long as its feature extractor says.
+        windows (`str`): `"first"` or `"mean"`. The mean of the windows' unit vectors is scaled to unit length.
+        max_text_tokens, batch_size: As in [`VectorRetriever`]; the released models take 512 tokens.
+    """
+
+    MODEL_CLASS = ClapModel
+
+    def __init__(
+        self,
+        model: ClapModel,
+        processor: ProcessorMixin,
+        windows: str = "first",
+        max_text_tokens: int | None = None,
+        batch_size: int = 16,
+    ):
+        window_s = processor.feature_extractor.max_length_s
+        super().__init__(model, processor, windows, window_s, clap_positions(model), max_text_tokens, batch_size)
+
+    def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:
+        features = clap_features(self.processor.feature_extractor, windows).to(self.model.device, self.model.dtype)
+        return self.model.get_audio_features(**features).pooler_output
+
+    def _embed_tokens(self, tokens: BatchFeature) -> torch.Tensor:
+        return self.model.get_text_features(**tokens).pooler_output
+
+    def _mean(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        mean = super()._mean(vectors, weights)
+        return mean / max(np.linalg.norm(mean), 1e-12)
+
+
+__all__ = ["ClapRetriever", "TextVectors", "VectorRetriever", "clap_features", "clap_positions", "tokenize"]

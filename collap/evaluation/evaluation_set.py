@@ -1,0 +1,225 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""What a model is evaluated on: songs, texts, and which belong together, read from a manifest."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from collap.data.manifest import load_manifest
+
+PROVENANCE_FILE = "provenance.json"
+SECTIONS = "sections."  # in front of the name of a key of sections
+
+
+@dataclass(frozen=True)
+class EvaluationText:
+    """
+    One query.
+
+    Args:
+        id (`str`): Unique in the set.
+        text (`str` or `list[str]`): The text or its sentences.
+        song_ids (`tuple[str, ...]`): The songs that it describes, at least one.
+    """
+
+    id: str
+    text: str | list[str]
+    song_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class MissingSong:
+    """A song that belongs to the set and that cannot be evaluated."""
+
+    id: str
+    path: str
+    reason: str
+
+
+@dataclass
+class EvaluationSet:
+    """
+    Songs and texts to evaluate retrieval on, see [`load_evaluation_set`].
+
+    Args:
+        name (`str`): For tables.
+        songs (`dict[str, str]`): Path of the audio of each song by its id: the gallery.
+        texts (`list[EvaluationText]`): The queries; each belongs to one or more songs of the gallery.
+        provenance (`dict[str, Any]`): Source, licence, caption rule, counts: what `provenance.json` says.
+        missing (`list[MissingSong]`): Songs that are not in the gallery but belong to the set.
+        notes (`list[str]`): What readers of a result must know.
+        section_query (`bool`): Whether a text describes a section of its song and not the whole song.
+
+    Raises:
+        ValueError: if there is no song or no text, a text id occurs twice, or a text has no song in the gallery.
+    """
+
+    name: str
+    songs: dict[str, str]
+    texts: list[EvaluationText]
+    provenance: dict[str, Any] = field(default_factory=dict)
+    missing: list[MissingSong] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    section_query: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.songs or not self.texts:
+            first = f", the first is {self.missing[0].path} ({self.missing[0].reason})" if self.missing else ""
+            raise ValueError(
+                f"{self.name} has {len(self.songs)} songs and {len(self.texts)} texts to evaluate; "
+                f"{len(self.missing)} songs are missing{first}."
+            )
+        if repeated := [text_id for text_id, count in Counter(text.id for text in self.texts).items() if count > 1]:
+            raise ValueError(f"{self.name} has the text id {repeated[0]!r} twice.")
+        for text in self.texts:
+            if not text.song_ids or not set(text.song_ids) <= set(self.songs):
+                raise ValueError(f"{self.name}: text {text.id!r} needs songs of the gallery, got {text.song_ids}.")
+
+    def targets(self) -> np.ndarray:
+        """Bool table `(texts, songs)`: which songs are right answers to which text."""
+        columns = {song: column for column, song in enumerate(self.songs)}
+        table = np.zeros((len(self.texts), len(self.songs)), dtype=bool)
+        for row, text in enumerate(self.texts):
+            table[row, [columns[song] for song in text.song_ids]] = True
+        return table
+
+    @property
+    def manifest_hash(self) -> str:
+        """16 hex digits of the ids, texts and pairs, wherever the audio lies: equal for the same task."""
+        texts = sorted([text.id, text.text, sorted(text.song_ids)] for text in self.texts)
+        content = json.dumps([sorted(self.songs), texts], ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+    def keep_songs(self, songs: Iterable[str], note: str, missing: Sequence[MissingSong] = ()) -> "EvaluationSet":
+        """The set with only some of its songs and their texts; `note` says why."""
+        songs = {song: self.songs[song] for song in songs}
+        return replace(
+            self,
+            songs=songs,
+            texts=_texts_of_songs(self.texts, songs),
+            missing=[*self.missing, *missing],
+            notes=[*self.notes, note],
+        )
+
+
+def load_evaluation_set(manifest: str | Path, text_column: str | None = None) -> EvaluationSet:
+    """
+    Reads a manifest ([`collap.data.manifest.load_manifest`]) and the `provenance.json` beside it, if there is one.
+
+    Rows with the same `song_id` (by default the path of the audio) are one song; each text of a row is a query. Texts
+    with the same id (`text_ids`, one id a text), or equal texts without ids, are one query with several right songs.
+
+    Args:
+        manifest (`str` or `Path`): The manifest, or a folder of songs with their texts beside them.
+        text_column (`str`, *optional*):
+            Another column that holds a text or several, or `sections.NAME` for the key `NAME` of the row's sections,
+            each of which is a section query then. Default: `text` and `texts`.
+
+    Returns:
+        [`EvaluationSet`]
+
+    Raises:
+        ValueError: as `load_manifest` and [`EvaluationSet`]; if there is no such column, songs are no files, or
+            `text_ids` do not fit the texts.
+    """
+    path = Path(manifest)
+    if not path.exists():
+        raise ValueError(f"manifest: there is no file or folder {path}.")
+    rows = load_manifest(path, keep_extra_columns=True, check_audio=False)
+    folder = (path if path.is_dir() else path.parent).absolute()
+    provenance, notes = _load_provenance(folder / PROVENANCE_FILE, path)
+
+    files = {song["song_id"]: str(folder / song["audio"]) for song in provenance.pop("songs_without_text", [])}
+    texts: dict[Any, EvaluationText] = {}
+    num_texts: Counter[str] = Counter()
+    num_without = 0
+    for number, row in enumerate(rows, start=1):
+        if not isinstance(row["audio"], str):
+            raise ValueError(f"manifest: row {number} of {path} must have the path of a file in 'audio'.")
+        song = row.get("song_id") or os.path.relpath(row["audio"], folder).replace(os.sep, "/")
+        files.setdefault(song, row["audio"])
+        found = _texts_of_row(row, text_column)
+        num_without += not found
+        ids = row.get("text_ids") if text_column is None else None
+        if ids is not None and len(ids) != len(found):
+            raise ValueError(f"manifest: row {number} of {path} has {len(found)} texts but {len(ids)} text_ids.")
+        for index, text in enumerate(found):
+            key = json.dumps(text) if ids is None else (ids[index],)
+            if key not in texts:
+                num_texts[song] += 1
+                texts[key] = EvaluationText(ids[index] if ids else f"{song}#{num_texts[song]}", text, (song,))
+            elif texts[key].text != text:
+                raise ValueError(f"manifest: row {number} of {path} has another text of the id {ids[index]!r}.")
+            elif song not in texts[key].song_ids:
+                texts[key] = replace(texts[key], song_ids=(*texts[key].song_ids, song))
+    if not texts:
+        raise ValueError(
+            f"text_column must name texts in {path}, which has {_describe_columns(rows)}; got {text_column!r}."
+        )
+    if num_without:
+        notes.append(f"{num_without} of {len(rows)} rows have no {text_column}.")
+
+    missing = [MissingSong(**song) for song in provenance.pop("missing", [])]
+    missing += [MissingSong(song, file, "no such file") for song, file in files.items() if not Path(file).is_file()]
+    songs = {song: file for song, file in files.items() if Path(file).is_file()}
+    name = provenance.get("name", path.stem)
+    is_section = text_column.startswith(SECTIONS) if text_column else provenance.get("section_query", False)
+    return EvaluationSet(
+        name if text_column is None else f"{name} {text_column}",
+        songs,
+        _texts_of_songs(texts.values(), songs),
+        provenance,
+        missing,
+        notes,
+        is_section,
+    )
+
+
+def _load_provenance(file: Path, manifest: Path) -> tuple[dict[str, Any], list[str]]:
+    """The content of `provenance.json` and its notes; says if the manifest is not the one it was written for."""
+    provenance = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    notes = list(provenance.pop("notes", []))
+    if manifest.is_file():
+        digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
+        if provenance.get("manifest", {}).get("sha256", digest) != digest:
+            notes.append(f"{manifest.name} has changed since {PROVENANCE_FILE} was written.")
+        provenance["manifest"] = {"name": manifest.name, "sha256": digest}
+    return provenance, notes
+
+
+def _texts_of_row(row: dict[str, Any], text_column: str | None) -> list[str | list[str]]:
+    """All different texts of a row."""
+    if text_column is None:
+        found = [row.get("text"), *(row.get("texts") or [])]
+    elif text_column.startswith(SECTIONS):
+        found = [section.get(text_column.removeprefix(SECTIONS)) for section in row.get("sections") or []]
+    else:
+        content = row.get(text_column)
+        found = content if text_column.startswith("texts") and content else [content]
+    return [text for index, text in enumerate(found) if text and text not in found[:index]]
+
+
+def _describe_columns(rows: Any) -> str:
+    keys = {
+        key
+        for row in rows.select(range(min(100, len(rows))))
+        for section in row.get("sections") or []
+        for key in section
+    }
+    return ", ".join([*rows.column_names, *(SECTIONS + key for key in sorted(keys))])
+
+
+def _texts_of_songs(texts: Iterable[EvaluationText], songs: dict[str, str]) -> list[EvaluationText]:
+    """The texts of these songs, which belong to no others then."""
+    kept = [replace(text, song_ids=tuple(song for song in text.song_ids if song in songs)) for text in texts]
+    return [text for text in kept if text.song_ids]
+
+
+__all__ = ["EvaluationSet", "EvaluationText", "MissingSong", "load_evaluation_set"]

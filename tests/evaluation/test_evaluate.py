@@ -1,0 +1,61 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Scores in blocks are those of everything at once."""
+
+import numpy as np
+import pytest
+from accelerate import PartialState
+from tiny_clap import tiny_clap
+from tiny_retrieval import TEXTS, tiny_collap, write_songs
+
+from collap.baselines.clap import ClapRetriever
+from collap.evaluation.evaluate import _make_blocks, score_songs
+from collap.evaluation.retrievers import CollapRetriever
+
+SECONDS = (1.5, 0.4, 2.0, 6.0, 0.4, 1.0, 2.0, 3.0)
+
+
+@pytest.fixture(scope="module")
+def retriever() -> CollapRetriever:
+    return CollapRetriever(*tiny_collap())
+
+
+@pytest.fixture(scope="module")
+def frames(retriever, tmp_path_factory) -> list[np.ndarray]:
+    songs = write_songs(tmp_path_factory.mktemp("songs"), SECONDS)
+    return [retriever.embed_song(path).frames for path in songs.values()]
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [{}, {"block_frames": 1}, {"block_frames": 20, "block_texts": 2}, {"block_songs": 3, "block_texts": 1}],
+)
+@pytest.mark.parametrize("state", [None, PartialState(cpu=True)], ids=["no state", "state"])
+def test_blocks_give_the_scores_of_all_at_once(retriever, frames, blocks, state):
+    texts = retriever.embed_texts(TEXTS)
+    expected = retriever.score(frames, texts).T  # (texts, songs)
+    table = score_songs(retriever, frames, texts, state=state, **blocks)
+    assert (table.shape, table.dtype) == ((5, 8), np.float32)
+    assert np.ptp(expected) > 0.005  # songs and texts differ
+    np.testing.assert_allclose(table, expected, rtol=0, atol=1e-6)
+
+
+def test_blocks_hold_songs_of_similar_length():
+    lengths = [50, 3, 4, 50, 5, 200, 4]
+    blocks = list(_make_blocks(lengths, block_frames=100, block_songs=3))
+    assert [[lengths[index] for index in block] for block in blocks] == [[3, 4, 4], [5, 50], [50], [200]]
+    assert sorted(index for block in blocks for index in block) == list(range(7))
+
+
+def test_models_of_one_vector(tmp_path):
+    texts = [text if isinstance(text, str) else " ".join(text) for text in TEXTS]
+    clap = ClapRetriever(*tiny_clap(*texts), windows="mean")
+    frames = [clap.embed_song(path).frames for path in write_songs(tmp_path, SECONDS).values()]
+    embedded = clap.embed_texts(texts)
+    table = score_songs(clap, frames, embedded, block_songs=3, block_texts=2)
+    np.testing.assert_allclose(table, embedded.vectors @ np.concatenate(frames).T, rtol=0, atol=1e-6)
+
+
+def test_scores_that_are_not_finite_are_an_error(retriever, frames, monkeypatch):
+    monkeypatch.setattr(retriever, "score", lambda songs, texts: np.full((len(songs), len(texts)), np.nan))
+    with pytest.raises(ValueError, match="scores of CollapModel must be finite"):
+        score_songs(retriever, frames, retriever.embed_texts(TEXTS))
