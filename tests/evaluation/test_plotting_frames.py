@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="the picture needs the extra 'train'")
 
-from collap.evaluation.plots import PICTURE_INCHES, ROW_INCHES, TEXT_INCHES, plot_frame_attention
+from collap.evaluation.plots import FRAME_ROW_INCHES, PICTURE_INCHES, TEXT_INCHES, plot_frame_attention
 
 SENTENCES = ["A flute for $5.", "Then a choir."]
 
@@ -43,7 +43,9 @@ def test_each_strip_has_its_colour(tmp_path):
     starts = 0.5 * np.arange(10)
     plot_frame_attention(tmp_path / "x.png", kernel, temporal, 2, np.stack([starts, starts + 0.5], 1), SENTENCES[:1])
     picture = read_png(tmp_path / "x.png")
-    top, row, left, width = (150 * inches for inches in (0.15, ROW_INCHES, TEXT_INCHES, PICTURE_INCHES))  # in pixels
+    top, row, left, width = (
+        150 * inches for inches in (0.15, FRAME_ROW_INCHES, TEXT_INCHES, PICTURE_INCHES)
+    )  # in pixels
     heights = {"temporal": 0.2, "kernel-wise": 0.5, "product": 0.8}  # of the strips' middles in the row
     red, green, blue = (
         {name: picture[int(top + height * row), int(left + 0.7 * width), channel] for name, height in heights.items()}

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Retrieval figures as a metric of `evaluate`: `evaluate.load("retrieval/text_audio_retrieval")`."""
+"""Retrieval figures as a metric of `evaluate`: `evaluate.load("collap/evaluation/text_audio_retrieval")`."""
 
 import datasets
 import evaluate
@@ -19,12 +19,11 @@ Args:
     recall_at (list of int): The numbers k of best answers to look at.
 Returns:
     dict of float: recall@k and hit_rate@k for each k, map@10, mrr, median_rank, num_queries, gallery_size.
-Examples:
-    >>> metric = evaluate.load("retrieval/text_audio_retrieval")
-    >>> scores = [[0.9, 0.1, 0.3], [0.8, 0.3, 0.5]]
-    >>> found = metric.compute(predictions=scores, references=[[0], [1, 2]], recall_at=[1, 2])
-    >>> found["recall@1"], found["recall@2"], found["median_rank"]
-    (0.5, 0.75, 1.5)
+Example:
+    metric = evaluate.load("collap/evaluation/text_audio_retrieval")
+    scores = [[0.9, 0.1, 0.3], [0.8, 0.3, 0.5]]
+    found = metric.compute(predictions=scores, references=[[0], [1, 2]], recall_at=[1, 2])
+    found["recall@1"], found["recall@2"], found["median_rank"]  # 0.5, 0.75, 1.5
 """
 
 _CITATION = """\
