@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""The rules of the house: who imports whom, what every file begins with, what the wheel holds.
+"""Rules of the repository: who imports whom, what every file begins with, what the wheel holds.
 
 `modeling_collap/` and `processing/` are copied flat into a model repository on the Hub, so a careless import there
 breaks published models, not this checkout. That is why the rules are tests.
@@ -27,7 +27,6 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 COPYRIGHT = "# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0."
 
 INNER_ROOMS = ("modeling_collap", "processing")
-ROOMS = INNER_ROOMS
 
 # What may be imported from outside, beside the standard library. A model opens no audio and reads no text.
 MAY_USE = {
@@ -102,16 +101,64 @@ def test_basenames_of_the_inner_rooms_are_unique() -> None:
     assert [name for name, count in counts.items() if count > 1] == []
 
 
-def test_ours_is_imported_as_collap() -> None:
-    """A bare `import processing` finds the user's file of that name, or nothing."""
+# Which parts of the package a part may import, beside itself, the two inner rooms and the public names of `collap`.
+EVERYWHERE = {"files", "modeling_collap", "processing"}
+MAY_IMPORT = {
+    "__init__": set(),
+    "cli": set(),  # its commands are imported when they are called
+    "files": set(),
+    "metrics": set(),
+    "data": {"cli"},
+    "encode": {"data"},
+    "baselines": {"data", "encode", "metrics"},
+    "training": {"data", "encode", "metrics", "baselines", "hub", "cli"},
+    "evaluation": {"data", "encode", "metrics", "baselines"},
+    "hub": {"metrics", "cli"},
+}
+
+
+def test_the_parts_of_the_package_import_one_way() -> None:
+    """Training and evaluation never import each other, data imports neither."""
     faults = []
     for path in PYTHON_FILES:
-        packages = {module.split(".")[0] for level, module, _ in imports_of(path) if level == 0}
-        forbidden = set(ROOMS)
-        if in_room(path, "collap", *ROOMS):
-            forbidden |= {"examples", "benchmarks", "tests"}  # no packages, and not in the wheel
-        faults += [f"{path}: import {package}" for package in sorted(packages & forbidden)]
+        if not in_room(path, "collap"):
+            continue
+        part = path.with_suffix("").parts[1]
+        for level, module, _ in imports_of(path):
+            parts = module.split(".")
+            assert level < 2, f"{path}: write `from collap....` in place of {'.' * level}{module}"
+            inside = level == 0 and parts[0] == "collap" and len(parts) > 1
+            if inside and parts[1] not in EVERYWHERE | MAY_IMPORT[part] | {part}:
+                faults.append(f"{path}: {module}")
     assert not faults, "\n".join(faults)
+
+
+def test_ours_is_imported_as_collap() -> None:
+    """As any user does: a bare `import processing` finds the user's file of that name, or nothing."""
+    faults = []
+    for path in PYTHON_FILES:
+        imported = {module.split(".")[0] for level, module, _ in imports_of(path) if level == 0}
+        forbidden = set(INNER_ROOMS)
+        if in_room(path, "collap", *INNER_ROOMS):
+            forbidden |= {"examples", "benchmarks", "tests"}  # not in the wheel
+        if in_room(path, "examples"):
+            siblings = {other.stem for other in PYTHON_FILES if in_room(other, "examples")}
+            forbidden |= siblings - {"run"} | {"examples", "tests"}
+            if "demo" not in path.parts:  # the demo is a small run of the benchmark's pipeline
+                forbidden |= {"benchmarks"}
+        faults += [f"{path}: import {name}" for name in sorted(imported & forbidden)]
+        if not in_room(path, "tests") and "sys.path" in (REPOSITORY / path).read_text(encoding="utf-8"):
+            faults.append(f"{path}: sys.path")
+    assert not faults, "\n".join(faults)
+
+
+def test_no_script_has_the_name_of_a_library() -> None:
+    """A script's folder comes first on the path: `examples/accelerate` would hide the library of that name."""
+    project = read_pyproject()["project"]
+    extras = itertools.chain(*project["optional-dependencies"].values())
+    libraries = {Requirement(line).name.replace("-", "_") for line in [*project["dependencies"], *extras]}
+    names = {part for path in PYTHON_FILES if in_room(path, "examples") for part in path.with_suffix("").parts}
+    assert names & libraries == set()
 
 
 def test_the_face_defines_nothing() -> None:
@@ -127,13 +174,9 @@ def test_the_face_offers_what_it_says() -> None:
         assert getattr(collap, name).__doc__ or name == "__version__", f"collap.{name} has no docstring"
 
 
-def test_python_files_begin_with_the_copyright_and_are_readable() -> None:
-    faults = []
-    for path in PYTHON_FILES:
-        lines = (REPOSITORY / path).read_text(encoding="utf-8").splitlines()
-        if not lines or lines[0] != COPYRIGHT:
-            faults.append(f"{path}: the first line is not the copyright")
-    assert not faults, "\n".join(faults)
+def test_python_files_begin_with_the_copyright() -> None:
+    texts = {path: (REPOSITORY / path).read_text(encoding="utf-8") for path in PYTHON_FILES}
+    assert [str(path) for path, text in texts.items() if not text.startswith(COPYRIGHT + "\n")] == []
 
 
 def test_no_file_names_a_place_on_one_machine() -> None:
@@ -197,7 +240,8 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
         names = set(archive.namelist())
         archive.extractall(unpacked)
     expected = {path.as_posix() for path in PYTHON_FILES if in_room(path, "collap")}
-    expected |= {f"collap/{path.as_posix()}" for path in PYTHON_FILES if in_room(path, *ROOMS)}
+    expected |= {f"collap/{path.as_posix()}" for path in PYTHON_FILES if in_room(path, *INNER_ROOMS)}
+    expected |= {f"collap/hub/{name}" for name in ("LICENSE", "model_card.md", "model_card_beats.md")}
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
