@@ -1,6 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 r"""
-Lets the frozen audio encoders hear every song once and keeps their frames, for `train.py --features`.
+Encodes every song once by the frozen audio encoders and caches the frames, for `train.py --features`.
 
     accelerate launch examples/extract_features.py --manifests train.jsonl validation.jsonl --features features \
         --music_model FOLDER_OF_A_CONVERTED_BEATS --speech_model openai/whisper-large-v2 --text_model roberta-base \
@@ -8,10 +8,10 @@ Lets the frozen audio encoders hear every song once and keeps their frames, for 
 
 The model arguments are those of the training. Of the configuration only `--frame_pooling` changes the frames: with 64
 in place of 8 a frame is 1.28 s long and the features take an eighth. The size of a minute and of all songs is printed
-first. The processes share the songs (on CPUs start several by `torchrun --nproc_per_node 4 ...`). What was stopped
-goes on where it was when started again; songs that are there already are not heard again, so a new manifest can be
-added to a folder at any time. Other encoders or settings need another folder: a training refuses features that are
-not those of its own encoders.
+first. The processes split the work (on CPUs start several by `torchrun --nproc_per_node 4 ...`). When it is stopped,
+the same command continues; songs that are cached already are not encoded again, so a new manifest can be added to a
+folder at any time. Other encoders or settings need another folder: a training refuses features that are not those of
+its own encoders.
 """
 
 import logging
@@ -38,12 +38,12 @@ class ExtractArguments:
     features: str = field(metadata={"help": "Folder for the features; made if it is not there."})
     split: str | None = field(default=None, metadata={"help": "Split, if the manifests are data sets."})
     max_length_s: float | None = field(
-        default=None, metadata={"help": "Hear only so many seconds of each song, from its start. Default: all."}
+        default=None, metadata={"help": "Encode only so many seconds of each song, from its start. Default: all."}
     )
     on_bad_audio: str = field(
         default="raise",
         metadata={
-            "help": "'raise': stop at songs that cannot be heard. 'skip': leave them out, and write them to "
+            "help": "'raise': stop at songs that cannot be encoded. 'skip': leave them out, and write them to "
             "skipped.jsonl in the folder.",
             "choices": ["raise", "skip"],
         },
@@ -56,9 +56,9 @@ class ExtractArguments:
         },
     )
     num_workers: int = field(
-        default=1, metadata={"help": "Threads of a process that read songs while the encoders run."}
+        default=1, metadata={"help": "Threads of a process that load songs while the encoders run."}
     )
-    use_cpu: bool = field(default=False, metadata={"help": "Leave a GPU alone."})
+    use_cpu: bool = field(default=False, metadata={"help": "Do not use a GPU."})
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -78,7 +78,7 @@ def main(arguments: list[str] | None = None) -> None:
         processor.feature_extractor.max_length_s = given.max_length_s
     songs = [load_manifest(name, given.split, check_audio=False)["audio"] for name in given.manifests]
     extract_features(
-        ConcatDataset(songs),  # not a list: songs that lie in a data set are read one at a time
+        ConcatDataset(songs),  # not a list: songs that lie in a data set are loaded one at a time
         given.features,
         model.audio_model,
         processor.feature_extractor,

@@ -11,7 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
-from collap.data.cache import FeatureStore
+from collap.data.cache import TensorCache, describe_features
 from collap.evaluation.retrievers import CollapRetriever
 
 Song = dict[str, Any]
@@ -28,7 +28,7 @@ def embed_songs(
     model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], features: str | Path
 ) -> CollapAudioOutput:
     """All songs as one batch, from the features that examples/extract_features.py has made."""
-    store = FeatureStore(features, model.audio_model, processor.feature_extractor)
+    store = TensorCache(features, describe_features(model.audio_model, processor.feature_extractor))
     frames = [store.load(song["audio"]).float() for song in songs]
     mask = torch.arange(max(map(len, frames))) < torch.tensor([len(item) for item in frames])[:, None]
     frames = pad_sequence(frames, batch_first=True).to(model.device)

@@ -24,7 +24,7 @@ from transformers import ByT5Tokenizer, RobertaConfig
 
 from benchmarks.speed.common import small_config, write_result
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.data.cache import FeatureStore
+from collap.data.cache import TensorCache
 from collap.encode import extract_features
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.dataset import SongDataset, SongReader
@@ -75,7 +75,7 @@ def main() -> None:
             use_cpu=not torch.cuda.is_available(),
         )
 
-        def time_epoch(songs: Dataset, store: FeatureStore | None) -> float:
+        def time_epoch(songs: Dataset, store: TensorCache | None) -> float:
             dataset = SongDataset(songs, SongReader(processor, model.config, store))
             trainer = CollapTrainer(
                 model, training, train_dataset=dataset, data_collator=CollapDataCollator(processor)
@@ -84,12 +84,11 @@ def main() -> None:
 
         time_epoch(songs.select(range(2)), None)  # to warm up
         started = time.perf_counter()
-        extract_features(songs["audio"], folder / "features", model.audio_model, extractor)
+        cache = extract_features(songs["audio"], folder / "features", model.audio_model, extractor)
         extraction_s = time.perf_counter() - started
-        store = FeatureStore(folder / "features", model.audio_model, extractor)
         for _ in range(arguments.num_runs):
             runs["live"].append(time_epoch(songs, None))
-            runs["features"].append(time_epoch(songs, store))
+            runs["features"].append(time_epoch(songs, cache))
     live, cached = (statistics.median(runs[way]) for way in ("live", "features"))
     encoders = (model.audio_model.music_model, model.audio_model.speech_model)
     result = {

@@ -55,7 +55,7 @@ def _opened(source: str | os.PathLike | Mapping[str, Any]) -> Iterator[soundfile
             yield reader
     except (OSError, RuntimeError) as error:
         reason = str(error).removeprefix(f"Error opening {name!r}: ").strip().rstrip(".")
-        raise ValueError(f"{name} is no audio that soundfile can read: {reason}.") from error
+        raise ValueError(f"{name}: unreadable audio: {reason}") from error
 
 
 def audio_duration_s(source: str | os.PathLike | Mapping[str, Any]) -> float:

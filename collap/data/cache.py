@@ -1,9 +1,8 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Frames of frozen encoders on disk: many songs a file, and never taken for those of other encoders or songs."""
+"""The cache of encoded songs on disk, and the fingerprints of the models and settings that encoded them."""
 
 import hashlib
 import json
-import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,21 +13,266 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.numpy import save
 from torch import nn
 from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, PreTrainedModel
 
-from collap.data.audio_files import AudioHashes, audio_name
+from collap.files import atomic_write, first_few, write_json
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel, is_trainable
 from collap.processing.feature_extraction_collap import CollapFeatureExtractor
 
-FORMAT_VERSION = 1  # of the files, and of the frames that our code makes of the same song; raised when either changes
-HEADER_FILE = "features.json"
+from .audio_files import AudioHashes, audio_name
+
+FINGERPRINT_FILE = "cache.json"
+FEATURES_FORMAT = 1  # of the frames that our code makes of the same song; raised when that changes
 SHARD_BYTES = 256 * 2**20  # a shard is written when it holds so much ...
 SHARD_SECONDS = 60.0  # ... or so long after the last one: what a kill can lose
-STALE_AFTER_S = 3600.0  # a temporary file that old is what a kill has left: writing takes seconds
-MAX_SHOWN = 5
+STALE_AFTER_S = 3600.0  # an older temporary file was left by a kill: writing takes seconds
+
+
+@dataclass(frozen=True)
+class SongEmbedding:
+    """
+    A song as a model has encoded it.
+
+    Args:
+        frames (`np.ndarray` of shape `(N, d)`): Models that make one vector of a song have one frame.
+        encoded_s (`float`): Seconds of the song that the frames stand for.
+        duration_s (`float`): Length of the song in seconds.
+    """
+
+    frames: np.ndarray
+    encoded_s: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class CachedSong:
+    """What the cache knows of a song without reading its frames; see [`SongEmbedding`]."""
+
+    shard: str
+    num_frames: int
+    encoded_s: float
+    duration_s: float
+
+
+class TensorCache:
+    r"""
+    Encoded songs in a folder, many songs a file, for one fingerprint.
+
+    A song is known by the hash of its content: a file that was moved is found, one that has changed is not. A shard is
+    there as a whole or not at all, so a run that was killed loses a minute of work at most. Several processes and runs
+    may write into a folder. A cache can be pickled and used in the workers of a `DataLoader`: no file stays open.
+
+    As a context it writes what was added at its end, also when that is an error.
+
+    Args:
+        folder (`str` or `Path`): Holds the shards, the fingerprint and the hashes of files.
+        fingerprint (`dict`): All that the frames depend on beside the song, for JSON. What it leaves out may have any
+            value: `{}` opens every cache.
+        create (`bool`): Whether to make the folder if there is no cache in it, and to remove what kills have left.
+        hashes ([`AudioHashes`], *optional*): Of files; by default those in the folder.
+
+    Attributes:
+        fingerprint (`dict`): That of the folder.
+        songs (`dict[str, CachedSong]`): All songs, by their hashes.
+
+    Raises:
+        ValueError: if the folder holds no cache, one of another fingerprint (the message says what differs), or a
+            shard that is incomplete.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        fingerprint: Mapping[str, Any],
+        create: bool = False,
+        hashes: AudioHashes | None = None,
+    ) -> None:
+        self.folder = Path(folder)
+        file = self.folder / FINGERPRINT_FILE
+        if create:
+            _remove_stale_files(self.folder)
+            if not file.is_file():
+                write_json(file, fingerprint)
+        if not file.is_file():
+            raise ValueError(
+                f"features: {self.folder} has no {FINGERPRINT_FILE}, so there are no cached features in it. Extract "
+                f"them: {_extract_command(self.folder)}"
+            )
+        self.fingerprint = json.loads(file.read_text(encoding="utf-8"))
+        if differences := _differences({name: self.fingerprint.get(name) for name in fingerprint}, fingerprint):
+            raise ValueError(
+                "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differences])
+                + f"\nUse those that it was made with, or another folder: {_extract_command(Path('OTHER_FOLDER'))}"
+            )
+        self.hashes = hashes or AudioHashes(self.folder)
+        self.songs: dict[str, CachedSong] = {}
+        self._shards: set[Path] = set()
+        self._added: dict[str, SongEmbedding] = {}
+        self._num_bytes = 0
+        self._last_write = time.monotonic()
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Finds what this process and others have written since; of new shards only the headers are read."""
+        shards = set(self.folder.glob("shard-*.safetensors")) - self._shards
+        for shard in sorted(shards):
+            self.songs |= _read_header(shard)
+        self._shards |= shards
+
+    def __len__(self) -> int:
+        """Number of different songs."""
+        return len(self.songs)
+
+    def __contains__(self, song: str | Mapping[str, Any]) -> bool:
+        return self._look_up(song)[1] is None
+
+    def load(self, song: str | Mapping[str, Any]) -> torch.Tensor:
+        """
+        The frames of a song. Of encoders' features: `encoder_frames` of the model, in float16.
+
+        Args:
+            song (`str` or `dict`): A path, or a dict with `bytes` or `path`.
+
+        Returns:
+            `torch.Tensor` of shape `(num_frames, width)`.
+
+        Raises:
+            ValueError: if it is not there, or has changed.
+        """
+        return torch.from_numpy(self.read(self.find(song)).frames)
+
+    def num_frames(self, song: str | Mapping[str, Any]) -> int:
+        """The number of frames of a song; errors as in `load`."""
+        return self.songs[self.find(song)].num_frames
+
+    def find(self, song: str | Mapping[str, Any]) -> str:
+        """The hash of a song in the cache; errors as in `load`."""
+        song_hash, problem = self._look_up(song)
+        if problem is not None:
+            raise ValueError(
+                f"features: {self.folder} lacks {audio_name(song)}: {problem}. Extract it (the others stay cached): "
+                f"{_extract_command(self.folder)}"
+            )
+        return song_hash
+
+    def read(self, song_hash: str) -> SongEmbedding:
+        """A song by its hash; of the shard only its own part is read. A `KeyError` if it is not there."""
+        song = self.songs[song_hash]
+        with safe_open(self.folder / song.shard, "np") as shard:
+            return SongEmbedding(shard.get_tensor(song_hash), song.encoded_s, song.duration_s)
+
+    def check(self, songs: Iterable[str | Mapping[str, Any]]) -> None:
+        """
+        Checks that all songs are there, so that no training stops for one that is missing.
+
+        Hashes the files that it has not seen before, so let the main process go first: the others find its hashes.
+
+        Raises:
+            ValueError: says how many songs are missing, the first few, and the command that extracts them.
+        """
+        self.hashes.read()
+        num_songs, problems = 0, []
+        for song in tqdm(songs, desc="Looking for cached features", unit="song", delay=5):
+            num_songs += 1
+            _, problem = self._look_up(song)
+            if problem is not None:
+                problems.append(f"{audio_name(song)}: {problem}")
+        if problems:
+            lines = [f"features: {self.folder} lacks {len(problems)} of {num_songs} songs:", *first_few(problems)]
+            command = _extract_command(self.folder)
+            raise ValueError("\n".join([*lines, f"Extract them (the others stay cached): {command}"]))
+
+    def _look_up(self, song: str | Mapping[str, Any]) -> tuple[str, str | None]:
+        """The hash of a song, and what is wrong if it is not there."""
+        try:
+            song_hash = self.hashes.hash(song)
+        except OSError as error:
+            return "", f"no such file ({error.strerror})"
+        if song_hash in self.songs:
+            return song_hash, None
+        has_changed = any(earlier in self.songs for earlier in self.hashes.earlier_hashes(song))
+        return song_hash, "it has changed since its features were extracted" if has_changed else "no features of it"
+
+    def __enter__(self) -> "TensorCache":
+        self._last_write = time.monotonic()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.write()
+
+    def add(self, song_hash: str, song: SongEmbedding) -> None:
+        """Takes a song; it is written with others, at the end of the context at last, and then found by `refresh`."""
+        self._added[song_hash] = song
+        self._num_bytes += song.frames.nbytes
+        if self._num_bytes >= SHARD_BYTES or time.monotonic() - self._last_write >= SHARD_SECONDS:
+            self.write()
+
+    def write(self) -> None:
+        """
+        Writes what was added as a shard.
+
+        Raises:
+            OSError: if that fails, as on a full disk.
+        """
+        added, self._added, self._num_bytes = self._added, {}, 0
+        self._last_write = time.monotonic()
+        if not added:
+            return
+        frames = {name: np.ascontiguousarray(song.frames) for name, song in added.items()}
+        seconds = {name: json.dumps([song.encoded_s, song.duration_s]) for name, song in added.items()}
+        try:
+            with atomic_write(self.folder / f"shard-{uuid.uuid4().hex}.safetensors") as temporary:
+                # Not save_file: it leaves files that other users cannot read.
+                temporary.write_bytes(save(frames, metadata=seconds))
+        except OSError as error:
+            raise OSError(
+                f"{len(added)} songs could not be written to {self.folder}: {error}. Those written before stay "
+                "cached, and the same command continues after them."
+            ) from error
+
+
+def _read_header(shard: Path) -> dict[str, CachedSong]:
+    try:
+        with safe_open(shard, "np") as frames:
+            seconds = frames.metadata() or {}
+            return {
+                name: CachedSong(shard.name, frames.get_slice(name).get_shape()[0], *json.loads(seconds[name]))
+                for name in frames.keys()  # noqa: SIM118 - no dict
+            }
+    except (SafetensorError, KeyError) as error:
+        raise ValueError(
+            f"{shard} is incomplete ({error}). Delete it and encode again; the songs of other shards stay cached: "
+            f"{_extract_command(shard.parent)}"
+        ) from error
+
+
+def _remove_stale_files(folder: Path) -> None:
+    """Removes the temporary files of processes that were killed while they wrote."""
+    for temporary in folder.glob(".*.tmp*"):
+        if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
+            temporary.unlink(missing_ok=True)
+
+
+def _extract_command(folder: Path) -> str:
+    return f"accelerate launch examples/extract_features.py --manifests MANIFEST --features {folder} ..."
+
+
+def _differences(made: Any, here: Any, name: str = "") -> list[str]:
+    """A line for each value that differs."""
+    if isinstance(made, Mapping) and isinstance(here, Mapping):
+        return [
+            line
+            for key in {**here, **made}
+            for line in _differences(made.get(key), here.get(key), f"{name}.{key}" if name else key)
+        ]
+    if made == here:
+        return []
+    shown = ["there is one" if isinstance(value, Mapping) else repr(value) for value in (made, here)]
+    return [f"{name}: {shown[0]} in the cache, {shown[1]} here"]
+
 
 # What the frames of a song depend on. Whisper's configuration has many fields of its decoder, which is not used.
 WHISPER_FIELDS = (
@@ -42,11 +286,21 @@ WHISPER_FIELDS = (
     "scale_embedding",
 )
 EXTRACTOR_FIELDS = ("sampling_rate", "feature_size", "num_speech_mel_bins", "chunk_length_s", "max_length_s")
+REVISION_LENGTH = 16  # hexadecimal digits
+REVISION_FORMAT = 1  # of what our code makes of the same song with the same weights; raised when that changes
+ORIGIN = ("_name_or_path", "transformers_version", "dtype", "architectures", "processor_class")
 
 
-def describe_features(audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor) -> dict[str, Any]:
+def describe_features(
+    audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor, **more: Any
+) -> dict[str, Any]:
     """
-    All that the frames of a song depend on beside the song, for JSON.
+    The fingerprint of the frames of frozen encoders for [`TensorCache`].
+
+    Args:
+        audio_model ([`CollapAudioModel`]): Has the encoders.
+        feature_extractor ([`CollapFeatureExtractor`]): Makes their inputs.
+        more: Other settings that count, such as `mixed_precision`.
 
     Raises:
         ValueError: if an encoder is trainable, for its frames change.
@@ -55,13 +309,13 @@ def describe_features(audio_model: CollapAudioModel, feature_extractor: CollapFe
         encoder = getattr(audio_model, name)
         if encoder is not None and is_trainable(encoder):
             raise ValueError(
-                f"audio_model.{name} is trainable, so its frames change and cannot be kept; set "
-                f"config.freeze_{name}=True (and leave LoRA out of it), or train without kept features."
+                f"audio_model.{name} is trainable, so its frames change and cannot be cached; set "
+                f"config.freeze_{name}=True (and leave LoRA out of it), or train without cached features."
             )
     config = audio_model.config
     music, speech = audio_model.music_model, audio_model.speech_model
     return {
-        "format_version": FORMAT_VERSION,
+        "format_version": FEATURES_FORMAT,
         "music_encoder": None if music is None else _describe_encoder(music, _own_fields(music.config)),
         "speech_encoder": None if speech is None else _describe_encoder(speech, WHISPER_FIELDS),
         "frame_pooling": config.frame_pooling,
@@ -69,6 +323,7 @@ def describe_features(audio_model: CollapAudioModel, feature_extractor: CollapFe
         "feature_extractor": {name: getattr(feature_extractor, name) for name in EXTRACTOR_FIELDS},
         "frame_width": config.encoder_hidden_size,
         "frame_dtype": "float16",
+        **more,
     }
 
 
@@ -79,203 +334,6 @@ def hash_weights(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def extract_command(folder: Path) -> str:
-    """What to type to have features extracted."""
-    return f"accelerate launch examples/extract_features.py --manifests MANIFEST --features {folder} ..."
-
-
-class FeatureStore:
-    r"""
-    Kept frames of songs, made by [`extract_features`].
-
-    A song is known by its content, not by its name: a file that was moved is found, one that has changed is not. May
-    be pickled and used in the workers of a `DataLoader`: no file stays open.
-
-    Args:
-        folder (`str` or `Path`): What `extract_features` has written.
-        audio_model ([`CollapAudioModel`]): Its frozen encoders must be those that made the frames.
-        feature_extractor ([`CollapFeatureExtractor`]): Its settings must be those that the frames were made with.
-
-    Raises:
-        ValueError: if the folder holds no features, features of other encoders or settings (the message says which
-            differ), or a file that is not whole; or if an encoder is trainable.
-    """
-
-    def __init__(
-        self, folder: str | Path, audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor
-    ) -> None:
-        self.folder = Path(folder)
-        header = self.folder / HEADER_FILE
-        if not header.is_file():
-            raise ValueError(
-                f"features: {self.folder} has no {HEADER_FILE}, so there are no features in it. Extract them: "
-                f"{extract_command(self.folder)}"
-            )
-        self.header = json.loads(header.read_text(encoding="utf-8"))
-        here = describe_features(audio_model, feature_extractor)
-        differences = _differences({name: self.header.get(name) for name in here}, here)
-        if differences:
-            raise ValueError(
-                f"features: {self.folder} was made by other encoders or settings than those of this model:\n  "
-                + "\n  ".join(differences)
-                + "\nUse the model and the settings that it was made with, or extract into another folder: "
-                + extract_command(Path("OTHER_FOLDER"))
-            )
-        self.hashes = AudioHashes(self.folder)
-        self._songs: dict[str, tuple[str, int]] = {}  # hash of a song -> name of its shard, number of frames
-        for shard in sorted(self.folder.glob("shard-*.safetensors")):
-            self._songs |= {name: (shard.name, count) for name, count in _read_shard(shard).items()}
-
-    def __len__(self) -> int:
-        """Number of different songs."""
-        return len(self._songs)
-
-    def __contains__(self, song: str | Mapping[str, Any]) -> bool:
-        return self._look_up(song)[1] is None
-
-    def contains_hash(self, song_hash: str) -> bool:
-        """Whether it holds the song of that hash ([`AudioHashes`])."""
-        return song_hash in self._songs
-
-    def load(self, song: str | Mapping[str, Any]) -> torch.Tensor:
-        """
-        The frames of a song, before the adapter: `encoder_frames` of the model.
-
-        Args:
-            song (`str` or `dict`): A path, or a dict with `bytes` or `path`.
-
-        Returns:
-            `torch.Tensor` of shape `(num_frames, encoder_hidden_size)` in float16.
-
-        Raises:
-            ValueError: if its features are not there, or the song has changed.
-        """
-        song_hash = self._find(song)
-        with safe_open(self.folder / self._songs[song_hash][0], "pt") as frames:
-            return frames.get_tensor(song_hash)
-
-    def num_frames(self, song: str | Mapping[str, Any]) -> int:
-        """The number of frames of a song; errors as in `load`."""
-        return self._songs[self._find(song)][1]
-
-    def check(self, songs: Iterable[str | Mapping[str, Any]]) -> None:
-        """
-        Checks that the features of all songs are there, so that no training stops for one that is missing.
-
-        Reads what it has not seen before, so let the main process go first: the others find its hashes in the folder.
-
-        Raises:
-            ValueError: names how many songs are at fault, the first few, and the command that extracts them.
-        """
-        self.hashes.read()
-        num_songs, problems = 0, []
-        for song in tqdm(songs, desc="Looking for features", unit="song", delay=5):
-            num_songs += 1
-            _, problem = self._look_up(song)
-            if problem is not None:
-                problems.append(f"  {audio_name(song)}: {problem}")
-        if problems:
-            rest = len(problems) - MAX_SHOWN
-            shown = problems[:MAX_SHOWN] + ([f"  and {rest} more"] if rest > 0 else [])
-            raise ValueError(
-                "\n".join([f"features: {self.folder} lacks {len(problems)} of {num_songs} songs:", *shown])
-                + f"\nExtract them (the others are kept): {extract_command(self.folder)}"
-            )
-
-    def _find(self, song: str | Mapping[str, Any]) -> str:
-        song_hash, problem = self._look_up(song)
-        if problem is not None:
-            raise ValueError(
-                f"features: {self.folder} lacks {audio_name(song)}: {problem}. Extract it (the others are kept): "
-                f"{extract_command(self.folder)}"
-            )
-        return song_hash
-
-    def _look_up(self, song: str | Mapping[str, Any]) -> tuple[str, str | None]:
-        """The hash of a song, and what is wrong if its features are not there."""
-        try:
-            song_hash = self.hashes.hash(song)
-        except OSError as error:
-            return "", f"no such file ({error.strerror})"
-        if song_hash in self._songs:
-            return song_hash, None
-        has_changed = any(earlier in self._songs for earlier in self.hashes.earlier_hashes(song))
-        return song_hash, "it has changed since its features were extracted" if has_changed else "no features of it"
-
-
-class ShardWriter:
-    """
-    Collects frames and writes them, many songs a shard; a shard is there as a whole or not at all.
-
-    A context: what was collected is written at its end, also when that is an error.
-
-    Args:
-        folder (`Path`): Where the shards go.
-    """
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        self._frames: dict[str, torch.Tensor] = {}
-        self._num_bytes = 0
-        self._last_write = time.monotonic()
-
-    def __enter__(self) -> "ShardWriter":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.write()
-
-    def add(self, song_hash: str, frames: torch.Tensor) -> None:
-        """Takes the frames of one song, `(num_frames, encoder_hidden_size)` float16 on the CPU."""
-        self._frames[song_hash] = frames.contiguous()
-        self._num_bytes += frames.nbytes
-        if self._num_bytes >= SHARD_BYTES or time.monotonic() - self._last_write >= SHARD_SECONDS:
-            self.write()
-
-    def write(self) -> None:
-        """
-        Writes what was collected.
-
-        Raises:
-            OSError: if that fails, as on a full disk.
-        """
-        frames, self._frames, self._num_bytes = self._frames, {}, 0
-        self._last_write = time.monotonic()
-        if not frames:
-            return
-        file = self.folder / f"shard-{uuid.uuid4().hex}.safetensors"
-        temporary = file.with_suffix(".tmp")
-        try:
-            # Not save_file: it leaves files that other users cannot read, and under a name of its own when killed.
-            temporary.write_bytes(save(frames))
-            os.replace(temporary, file)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OSError(
-                f"features: {len(frames)} songs could not be written to {self.folder}: {error}. Those written before "
-                "are kept, and the same command goes on after them."
-            ) from error
-
-
-def remove_stale_files(folder: Path) -> None:
-    """Removes the temporary files of processes that were killed while they wrote a shard."""
-    for temporary in folder.glob("*.tmp"):
-        if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
-            temporary.unlink()
-
-
-def _read_shard(shard: Path) -> dict[str, int]:
-    """Number of frames of each song in a shard; reads its header only."""
-    try:
-        with safe_open(shard, "pt") as frames:
-            return {name: frames.get_slice(name).get_shape()[0] for name in frames.keys()}  # noqa: SIM118
-    except SafetensorError as error:
-        raise ValueError(
-            f"features: {shard} is not whole ({error}). Delete it and extract again; the songs of other shards are "
-            f"kept: {extract_command(shard.parent)}"
-        ) from error
 
 
 def _describe_encoder(encoder: PreTrainedModel, fields: Iterable[str]) -> dict[str, Any]:
@@ -289,45 +347,6 @@ def _describe_encoder(encoder: PreTrainedModel, fields: Iterable[str]) -> dict[s
 def _own_fields(config: PreTrainedConfig) -> list[str]:
     """Fields that are this model's own, not those of every model, which change with the way of loading."""
     return sorted(set(config.to_dict()) - set(PreTrainedConfig().to_dict()))
-
-
-def _differences(made: Any, here: Any, name: str = "") -> list[str]:
-    """A line for each value that differs."""
-    if isinstance(made, dict) and isinstance(here, dict):
-        return [
-            line
-            for key in {**here, **made}
-            for line in _differences(made.get(key), here.get(key), f"{name}.{key}" if name else key)
-        ]
-    if made == here:
-        return []
-    shown = ["there is one" if isinstance(value, dict) else repr(value) for value in (made, here)]
-    return [f"{name}: {shown[0]} in the features, {shown[1]} here"]
-
-
-REVISION_LENGTH = 16  # hexadecimal digits
-
-
-REVISION_FORMAT = 1  # of what our code makes of the same song with the same weights; raised when that changes
-
-
-ORIGIN = ("_name_or_path", "transformers_version", "dtype", "architectures", "processor_class")
-
-
-@dataclass(frozen=True)
-class SongEmbedding:
-    """
-    A song as a model has heard it.
-
-    Args:
-        frames (`np.ndarray` of shape `(N, d)`): float32; models that make one vector of a song have one frame.
-        encoded_s (`float`): Seconds of the song that the frames stand for.
-        duration_s (`float`): Length of the song in seconds.
-    """
-
-    frames: np.ndarray
-    encoded_s: float
-    duration_s: float
 
 
 def hash_model(
@@ -384,4 +403,13 @@ def _without_origin(settings: Any) -> Any:
     return {name: _without_origin(value) for name, value in settings.items() if name not in ORIGIN}
 
 
-__all__ = ["FeatureStore", "ShardWriter", "describe_features", "hash_weights", "remove_stale_files"]
+__all__ = [
+    "CachedSong",
+    "SongEmbedding",
+    "TensorCache",
+    "describe_computation",
+    "describe_features",
+    "hash_model",
+    "hash_weights",
+    "load_all_weights",
+]

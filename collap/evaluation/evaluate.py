@@ -12,9 +12,10 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
+from collap.data.cache import TensorCache
+from collap.encode import embed_songs
 from collap.files import atomic_write, first_few, write_json
 
-from .embeddings import EmbeddingStore, embed_songs
 from .evaluation_set import EvaluationSet, MissingSong, load_evaluation_set
 from .result import EvaluationResult
 from .retrievers import Retriever
@@ -229,22 +230,22 @@ def evaluate(
         arguments.num_workers,
     )
     if embedded.missing:
-        missing = [MissingSong(song.id, song.path, song.reason) for song in embedded.missing]
+        missing = [MissingSong(song_id, song.name, song.problem) for song_id, song in embedded.missing.items()]
         note = f"{len(missing)} songs cannot be encoded and were left out (--on_bad_audio skip)."
         evaluation_set = evaluation_set.keep_songs(embedded.hashes, note, missing)
         texts = [text.text for text in evaluation_set.texts]
-    store, hashes = embedded.store, list(embedded.hashes.values())
+    hashes = list(embedded.hashes.values())
+    cached = [embedded.cache.songs[song_hash] for song_hash in hashes]
     scores = score_songs(
         retriever,
-        CachedFrames(store, hashes),
+        CachedFrames(embedded.cache, hashes),
         retriever.embed_texts(texts),
-        [store.num_frames(name) for name in hashes],
+        [song.num_frames for song in cached],
         state,
         block_frames=arguments.block_frames,
     )
     if not state.is_main_process:
         return None
-    encoded_s, duration_s = zip(*map(store.seconds, hashes), strict=True)
     options = {
         "use_time": arguments.use_time,
         "section_query": arguments.section_query,
@@ -259,8 +260,8 @@ def evaluate(
         scores,
         evaluation_set,
         embedded.hashes,
-        encoded_s,
-        duration_s,
+        [song.encoded_s for song in cached],
+        [song.duration_s for song in cached],
         retriever.name,
         retriever.revision,
         options,
@@ -279,14 +280,14 @@ def evaluate(
 class CachedFrames(Sequence):
     """The frames of songs, each loaded when it is needed."""
 
-    store: EmbeddingStore
+    cache: TensorCache
     hashes: list[str]
 
     def __len__(self) -> int:
         return len(self.hashes)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        return self.store.load(self.hashes[index]).frames
+        return self.cache.read(self.hashes[index]).frames
 
 
 __all__ = ["EvaluationArguments", "evaluate", "load_set", "score_songs"]

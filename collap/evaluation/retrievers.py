@@ -17,8 +17,14 @@ from transformers import AutoProcessor, PreTrainedConfig
 from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import load_collap
 from collap.baselines.pe_audio import PeAudioRetriever
-from collap.data.audio_files import audio_duration_s
-from collap.data.cache import FeatureStore, SongEmbedding, describe_computation, hash_model, load_all_weights
+from collap.data.cache import (
+    SongEmbedding,
+    TensorCache,
+    describe_computation,
+    describe_features,
+    hash_model,
+    load_all_weights,
+)
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.processing.batch_feature_collap import CollapBatchFeature
@@ -113,7 +119,7 @@ class CollapRetriever:
         max_length_s (`float`, *optional*): Encode only the first seconds of each song. Default: all of it.
         truncate_texts (`bool`): Whether texts (or sentences) that are too long are cut and counted instead of refused.
         batch_size (`int`): Texts that the model takes at a time.
-        features ([`FeatureStore`], *optional*): Cached frames of the encoders, in float16; the encoders are not run.
+        features ([`TensorCache`], *optional*): Cached frames of the encoders, in float16; the encoders are not run.
 
     Raises:
         ValueError: if `batch_size` is less than 1, or both `features` and `max_length_s` are given.
@@ -128,7 +134,7 @@ class CollapRetriever:
         max_length_s: float | None = None,
         truncate_texts: bool = False,
         batch_size: int = 32,
-        features: FeatureStore | None = None,
+        features: TensorCache | None = None,
     ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
@@ -180,7 +186,7 @@ class CollapRetriever:
 
     @property
     def _feature_precision(self) -> str | None:
-        return None if self.features is None else self.features.header["mixed_precision"]
+        return None if self.features is None else self.features.fingerprint["mixed_precision"]
 
     @property
     def num_truncated_texts(self) -> int:
@@ -202,12 +208,11 @@ class CollapRetriever:
         return SongEmbedding(frames.float().cpu().numpy(), coverage.encoded_s, coverage.duration_s)
 
     def _embed_cached(self, path: str) -> SongEmbedding:
-        cached = self.features.load(path)[None].to(self.model.device)  # (1, N, E)
-        mask = torch.ones(cached.shape[:2], dtype=torch.bool, device=cached.device)
-        frames = self.model.get_audio_features(encoder_frames=cached.float(), frame_mask=mask).last_hidden_state[0]
-        starts, ends = self.model.frame_times(len(frames)).unbind(-1)
-        duration_s = audio_duration_s(path)
-        return SongEmbedding(frames.float().cpu().numpy(), min(float((ends - starts).sum()), duration_s), duration_s)
+        cached = self.features.read(self.features.find(path))
+        encoder_frames = torch.from_numpy(cached.frames)[None].to(self.model.device, torch.float32)  # (1, N, E)
+        mask = torch.ones(encoder_frames.shape[:2], dtype=torch.bool, device=encoder_frames.device)
+        frames = self.model.get_audio_features(encoder_frames=encoder_frames, frame_mask=mask).last_hidden_state[0]
+        return SongEmbedding(frames.float().cpu().numpy(), cached.encoded_s, cached.duration_s)
 
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:
         """Raises the errors of [`embed_texts`] without running the model."""
@@ -308,9 +313,11 @@ def load_retriever(
         raise ValueError(f"name_or_path must hold a CollapModel or MeanPoolingCollap, got {architectures}.")
     model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the base model
     processor = AutoProcessor.from_pretrained(name_or_path)
-    store = None if features is None else FeatureStore(features, model.audio_model, processor.feature_extractor)
+    cache = None
+    if features is not None:
+        cache = TensorCache(features, describe_features(model.audio_model, processor.feature_extractor))
     return CollapRetriever(
-        model, processor, use_time, section_query, max_length_s, truncate_texts=truncate_texts, features=store
+        model, processor, use_time, section_query, max_length_s, truncate_texts=truncate_texts, features=cache
     )
 
 

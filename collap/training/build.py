@@ -13,7 +13,7 @@ from torch import nn
 from transformers import AutoProcessor, AutoTokenizer, set_seed
 
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.data.cache import FeatureStore
+from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
 from collap.data.validation import BadRow, ManifestError, find_bad_rows, report
 from collap.hub.card import CardArguments
@@ -93,7 +93,7 @@ def make_trainer(
         processor.feature_extractor.max_length_s = data.max_length_s
     store = None
     if data.features is not None:
-        store = FeatureStore(data.features, model.audio_model, processor.feature_extractor)
+        store = TensorCache(data.features, describe_features(model.audio_model, processor.feature_extractor))
 
     def load_rows(
         manifest: str | None, split: str | None, streaming: bool = False
@@ -160,7 +160,7 @@ def _leave_out_bad(
     rows: Dataset,
     manifest: str,
     processor: CollapProcessor,
-    store: FeatureStore | None,
+    store: TensorCache | None,
     data: DataArguments,
     training: CollapTrainingArguments,
 ) -> Dataset:

@@ -5,17 +5,16 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from io import BytesIO
 from typing import Any
 
-import soundfile
 import torch
 from datasets import Dataset, IterableDataset
 from datasets.distributed import split_dataset_by_node
 from torch.utils import data
 from torch.utils.data import Sampler
 
-from collap.data.cache import FeatureStore
+from collap.data.audio_files import audio_duration_s
+from collap.data.cache import TensorCache
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import frame_times
 from collap.processing.processing_collap import CollapProcessor
@@ -37,7 +36,7 @@ class SongReader:
     Args:
         processor ([`CollapProcessor`]): Splits texts into sentences and loads audio.
         config ([`CollapConfig`]): Says when a frame of `features` sounds.
-        features ([`FeatureStore`], *optional*): Kept frames, read in place of the audio.
+        features ([`TensorCache`], *optional*): Kept frames, read in place of the audio.
         augmentation ([`StructureAugmentation`], *optional*): Draws the structure of training examples anew.
         truncation (`bool`): Whether a song longer than the processor's `max_length_s` is cut instead of refused.
         with_sections (`bool`): Whether training examples say which sentences describe the same section.
@@ -50,7 +49,7 @@ class SongReader:
         self,
         processor: CollapProcessor,
         config: CollapConfig,
-        features: FeatureStore | None = None,
+        features: TensorCache | None = None,
         augmentation: StructureAugmentation | None = None,
         truncation: bool = False,
         with_sections: bool = False,
@@ -177,8 +176,8 @@ class SongDataset(data.Dataset):
             seconds = durations
         else:
             try:
-                seconds = [_duration_s(song) for song in audio]
-            except (soundfile.LibsndfileError, TypeError):  # not for this to report: grouping is a matter of speed
+                seconds = [audio_duration_s(song) for song in audio]
+            except (ValueError, TypeError):  # not for this to report: grouping is a matter of speed
                 return None
         extractor = self.reader.processor.feature_extractor
         longest = extractor.max_length_s or math.inf
@@ -249,10 +248,6 @@ def ids_of(row: Mapping[str, Any]) -> dict[str, str]:
 def seed_of(seed: int, *place: int) -> int:
     """One number for a seed and, say, an epoch; other than their sum, seed 1 does not see the epochs of seed 0."""
     return hash((seed, *place)) % 2**63  # of whole numbers, `hash` is the same in every process
-
-
-def _duration_s(song: str | Mapping[str, Any]) -> float:
-    return soundfile.info(song if isinstance(song, str) else BytesIO(song["bytes"])).duration
 
 
 class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):

@@ -7,22 +7,18 @@ what the encoder alone would have given. The model arguments are those of the mo
 `--chunk_length_s` must be that of the other, since it has no Whisper to say it.
 """
 
-import json
 import logging
 import shutil
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from common import EXAMPLES
-from safetensors import safe_open
 from tqdm.auto import tqdm
 from transformers import HfArgumentParser
 
 from collap import CollapModel
-from collap.data.audio_files import HASHES_FILE
-from collap.data.cache import HEADER_FILE, FeatureStore, ShardWriter, describe_features
-from collap.files import write_json
+from collap.data.cache import TensorCache, describe_features
 
 sys.path.append(str(EXAMPLES))  # last: examples/evaluate.py is not the library of that name
 from collap.training.build import ConfigArguments, ModelArguments, load_model
@@ -48,37 +44,25 @@ def split_features(features: Path, output_dir: Path, here: dict) -> None:
     Raises:
         ValueError: if `features` are not of both encoders, or of others than the model's, or with other settings.
     """
-    header_file = features / HEADER_FILE
-    if not header_file.is_file():
-        raise ValueError(f"features: there is no {header_file}.")
-    header = json.loads(header_file.read_text(encoding="utf-8"))
+    both = TensorCache(features, {})
+    made = both.fingerprint
     kinds = [kind for kind in ("music", "speech") if here[f"{kind}_encoder"] is not None]
-    if len(kinds) != 1 or None in (header["music_encoder"], header["speech_encoder"]):
+    if len(kinds) != 1 or None in (made["music_encoder"], made["speech_encoder"]):
         raise ValueError("Frames of both encoders are split for a model with one; these are not, or it has not one.")
     (kind,) = kinds
     for name in (f"{kind}_encoder", "format_version", "frame_pooling", "chunk_length_s", "frame_dtype"):
-        if header[name] != here[name]:
-            raise ValueError(f"features: {features} were made with {name} {header[name]}, the model has {here[name]}.")
+        if made[name] != here[name]:
+            raise ValueError(f"features: {features} were made with {name} {made[name]}, the model has {here[name]}.")
     width = here["frame_width"]
-    part = slice(0, width) if kind == "music" else slice(header["frame_width"] - width, None)
+    part = slice(0, width) if kind == "music" else slice(made["frame_width"] - width, None)
 
-    output_dir.mkdir(parents=True, exist_ok=True)
-    new = here | {"mixed_precision": header["mixed_precision"]}
-    new_header = output_dir / HEADER_FILE
-    if new_header.is_file() and json.loads(new_header.read_text(encoding="utf-8")) != new:
-        raise ValueError(f"output_dir: {output_dir} holds features of another encoder; take another folder.")
-    write_json(new_header, new)
-    done = set()
-    for shard in output_dir.glob("shard-*.safetensors"):
-        with safe_open(shard, "pt") as frames:
-            done |= set(frames.keys())
-    with ShardWriter(output_dir) as writer:
-        for shard in tqdm(sorted(features.glob("shard-*.safetensors")), unit="shard", desc="Splitting"):
-            with safe_open(shard, "pt") as frames:
-                for song in set(frames.keys()) - done:
-                    writer.add(song, frames.get_tensor(song)[:, part].clone())
-    if (features / HASHES_FILE).is_file():
-        shutil.copyfile(features / HASHES_FILE, output_dir / HASHES_FILE)
+    one = TensorCache(output_dir, here | {"mixed_precision": made["mixed_precision"]}, create=True)
+    with one:
+        for song_hash in tqdm(both.songs.keys() - one.songs.keys(), unit="song", desc="Splitting"):
+            song = both.read(song_hash)
+            one.add(song_hash, replace(song, frames=song.frames[:, part].copy()))
+    if both.hashes.file.is_file():
+        shutil.copyfile(both.hashes.file, one.hashes.file)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -88,7 +72,7 @@ def main(arguments: list[str] | None = None) -> None:
     model, processor = load_model(model_arguments, config, CollapModel)
     here = describe_features(model.audio_model, processor.feature_extractor)
     split_features(given.features, given.output_dir, here)
-    songs = len(FeatureStore(given.output_dir, model.audio_model, processor.feature_extractor))
+    songs = len(TensorCache(given.output_dir, here))
     print(f"{songs} songs in {given.output_dir}")
 
 

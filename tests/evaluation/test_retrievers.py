@@ -11,7 +11,7 @@ from tiny_clap import tiny_clap
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 
 from collap import CollapModel
-from collap.data.cache import FeatureStore, hash_model
+from collap.data.cache import hash_model
 from collap.encode import extract_features
 from collap.evaluation.retrievers import FIELDS_OF_TEXTS_AND_SCORES, CollapRetriever, load_retriever
 
@@ -93,9 +93,8 @@ def test_long_texts_are_refused_or_counted(collap):
 
 def test_cached_features_stand_in_for_the_encoders(collap, songs, tmp_path):
     model, processor = collap
-    extract_features(songs, tmp_path / "features", model.audio_model, processor.feature_extractor)
-    store = FeatureStore(tmp_path / "features", model.audio_model, processor.feature_extractor)
-    cached, live = CollapRetriever(model, processor, features=store), CollapRetriever(model, processor)
+    cache = extract_features(songs, tmp_path / "features", model.audio_model, processor.feature_extractor)
+    cached, live = CollapRetriever(model, processor, features=cache), CollapRetriever(model, processor)
     assert cached.revision != live.revision  # float16 has rounded them
     assert cached.song_revision != live.song_revision
     for song in songs:
@@ -103,7 +102,7 @@ def test_cached_features_stand_in_for_the_encoders(collap, songs, tmp_path):
         np.testing.assert_allclose(found.frames, expected.frames, rtol=0, atol=5e-3)
         assert (found.encoded_s, found.duration_s) == pytest.approx((expected.encoded_s, expected.duration_s))
     with pytest.raises(ValueError, match="max_length_s must be None with features"):
-        CollapRetriever(model, processor, max_length_s=1.0, features=store)
+        CollapRetriever(model, processor, max_length_s=1.0, features=cache)
 
 
 def test_a_file_that_is_no_audio(collap, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 import torch
 from tiny_clap import tiny_clap
 from tiny_models import CHUNK_LENGTH_S, tiny_config
+from tiny_retrieval import TEXTS, tiny_collap, write_songs
 from tiny_tokenizer import tiny_tokenizer
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
@@ -22,8 +23,6 @@ from collap.files import write_json
 
 TESTS = Path(__file__).resolve().parents[1]
 SCRIPT = TESTS.parent / "examples" / "evaluate.py"
-sys.path.insert(0, str(TESTS / "evaluation"))
-from tiny_retrieval import TEXTS, tiny_collap, write_songs  # noqa: E402
 
 SECONDS = (1.5, 0.4, 2.0, 3.0, 1.0)
 

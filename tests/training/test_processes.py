@@ -24,7 +24,8 @@ from accelerate import PartialState
 from tiny_models import CHUNK_LENGTH_S, tiny_config
 from test_trainer import make_trainer
 from collap import CollapFeatureExtractor, CollapModel
-from collap.encode import FeatureStore, extract_features
+from collap.data.cache import TensorCache, describe_features
+from collap.encode import extract_features
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -33,7 +34,7 @@ model = CollapModel(tiny_config(text_granularity="sentence", temporal_position=T
 songs = sorted(str(path) for path in folder.glob("*.wav"))
 extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
 extract_features([*songs, songs[1]], folder / "features", model.audio_model, extractor)
-FeatureStore(folder / "features", model.audio_model, extractor).check(songs)
+TensorCache(folder / "features", describe_features(model.audio_model, extractor)).check(songs)
 metrics = make_trainer(model, folder, batch_size=2).evaluate()
 state = PartialState()
 result = {"processes": state.num_processes, "metrics": metrics}

@@ -15,7 +15,7 @@ from tiny_tokenizer import tiny_tokenizer
 from torch.utils.data import DataLoader
 
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.data.cache import FeatureStore
+from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
 from collap.encode import extract_features
 from collap.training.arguments import CollapTrainingArguments
@@ -70,10 +70,10 @@ def make(folder, processor, model):
 
 
 @pytest.fixture(scope="module")
-def store(folder, processor, model) -> FeatureStore:
+def store(folder, processor, model) -> TensorCache:
     audio = load_manifest(folder / "songs.jsonl")["audio"]
     extract_features(audio, folder / "features", model.audio_model, processor.feature_extractor)
-    return FeatureStore(folder / "features", model.audio_model, processor.feature_extractor)
+    return TensorCache(folder / "features", describe_features(model.audio_model, processor.feature_extractor))
 
 
 def test_evaluation_is_the_whole_song_with_its_first_wording(make, folder):

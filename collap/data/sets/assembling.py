@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
+from collap.data.audio_files import audio_duration_s
 from collap.data.evaluation_set import EvaluationSet, EvaluationText, MissingSong
 
 logger = logging.getLogger(__name__)
@@ -145,9 +144,9 @@ def read_lengths(paths: Iterable[Path]) -> dict[Path, float | str]:
 
     def read(path: Path) -> float | str:
         try:
-            return soundfile.info(path).duration or "no samples"
-        except (soundfile.LibsndfileError, OSError) as error:
-            return str(error).removeprefix(f"Error opening {str(path)!r}: ").strip().rstrip(".")
+            return audio_duration_s(path) or "no samples"
+        except ValueError as error:
+            return str(error)
 
     ordered = sorted(set(paths))
     with ThreadPoolExecutor() as pool:

@@ -16,9 +16,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import soundfile
-
-from collap.data.audio_files import find_songs
+from collap.data.audio_files import audio_duration_s, audio_name, find_songs
 from collap.files import atomic_write, write_json
 
 logger = logging.getLogger(__name__)
@@ -341,10 +339,9 @@ def read_durations(songs: Iterable[SetSong]) -> dict[str, SetSong]:
         if song.path is None:
             return song
         try:
-            duration_s = soundfile.info(song.path).duration
-        except (soundfile.LibsndfileError, OSError) as error:
-            reason = str(error).removeprefix(f"Error opening {str(song.path)!r}: ").strip().rstrip(".")
-            return replace(song, path=None, issue=f"unreadable audio: {reason}")
+            duration_s = audio_duration_s(song.path)
+        except ValueError as error:
+            return replace(song, path=None, issue=str(error).removeprefix(f"{audio_name(song.path)}: "))
         if not duration_s:
             return replace(song, path=None, issue="unreadable audio: no samples")
         return replace(song, duration_s=duration_s)

@@ -1,0 +1,209 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The cache of encoded songs: found by their content, as a whole or not at all, never those of another fingerprint."""
+
+import itertools
+import json
+import os
+import pickle
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config, tiny_whisper_config
+from torch.utils.data import DataLoader
+
+from collap import CollapFeatureExtractor, CollapModel
+from collap.data import cache as cache_module
+from collap.data.audio_files import AudioHashes, audio_duration_s
+from collap.data.cache import SongEmbedding, TensorCache, describe_features
+
+FINGERPRINT = {"model": {"weights": "a", "layers": 2}, "precision": "no"}
+
+
+def write_song(path: Path, seconds: float, seed: int = 0) -> str:
+    soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal(int(16_000 * seconds)), 16_000)
+    return str(path)
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("shard-*.safetensors"))
+
+
+@pytest.fixture
+def songs(tmp_path) -> list[str]:
+    return [write_song(tmp_path / f"{index}.wav", seconds, index) for index, seconds in enumerate((1.5, 0.4, 2.0))]
+
+
+@pytest.fixture
+def cache(songs, tmp_path) -> TensorCache:
+    """Three songs whose frames are their numbers."""
+    cache = TensorCache(tmp_path / "cache", FINGERPRINT, create=True)
+    with cache:
+        for index, song in enumerate(songs):
+            frames = np.full((index + 2, 4), index, dtype=np.float16)
+            cache.add(cache.hashes.hash(song), SongEmbedding(frames, 0.1 + index, 0.2 + index))
+    cache.refresh()
+    return cache
+
+
+def test_songs_are_found_by_their_content(cache, songs, tmp_path):
+    in_memory = {"bytes": Path(songs[2]).read_bytes(), "path": None}
+    moved = str(Path(songs[0]).rename(tmp_path / "moved.wav"))
+    write_song(Path(songs[1]), 0.4, seed=7)  # as long as before
+    unknown = write_song(tmp_path / "unknown.wav", 1.0, seed=8)
+    cache = TensorCache(cache.folder, FINGERPRINT)
+    assert len(cache) == 3
+    for song, number in ((in_memory, 2), (moved, 0)):
+        torch.testing.assert_close(cache.load(song), torch.full((number + 2, 4), number, dtype=torch.float16))
+        assert cache.num_frames(song) == number + 2
+        read = cache.read(cache.find(song))
+        assert (read.encoded_s, read.duration_s) == (0.1 + number, 0.2 + number)  # to the last bit
+    assert not any(song in cache for song in (songs[0], songs[1], unknown))
+    cache.check([moved, songs[2]])
+    with pytest.raises(ValueError, match="lacks 3 of 5 songs") as error:
+        cache.check([moved, *songs, unknown])
+    for part in ("0.wav: no such file", "1.wav: it has changed", "unknown.wav: no features", "extract_features.py"):
+        assert part in str(error.value)
+    with pytest.raises(ValueError, match="it has changed"):
+        cache.load(songs[1])
+    with pytest.raises(TypeError, match="a path or a dict with 'bytes' or 'path', got ndarray"):
+        cache.load(np.zeros(9))
+
+
+def test_hashes_are_remembered_and_a_torn_line_is_ignored(songs, tmp_path):
+    for song in songs:
+        AudioHashes(tmp_path).hash(song)
+    file = tmp_path / "audio_hashes.jsonl"
+    entries = [json.loads(line) for line in file.read_text().splitlines() if line]
+    assert [entry["path"] for entry in entries] == songs
+    lines = file.read_bytes()
+    hashes = AudioHashes(tmp_path)
+    assert [hashes.hash(song) for song in songs] == [entry["hash"] for entry in entries]
+    assert file.read_bytes() == lines  # nothing was hashed anew
+    file.write_bytes(lines[:-20])
+    hashes = AudioHashes(tmp_path)
+    assert [hashes.hash(song) for song in songs] == [entry["hash"] for entry in entries]
+    assert file.read_bytes().startswith(lines[:-20] + b"\n")
+    assert len([line for line in file.read_bytes()[len(lines) - 20 :].splitlines() if line]) == 1
+
+
+def test_duration_of_a_file(songs, tmp_path):
+    assert audio_duration_s(songs[0]) == audio_duration_s({"bytes": Path(songs[0]).read_bytes(), "path": None}) == 1.5
+    (tmp_path / "text.wav").write_text("words")
+    with pytest.raises(ValueError, match=r"text\.wav: unreadable audio: "):
+        audio_duration_s(tmp_path / "text.wav")
+
+
+def test_loading_in_workers(cache, songs):
+    expected = [cache.load(song) for song in songs]
+    loader = DataLoader(songs, batch_size=None, num_workers=2, collate_fn=pickle.loads(pickle.dumps(cache)).load)
+    for frames, reference in zip(loader, expected, strict=True):
+        torch.testing.assert_close(frames, reference, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "named"),
+    [
+        ({"precision": "bf16"}, "precision: 'no' in the cache, 'bf16' here"),
+        ({"model": {"weights": "b", "layers": 2}}, "model.weights: 'a' in the cache, 'b' here"),
+        ({"model": None}, "model: there is one in the cache, None here"),
+        ({"model": {"weights": "a", "layers": 2, "new": 1}}, "model.new: None in the cache, 1 here"),
+    ],
+)
+def test_another_fingerprint_is_refused(cache, fingerprint, named):
+    for create in (False, True):
+        with pytest.raises(ValueError, match=re.escape(named)) as error:
+            TensorCache(cache.folder, FINGERPRINT | fingerprint, create=create)
+        assert str(error.value).count(" in the cache, ") == 1
+    assert TensorCache(cache.folder, {}).fingerprint == FINGERPRINT  # what is left out may be anything
+
+
+def test_no_cache(tmp_path):
+    with pytest.raises(ValueError, match=r"has no cache\.json"):
+        TensorCache(tmp_path, {})
+
+
+@pytest.mark.parametrize("content", [b"torn", None])
+def test_an_incomplete_shard_is_named(cache, content):
+    (shard,) = shards(cache.folder)
+    assert shard.stat().st_mode == (cache.folder / "cache.json").stat().st_mode
+    shard.write_bytes(shard.read_bytes()[:-8] if content is None else content)
+    with pytest.raises(ValueError, match=rf"{shard.name} is incomplete .* Delete it"):
+        TensorCache(cache.folder, FINGERPRINT)
+    shard.unlink()
+    assert len(TensorCache(cache.folder, FINGERPRINT)) == 0
+
+
+def test_temporary_files_of_killed_processes_are_removed(cache):
+    old, young = cache.folder / ".shard-old.1.tmp.safetensors", cache.folder / ".shard-young.2.tmp.safetensors"
+    for file in (old, young):
+        file.write_bytes(b"half")
+    os.utime(old, (0, 0))
+    assert len(TensorCache(cache.folder, FINGERPRINT, create=True)) == 3
+    assert not old.exists()
+    assert young.exists()  # of another process, perhaps
+
+
+@pytest.mark.parametrize(("limit", "value"), [("SHARD_SECONDS", 0.0), ("SHARD_BYTES", 16)])
+def test_time_and_size_write_a_shard(tmp_path, monkeypatch, limit, value):
+    monkeypatch.setattr(cache_module, limit, value)
+    with TensorCache(tmp_path, {}, create=True) as cache:
+        for index in range(3):
+            cache.add(str(index), SongEmbedding(np.zeros((2, 4), dtype=np.float16), 1.0, 1.0))
+            assert len(shards(tmp_path)) == index + 1
+    assert sum(len(load_file(shard)) for shard in shards(tmp_path)) == 3
+
+
+class TestFingerprintOfEncoders:
+    @pytest.fixture
+    def describe(self):
+        def describe(model: CollapModel, **settings) -> dict:
+            extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, **settings)
+            return json.loads(json.dumps(describe_features(model.audio_model, extractor)))
+
+        return describe
+
+    def test_what_comes_after_the_encoders_may_change(self, describe, tmp_path):
+        model = CollapModel(tiny_config())
+        before = describe(model)
+        model.text_projection.weight.data.add_(1)
+        model.audio_model.adapter.weight.data.add_(1)
+        model.save_pretrained(tmp_path)
+        assert describe(CollapModel.from_pretrained(tmp_path, kernel_size=3)) == before
+
+    def test_weights_and_settings_count(self, describe):
+        model = CollapModel(tiny_config())
+        seen = [describe(model)]
+        model.audio_model.music_model.get_input_embeddings().weight.data[0] += 1e-3
+        seen.append(describe(model))
+        model.audio_model.speech_model.layer_norm.weight.data[0] += 1e-3
+        seen += [describe(model), describe(model, max_length_s=1.0)]
+        assert len({json.dumps(fingerprint) for fingerprint in seen}) == 4
+        changed = [set(a) and {name for name in a if a[name] != b[name]} for a, b in itertools.pairwise(seen)]
+        assert changed == [{"music_encoder"}, {"speech_encoder"}, {"feature_extractor"}]
+
+    @pytest.mark.parametrize(
+        ("fields", "place"),
+        [
+            ({"frame_pooling": 4}, ["frame_pooling"]),
+            ({"speech_config": None}, ["speech_encoder"]),
+            (
+                {"speech_config": tiny_whisper_config(encoder_attention_heads=3)},
+                ["speech_encoder", "config", "encoder_attention_heads"],
+            ),
+            ({"music_config": tiny_beats_config(layer_norm_eps=1e-3)}, ["music_encoder", "config", "layer_norm_eps"]),
+        ],
+    )
+    def test_configuration_counts(self, describe, fields, place):
+        one, other = describe(CollapModel(tiny_config())), describe(CollapModel(tiny_config(**fields)))
+        for name in place:
+            one, other = one[name], other[name]
+        assert one != other
+
+    def test_trainable_encoders_are_refused(self, describe):
+        with pytest.raises(ValueError, match="speech_model is trainable, so its frames change"):
+            describe(CollapModel(tiny_config(freeze_speech_model=False)))

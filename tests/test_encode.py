@@ -1,0 +1,419 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Songs are encoded once, into the cache, as the model encodes them; after a kill or an error the work continues."""
+
+import copy
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from safetensors.torch import load_file
+from tiny_models import (
+    CHUNK_LENGTH_S,
+    text_inputs,
+    tiny_beats_config,
+    tiny_config,
+    tiny_text_config,
+    tiny_whisper_config,
+)
+from tiny_retrieval import tiny_collap
+from torch.nn.utils.rnn import pad_sequence
+from transformers import ByT5Tokenizer
+
+from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor, encode
+from collap.data.cache import SongEmbedding, TensorCache
+from collap.encode import EmbeddedSongs, ListedSong, bytes_per_minute, embed_songs, extract_features
+from collap.evaluation.retrievers import CollapRetriever
+from collap.training.arguments import CollapTrainingArguments
+from collap.training.dataset import SongDataset, SongReader
+from collap.training.trainer import CollapTrainer
+
+SAMPLING_RATE = 16_000
+
+
+def write_song(path: Path, seconds: float, seed: int = 0) -> str:
+    waveform = 0.1 * np.random.default_rng(seed).standard_normal(int(SAMPLING_RATE * seconds))
+    soundfile.write(path, waveform, SAMPLING_RATE)
+    return str(path)
+
+
+def shards(folder: Path) -> list[Path]:
+    return sorted(folder.glob("shard-*.safetensors"))
+
+
+@pytest.fixture
+def songs(tmp_path) -> list[str]:
+    return [write_song(tmp_path / f"{index}.wav", seconds, index) for index, seconds in enumerate((1.5, 0.4, 2.0))]
+
+
+@pytest.fixture
+def extractor() -> CollapFeatureExtractor:
+    return CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
+
+
+@pytest.fixture
+def extract(extractor, tmp_path):
+    """`extract_features` of a tiny model, into tmp_path / "features"."""
+    tiny = CollapModel(tiny_config()).eval()
+
+    def extract(songs, model: CollapModel = tiny, extractor=extractor, **options) -> TensorCache:
+        return extract_features(songs, tmp_path / "features", model.audio_model, extractor, **options)
+
+    extract.model, extract.folder = tiny, tmp_path / "features"
+    return extract
+
+
+def test_frames_are_those_of_the_model(songs, extract, extractor):
+    cache = extract(songs)
+    inputs = extractor(songs, return_tensors="pt")
+    with torch.no_grad():
+        expected, mask = extract.model.audio_model.encode(**inputs)
+    assert len(cache) == 3
+    for index, song in enumerate(songs):
+        assert cache.load(song).dtype == torch.float16
+        torch.testing.assert_close(cache.load(song).float(), expected[index][mask[index]], atol=2e-3, rtol=1e-3)
+        cached = cache.read(cache.find(song))
+        assert (cached.encoded_s, cached.duration_s) == (
+            inputs.coverage[index].encoded_s,
+            inputs.coverage[index].duration_s,
+        )
+
+
+class TestLossFromCachedFeatures:
+    """The loss is that of the live path, and would be another from features of other songs."""
+
+    @pytest.fixture
+    def model(self) -> CollapModel:
+        # Weights so large that random encoders tell songs apart.
+        text = tiny_text_config()
+        text.vocab_size = 384  # of ByT5's tokenizer
+        config = tiny_config(
+            music_config=tiny_beats_config(initializer_range=0.3),
+            speech_config=tiny_whisper_config(init_std=0.3),
+            text_config=text,
+            text_granularity="sentence",
+            initializer_range=0.5,
+            logit_scale_init_value=math.log(30),
+        )
+        return CollapModel(config)
+
+    @pytest.fixture
+    def songs(self, tmp_path) -> list[str]:
+        songs = []
+        for index in range(9):
+            time_s = np.arange(int(SAMPLING_RATE * 0.32 * (index + 2))) / SAMPLING_RATE
+            path = tmp_path / f"{index}.wav"
+            soundfile.write(path, 0.3 * np.sin(2 * np.pi * 100 * 1.6**index * time_s), SAMPLING_RATE)
+            songs.append(str(path))
+        return songs
+
+    def test_forward(self, songs, model, extractor, extract):
+        cache = extract(songs, model)
+        texts = text_inputs([5] * len(songs))
+        frames = [cache.load(song).float() for song in songs]
+        model.train()  # frozen encoders stay in evaluation mode, the tiny text model has no dropout
+        live = model(**extractor(songs, return_tensors="pt"), **texts, return_loss=True).loss.item()
+        losses = []
+        for order in (frames, [*frames[1:], frames[0]]):
+            mask = torch.arange(max(map(len, order))) < torch.tensor([len(item) for item in order])[:, None]
+            inputs = {"encoder_frames": pad_sequence(order, batch_first=True), "frame_mask": mask}
+            losses.append(model(**inputs, **texts, return_loss=True).loss.item())
+        assert losses[0] == pytest.approx(live, rel=1e-3)
+        assert losses[1] != pytest.approx(live, rel=2e-2)
+
+    def test_first_epoch(self, songs, model, extractor, extract, tmp_path):
+        cache = extract(songs, model)
+        processor = CollapProcessor(extractor, ByT5Tokenizer(), text_granularity="sentence")
+        texts = [[f"{letter * 3}."] for letter in "abcdefghi"]
+        start = copy.deepcopy(model.state_dict())
+
+        def train(rows: Dataset, features: TensorCache | None) -> float:
+            model.load_state_dict(start)
+            arguments = CollapTrainingArguments(
+                output_dir=str(tmp_path / "output"),
+                num_train_epochs=1,
+                contrastive_batch_size=3,
+                learning_rate=1e-2,
+                save_strategy="no",
+                report_to="none",
+                use_cpu=True,
+                disable_tqdm=True,
+            )
+            trainer = CollapTrainer(
+                model=model,
+                args=arguments,
+                train_dataset=SongDataset(rows, SongReader(processor, model.config, features)),
+                data_collator=CollapDataCollator(processor),
+            )
+            return trainer.train().training_loss
+
+        rows = Dataset.from_dict({"audio": songs, "text": texts})
+        live = train(rows, None)
+        assert train(rows, cache) == pytest.approx(live, rel=1e-3)
+        others = Dataset.from_dict({"audio": songs, "text": [*texts[1:], texts[0]]})
+        assert train(others, cache) != pytest.approx(live, rel=1e-2)
+
+
+def test_each_song_is_encoded_once(songs, extract, tmp_path, capsys):
+    again = shutil.copy(songs[1], tmp_path / "again.wav")
+    in_memory = {"bytes": Path(songs[2]).read_bytes(), "path": None}
+    cache = extract([*songs, songs[0], str(again), in_memory])
+    assert "6 songs, 3 different ones" in (first := capsys.readouterr().out)
+    assert "3 songs encoded" in first
+    assert sum(len(load_file(shard)) for shard in shards(extract.folder)) == 3
+    torch.testing.assert_close(cache.load(in_memory), cache.load(songs[2]))
+
+    extract([*songs, write_song(tmp_path / "new.wav", 1.0, 9)])
+    assert "3 are cached already" in (second := capsys.readouterr().out)
+    assert "1 songs encoded" in second
+    assert sum(len(load_file(shard)) for shard in shards(extract.folder)) == 4
+
+
+def test_other_encoders_or_precision_need_another_folder(songs, extract, extractor, tmp_path):
+    exact = extract(songs).load(songs[0]).float()
+    with pytest.raises(ValueError, match="mixed_precision: 'no' in the cache, 'bf16' here"):
+        extract(songs, mixed_precision="bf16")
+    with pytest.raises(ValueError, match=r"music_encoder\.weights_sha256"):
+        extract(songs, CollapModel(tiny_config()))
+    other = extract_features(songs, tmp_path / "other", extract.model.audio_model, extractor, mixed_precision="bf16")
+    rounded = other.load(songs[0]).float()
+    assert not torch.equal(exact, rounded)
+    torch.testing.assert_close(exact, rounded, atol=0.1, rtol=0.05)
+
+
+class TestBadAudio:
+    @pytest.fixture
+    def bad(self, tmp_path) -> list[str]:
+        (tmp_path / "text.wav").write_text("words")
+        return [str(tmp_path / "text.wav"), str(tmp_path / "missing.wav")]
+
+    def test_all_are_named_before_anything_is_encoded(self, songs, bad, extract):
+        with pytest.raises(ValueError, match="2 of 5 songs cannot be encoded") as error:
+            extract([*songs, *bad])
+        assert all(song in str(error.value) for song in bad)
+        assert not shards(extract.folder)
+
+    def test_what_is_encoded_stays_cached(self, songs, extract, tmp_path):
+        short = write_song(tmp_path / "short.wav", 0.1)  # noticed only when it is decoded
+        with pytest.raises(ValueError, match=r"short\.wav: .* 2800"):
+            extract([*songs, short])
+        assert len(extract(songs)) == 3
+        assert len(shards(extract.folder)) == 1
+
+    def test_skipped_songs_are_counted_and_named(self, songs, bad, extract, tmp_path, capsys):
+        short = write_song(tmp_path / "short.wav", 0.1)
+        cache = extract([*bad, *songs, short], on_bad_audio="skip")
+        assert "3 songs encoded" in (printed := capsys.readouterr().out)
+        assert "3 songs skipped" in printed
+        lines = [json.loads(line) for line in (extract.folder / "skipped.jsonl").read_text().splitlines()]
+        assert [line["audio"] for line in lines] == [*bad, short]
+        assert all(line["problem"] for line in lines)
+        cache.check(songs)
+        extract(songs)  # a run without such songs
+        assert not (extract.folder / "skipped.jsonl").exists()
+
+    def test_frames_that_are_not_finite(self, songs, extract):
+        extract.model.audio_model.speech_model.layer_norm.weight.data.fill_(float("nan"))
+        with pytest.raises(ValueError, match="frames are not finite"):
+            extract(songs)
+        assert not shards(extract.folder)
+
+    @pytest.mark.parametrize("argument", ["on_bad_audio", "mixed_precision"])
+    def test_unknown_choice(self, songs, extract, argument):
+        with pytest.raises(ValueError, match=f"{argument} must be one of"):
+            extract(songs, **{argument: "other"})
+
+
+def test_truncation(extract, tmp_path):
+    song = write_song(tmp_path / "song.wav", 3.0)
+    limited = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, max_length_s=1.28)
+    with pytest.raises(ValueError, match=r"song\.wav: .*no longer than max_length_s"):
+        extract([song], extractor=limited)
+    cache = extract([song], extractor=limited, truncation=True)
+    assert cache.num_frames(song) == 2 * extract.model.config.frames_per_chunk
+
+
+def test_size_is_printed_and_compared_with_the_disk(songs, extract, tmp_path, capsys, monkeypatch):
+    song = write_song(tmp_path / "minute.wav", 60.16)  # 94 chunks
+    cache = extract([song])
+    per_minute = bytes_per_minute(extract.model.config)
+    assert f"A minute takes {per_minute / 1e3:.3g} kB" in capsys.readouterr().out
+    assert cache.load(song).nbytes == pytest.approx(per_minute * 60.16 / 60, rel=1e-6)
+    monkeypatch.setattr(encode, "bytes_per_minute", lambda config: 1e18)
+    with pytest.raises(OSError, match=r"TB are needed in .*GB are free\. Choose another disk"):
+        extract(songs)
+    assert len(shards(extract.folder)) == 1
+
+
+def test_work_is_split_by_length():
+    lengths = [600.0, *[60.0] * 10]
+    splits = encode.split_work([ListedSong(index, "", str(index), s) for index, s in enumerate(lengths)], 2)
+    assert [sum(song.length_s for song in split) for split in splits] == [600.0, 600.0]
+    assert sorted(song.index for split in splits for song in split) == list(range(11))
+
+
+def test_short_songs_make_a_batch_of_chunks():
+    lengths = [4, 2, 2, 1, 1, 1, 1, 1]  # chunks
+    listed = [ListedSong(index, "", "", chunks * CHUNK_LENGTH_S) for index, chunks in enumerate(lengths)]
+    batches = encode._batch_chunks(listed, tiny_config(encoder_batch_size=4))
+    assert [[lengths[song.index] for song in batch] for batch in batches] == [[4], [2, 2], [1, 1, 1, 1], [1]]
+
+
+SCRIPT = """
+import resource, sys
+from pathlib import Path
+import torch
+from tiny_models import CHUNK_LENGTH_S, tiny_config
+from collap import CollapFeatureExtractor, CollapModel
+from collap.data import cache
+from collap.encode import extract_features
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+model = CollapModel(tiny_config())
+cache.SHARD_BYTES = int(sys.argv[3])
+if len(sys.argv) > 4:
+    resource.setrlimit(resource.RLIMIT_FSIZE, 2 * (int(sys.argv[4]),))
+songs = sorted(str(path) for path in Path(sys.argv[1]).glob("*.wav"))
+extract_features(songs, sys.argv[2], model.audio_model, CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S))
+"""
+
+
+def start(songs_folder: Path, folder: Path, *arguments: int) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-c", SCRIPT, str(songs_folder), str(folder), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_a_killed_run_continues(tmp_path):
+    for index in range(8):
+        write_song(tmp_path / f"{index}.wav", 60 + index, index)
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    process = start(tmp_path, killed, 1)  # a shard a song
+    while len(shards(killed)) < 2:
+        assert process.poll() is None, process.communicate()[1]
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {shard: shard.stat().st_mtime_ns for shard in shards(killed)}
+    assert 2 <= len(before) < 8
+
+    resumed = start(tmp_path, killed, 1)
+    printed, errors = resumed.communicate()
+    assert resumed.returncode == 0, errors
+    assert f"{len(before)} are cached already" in printed
+    assert f"{8 - len(before)} songs encoded" in printed
+    assert all(shard.stat().st_mtime_ns == changed for shard, changed in before.items())
+
+    assert start(tmp_path, whole, 2**28).wait() == 0
+    (expected,) = map(load_file, shards(whole))
+    found = {name: frames for shard in shards(killed) for name, frames in load_file(shard).items()}
+    assert len(shards(killed)) == 8
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
+
+
+@pytest.mark.slow
+def test_a_full_disk_is_an_error_and_leaves_no_temporary_file(tmp_path):
+    write_song(tmp_path / "song.wav", 30.0)
+    process = start(tmp_path, tmp_path / "features", 1, 4000)  # no file may grow beyond 4000 bytes
+    _, errors = process.communicate()
+    assert process.returncode == 1
+    assert "OSError: 1 songs could not be written" in errors
+    assert sorted(file.name for file in (tmp_path / "features").iterdir()) == ["audio_hashes.jsonl", "cache.json"]
+
+
+class Counting(CollapRetriever):
+    """Remembers what it has encoded."""
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.encoded: list[str] = []
+
+    def embed_song(self, path: str) -> SongEmbedding:
+        self.encoded.append(Path(path).name)
+        return super().embed_song(path)
+
+
+@pytest.fixture(scope="module")
+def collap():
+    return tiny_collap()
+
+
+class TestEmbedSongs:
+    @pytest.fixture
+    def gallery(self, songs) -> dict[str, str]:
+        return {f"song-{index}": song for index, song in enumerate(songs)}
+
+    @pytest.fixture
+    def embed(self, tmp_path):
+        def embed(retriever: CollapRetriever, gallery: dict[str, str], **options) -> EmbeddedSongs:
+            return embed_songs(retriever, gallery, tmp_path / "embeddings", PartialState(cpu=True), **options)
+
+        return embed
+
+    @pytest.mark.parametrize("num_workers", [1, 3])
+    def test_embeddings_are_those_of_the_retriever(self, collap, gallery, embed, num_workers):
+        retriever = CollapRetriever(*collap)
+        embedded = embed(retriever, gallery, num_workers=num_workers)
+        assert list(embedded.hashes) == list(gallery)  # in the order of the gallery
+        assert embedded.missing == {}
+        for song_id, path in gallery.items():
+            expected, found = retriever.embed_song(path), embedded.cache.read(embedded.hashes[song_id])
+            np.testing.assert_array_equal(found.frames, expected.frames)
+            assert found.frames.dtype == np.float32
+            assert (found.encoded_s, found.duration_s) == (expected.encoded_s, expected.duration_s)
+
+    def test_a_song_is_encoded_once_and_again_when_it_has_changed(self, collap, gallery, embed, tmp_path):
+        retriever = Counting(*collap)
+        copied = shutil.copy(gallery["song-0"], tmp_path / "copy.wav")
+        first = embed(retriever, {**gallery, "copy": str(copied)})
+        assert len(retriever.encoded) == 3
+        assert first.hashes["copy"] == first.hashes["song-0"]
+        shutil.move(copied, gallery["song-0"])
+        write_song(Path(gallery["song-1"]), 0.6, seed=1)
+        second = embed(retriever, gallery)
+        assert retriever.encoded[3:] == ["1.wav"]
+        assert [first.hashes[name] == second.hashes[name] for name in gallery] == [True, False, True]
+
+    def test_another_model_finds_nothing_of_this_one(self, collap, gallery, embed):
+        model, processor = collap
+        embed(CollapRetriever(model, processor), gallery)
+        others = [
+            Counting(tiny_collap(frame_pooling=4)[0], processor),
+            Counting(tiny_collap()[0].double(), processor),  # computes in another precision
+            Counting(model, processor, max_length_s=0.5),
+        ]
+        for other in others:
+            assert embed(other, gallery).cache.folder.name == other.song_revision
+            assert len(other.encoded) == 3
+        for same in (Counting(model, processor, use_time=False), Counting(tiny_collap(kernel_size=3)[0], processor)):
+            embed(same, gallery)  # which scores otherwise, but encodes songs in the same way
+            assert same.encoded == []
+
+    def test_songs_that_cannot_be_encoded(self, collap, gallery, embed, tmp_path):
+        (tmp_path / "text.wav").write_bytes(b"no audio")
+        short = write_song(tmp_path / "short.wav", 0.01)  # has a good header, but is too short for the model
+        shutil.copy(short, tmp_path / "copy.wav")
+        bad = {name: str(tmp_path / f"{name}.wav") for name in ("gone", "text", "short", "copy")}
+        with pytest.raises(ValueError, match=r"2 of 7 songs cannot be encoded:\n  .*gone\.wav: "):
+            embed(CollapRetriever(*collap), {**bad, **gallery})
+        embedded = embed(CollapRetriever(*collap), {**bad, **gallery}, on_bad_audio="skip")
+        assert list(embedded.hashes) == list(gallery)
+        assert {song_id: song.name for song_id, song in embedded.missing.items()} == bad
+        assert "No such file" in embedded.missing["gone"].problem
