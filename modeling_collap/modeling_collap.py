@@ -3,7 +3,6 @@
 
 import inspect
 import math
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,7 +19,6 @@ from .modeling_beats import BeatsModel
 from .modeling_collap_audio import CollapAudioModel, CollapPreTrainedModel, frame_times, with_output_flags
 from .outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from .scoring_collap import (
-    ScoringOptions,
     attend_frames,
     count_segments,
     mean_over_sentences,
@@ -112,13 +110,15 @@ class CollapModel(CollapPreTrainedModel):
         """
         music = speech = None
         if music_model_name_or_path is not None:
-            music = _load_whole(BeatsModel, music_model_name_or_path)
+            music = load_complete(BeatsModel, music_model_name_or_path, dtype=torch.float32)
         if speech_model_name_or_path is not None:
             # Never WhisperEncoder.from_pretrained: it finds none of its weights in a Whisper repository and would
             # start from random ones.
-            speech = _load_whole(WhisperModel, speech_model_name_or_path, needed="encoder.").encoder
+            whisper = load_complete(WhisperModel, speech_model_name_or_path, needed="encoder.", dtype=torch.float32)
+            speech = whisper.encoder
             config_fields.setdefault("chunk_length_s", speech.config.max_source_positions / 50)
-        text = _load_whole(AutoModel, text_model_name_or_path)
+        without_pooler = _without_pooler(AutoConfig.from_pretrained(text_model_name_or_path))
+        text = load_complete(AutoModel, text_model_name_or_path, dtype=torch.float32, **without_pooler)
         config = cls.config_class(
             music_config=None if music is None else music.config,
             speech_config=None if speech is None else speech.config,
@@ -279,16 +279,14 @@ class CollapModel(CollapPreTrainedModel):
             `torch.Tensor` of shape `(batch_size, num_texts)` in float32, between minus and plus
             `kernel_weight + temporal_weight`.
         """
-        options = self._scoring_options()
         frames, mask = audio.last_hidden_state, audio.frame_mask
         if section_query and self.config.text_granularity == "sentence":
-            # The mean over the whole song says nothing of a moment of it: the temporal alignment counts alone.
-            weight = options.kernel_weight + options.temporal_weight
-            options = replace(options, kernel_weight=0.0, temporal_weight=weight)
+            # The mean over the whole song says nothing about one section: the temporal alignment counts alone.
             together = mean_over_sentences(text.query_embeds.float().T, text.sentence_counts).T  # (T, d)
-            return score_sentences(frames, mask, nn.functional.normalize(together, dim=-1), options)
-        frame_times, time_query_embeds = self._time_terms(audio, text, use_time)
-        scores = score_sentences(frames, mask, text.query_embeds, options, frame_times, time_query_embeds)  # (B, S)
+            queries = nn.functional.normalize(together, dim=-1)
+            return score_sentences(frames, mask, queries, self.config, temporal_only=True)
+        time_terms = self._time_terms(audio, text, use_time)
+        scores = score_sentences(frames, mask, text.query_embeds, self.config, *time_terms)  # (B, S)
         return mean_over_sentences(scores, text.sentence_counts)
 
     def score(
@@ -321,24 +319,19 @@ class CollapModel(CollapPreTrainedModel):
 
         Not in blocks: `(batch_size, num_sentences, num_frames)` numbers are held several times over.
         """
-        frame_times, time_query_embeds = self._time_terms(audio, text, use_time)
+        frame_time_features, time_query_embeds = self._time_terms(audio, text, use_time)
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
             frames, queries = audio.last_hidden_state.float(), text.query_embeds.float()
-            similarities = torch.einsum("bnd,sd->bsn", frames, queries)  # (B, S, N)
-            attention = attend_frames(
+            attentions = attend_frames(
                 frames,
                 audio.frame_mask,
                 queries,
-                self._scoring_options(),
-                frame_times,
+                self.config,
+                frame_time_features,
                 None if time_query_embeds is None else time_query_embeds.float(),
             )
-        return CollapAttentions(
-            kernel_attentions=attention.kernel_attentions,
-            temporal_attentions=attention.temporal_attentions,
-            similarities=similarities,
-            segment_mask=attention.segment_mask,
-        )
+            attentions.similarities = torch.einsum("bnd,sd->bsn", frames, queries)  # (B, S, N)
+        return attentions
 
     def frame_times(self, num_frames: int) -> torch.Tensor:
         """Start and end of the first `num_frames` frames of a song in seconds, of shape `(num_frames, 2)`."""
@@ -351,11 +344,6 @@ class CollapModel(CollapPreTrainedModel):
         last = (first + size).clamp(max=num_frames) - 1
         frames = self.frame_times(num_frames)
         return torch.stack((frames[first, 0], frames[last, 1]), dim=-1)
-
-    def _scoring_options(self) -> ScoringOptions:
-        return ScoringOptions(
-            **{name: getattr(self.config, name) for name in inspect.signature(ScoringOptions).parameters}
-        )
 
     def _time_terms(
         self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool
@@ -444,13 +432,10 @@ class CollapModel(CollapPreTrainedModel):
             logit_scale=logit_scale,
             audio_embeds=audio.pooler_output,
             text_embeds=text.pooler_output,
-            frame_embeds=audio.last_hidden_state,
-            frame_mask=audio.frame_mask,
             kernel_attentions=attentions.kernel_attentions,
             temporal_attentions=attentions.temporal_attentions,
+            audio_model_output=audio,
             text_model_output=text,
-            music_model_output=audio.music_model_output,
-            speech_model_output=audio.speech_model_output,
         )
 
 
@@ -484,21 +469,29 @@ def _without_pooler(text_config: Any) -> dict[str, bool]:
     return {"add_pooling_layer": False} if has_pooler else {}
 
 
-def _load_whole(model_class: Any, name_or_path: str, needed: str = "") -> PreTrainedModel:
-    """Loads a pretrained tower and makes sure that every weight whose name starts with `needed` came with it."""
-    keywords = {}
-    if model_class is AutoModel:
-        keywords = _without_pooler(AutoConfig.from_pretrained(name_or_path))
-    model, report = model_class.from_pretrained(
-        name_or_path, output_loading_info=True, dtype=torch.float32, **keywords
-    )
-    missing = sorted(name for name in report["missing_keys"] if name.startswith(needed))
+def load_complete(model_class: Any, name_or_path: str, needed: str = "", **options: Any) -> PreTrainedModel:
+    """
+    Loads a pretrained model and refuses a checkpoint that lacks weights, which would be random ones then.
+
+    Args:
+        model_class: A model class, an auto class, or a function with the arguments of their `from_pretrained`.
+        name_or_path (`str`): Folder or Hub name.
+        needed (`str`): Beginning of the names of the weights that must not be missing; by default all.
+        options: Further arguments of `from_pretrained`.
+
+    Raises:
+        ValueError: if a weight of the model is not in the checkpoint.
+    """
+    load = getattr(model_class, "from_pretrained", model_class)
+    model, report = load(name_or_path, output_loading_info=True, **options)
+    parameters = {name for name, _ in model.named_parameters()}
+    missing = sorted(name for name in parameters.intersection(report["missing_keys"]) if name.startswith(needed))
     if missing:
         raise ValueError(
-            f"{name_or_path!r} has no weights for {len(missing)} parameters of {type(model).__name__}, "
-            f"such as {missing[0]!r}; is it the right kind of checkpoint?"
+            f"{name_or_path!r} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}; is it "
+            "the right kind of checkpoint?"
         )
     return model
 
 
-__all__ = ["CollapModel"]
+__all__ = ["CollapModel", "load_complete"]

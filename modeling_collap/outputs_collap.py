@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""What the CoLLAP models return."""
+"""Outputs of the CoLLAP models."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +12,7 @@ from transformers.utils import ModelOutput
 @dataclass
 class CollapAudioOutput(BaseModelOutputWithPooling):
     r"""
-    What [`CollapAudioModel`] says about songs; all that [`CollapModel.score`] needs, so it may be kept on disk.
+    Output of [`CollapAudioModel`]; all that [`CollapModel.score`] needs of songs, so it can be cached.
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(batch_size, num_frames, projection_dim)`):
@@ -22,7 +22,7 @@ class CollapAudioOutput(BaseModelOutputWithPooling):
         frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`): True where a frame is real.
         music_model_output, speech_model_output (`BaseModelOutput`, *optional*):
             The encoders' own outputs over the real chunks of all songs one after the other, only if hidden states or
-            attentions were asked for (an hour of them would fill a gigabyte).
+            attentions were requested (an hour of them takes a gigabyte).
     """
 
     frame_mask: torch.BoolTensor | None = None
@@ -33,7 +33,7 @@ class CollapAudioOutput(BaseModelOutputWithPooling):
 @dataclass
 class CollapTextOutput(BaseModelOutputWithPooling):
     r"""
-    What [`CollapModel.get_text_features`] says about texts.
+    Output of [`CollapModel.get_text_features`].
 
     Args:
         last_hidden_state (`torch.FloatTensor` of shape `(num_sentences, num_tokens, hidden_size)`):
@@ -43,7 +43,8 @@ class CollapTextOutput(BaseModelOutputWithPooling):
         query_embeds (`torch.FloatTensor` of shape `(num_sentences, projection_dim)`):
             One vector of unit length a sentence: the queries of the attention.
         time_query_embeds (`torch.FloatTensor` of shape `(num_sentences, num_time_features)`, *optional*):
-            What each sentence expects of the time of a frame; only with `temporal_position`.
+            Time query of each sentence: its dot product with the time features of a frame is added to the logit of
+            the frame. Only with `temporal_position`.
         sentence_counts (`torch.LongTensor` of shape `(num_texts,)`): Sentences of each text.
     """
 
@@ -55,22 +56,25 @@ class CollapTextOutput(BaseModelOutputWithPooling):
 @dataclass
 class CollapAttentions(ModelOutput):
     r"""
-    Where each sentence listens in each song.
+    The two attentions of each pair of song and sentence ([`CollapModel.attend`]).
 
     Args:
         kernel_attentions (`torch.FloatTensor` of shape `(batch_size, num_sentences, num_segments, kernel_size)`):
-            Weights of the frames inside each segment.
+            Weights of the frames inside each segment; a segment's row sums to 1.
         temporal_attentions (`torch.FloatTensor` of shape `(batch_size, num_sentences, num_segments)`):
-            Weights of the segments.
+            Weights of the segments; a song's row sums to 1.
+        segment_scores (`torch.FloatTensor` of shape `(batch_size, num_sentences, num_segments)`):
+            Cosines of frames and sentence, weighted by `kernel_attentions` and summed over each segment.
+        segment_mask (`torch.BoolTensor` of shape `(batch_size, num_segments)`): True where a segment is the song's.
         similarities (`torch.FloatTensor` of shape `(batch_size, num_sentences, num_frames)`):
             Cosines of frames and sentences.
-        segment_mask (`torch.BoolTensor` of shape `(batch_size, num_segments)`): True where a segment is the song's.
     """
 
     kernel_attentions: torch.FloatTensor | None = None
     temporal_attentions: torch.FloatTensor | None = None
-    similarities: torch.FloatTensor | None = None
+    segment_scores: torch.FloatTensor | None = None
     segment_mask: torch.BoolTensor | None = None
+    similarities: torch.FloatTensor | None = None
 
 
 @dataclass
@@ -86,12 +90,10 @@ class CollapOutput(ModelOutput):
         logit_scale (`torch.FloatTensor` of shape `()`): The learned factor in the logits.
         audio_embeds (`torch.FloatTensor` of shape `(batch_size, projection_dim)`): Text-free vectors of the songs.
         text_embeds (`torch.FloatTensor` of shape `(num_texts, projection_dim)`): One vector a text.
-        frame_embeds (`torch.FloatTensor` of shape `(batch_size, num_frames, projection_dim)`): Frame embeddings.
-        frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`): True where a frame is real.
         kernel_attentions, temporal_attentions (`torch.FloatTensor`, *optional*, with `output_attentions=True`):
             As in [`CollapAttentions`].
-        text_model_output ([`CollapTextOutput`]): Everything about the texts.
-        music_model_output, speech_model_output (`BaseModelOutput`, *optional*): As in [`CollapAudioOutput`].
+        audio_model_output ([`CollapAudioOutput`]): Frame embeddings, `frame_mask`, and the outputs of the encoders.
+        text_model_output ([`CollapTextOutput`]): Queries and token states.
     """
 
     loss: torch.FloatTensor | None = None
@@ -100,13 +102,14 @@ class CollapOutput(ModelOutput):
     logit_scale: torch.FloatTensor | None = None
     audio_embeds: torch.FloatTensor | None = None
     text_embeds: torch.FloatTensor | None = None
-    frame_embeds: torch.FloatTensor | None = None
-    frame_mask: torch.BoolTensor | None = None
     kernel_attentions: torch.FloatTensor | None = None
     temporal_attentions: torch.FloatTensor | None = None
+    audio_model_output: CollapAudioOutput | None = None
     text_model_output: CollapTextOutput | None = None
-    music_model_output: BaseModelOutput | None = None
-    speech_model_output: BaseModelOutput | None = None
 
     def to_tuple(self) -> tuple[Any, ...]:
-        return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
+        return _to_tuple(self)
+
+
+def _to_tuple(output: ModelOutput) -> tuple[Any, ...]:
+    return tuple(_to_tuple(value) if isinstance(value, ModelOutput) else value for value in output.values())

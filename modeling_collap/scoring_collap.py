@@ -23,36 +23,15 @@ features.
 """
 
 import math
-from dataclasses import dataclass
 
 import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
+from .configuration_collap import CollapConfig
+from .outputs_collap import CollapAttentions
+
 CPU_BLOCK_SIZE = 262_144  # pairs of frame and sentence: what fits a core's cache is several times as fast
-
-
-@dataclass(frozen=True)
-class ScoringOptions:
-    """The numbers of the scoring; the names and meanings are those of [`CollapConfig`]."""
-
-    kernel_size: int
-    kernel_stride: int
-    kernel_weight: float
-    temporal_weight: float
-    kernel_temperature: float
-    temporal_temperature: float
-    score_block_size: int
-
-
-@dataclass
-class SegmentAttention:
-    """What the two attentions say about each pair of song and sentence."""
-
-    kernel_attentions: torch.Tensor  # (B, S, L, K), alpha; a segment's row sums to 1
-    temporal_attentions: torch.Tensor  # (B, S, L), beta; a song's row sums to 1
-    segment_scores: torch.Tensor  # (B, S, L), c
-    segment_mask: torch.Tensor  # (B, L), bool; False where a shorter song has no segment
 
 
 def count_segments(num_frames: torch.Tensor, kernel_size: int, kernel_stride: int) -> torch.Tensor:
@@ -86,50 +65,55 @@ def time_features(relative_time: torch.Tensor, num_features: int) -> torch.Tenso
 def attend_segments(
     similarities: torch.Tensor,
     frame_mask: torch.Tensor,
-    options: ScoringOptions,
+    config: CollapConfig,
     time_logits: torch.Tensor | None = None,
-) -> SegmentAttention:
+) -> CollapAttentions:
     """
     Kernel-wise and temporal attention over the segments of songs.
 
     Args:
         similarities (`torch.Tensor` of shape `(B, S, K, L)`): Cosines of the sentences and the frames of segments.
         frame_mask (`torch.Tensor` of shape `(B, N)`): True where a frame is real; real frames come first.
-        options (`ScoringOptions`): Sizes and temperatures.
+        config ([`CollapConfig`]): Its sizes and temperatures are used.
         time_logits (`torch.Tensor` of shape `(B, S, K, L)`, *optional*): What the time of a frame adds to its logit.
 
     Returns:
-        [`SegmentAttention`]
+        [`CollapAttentions`]
     """
-    segments_per_song = count_segments(frame_mask.sum(-1), options.kernel_size, options.kernel_stride)
+    segments_per_song = count_segments(frame_mask.sum(-1), config.kernel_size, config.kernel_stride)
     num_segments = similarities.shape[-1]
     segment_mask = torch.arange(num_segments, device=frame_mask.device) < segments_per_song[:, None]  # (B, L)
     # The lowest finite number, not -inf: a segment that is padding altogether must not give 0 / 0. And never 0, which
     # beats every negative logit.
     lowest = torch.finfo(similarities.dtype).min
-    logits = similarities / options.kernel_temperature
+    logits = similarities / config.kernel_temperature
     if time_logits is not None:
         logits = logits + time_logits
-    logits = logits.masked_fill(~cut_into_segments(frame_mask, options)[:, None], lowest)
+    logits = logits.masked_fill(~cut_into_segments(frame_mask, config)[:, None], lowest)
     kernel_attentions = logits.softmax(2)  # (B, S, K, L)
     segment_scores = (kernel_attentions * similarities).sum(2)  # (B, S, L)
 
-    segment_logits = segment_scores / options.temporal_temperature
+    segment_logits = segment_scores / config.temporal_temperature
     if time_logits is not None:
         segment_logits = segment_logits + (kernel_attentions * time_logits).sum(2)
     segment_logits = segment_logits.masked_fill(~segment_mask[:, None], lowest)
     temporal_attentions = segment_logits.softmax(-1)  # (B, S, L)
-    return SegmentAttention(kernel_attentions.transpose(2, 3), temporal_attentions, segment_scores, segment_mask)
+    return CollapAttentions(
+        kernel_attentions=kernel_attentions.transpose(2, 3),
+        temporal_attentions=temporal_attentions,
+        segment_scores=segment_scores,
+        segment_mask=segment_mask,
+    )
 
 
-def cut_into_segments(frames: torch.Tensor, options: ScoringOptions) -> torch.Tensor:
+def cut_into_segments(frames: torch.Tensor, config: CollapConfig) -> torch.Tensor:
     """
     Frames `(B, N, ...)` to the frames of segments `(B, K, L, ...)`, filled up with zeros to whole segments.
 
     The place in the segment comes before the segment: softmax and sums over the few frames of a segment then run over
     long rows of memory, which takes a fifth of the time on a CPU.
     """
-    size, stride = options.kernel_size, options.kernel_stride
+    size, stride = config.kernel_size, config.kernel_stride
     num_segments = int(count_segments(torch.tensor(frames.shape[1]), size, stride))
     missing = (num_segments - 1) * stride + size - frames.shape[1]
     frames = nn.functional.pad(frames, (0, 0) * (frames.dim() - 2) + (0, max(missing, 0)))
@@ -140,66 +124,71 @@ def attend_frames(
     frame_embeds: torch.Tensor,
     frame_mask: torch.Tensor,
     query_embeds: torch.Tensor,
-    options: ScoringOptions,
-    frame_times: torch.Tensor | None = None,
+    config: CollapConfig,
+    frame_time_features: torch.Tensor | None = None,
     time_query_embeds: torch.Tensor | None = None,
-) -> SegmentAttention:
+) -> CollapAttentions:
     """The attentions over songs; arguments as in [`score_sentences`]."""
-    similarities = torch.einsum("bkld,sd->bskl", cut_into_segments(frame_embeds, options), query_embeds)
+    similarities = torch.einsum("bkld,sd->bskl", cut_into_segments(frame_embeds, config), query_embeds)
     time_logits = None
-    if frame_times is not None:
-        time_logits = torch.einsum("bklp,sp->bskl", cut_into_segments(frame_times, options), time_query_embeds)
-    return attend_segments(similarities, frame_mask, options, time_logits)
+    if frame_time_features is not None:
+        time_logits = torch.einsum("bklp,sp->bskl", cut_into_segments(frame_time_features, config), time_query_embeds)
+    return attend_segments(similarities, frame_mask, config, time_logits)
 
 
 def _score_block(
     frame_embeds: torch.Tensor,
     frame_mask: torch.Tensor,
     query_embeds: torch.Tensor,
-    options: ScoringOptions,
-    frame_times: torch.Tensor | None,
+    config: CollapConfig,
+    frame_time_features: torch.Tensor | None,
     time_query_embeds: torch.Tensor | None,
+    temporal_only: bool,
 ) -> torch.Tensor:
     """Fused scores of some songs against some sentences, `(B, S)`; arguments as in [`score_sentences`]."""
-    attention = attend_frames(frame_embeds, frame_mask, query_embeds, options, frame_times, time_query_embeds)
+    attention = attend_frames(frame_embeds, frame_mask, query_embeds, config, frame_time_features, time_query_embeds)
+    temporal_alignment = (attention.temporal_attentions * attention.segment_scores).sum(-1)  # (B, S)
+    if temporal_only:
+        return (config.kernel_weight + config.temporal_weight) * temporal_alignment
     real = attention.segment_mask[:, None]  # (B, 1, L)
     global_alignment = (attention.segment_scores * real).sum(-1) / real.sum(-1)  # (B, S)
-    temporal_alignment = (attention.temporal_attentions * attention.segment_scores).sum(-1)  # (B, S)
-    return options.kernel_weight * global_alignment + options.temporal_weight * temporal_alignment
+    return config.kernel_weight * global_alignment + config.temporal_weight * temporal_alignment
 
 
 def score_sentences(
     frame_embeds: torch.Tensor,
     frame_mask: torch.Tensor,
     query_embeds: torch.Tensor,
-    options: ScoringOptions,
-    frame_times: torch.Tensor | None = None,
+    config: CollapConfig,
+    frame_time_features: torch.Tensor | None = None,
     time_query_embeds: torch.Tensor | None = None,
+    temporal_only: bool = False,
 ) -> torch.Tensor:
     """
     Fused score of every song with every sentence, in blocks.
 
-    At most `options.score_block_size` pairs of frame and sentence are held at a time. Under autograd each block is
+    At most `config.score_block_size` pairs of frame and sentence are held at a time. Under autograd each block is
     recomputed in the backward pass, so that the bound holds for training too.
 
     Args:
         frame_embeds (`torch.Tensor` of shape `(B, N, d)`): Frames of unit length.
         frame_mask (`torch.Tensor` of shape `(B, N)`): True where a frame is real; real frames come first.
         query_embeds (`torch.Tensor` of shape `(S, d)`): Sentences of unit length.
-        options (`ScoringOptions`): Sizes, temperatures, factors.
-        frame_times (`torch.Tensor` of shape `(B, N, P)`, *optional*): Time features of the frames.
-        time_query_embeds (`torch.Tensor` of shape `(S, P)`, *optional*): Time queries; given with `frame_times`.
+        config ([`CollapConfig`]): Its sizes, temperatures, weights and `score_block_size` are used.
+        frame_time_features (`torch.Tensor` of shape `(B, N, P)`, *optional*): Time features of the frames.
+        time_query_embeds (`torch.Tensor` of shape `(S, P)`, *optional*): Time queries of the sentences.
+        temporal_only (`bool`): Whether the temporal alignment takes the weight of the global alignment too.
 
     Returns:
         `torch.Tensor` of shape `(B, S)` in float32, between minus and plus `kernel_weight + temporal_weight`.
     """
     num_songs, num_frames, _ = frame_embeds.shape
     num_sentences = query_embeds.shape[0]
-    block_size = options.score_block_size
+    block_size = config.score_block_size
     if frame_embeds.device.type == "cpu" and not torch.is_grad_enabled():
         block_size = min(block_size, CPU_BLOCK_SIZE)
-    num_segments = int(count_segments(torch.tensor(num_frames), options.kernel_size, options.kernel_stride))
-    frames_per_pair = options.kernel_size * num_segments  # those of overlapping segments several times
+    num_segments = int(count_segments(torch.tensor(num_frames), config.kernel_size, config.kernel_stride))
+    frames_per_pair = config.kernel_size * num_segments  # those of overlapping segments several times
     sentences_at_once = min(num_sentences, max(1, block_size // frames_per_pair))
     songs_at_once = min(num_songs, max(1, block_size // (frames_per_pair * sentences_at_once)))
     one_block = songs_at_once == num_songs and sentences_at_once == num_sentences
@@ -222,9 +211,10 @@ def score_sentences(
                     frame_embeds[songs],
                     frame_mask[songs],
                     query_embeds[sentences],
-                    options,
-                    None if frame_times is None else frame_times[songs],
+                    config,
+                    None if frame_time_features is None else frame_time_features[songs],
                     None if time_query_embeds is None else time_query_embeds[sentences],
+                    temporal_only,
                 )
                 row.append(
                     checkpoint(_score_block, *block, use_reentrant=False) if recompute else _score_block(*block)

@@ -75,16 +75,16 @@ def test_a_recording_alone_equals_itself_in_the_batch(model, processor, files, b
         assert inputs.coverage[0].encoded_s == batch.coverage[index].encoded_s
         with torch.no_grad():
             alone = model(**inputs)
-        num_frames = alone.frame_embeds.shape[1]
-        assert alone.frame_mask.all()
-        assert num_frames == together.frame_mask[index].sum()
+        audio = alone.audio_model_output
+        num_frames = audio.last_hidden_state.shape[1]
+        assert audio.frame_mask.all()
+        assert num_frames == together.audio_model_output.frame_mask[index].sum()
         assert num_frames * FRAME_S == pytest.approx(inputs.coverage[0].encoded_s)
-        for name in ("audio_embeds", "frame_embeds", "logits_per_audio"):
-            of_batch = together[name][index]
-            if name == "frame_embeds":
-                assert not of_batch[num_frames:].any()
-                of_batch = of_batch[:num_frames]
-            difference = (alone[name][0] - of_batch).abs().max()
+        frames = together.audio_model_output.last_hidden_state[index]
+        assert not frames[num_frames:].any()
+        pairs = {name: (alone[name][0], together[name][index]) for name in ("audio_embeds", "logits_per_audio")}
+        for name, (own, of_batch) in {**pairs, "frames": (audio.last_hidden_state[0], frames[:num_frames])}.items():
+            difference = (own - of_batch).abs().max()
             assert difference <= 1e-5, f"{name} of {file.name} differs by {difference}"
 
 

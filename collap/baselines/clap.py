@@ -30,7 +30,8 @@ from transformers import (
 from transformers.audio_utils import window_function
 
 from collap.data.audio_files import read_audio
-from collap.data.cache import SongEmbedding, describe_computation, hash_model, load_all_weights
+from collap.data.cache import SongEmbedding, describe_computation, hash_model
+from collap.modeling_collap.modeling_collap import load_complete
 
 
 def clap_features(extractor: ClapFeatureExtractor, windows: Sequence[np.ndarray]) -> BatchFeature:
@@ -209,7 +210,7 @@ class VectorRetriever(ABC):
         Raises:
             ValueError: if the checkpoint lacks weights of the model.
         """
-        model = load_all_weights(cls.MODEL_CLASS.from_pretrained, name_or_path)
+        model = load_complete(cls.MODEL_CLASS, name_or_path)
         return cls(model.to(device), AutoProcessor.from_pretrained(name_or_path), **options)
 
     @property

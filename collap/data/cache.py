@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -380,22 +380,6 @@ def describe_computation(model: PreTrainedModel) -> list[str]:
     return [model.device.type, str(model.dtype)]
 
 
-def load_all_weights(from_pretrained: Callable[..., Any], name_or_path: str) -> PreTrainedModel:
-    """
-    Loads a model of which nothing is missing.
-
-    Raises:
-        ValueError: if the checkpoint lacks weights of the model, which would be random ones then.
-    """
-    model, info = from_pretrained(name_or_path, output_loading_info=True)
-    missing = sorted(set(info["missing_keys"]) & {name for name, _ in model.named_parameters()})
-    if missing:
-        raise ValueError(
-            f"{name_or_path} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}."
-        )
-    return model
-
-
 def _without_origin(settings: Any) -> Any:
     """Settings without what only tells where and how a model was saved."""
     if not isinstance(settings, dict):
@@ -411,5 +395,4 @@ __all__ = [
     "describe_features",
     "hash_model",
     "hash_weights",
-    "load_all_weights",
 ]

@@ -23,9 +23,8 @@ from collap.data.cache import (
     describe_computation,
     describe_features,
     hash_model,
-    load_all_weights,
 )
-from collap.modeling_collap.modeling_collap import CollapModel
+from collap.modeling_collap.modeling_collap import CollapModel, load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.processing.batch_feature_collap import CollapBatchFeature
 from collap.processing.processing_collap import CollapProcessor
@@ -308,7 +307,7 @@ def load_retriever(
         return PeAudioRetriever.from_pretrained(name_or_path, device=device, windows=windows or "whole")
     if windows is not None:
         raise ValueError(f"windows must be None for a CoLLAP, which encodes whole songs, got {windows!r}.")
-    model = load_all_weights(load_collap, name_or_path).to(device)
+    model = load_complete(load_collap, name_or_path).to(device)
     if (architectures := config.get("architectures")) and type(model).__name__ not in architectures:
         raise ValueError(f"name_or_path must hold a CollapModel or MeanPoolingCollap, got {architectures}.")
     model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the base model

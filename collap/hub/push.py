@@ -43,6 +43,7 @@ from collap import (
 from collap.cli import HelpFormatter
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import is_hub_id, repository_problems
+from collap.modeling_collap.modeling_collap import load_complete
 
 logger = logging.getLogger(__name__)
 
@@ -171,11 +172,7 @@ def _load_model(name_or_path: str) -> tuple[Kind, PreTrainedModel]:
     if model_type not in KINDS:
         raise ValueError(f"model must be one of {sorted(KINDS)}, got a {model_type!r}.")
     kind = KINDS[model_type]
-    model, report = kind.model_class.from_pretrained(name_or_path, output_loading_info=True)
-    absent = sorted({*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])})
-    if absent:
-        raise ValueError(f"model must be a whole {kind.model_class.__name__}, got {name_or_path!r} without {absent}.")
-    return kind, model
+    return kind, load_complete(kind.model_class, name_or_path)
 
 
 def _load_adapted(folder: str) -> tuple[Kind, PreTrainedModel, str]:

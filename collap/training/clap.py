@@ -97,8 +97,7 @@ class TrainableClap(ClapModel):
             logit_scale=logit_scale,
             audio_embeds=songs,
             text_embeds=queries,
-            frame_embeds=audio.last_hidden_state,
-            frame_mask=audio.frame_mask,
+            audio_model_output=audio,
             text_model_output=text,
         )
 

@@ -83,10 +83,10 @@ class Pairs:
 
     @classmethod
     def of(cls, output: CollapOutput) -> "Pairs":
-        text = output.text_model_output
+        audio, text = output.audio_model_output, output.text_model_output
         return cls(
-            output.frame_embeds,
-            output.frame_mask,
+            audio.last_hidden_state,
+            audio.frame_mask,
             text.query_embeds,
             text.time_query_embeds,
             text.sentence_counts,

@@ -332,7 +332,7 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
             with torch.no_grad(), self.compute_loss_context_manager():
                 output = model(**batch)
             losses.append(self.accelerator.gather(output.loss.float()).mean().item())
-            mine = self._one_by_one(output.frame_embeds, output.frame_mask, output.text_model_output)
+            mine = self._one_by_one(output.audio_model_output, output.text_model_output)
             # In the order of the data set, without the songs that a last batch repeats to give every process as many.
             songs += self.accelerator.gather_for_metrics(mine, use_gather_object=True)
         with torch.no_grad():
@@ -353,13 +353,13 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
         return EvalLoopOutput(predictions=logits_per_audio, label_ids=None, metrics=metrics, num_samples=len(songs))
 
     @staticmethod
-    def _one_by_one(
-        frame_embeds: torch.Tensor, frame_mask: torch.Tensor, text: CollapTextOutput
-    ) -> list[dict[str, torch.Tensor]]:
+    def _one_by_one(audio: CollapAudioOutput, text: CollapTextOutput) -> list[dict[str, torch.Tensor]]:
         """The songs of a batch without its padding, on the CPU: batches differ in what they are padded to."""
         counts = text.sentence_counts.tolist()
         columns = {
-            "frames": [frames[mask].cpu() for frames, mask in zip(frame_embeds, frame_mask, strict=True)],
+            "frames": [
+                frames[mask].cpu() for frames, mask in zip(audio.last_hidden_state, audio.frame_mask, strict=True)
+            ],
             "queries": [queries.cpu() for queries in text.query_embeds.split(counts)],
         }
         if text.time_query_embeds is not None:

@@ -157,8 +157,9 @@ class CollapModelTest(ModelTesterMixin, unittest.TestCase):
 
     def check_towers(self, outputs: ModelOutput, name: str, expected: int) -> None:
         """Each of the three towers gives `expected` tensors called `name` (hidden_states or attentions)."""
-        for tower in ("text_model_output", "music_model_output", "speech_model_output"):
-            assert len(getattr(outputs[tower], name)) == expected, tower
+        audio = outputs.audio_model_output
+        for tower in (outputs.text_model_output, audio.music_model_output, audio.speech_model_output):
+            assert len(getattr(tower, name)) == expected
 
     def run_with(self, in_config: bool, **options: bool) -> ModelOutput:
         """Run the model with options given in the call, or else in the configuration of model and towers."""

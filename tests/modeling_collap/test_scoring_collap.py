@@ -2,12 +2,12 @@
 """The scoring against numbers that can be checked by hand, and against a slow loop that can be checked by eye."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from collap.modeling_collap.scoring_collap import (
-    ScoringOptions,
     attend_segments,
     count_segments,
     mean_over_sentences,
@@ -16,7 +16,7 @@ from collap.modeling_collap.scoring_collap import (
 )
 
 
-def make_options(**changes) -> ScoringOptions:
+def make_config(**changes) -> SimpleNamespace:
     fields = {
         "kernel_size": 4,
         "kernel_stride": 4,
@@ -26,15 +26,15 @@ def make_options(**changes) -> ScoringOptions:
         "temporal_temperature": 0.2,
         "score_block_size": 1_000_000,
     }
-    return ScoringOptions(**{**fields, **changes})
+    return SimpleNamespace(**{**fields, **changes})
 
 
-def naive_score(frames, query, options, frame_times=None, time_query=None):
+def naive_score(frames, query, config, frame_times=None, time_query=None):
     """One song (a list of frames, no padding) against one sentence, step by step; the reference of this file."""
     segments, start = [], 0
     while True:
-        segments.append(list(range(start, min(start + options.kernel_size, len(frames)))))
-        start += options.kernel_stride
+        segments.append(list(range(start, min(start + config.kernel_size, len(frames)))))
+        start += config.kernel_stride
         covered = start >= len(frames) or segments[-1][-1] == len(frames) - 1
         if covered:
             break
@@ -45,16 +45,16 @@ def naive_score(frames, query, options, frame_times=None, time_query=None):
             frames.new_zeros(()) if time_query is None else torch.dot(frame_times[n], time_query) for n in segment
         ]
         weights = [
-            torch.exp(cosine / options.kernel_temperature + time) for cosine, time in zip(cosines, times, strict=True)
+            torch.exp(cosine / config.kernel_temperature + time) for cosine, time in zip(cosines, times, strict=True)
         ]
         total = sum(weights)
         scores.append(sum(weight / total * cosine for weight, cosine in zip(weights, cosines, strict=True)))
         time = sum(weight / total * time for weight, time in zip(weights, times, strict=True))
-        logits.append(scores[-1] / options.temporal_temperature + time)
+        logits.append(scores[-1] / config.temporal_temperature + time)
     global_alignment = sum(scores) / len(scores)
     weights = [torch.exp(logit) for logit in logits]
     temporal_alignment = sum(weight * score for weight, score in zip(weights, scores, strict=True)) / sum(weights)
-    return options.kernel_weight * global_alignment + options.temporal_weight * temporal_alignment
+    return config.kernel_weight * global_alignment + config.temporal_weight * temporal_alignment
 
 
 def random_unit(*shape: int) -> torch.Tensor:
@@ -66,19 +66,19 @@ class TestByHand:
         # Cosines 1, 0 | 1, 1 and temperatures of 1 / log 3, so that exp(cosine / tau) is 3 for a cosine of 1.
         tau = 1 / math.log(3)
         frames = torch.tensor([[[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 0.0]]])
-        options = make_options(
+        config = make_config(
             kernel_size=2, kernel_stride=2, kernel_temperature=tau, temporal_temperature=tau, kernel_weight=0.5
         )
         # Segment 1: weights 3/4 and 1/4, score 3/4. Segment 2: weights 1/2 and 1/2, score 1.
         cosines = torch.tensor([[[[1.0, 1.0], [0.0, 1.0]]]])  # the first frames of both segments, then the second ones
-        attention = attend_segments(cosines, torch.ones(1, 4, dtype=bool), options)
+        attention = attend_segments(cosines, torch.ones(1, 4, dtype=bool), config)
         expected = torch.tensor([[[[0.75, 0.25], [0.5, 0.5]]]])
         torch.testing.assert_close(attention.kernel_attentions, expected)
         torch.testing.assert_close(attention.segment_scores, torch.tensor([[[0.75, 1.0]]]))
         # Temporal weights are as 3 ** 0.75 to 3 ** 1.
         beta = 3**0.75 / (3**0.75 + 3)
         torch.testing.assert_close(attention.temporal_attentions, torch.tensor([[[beta, 1 - beta]]]))
-        score = score_sentences(frames, torch.ones(1, 4, dtype=bool), torch.tensor([[1.0, 0.0]]), options)
+        score = score_sentences(frames, torch.ones(1, 4, dtype=bool), torch.tensor([[1.0, 0.0]]), config)
         torch.testing.assert_close(score, torch.tensor([[0.5 * 0.875 + 0.7 * (0.75 * beta + 1 - beta)]]))
 
     def test_a_text_is_the_mean_of_its_sentences(self):
@@ -111,7 +111,7 @@ SHAPES = [(4, 4), (5, 2), (3, 5), (1, 1), (64, 64)]
 def test_scores_and_gradients_equal_the_naive_loop(size: int, stride: int, block: int, with_time: bool):
     torch.manual_seed(0)
     lengths, counts = [13, 1, 8, 3], torch.tensor([2, 1, 4])
-    options = make_options(kernel_size=size, kernel_stride=stride, score_block_size=block)
+    config = make_config(kernel_size=size, kernel_stride=stride, score_block_size=block)
     frames = random_unit(4, 13, 6).requires_grad_()
     queries = random_unit(7, 6).requires_grad_()
     times = torch.randn(4, 13, 4, dtype=torch.float64) if with_time else None
@@ -124,7 +124,7 @@ def test_scores_and_gradients_equal_the_naive_loop(size: int, stride: int, block
         frames.float() * mask[..., None],
         mask,
         queries.float(),
-        options,
+        config,
         None if times is None else times.float(),
         None if time_queries is None else time_queries.float(),
     )
@@ -137,7 +137,7 @@ def test_scores_and_gradients_equal_the_naive_loop(size: int, stride: int, block
             naive_score(
                 frames[song, :length],
                 queries[sentence],
-                options,
+                config,
                 None if times is None else times[song],
                 None if time_queries is None else time_queries[sentence],
             )
@@ -155,11 +155,11 @@ def test_scores_and_gradients_equal_the_naive_loop(size: int, stride: int, block
 def test_padding_changes_nothing_and_has_no_gradient():
     torch.manual_seed(0)
     frames, queries = random_unit(1, 9, 5).float(), random_unit(3, 5).float()
-    options = make_options()
-    alone = score_sentences(frames, torch.ones(1, 9, dtype=bool), queries, options)
+    config = make_config()
+    alone = score_sentences(frames, torch.ones(1, 9, dtype=bool), queries, config)
     padded = torch.cat((frames, torch.full((1, 30, 5), 100.0)), dim=1).requires_grad_()
     mask = torch.arange(39)[None] < 9
-    in_batch = score_sentences(padded, mask, queries, options)
+    in_batch = score_sentences(padded, mask, queries, config)
     torch.testing.assert_close(in_batch, alone, atol=1e-6, rtol=0)
     (gradient,) = torch.autograd.grad(in_batch.sum(), padded)
     assert gradient[:, 9:].abs().max() == 0
@@ -168,7 +168,7 @@ def test_padding_changes_nothing_and_has_no_gradient():
 def test_memory_is_bounded_by_the_block():
     """No tensor of the forward or backward pass may be larger than a block (the inputs' gradients apart)."""
     num_songs, num_frames, num_sentences, width = 6, 50, 40, 8
-    options = make_options(score_block_size=1_000)
+    config = make_config(score_block_size=1_000)
     frames, queries = random_unit(num_songs, num_frames, width).float(), random_unit(num_sentences, width).float()
     frames.requires_grad_()
     largest = 0
@@ -179,6 +179,6 @@ def test_memory_is_bounded_by_the_block():
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
-        score_sentences(frames, torch.ones(num_songs, num_frames, dtype=bool), queries, options).sum().backward()
+        score_sentences(frames, torch.ones(num_songs, num_frames, dtype=bool), queries, config).sum().backward()
     # The songs themselves are kept too, filled up to whole kernels: 52 frames in place of 50.
     assert largest <= max(1_000, num_songs * 52 * width) < num_songs * num_frames * num_sentences

@@ -1,11 +1,11 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """N processes x b songs, one process x N b songs, and micro-batches: the same loss and the same gradients."""
 
+import copy
 import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -94,10 +94,11 @@ def moment_loss(
             origins.append(origin)
     if not queries:
         return output.loss.new_zeros(())
-    options = replace(model._scoring_options(), kernel_weight=0.0, temporal_weight=1.0)
-    rows = []
-    for frames, mask in zip(output.frame_embeds, output.frame_mask, strict=True):
-        of_song = [score_sentences(frames[mask][None], mask[mask][None], query[None], options) for query in queries]
+    config = copy.copy(model.config)
+    config.kernel_weight, config.temporal_weight = 0.0, 1.0
+    audio, rows = output.audio_model_output, []
+    for frames, mask in zip(audio.last_hidden_state, audio.frame_mask, strict=True):
+        of_song = [score_sentences(frames[mask][None], mask[mask][None], query[None], config) for query in queries]
         rows.append(torch.cat(of_song, dim=1)[0])
     logits = output.logit_scale * torch.stack(rows)  # (songs, moments)
     belong = [
