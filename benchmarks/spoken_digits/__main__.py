@@ -1,11 +1,11 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-Transcript to track and back, on real recordings: composes the tracks, trains, and tests on a speaker never heard.
+Transcript to track and back, on real recordings: composes the tracks, trains, and tests on a held-out speaker.
 
     python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits
 
-Training and test are `examples/train.py`, as anyone would run it; its commands are printed. Tracks and frames that are
-there already are kept. README.md beside this file holds the figures of a run and says what they mean.
+Training and test are `examples/train.py`, whose commands are printed. Tracks and features that are there already are
+kept. README.md beside this file has the results of a run and says what they mean.
 """
 
 import argparse
@@ -19,17 +19,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel, set_seed
 
+from collap.files import markdown_table, write_json
 from collap.metrics import text_to_audio_and_audio_to_text
 
+from .pretrain import pretrain
 from .tracks import WORDS, Settings, compose
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-EXTRACT = [str(EXAMPLES / "extract_features.py")]
-TRAIN = [str(EXAMPLES / "train.py")]
-PRETRAIN = ["-m", "benchmarks.spoken_digits.pretrain"]
+EXTRACT = EXAMPLES / "extract_features.py"
+TRAIN = EXAMPLES / "train.py"
 TRAIN_S = (60.0, 120.0)  # seconds, shortest and longest
 TESTS = {"60 to 300 s": ("test", (60.0, 300.0)), "all 120 s": ("test_equal", (120.0, 120.0))}
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
@@ -84,15 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     compose(given.data_dir, out / "tracks", tracks, Settings(*TRAIN_S, given.seed))
     speech_model = given.speech_model or str(out / "whisper")
     if given.speech_model is None and not (out / "whisper").is_dir():
-        run(
-            PRETRAIN,
-            {
-                "data_dir": given.data_dir,
-                "output_dir": out / "whisper",
-                "num_steps": given.num_pretraining_steps,
-                "seed": given.seed,
-            },
-        )
+        torch.set_num_threads(1)
+        pretrain(given.data_dir, out / "whisper", num_steps=given.num_pretraining_steps, seed=given.seed)
     build_text_tower(out / "text", given.seed)
     towers = {"speech_model": speech_model, "text_model": out / "text"}
     manifests = {
@@ -105,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folders = {"features": out / "features", "output_dir": out / name}
         run(TRAIN, {**manifests, **towers, **options, **recipe, **folders})
 
-    # Only now is the held-out speaker heard.
+    # Only now come the tracks of the held-out speaker.
     results = {}
     for title, (folder, length_s) in TESTS.items():
         settings = Settings(*length_s, given.seed)
@@ -122,22 +117,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
             folders = {"features": out / "features", "output_dir": out / f"{name}_{folder}_{file.stem}"}
             options = {key: RECIPE[key] for key in ("per_device_eval_batch_size", "report_to", "use_cpu")}
             run(TRAIN, {"model_name_or_path": out / name, "eval_manifest": file, **options, **folders})
-            figures = json.loads((folders["output_dir"] / "eval_results.json").read_text())
-            results[f"{title}: {row}"] = {key.removeprefix("eval_"): value for key, value in figures.items()}
-    (out / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+            metrics = json.loads((folders["output_dir"] / "eval_results.json").read_text())
+            results[f"{title}: {row}"] = {key.removeprefix("eval_"): value for key, value in metrics.items()}
+    write_json(out / "results.json", results)
     print_table(results)
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print(f"CPU time: {sum(usage.ru_utime + usage.ru_stime for usage in used) / 60:.1f} minutes")
 
 
 def extract(manifests: list[Path], features: Path, model: Mapping[str, object]) -> None:
-    """Lets the frozen encoder hear the tracks that it has not heard before."""
+    """Caches the features of the tracks that have none yet."""
     run(EXTRACT, {"features": features, **model, "encoder_batch_size": 64, "use_cpu": "true", "manifests": manifests})
 
 
-def run(script: list[str], options: Mapping[str, object]) -> None:
+def run(script: Path, options: Mapping[str, object]) -> None:
     """Runs a script as a process of its own and prints its command."""
-    command = [sys.executable, *script]
+    command = [sys.executable, str(script)]
     for name, value in options.items():
         values = value if isinstance(value, list) else [value]
         command += [f"--{name}", *map(str, values)]
@@ -178,7 +173,7 @@ def build_text_tower(output_dir: Path, seed: int) -> None:
 
 
 def chance(gallery_size: int) -> dict[str, float]:
-    """The figures of a blind guess."""
+    """The metrics of a random guess."""
     return {
         f"{direction}_{name}": value
         for direction in ("text_to_audio", "audio_to_text")
@@ -191,14 +186,14 @@ def chance(gallery_size: int) -> dict[str, float]:
 
 
 def guess_by_length(manifest: Path) -> dict[str, float]:
-    """The figures of pairing long transcripts with long tracks: what can be had without listening."""
+    """The metrics of pairing long transcripts with long tracks, without any audio."""
     songs = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
     seconds = np.array([song["duration_s"] for song in songs])
     words = np.array([len(" ".join(song["text"]).split()) for song in songs])
     slope, offset = np.polyfit(words, seconds, 1)  # fitted on the test tracks themselves: the most it can give
     scores = -np.abs(seconds[:, None] - (slope * words + offset)[None])  # (tracks, transcripts)
     both = text_to_audio_and_audio_to_text(scores, list(range(len(songs))))
-    return {f"{direction}_{name}": value for direction, figures in both.items() for name, value in figures.items()}
+    return {f"{direction}_{name}": value for direction, metrics in both.items() for name, value in metrics.items()}
 
 
 def exchange_digits(manifest: Path, output: Path, seed: int) -> None:
@@ -218,14 +213,13 @@ def exchange_digits(manifest: Path, output: Path, seed: int) -> None:
 
 
 def print_table(results: Mapping[str, Mapping[str, float]]) -> None:
-    print("| | text to audio: R@1 | R@5 | median rank | audio to text: R@1 | R@5 | median rank |")
-    print("| --- " * 7 + "|")
-    for row, figures in results.items():
-        cells = []
+    rows = [["", "text to audio: R@1", "R@5", "median rank", "audio to text: R@1", "R@5", "median rank"]]
+    for title, metrics in results.items():
+        rows.append([title])
         for direction in ("text_to_audio", "audio_to_text"):
-            cells += [f"{100 * figures[f'{direction}_recall@{k}']:.1f}" for k in (1, 5)]
-            cells.append(f"{figures[f'{direction}_median_rank']:g}")
-        print(f"| {row} | {' | '.join(cells)} |")
+            rows[-1] += [f"{100 * metrics[f'{direction}_recall@{k}']:.1f}" for k in (1, 5)]
+            rows[-1].append(f"{metrics[f'{direction}_median_rank']:g}")
+    print(markdown_table(rows))
 
 
 if __name__ == "__main__":

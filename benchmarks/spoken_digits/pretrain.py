@@ -1,16 +1,13 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-Pretrains a small Whisper encoder to name the digits of short crops, vector by vector.
+Pretrains a small Whisper encoder to predict the digits of short crops, vector by vector.
 
-It stands in for the released Whisper where that cannot be had, and it is strong supervision on the very words that the
-transcripts hold: figures made with it say how CoLLAP matches transcripts to tracks, not how well Whisper hears. It
-hears the training speakers alone, and only the takes that are for training.
-
-Few speakers are the difficulty, so each crop is changed to sound like another voice and another microphone: speed,
-scale of the frequencies, colour, noise, and gaps in time and frequency.
+It stands in for the released Whisper where that cannot be had, and it is strong supervision on the very words of the
+transcripts: metrics of it say how CoLLAP matches transcripts to tracks, not how well Whisper encodes speech. It is
+trained on the training takes of the training speakers alone. These are few, so each crop is changed to sound like
+another voice and another microphone: speed, scale of the frequencies, colour, noise, and gaps in time and frequency.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -39,7 +36,7 @@ NOISE = (1e-5, 5e-3)  # root mean square; that of speech is 0.05
 LONGEST_TIME_GAP, WIDEST_FREQUENCY_GAP = 40, 12  # mel frames of 10 ms, mel bins of 80
 
 
-class DigitNamer(nn.Module):
+class DigitClassifier(nn.Module):
     """A small Whisper encoder, and for each of its vectors the digit that sounds, the one before and the one after."""
 
     def __init__(self, hidden_size: int, num_layers: int):
@@ -154,17 +151,17 @@ def _change_voice(features: torch.Tensor, random: np.random.Generator) -> torch.
     return features
 
 
-def accuracy(namer: DigitNamer, voices: Sequence[Recordings], num_batches: int = 2) -> float:
-    """Share of the vectors with a digit whose digit is named, on tracks as they are."""
-    namer.eval()
+def accuracy(classifier: DigitClassifier, voices: Sequence[Recordings], num_batches: int = 2) -> float:
+    """Share of the vectors with a digit whose digit is predicted, on tracks as they are."""
+    classifier.eval()
     right = total = 0
     crops = batches(voices, num_tracks=16, augment=False, seed=1)
     with torch.inference_mode():
         for _ in range(num_batches):
             features, digits = next(crops)
             now = HEADS.index("now")
-            named, spoken = namer(features)[:, :, now].argmax(-1), digits[..., now]
-            right += int(((named == spoken) & (spoken != NO_DIGIT)).sum())
+            predicted, spoken = classifier(features)[:, :, now].argmax(-1), digits[..., now]
+            right += int(((predicted == spoken) & (spoken != NO_DIGIT)).sum())
             total += int((spoken != NO_DIGIT).sum())
     return right / total
 
@@ -179,31 +176,19 @@ def pretrain(
     num_layers: int = 2,
     learning_rate: float = 3e-3,
     seed: int = 0,
-) -> DigitNamer:
+) -> DigitClassifier:
     """
-    Trains an encoder on the recordings of some speakers and writes it to `output_dir` as a Whisper folder.
+    Trains an encoder on the training takes of some speakers and writes it to `output_dir` as a Whisper folder.
 
-    Args:
-        data_dir (`Path`): Folder of `{digit}_{speaker}_{take}.wav`.
-        output_dir (`Path`): A new folder.
-        speakers (`Sequence[str]`): Who is heard; only their takes for training are.
-        num_steps (`int`): Steps of AdamW.
-        num_tracks (`int`): Tracks a step, of four chunks each.
-        hidden_size (`int`): Width of the encoder, a multiple of 32.
-        num_layers (`int`): Layers of the encoder.
-        learning_rate (`float`): Highest learning rate; it rises in the first tenth and falls to zero.
-        seed (`int`): Seed of weights and crops.
-
-    Returns:
-        [`DigitNamer`]: the encoder with its heads.
+    A step has `num_tracks` tracks of four chunks. The learning rate rises in the first tenth and falls to zero.
 
     Raises:
         ValueError: if recordings are missing.
     """
     torch.manual_seed(seed)
     voices = [load_recordings(data_dir, speaker, "train") for speaker in speakers]
-    namer = DigitNamer(hidden_size, num_layers).train()
-    optimizer = torch.optim.AdamW(namer.parameters(), lr=learning_rate, weight_decay=0.05, betas=(0.9, 0.98))
+    classifier = DigitClassifier(hidden_size, num_layers).train()
+    optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate, weight_decay=0.05, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, learning_rate, num_steps, pct_start=0.1, cycle_momentum=False
     )
@@ -211,7 +196,7 @@ def pretrain(
     progress = tqdm(range(num_steps), desc="Pretraining Whisper", unit="step")
     for _ in progress:
         features, digits = next(crops)
-        logits = namer(features)
+        logits = classifier(features)
         losses = [
             nn.functional.cross_entropy(a.flatten(0, 1), b.flatten())
             for a, b in zip(logits.unbind(2), digits.unbind(2), strict=True)
@@ -219,27 +204,13 @@ def pretrain(
         loss = sum(weight * value for weight, value in zip(HEAD_WEIGHTS, losses, strict=True))
         optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(namer.parameters(), 1.0)
+        nn.utils.clip_grad_norm_(classifier.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         progress.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
     voices = [load_recordings(data_dir, speaker, "validation") for speaker in speakers]
-    tqdm.write(f"Vectors of the held-out takes whose digit the encoder names: {100 * accuracy(namer, voices):.0f} %")
-    namer.whisper.save_pretrained(output_dir)
-    return namer
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir", type=Path, required=True, help="folder of {digit}_{speaker}_{take}.wav")
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--speakers", nargs="+", default=Settings.train_speakers)
-    parser.add_argument("--num_steps", type=int, default=2000)
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args(arguments)
-    torch.set_num_threads(1)
-    pretrain(given.data_dir, given.output_dir, given.speakers, given.num_steps, seed=given.seed)
-
-
-if __name__ == "__main__":
-    main()
+    tqdm.write(
+        f"Vectors of the held-out takes whose digit the encoder predicts: {100 * accuracy(classifier, voices):.0f} %"
+    )
+    classifier.whisper.save_pretrained(output_dir)
+    return classifier

@@ -1,22 +1,16 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Composes long spoken tracks with their transcripts from the Free Spoken Digit Dataset, one manifest a split.
+"""Composes long spoken tracks with their transcripts from the Free Spoken Digit Dataset, one manifest a split."""
 
-    python -m benchmarks.spoken_digits.tracks --data_dir free-spoken-digit-dataset/recordings --output_dir digits
-
-A run that was stopped goes on where it was. README.md beside this file says what the tracks and the manifests hold.
-"""
-
-import argparse
 import json
-import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
-from tqdm import tqdm
+from tqdm.auto import tqdm
+
+from collap.files import atomic_write, write_json
 
 SAMPLING_RATE = 16_000  # Hz
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -62,25 +56,6 @@ class Track:
     phrases: list[list[Event]]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    defaults = Settings()
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--data_dir", type=Path, required=True, help="folder of {digit}_{speaker}_{take}.wav")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder for the tracks and the manifests")
-    parser.add_argument("--num_train_tracks", type=int, default=300)
-    parser.add_argument("--num_validation_tracks", type=int, default=50)
-    parser.add_argument("--num_test_tracks", type=int, default=100)
-    parser.add_argument("--min_s", type=float, default=defaults.min_s, help="shortest track in seconds")
-    parser.add_argument("--max_s", type=float, default=defaults.max_s, help="longest track in seconds")
-    parser.add_argument("--seed", type=int, default=defaults.seed)
-    parser.add_argument("--train_speakers", nargs="+", default=defaults.train_speakers, help="train and validation")
-    parser.add_argument("--test_speakers", nargs="+", default=defaults.test_speakers, help="held out")
-    given = parser.parse_args(arguments)
-    settings = Settings(given.min_s, given.max_s, given.seed, tuple(given.train_speakers), tuple(given.test_speakers))
-    counts = {split: getattr(given, f"num_{split}_tracks") for split in SPLITS}
-    compose(given.data_dir, given.output_dir, counts, settings)
-
-
 def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settings: Settings) -> None:
     """
     Writes `{split}/{number}.flac` and `{split}.jsonl`; tracks that are there already are not made again.
@@ -109,19 +84,19 @@ def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settin
                 track = plan_track(voices[speaker], settings, random)
                 path = output_dir / split / f"{number:05d}.flac"
                 if not path.is_file():
-                    _write_track(path, render_track(track, voices[speaker]))
+                    with atomic_write(path) as temporary:
+                        soundfile.write(temporary, render_track(track, voices[speaker]), SAMPLING_RATE, "PCM_16")
                 line = {"audio": f"{split}/{path.name}", "speaker": speaker, **describe_track(track, voices[speaker])}
                 lines.append(json.dumps(line))
                 bar.update()
-            _write_text(output_dir / f"{split}.jsonl", "".join(f"{line}\n" for line in lines))
+            with atomic_write(output_dir / f"{split}.jsonl") as temporary:
+                temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
 
 
 def load_recordings(data_dir: Path, speaker: str, split: str) -> Recordings:
-    """
-    The recordings of a speaker that a split may use, at 16 kHz and of one loudness.
+    """The recordings of a speaker that a split may use, at 16 kHz and of one loudness.
 
-    Training uses the takes that are not the data set's own test split, validation those that are; the test split has
-    speakers of its own, with all their takes.
+    Training uses the takes that are not the data set's own test split, validation those that are, the test all.
     """
     recordings: Recordings = {}
     for digit in range(10):
@@ -175,7 +150,7 @@ def describe_track(track: Track, recordings: Recordings) -> dict:
         sentences.append(" ".join(WORDS[event.digit] for event in phrase) + ".")
         end = phrase[-1].start + len(recordings[phrase[-1].digit][phrase[-1].take])
         section = {"start_s": phrase[0].start / SAMPLING_RATE, "end_s": end / SAMPLING_RATE}
-        sections.append({**section, "sentences": [len(sentences) - 1]})  # what is heard then, as indices into the text
+        sections.append({**section, "sentences": [len(sentences) - 1]})  # indices into the text
     return {"text": sentences, "duration_s": track.length / SAMPLING_RATE, "sections": sections}
 
 
@@ -186,18 +161,6 @@ def _read(path: Path) -> np.ndarray:
     waveform = soxr.resample(waveform, rate, SAMPLING_RATE)
     gain = LOUDNESS / max(float(np.sqrt(np.mean(waveform**2))), 1e-6)
     return waveform * min(gain, PEAK / max(float(np.abs(waveform).max()), 1e-6))
-
-
-def _write_track(path: Path, waveform: np.ndarray) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    soundfile.write(unfinished, waveform, SAMPLING_RATE, subtype="PCM_16", format="FLAC")
-    os.replace(unfinished, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
 
 
 def _check(settings: Settings, num_tracks: dict[str, int]) -> None:
@@ -214,14 +177,10 @@ def _check(settings: Settings, num_tracks: dict[str, int]) -> None:
 
 
 def _claim_folder(output_dir: Path, settings: Settings) -> None:
-    """Keeps the tracks of two settings apart: a track that is there is taken for the one that was asked for."""
-    output_dir.mkdir(parents=True, exist_ok=True)
+    """Keeps the tracks of two settings apart: a track that is there is not made again."""
     path = output_dir / SETTINGS_FILE
-    written = json.dumps({"version": VERSION, **asdict(settings)}, indent=2) + "\n"
-    if path.is_file() and path.read_text(encoding="utf-8") != written:
+    content = {"version": VERSION, **asdict(settings)}
+    content |= {name: list(value) for name, value in content.items() if isinstance(value, tuple)}  # as JSON has it
+    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != content:
         raise ValueError(f"output_dir: {output_dir} holds tracks of other settings, see {path}. Take another folder.")
-    _write_text(path, written)
-
-
-if __name__ == "__main__":
-    main()
+    write_json(path, content)
