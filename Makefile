@@ -29,10 +29,10 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(INSTALLED)  ## Train on rendered songs, then find them by long descriptions (about 6 minutes on 2 cores)
-	$(PYTHON) examples/demo/run.py
+	$(PYTHON) -m examples.demo.run
 
 benchmark: $(INSTALLED)  ## Every row of docs/benchmark.md on 3,200 rendered songs (29 minutes on 2 cores)
-	$(PYTHON) benchmarks/long_form/run.py --results benchmarks/results/long_form_small.json
+	$(PYTHON) -m benchmarks.long_form --results benchmarks/results/long_form_small.json
 
 test: $(INSTALLED)  ## The fast tests
 	$(PYTEST) tests --ignore=tests/hf -m "not slow" $(PYTEST_ARGS)

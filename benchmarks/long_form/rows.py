@@ -3,14 +3,17 @@
 
 from dataclasses import dataclass, field
 
-CHUNK_LENGTH_S = 2.58  # 16 time steps of BEATs: nothing of a song goes unheard but 0.02 s a chunk
+CHUNK_LENGTH_S = 2.58  # 16 time steps of BEATs: all of a song is encoded but 0.02 s a chunk
 # Each kind of row has the learning rate that did best on the validation songs (docs/log.md).
 DOCUMENT = {"learning_rate": 1.2e-3}
 SENTENCES = {"text_granularity": "sentence", "learning_rate": 1.2e-3}
 TIME = {"temporal_position": "true"}
 MOMENTS = {"section_loss_weight": 1.0, "learning_rate": 2e-3}
 CLAP, MEAN, COLLAP = "clap", "mean", "collap"
-CLAP_WINDOWS = {"first": "CLAP, first 10 s", "mean": "CLAP, 10 s windows averaged"}  # one training, heard in two ways
+CLAP_WINDOWS = {
+    "first": "CLAP, first 10 s",
+    "mean": "CLAP, 10 s windows averaged",
+}  # one training, two ways to encode a song
 
 
 @dataclass(frozen=True)

@@ -1,18 +1,18 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Answers long free-text queries with a saved model: which songs, and when in the song each sentence happens."""
+"""Answers long queries with a saved model: which songs, and when in the song each sentence happens."""
 
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from evaluation import embed_texts
 
+from benchmarks.rank import embed_texts
 from collap import CollapAudioOutput, CollapModel, CollapProcessor
-from collap.evaluation.localization import Span, align_in_order
+from collap.evaluation.localization import Span, align_in_order, mass_inside
 from collap.evaluation.plots import clock, plot_attention
 
-# Written by hand, in words of their own, each about one song that the model has never heard (seed 0 of the corpus).
+# Written by hand, in words of their own, each about one song that the model was not trained on (seed 0 of the corpus).
 QUERIES = {
     "content/00008.wav": (
         "A restless track in a minor key, and in a hurry. It starts with a marimba tapping out the tune over calm, "
@@ -41,37 +41,34 @@ def answer(
     songs: list[dict[str, Any]],
     audio: CollapAudioOutput,
     text: str,
-    meant: str | None = None,
+    target: str,
 ) -> None:
-    """Prints the three best songs for a text, and when each sentence happens in the best one; `meant` is marked."""
+    """Prints the three best songs for a text, and when each sentence happens in the best one; `target` is marked."""
     (sentences,) = processor.split_texts([text])
+    embedded, _ = embed_texts(model, processor, [sentences])
     with torch.inference_mode():
-        scores = model.score(audio, embed_texts(model, processor, [sentences]))[:, 0]
+        scores = model.score(audio, embedded)[:, 0]
     best = scores.argsort(descending=True)[:3].tolist()
     print(f"\nQuery ({len(text.split())} words): {text}\n")
     for rank, index in enumerate(best, start=1):
         song = songs[index]
-        name, length = Path(song["audio"]).name, clock(song["duration_s"])
-        mark = " (the song that the query is about)" if meant is not None and song["audio"].endswith(meant) else ""
-        print(f"  {rank}. {name}, {length}, score {scores[index]:.1f}{mark}: {describe(song)}")
+        mark = " (the song that the query is about)" if song["audio"].endswith(target) else ""
+        # What is in the song, section by section.
+        tags = ", ".join(f"{part['tags']['lead']}/{part['tags']['accompaniment']}" for part in song["sections"])
+        name = Path(song["audio"]).name
+        print(f"  {rank}. {name}, {clock(song['duration_s'])}, score {scores[index]:.1f}{mark}: {tags}")
     print(f"\n  When it happens in {Path(songs[best[0]]['audio']).name}:")
-    for span in spans_of(model, processor, audio, best[0], sentences):
+    for span in find_spans(model, processor, one_song(audio, best[0]), sentences):
         print(f"    {clock(span.start_s)} to {clock(span.end_s)}  {sentences[span.sentence]}")
 
 
-def describe(song: dict[str, Any]) -> str:
-    """What is truly heard in a song, section by section."""
-    parts = [f"{section['tags']['lead']}/{section['tags']['accompaniment']}" for section in song["sections"]]
-    return ", ".join(parts)
-
-
-def spans_of(
-    model: CollapModel, processor: CollapProcessor, audio: CollapAudioOutput, index: int, sentences: list[str]
+def find_spans(
+    model: CollapModel, processor: CollapProcessor, audio: CollapAudioOutput, sentences: list[str]
 ) -> list[Span]:
-    """Aligns the sentences of a text with one song of a batch, all together and in order."""
+    """Aligns the sentences of a text with a song, all together and in order."""
+    embedded, _ = embed_texts(model, processor, [sentences])
     with torch.inference_mode():
-        attention = model.attend(one_song(audio, index), embed_texts(model, processor, [sentences]))
-    similarities = attention.similarities[0].numpy()  # (S, N)
+        similarities = model.attend(audio, embedded).similarities[0].numpy()  # (S, N)
     return align_in_order(similarities, model.frame_times(similarities.shape[1]).numpy())
 
 
@@ -87,11 +84,11 @@ def one_song(audio: CollapAudioOutput, index: int) -> CollapAudioOutput:
 def draw_attention(
     model: CollapModel, processor: CollapProcessor, song: dict[str, Any], audio: CollapAudioOutput, path: Path
 ) -> None:
-    """Draws where each sentence of a caption listens in its song, which `audio` holds; prints how much is right."""
+    """Draws the temporal attention of each sentence of a caption over its song, `audio`; prints how much is right."""
     sentences = song["text_new"]
+    embedded, _ = embed_texts(model, processor, [sentences])
     with torch.inference_mode():
-        attention = model.attend(audio, embed_texts(model, processor, [sentences]))
-    weights = attention.temporal_attentions[0].numpy()  # (S, L)
+        weights = model.attend(audio, embedded).temporal_attentions[0].numpy()  # (S, L)
     times = model.segment_times(audio.frame_mask.shape[1]).numpy()  # (L, 2)
     truth: list[tuple[float, float] | None] = [None] * len(sentences)
     for section in song["sections"]:
@@ -104,31 +101,9 @@ def draw_attention(
         sentences,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=truth,
-        spans=spans_of(model, processor, audio, 0, sentences),
-        title=f"Temporal attention over {Path(song['audio']).name}, a song never heard in training",
+        spans=find_spans(model, processor, audio, sentences),
+        title=f"Temporal attention over {Path(song['audio']).name}, a song that is not in the training songs",
     )
-    inside, chance = attention_mass(weights, times, truth)
-    print(f"\n{path}: {100 * inside:.0f} % of the attention falls on the section that its sentence describes", end="")
-    print(f" ({100 * chance:.0f} % if it were spread evenly).")
-
-
-def attention_mass(
-    weights: np.ndarray, times: np.ndarray, truth: list[tuple[float, float] | None]
-) -> tuple[float, float]:
-    """
-    Share of the attention inside the true sections, and the same for even attention.
-
-    Args:
-        weights (`np.ndarray` of shape `(S, L)`): Attention; each row sums to 1.
-        times (`np.ndarray` of shape `(L, 2)`): Start and end of each segment in seconds.
-        truth (`list`): Start and end of what each sentence describes; None is left out.
-    """
-    lengths = times[:, 1] - times[:, 0]
-    inside, even = [], []
-    for row, span in zip(weights, truth, strict=True):
-        if span is None:
-            continue
-        overlap = np.clip(np.minimum(times[:, 1], span[1]) - np.maximum(times[:, 0], span[0]), 0, None)
-        inside.append((row * overlap / lengths).sum())
-        even.append(overlap.sum() / lengths.sum())
-    return float(np.mean(inside)), float(np.mean(even))
+    inside, even = (100 * np.nanmean(shares) for shares in mass_inside(weights, times, truth))
+    print(f"\n{path}: {inside:.0f} % of the attention falls on the section that its sentence describes", end="")
+    print(f" ({even:.0f} % if it were spread evenly).")

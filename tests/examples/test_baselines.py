@@ -13,16 +13,12 @@ import torch
 from tiny_models import CHUNK_LENGTH_S, audio_inputs, text_inputs, tiny_config
 from tiny_tokenizer import tiny_tokenizer
 from torch.nn.functional import normalize
-from transformers import AutoProcessor, ByT5Tokenizer, ClapModel
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.baselines.clap import clap_features, clap_positions
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 sys.path.append(str(EXAMPLES))  # last: examples/evaluate.py is not the library of that name
-sys.path.insert(0, str(EXAMPLES / "baselines"))
 import train  # noqa: E402
-from build_clap import SAMPLING_RATE, build_clap  # noqa: E402
 
 from collap.baselines.mean_pooling import MeanPoolingCollap, load_collap  # noqa: E402
 
@@ -90,40 +86,3 @@ class TestMeanPooling:
         texts = [text.query_embeds[:1].mean(0), text.query_embeds[1:].mean(0)]
         expected = normalize(torch.stack(songs), dim=-1) @ normalize(torch.stack(texts), dim=-1).T
         torch.testing.assert_close(scores, expected, rtol=1e-4, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("clap")
-    tiny_tokenizer("a song").save_pretrained(folder / "tokenizer")
-    build_clap(folder / "tokenizer", folder / "model")
-    return folder / "model"
-
-
-class TestBuildClap:
-    def test_it_hears_ten_seconds_and_reads_what_the_tokenizer_takes(self, built):
-        model, processor = ClapModel.from_pretrained(built), AutoProcessor.from_pretrained(built)
-        assert processor.feature_extractor.nb_max_samples == 10 * SAMPLING_RATE
-        assert clap_positions(model) == processor.tokenizer.model_max_length == 60
-        features = clap_features(processor.feature_extractor, [np.zeros(SAMPLING_RATE)])
-        tokens = processor.tokenizer("a song " * 29, return_tensors="pt", return_token_type_ids=False)
-        assert tokens["input_ids"].shape == (1, 60)
-        with torch.no_grad():
-            output = model(input_features=features["input_features"], **tokens)
-        assert output.audio_embeds.shape == output.text_embeds.shape == (1, 96)
-
-    def test_a_seed_gives_the_same_weights(self, built, tmp_path):
-        build_clap(built, tmp_path / "again")
-        build_clap(built, tmp_path / "other", seed=1)
-        name = "audio_projection.linear1.weight"
-        first, again, other = (
-            ClapModel.from_pretrained(path).state_dict()[name]
-            for path in (built, tmp_path / "again", tmp_path / "other")
-        )
-        assert torch.equal(first, again)
-        assert not torch.equal(first, other)
-
-    def test_a_tokenizer_without_a_limit_is_refused(self, tmp_path):
-        ByT5Tokenizer().save_pretrained(tmp_path)
-        with pytest.raises(ValueError, match="begin, pad and end tokens and a model_max_length"):
-            build_clap(tmp_path, tmp_path / "model")

@@ -2,15 +2,18 @@
 r"""
 How much the numbers of the attention matter: kernel size and stride, gamma_K and gamma_T, both temperatures.
 
-    python examples/experiments/sensitivity.py --benchmark_dir benchmark-small
+    python -m benchmarks.long_form.sensitivity --benchmark_dir benchmark-small
 
-A trained model is scored anew with other numbers, on the VALIDATION songs (choices are made there): recall@1 and loss
-of whole captions and of queries on one section, which look for one moment. One picture of heat maps each.
+A trained model is scored with other numbers, on the VALIDATION songs (choices are made there): recall@1 and loss of
+whole captions and of queries on one section. One picture of heat maps each; the frame marks the numbers of the
+training. The model has adapted to those, so the maps say how exactly they must be met when scoring, not which numbers
+to train with. Ranks depend on the ratio of gamma_K and gamma_T, the loss on their sizes too; queries on one section
+use the temporal alignment alone. The loss is that of all songs at once, not of a batch.
 
-What needs a training of its own is asked for with --train (kernel sizes) and --frame_pooling (lengths of a frame, for
-which the encoders' frames are extracted again): each setting is a row of the table, trained with the recipe that the
-benchmark trained the model with, and scored as trained. What is done already is kept. The paths in that recipe are
-those of the benchmark's run, so run this in the same folder as it.
+Other numbers in training are asked for with --train (kernel sizes, and strides as large) and --frame_pooling (lengths
+of a frame in encoder vectors of 0.02 s, for which the songs are encoded again; segments last as long as before): each
+setting is a row of the table, trained with the benchmark's recipe of the model and scored as trained. Steps that are
+done are cached.
 """
 
 import argparse
@@ -22,33 +25,24 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import (
-    EXAMPLES,
-    Song,
-    embed_songs,
-    embed_texts,
-    load_model,
-    rank_figures,
-    read_songs,
-    write_result,
-)
-from heat_maps import plot_heat_maps
-from steps import python, run_steps
 from tqdm.auto import tqdm
-from training_steps import TOWERS, ExperimentSteps
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
-from collap.files import markdown_table
+from collap.files import markdown_table, this_command, write_json
+from collap.metrics import query_metrics
 from collap.modeling_collap.loss_collap import symmetric_loss
 
-FIGURES = {
+from ..pipeline import Experiment
+from ..questions import Song, read_songs
+from ..rank import embed_songs, embed_texts, load_model
+from ..tables import draw_heat_maps, with_intervals
+
+METRICS = {
     "caption_recall@1": "captions, recall@1 (%)",
     "caption_loss": "captions, loss",
     "section_recall@1": "one-section queries, recall@1 (%)",
     "section_loss": "one-section queries, loss",
 }
-
-
 RANKS = ("recall@1", "recall@10", "mrr")
 
 
@@ -85,7 +79,7 @@ SWEEPS = (
 
 @dataclass(frozen=True)
 class Gallery:
-    """Songs as a model has heard them, and their captions and one-section queries as it has read them."""
+    """Embedded songs, their captions and their one-section queries."""
 
     audio: CollapAudioOutput
     captions: CollapTextOutput
@@ -98,15 +92,15 @@ def make_gallery(model: CollapModel, processor: CollapProcessor, songs: Sequence
     queries = [(place, section["query"]) for place, song in enumerate(songs) for section in song["sections"]]
     return Gallery(
         audio=embed_songs(model, processor, songs, features),
-        captions=embed_texts(model, processor, [song["text"] for song in songs]),
-        queries=embed_texts(model, processor, [sentences for _, sentences in queries]),
+        captions=embed_texts(model, processor, [song["text"] for song in songs])[0],
+        queries=embed_texts(model, processor, [sentences for _, sentences in queries])[0],
         query_songs=[place for place, _ in queries],
     )
 
 
 @contextmanager
 def with_settings(model: CollapModel, settings: dict[str, float]) -> Iterator[None]:
-    """The model scores with other numbers meanwhile; they are checked as in a configuration."""
+    """The model scores with other numbers in this block; they are checked as in a configuration."""
     before = {name: getattr(model.config, name) for name in settings}
     try:
         for name, value in settings.items():
@@ -120,7 +114,7 @@ def with_settings(model: CollapModel, settings: dict[str, float]) -> Iterator[No
 
 @torch.inference_mode()
 def measure(model: CollapModel, gallery: Gallery) -> dict[str, Any]:
-    """Figures of the songs, searched by captions and by queries, as the model's configuration is now."""
+    """Metrics of captions and of section queries, as the model's configuration is now."""
     found: dict[str, Any] = {}
     own = list(range(gallery.audio.frame_mask.shape[0]))
     for kind, texts, targets, section_query in (
@@ -131,17 +125,19 @@ def measure(model: CollapModel, gallery: Gallery) -> dict[str, Any]:
         positives = torch.tensor(own)[:, None] == torch.tensor(targets)
         # The loss over all songs at once, a gallery in place of a batch.
         found[f"{kind}_loss"] = symmetric_loss(logits.cpu(), positives).item()
-        figures = rank_figures(logits.T.cpu().numpy(), targets, targets, names=RANKS)
-        found |= {f"{kind}_{name}": value for name, value in figures.items()}
+        of_queries = query_metrics(logits.T.cpu().numpy(), targets)
+        metrics = with_intervals({name: of_queries[name] for name in RANKS}, targets)
+        found |= {f"{kind}_{name}": value for name, value in metrics.items()}
+        found |= {f"{kind}_num_queries": len(targets), f"{kind}_gallery_size": len(own)}
     return found
 
 
 def sweep(model: CollapModel, gallery: Gallery, plan: Sweep) -> dict[str, Any]:
     """
-    Figures for each pair of values; None for a pair that no model can have (both gammas 0).
+    Metrics for each pair of values; None for a pair that no model can have (both gammas 0).
 
     Returns:
-        `dict[str, Any]`: for JSON: fields, values, the trained values, and `cells`, a list of rows of figures.
+        `dict[str, Any]`: for JSON: fields, values, the trained values, and `cells`, a list of rows of metrics.
     """
     rows, columns = plan.axes(model)
     (row_field, _), (column_field, _) = plan.rows, plan.columns
@@ -165,7 +161,7 @@ def sweep(model: CollapModel, gallery: Gallery, plan: Sweep) -> dict[str, Any]:
 
 
 def value_of(found: dict[str, Any] | None, name: str) -> float:
-    """One of `FIGURES` of a cell: recall in percent; NaN where there is none."""
+    """One of `METRICS` of a cell: recall in percent; NaN where there is none."""
     if found is None:
         return float("nan")
     return 100 * found[name]["value"] if "recall" in name else found[name]
@@ -174,18 +170,18 @@ def value_of(found: dict[str, Any] | None, name: str) -> float:
 def draw(plan: Sweep, result: dict[str, Any], model_name: str, path: Path) -> None:
     """The heat maps of a sweep in one picture."""
     rows, columns = result["rows"], result["columns"]
-    plot_heat_maps(
+    draw_heat_maps(
         path,
         {
             title: np.array([[value_of(found, name) for found in row] for row in result["cells"]])
-            for name, title in FIGURES.items()
+            for name, title in METRICS.items()
         },
         row_title=plan.rows[1],
         column_title=plan.columns[1],
         row_labels=[f"{value:g}" for value in rows["values"]],
         column_labels=[f"{value:g}" for value in columns["values"]],
         marked=(rows["values"].index(rows["trained"]), columns["values"].index(columns["trained"])),
-        lower_is_better=[title for name, title in FIGURES.items() if "loss" in name],
+        lower_is_better=[title for name, title in METRICS.items() if "loss" in name],
         title=f"{model_name}, trained once, scored with other numbers; the frame marks those of the training",
     )
 
@@ -214,35 +210,32 @@ def settings_to_train(
     return {name: {**fields, "kernel_stride": fields["kernel_size"]} for name, fields in found.items()}
 
 
-def train(
-    steps: ExperimentSteps, model: str, settings: Mapping[str, dict[str, int]], num_processes: int
-) -> dict[str, tuple[Path, Path]]:
+def train(experiment: Experiment, model: str, settings: Mapping[str, dict[str, int]]) -> dict[str, tuple[Path, Path]]:
     """
-    Extracts the frames and trains the models that are not there yet.
+    Encodes the songs and trains the models that are not there yet.
 
     Returns:
-        `dict[str, tuple[Path, Path]]`: The folders of the model and of its kept frames, by the names in `settings`.
+        `dict[str, tuple[Path, Path]]`: The folders of the model and of its features, by the names in `settings`.
     """
     row, _, seed = model.rpartition("-")
-    recipe = steps.recipe(int(seed), row)
-    features = {int(recipe["frame_pooling"]): Path(recipe["features"])}
+    recipe = experiment.recipe(model)
+    features = {int(recipe["frame_pooling"]): experiment.features}
     extraction, training, folders = [], [], {}
     for title, fields in settings.items():
         pooling = fields["frame_pooling"]
         if pooling not in features:
-            features[pooling] = steps.out / f"features-{pooling}"
-            command = python(
-                EXAMPLES / "extract_features.py", *(["--use_cpu"] if recipe.get("use_cpu") == "true" else [])
+            features[pooling] = experiment.folder / f"features-{pooling}"
+            manifests = [experiment.manifest(split) for split in ("train", "validation")]
+            arguments = experiment.towers() | {"frame_pooling": pooling}
+            title_of_step = f"Frames of {0.02 * pooling:g} s"
+            extraction.append(
+                experiment.extract(manifests, arguments, (), features[pooling], f"extract-{pooling}", title_of_step)
             )
-            command += ["--manifests", recipe["train_manifest"], recipe["eval_manifest"]]
-            command += [f"--{tower}={recipe[tower]}" for tower in TOWERS]
-            command += [f"--features={features[pooling]}", f"--frame_pooling={pooling}"]
-            extraction.append(steps.step(f"extract-{pooling}", f"Frames of {0.02 * pooling:g} s", command))
         name = f"{row}-pooling-{pooling}-kernel-{fields['kernel_size']}"
-        training.append(steps.train(name, title, int(seed), {**fields, "features": features[pooling]}, row))
-        folders[title] = (steps.folder(name, int(seed)), features[pooling])
-    run_steps(extraction, steps.out / "logs", num_processes)
-    run_steps(training, steps.out / "logs", num_processes)
+        training.append(experiment.train_like(row, int(seed), name, title, fields | {"features": features[pooling]}))
+        folders[title] = (experiment.model(f"{name}-{seed}"), features[pooling])
+    experiment.run(extraction, at_once=1)
+    experiment.run(training)
     return folders
 
 
@@ -261,7 +254,7 @@ def format_trainings(rows: dict[str, dict[str, Any]]) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--benchmark_dir", type=Path, required=True, help="what benchmarks/long_form/run.py has left")
+    parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
     parser.add_argument("--model", default="ours-0", help="its name in the folder models/ (default: %(default)s)")
     parser.add_argument(
         "--num_songs", type=int, default=None, help="the first so many validation songs (default: all of them)"
@@ -293,39 +286,37 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--output_dir", type=Path, help="default: sensitivity in the folder of --benchmark_dir")
     given = parser.parse_args(arguments)
-    given.output_dir = given.output_dir or given.benchmark_dir / "sensitivity"
+    out = given.output_dir or given.benchmark_dir / "sensitivity"
+    experiment = Experiment(given.benchmark_dir, out, given.num_processes, given.device, given.num_epochs)
     torch.set_num_threads(1)
-    songs = read_songs(given.benchmark_dir / "corpus" / "validation.jsonl")
+    songs = read_songs(experiment.manifest("validation"))
     if given.num_songs is not None and not 2 <= given.num_songs <= len(songs):
         parser.error(f"--num_songs must lie in 2 ... {len(songs)}, the validation songs; got {given.num_songs}.")
     songs = songs[: given.num_songs]
-    given.output_dir.mkdir(parents=True, exist_ok=True)
-    protocol = {"model": given.model, "split": "validation", "num_songs": len(songs)}
+    out.mkdir(parents=True, exist_ok=True)
+    protocol = {"command": this_command(), "model": given.model, "split": "validation", "num_songs": len(songs)}
 
     if given.sweeps:
-        model, processor = load_model(given.benchmark_dir / "models" / given.model, given.device)
-        gallery = make_gallery(model, processor, songs, given.benchmark_dir / "features")
+        model, processor = load_model(experiment.benchmark.model(given.model), given.device)
+        gallery = make_gallery(model, processor, songs, experiment.features)
         sweeps: dict[str, Any] = {}
         for plan in SWEEPS:
             if plan.name in given.sweeps:
                 found = sweep(model, gallery, plan)
                 sweeps[plan.name] = found
-                draw(plan, found, given.model, given.output_dir / f"{plan.name}.png")
+                draw(plan, found, given.model, out / f"{plan.name}.png")
                 print(f"\nrecall@1 (%) of captions / one-section queries\n\n{format_sweep(plan, found)}", flush=True)
-        figures = {"as_trained": measure(model, gallery), "sweeps": sweeps}
-        write_result(given.output_dir / "sweeps.json", protocol | figures)
+        write_json(out / "sweeps.json", protocol | {"as_trained": measure(model, gallery), "sweeps": sweeps})
 
     kernel_sizes = [1, 2, 4, 8, 16] if given.train == [] else given.train or []
     if kernel_sizes or given.frame_pooling:
-        steps = ExperimentSteps(given.benchmark_dir, given.output_dir, given.device, given.num_epochs)
-        row, _, seed = given.model.rpartition("-")
-        settings = settings_to_train(steps.recipe(int(seed), row), kernel_sizes, given.frame_pooling)
+        settings = settings_to_train(experiment.recipe(given.model), kernel_sizes, given.frame_pooling)
         rows: dict[str, Any] = {}
-        for name, (folder, features) in train(steps, given.model, settings, given.num_processes).items():
+        for name, (folder, features) in train(experiment, given.model, settings).items():
             model, processor = load_model(folder, given.device)
             rows[name] = {**settings[name], **measure(model, make_gallery(model, processor, songs, features))}
         print(f"\n{format_trainings(rows)}")
-        write_result(given.output_dir / "trainings.json", protocol | {"trainings": rows})
+        write_json(out / "trainings.json", protocol | {"trainings": rows})
 
 
 if __name__ == "__main__":

@@ -1,35 +1,21 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""The sweep over the numbers of the attention, on a tiny benchmark folder."""
+"""The sweep over the numbers of the attention, on a tiny benchmark."""
 
 import json
-import math
 import re
-import sys
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from tiny_benchmark import FIELDS
+
+from benchmarks.long_form import sensitivity
+from benchmarks.questions import read_songs
+from benchmarks.rank import load_model
+from collap.modeling_collap.loss_collap import contrastive_loss
 
 pytest.importorskip("matplotlib", reason="the pictures need the extra 'train'")
 
-from tiny_benchmark import make_benchmark
-from trainable_benchmark import FIELDS, make_trainable_benchmark
-
-from collap.modeling_collap.loss_collap import contrastive_loss
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-sys.path.append(str(EXAMPLES / "experiments"))
-import sensitivity  # noqa: E402
-from common import load_model, read_songs  # noqa: E402
-from heat_maps import plot_heat_maps  # noqa: E402
-
 SWEEPS = {plan.name: plan for plan in sensitivity.SWEEPS}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return make_benchmark(tmp_path_factory.mktemp("experiments") / "benchmark")
 
 
 @pytest.fixture
@@ -95,35 +81,20 @@ def test_the_script_writes_figures_and_pictures(folder, tmp_path, capsys):
     assert len(re.findall(r"\n\| 0.01 +\|", capsys.readouterr().out)) == 1
 
 
-@pytest.mark.slow
-def test_trainings_take_the_recipe_of_the_benchmark(tmp_path):
-    """Kernels are trained on the benchmark's features, other frames on features of their own; both are kept."""
-    folder = make_trainable_benchmark(tmp_path / "benchmark")
-    command = ["--benchmark_dir", str(folder), "--sweeps", "--train", "1", "--frame_pooling", "4"]
-    sensitivity.main(command)
-    rows = json.loads((folder / "sensitivity" / "trainings.json").read_text())["trainings"]
+def test_trainings_take_the_recipe_of_the_benchmark(folder, tmp_path, ran):
+    """Kernels are trained on the benchmark's features, other frames on features of their own; both are cached."""
+    arguments = ["--benchmark_dir", str(folder), "--output_dir", str(tmp_path), "--sweeps"]
+    arguments += ["--train", "1", "--frame_pooling", "4"]
+    sensitivity.main(arguments)
+    rows = json.loads((tmp_path / "trainings.json").read_text())["trainings"]
     kernel = FIELDS["kernel_size"] * FIELDS["frame_pooling"] // 4
     assert {name: (row["frame_pooling"], row["kernel_size"]) for name, row in rows.items()} == {
         "kernel of 1 frames": (FIELDS["frame_pooling"], 1),
         "frames of 0.08 s": (4, kernel),
     }
-    made = folder / "sensitivity" / "models" / f"ours-pooling-4-kernel-{kernel}-0"
-    saved = json.loads((made / "config.json").read_text())
-    assert (saved["frame_pooling"], saved["kernel_size"], saved["kernel_stride"]) == (4, kernel, kernel)
-    first = (made / "model.safetensors").stat().st_mtime_ns
-    sensitivity.main(command)
-    assert (made / "model.safetensors").stat().st_mtime_ns == first
-
-
-def test_without_a_recipe_there_is_no_training(folder, tmp_path):
-    steps = sensitivity.ExperimentSteps(folder, tmp_path)
-    with pytest.raises(ValueError, match="has not done the step 'train-document-0'"):
-        sensitivity.train(steps, "document-0", {}, num_processes=1)
-
-
-def test_heat_maps_want_one_label_each(tmp_path):
-    tables = {"one": np.array([[1.0, math.nan]])}
-    plot_heat_maps(tmp_path / "a.png", tables, "rows", "columns", ["1"], ["1", "2"], (0, 0))
-    assert (tmp_path / "a.png").stat().st_size > 2000
-    with pytest.raises(ValueError, match=r"'one' must have the shape \(1, 1\)"):
-        plot_heat_maps(tmp_path / "a.png", tables, "rows", "columns", ["1"], ["1"], (0, 0))
+    config = json.loads((tmp_path / "models" / f"ours-pooling-4-kernel-{kernel}-0" / "config.json").read_text())
+    assert (config["frame_pooling"], config["kernel_size"], config["kernel_stride"]) == (4, kernel, kernel)
+    trained = ["train-ours-pooling-8-kernel-1-0", f"train-ours-pooling-4-kernel-{kernel}-0"]
+    assert ran == ["extract-4", *trained]
+    sensitivity.main(arguments)
+    assert len(ran) == 3

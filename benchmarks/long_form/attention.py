@@ -1,15 +1,16 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 r"""
-Where the attentions listen: does their weight fall on the section that a sentence describes?
+Does the attention's weight fall on the section that a sentence describes?
 
-    python examples/experiments/attention.py --benchmark_dir benchmark-small
+    python -m benchmarks.long_form.attention --benchmark_dir benchmark-small
 
 For some songs of a split and each wording of their captions it measures, of the temporal attention and of its product
 with the kernel-wise one, the share of the weight inside the section that the sentence describes, and how often the
 largest weight lies there. Beside it stand two levels of chance: the section's share of the song (even attention), and
 the same sentences over ANOTHER song, at the same place of it in relative time: what the model expects of the time
-alone. A model that has one vector for a whole caption attends to no section of it; it is asked with queries on one
-section, as the others are too. It writes attention.json and pictures of one song.
+alone. Sentences on the whole song are left out. A model that has one vector for a whole caption attends to no section
+of it; it is measured with queries on one section, as the others are too. It writes attention.json and pictures of one
+song.
 """
 
 import argparse
@@ -20,60 +21,57 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import (
-    WORDINGS,
-    MeanPoolingCollap,
-    Song,
-    embed_songs,
-    embed_texts,
-    load_model,
-    read_songs,
-    with_intervals,
-    write_result,
-)
 from tqdm.auto import tqdm
 
 from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap.baselines.mean_pooling import MeanPoolingCollap
 from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
 from collap.evaluation.plots import plot_frame_attention
 from collap.evaluation.retrievers import CollapTexts
-from collap.files import markdown_table
+from collap.files import markdown_table, this_command, write_json
 from collap.modeling_collap.scoring_collap import mean_over_sentences
 
+from ..pipeline import Pipeline
+from ..questions import Song, read_songs
+from ..rank import embed_songs, embed_texts, load_model
+from ..tables import with_intervals
+
+# Wordings by what is added to the columns "text", "query" and "sentences".
+WORDINGS = {"seen": "", "new": "_new", "paraphrase": "_paraphrase"}
 WITH_TIME, WITHOUT_TIME, SECTIONS = "sentences", "sentences, without time", "one-section queries"
 COLUMNS = {
-    "temporal": "β inside",
-    "frames": "αβ inside",
+    "temporal": "β inside",  # share of the temporal attention inside the section
+    "frames": "αβ inside",  # share of the product with the kernel-wise attention, frame by frame
     "even": "section's share",
     "other_song": "β, another song",
-    "temporal_peak": "β peak inside",
+    "temporal_peak": "β peak inside",  # how often the middle of the largest weight lies inside
     "frame_peak": "αβ peak inside",
-    "kernel": "α at boundaries",
+    "kernel": "α at boundaries",  # on the right side, in segments that a boundary of the section cuts
     "kernel_even": "even α there",
 }
 
 
 @dataclass
-class Asked:
+class Texts:
     """
-    What is asked of some songs in one way.
+    The texts of some songs, in one way of querying.
 
     Args:
-        texts (`list[list[str]]`): One entry a song: what stands beside the rows of its picture.
+        rows (`list[list[str]]`): Of each song the texts whose attention is measured: sentences, or whole queries.
         spans_s (`list[list[tuple[float, float] | None]]`): Start and end of what each of those describes, or None.
         embedded (`CollapTexts`): One text a song, whose queries are those rows.
         use_time (`bool`): Whether it counts when a sentence stands in its text.
     """
 
-    texts: list[list[str]]
+    rows: list[list[str]]
     spans_s: list[list[tuple[float, float] | None]]
     embedded: CollapTexts
     use_time: bool
 
 
 @dataclass(frozen=True)
-class Heard:
-    """Attentions of the rows over one song, `(S, L, K)` and `(S, L)`, and when its frames and segments sound."""
+class Attention:
+    """Attentions of the rows over one song, `(S, L, K)` and `(S, L)`, and the times of its frames and segments."""
 
     kernel: np.ndarray
     temporal: np.ndarray
@@ -81,28 +79,37 @@ class Heard:
     segment_times: np.ndarray
 
 
-def ask_captions(
-    model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], wording: str, use_time: bool
-) -> Asked:
-    """Each sentence of the captions by itself."""
-    texts = [song[f"text{WORDINGS[wording]}"] for song in songs]
-    return Asked(
-        texts, [spans_of(song, wording) for song in songs], CollapTexts(embed_texts(model, processor, texts)), use_time
-    )
+def ways_of(model: CollapModel) -> list[str]:
+    """The ways of querying that a model has."""
+    if isinstance(model, MeanPoolingCollap):
+        raise ValueError(f"models: {model.config._name_or_path} takes the mean of all frames: it has no attention.")
+    if model.config.text_granularity == "document":
+        return [SECTIONS]
+    return [WITH_TIME, WITHOUT_TIME, SECTIONS] if model.config.temporal_position else [WITHOUT_TIME, SECTIONS]
 
 
-def ask_sections(model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], wording: str) -> Asked:
-    """A query on each section, as in `score(..., section_query=True)`."""
+def make_texts(model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], wording: str, way: str) -> Texts:
+    """The texts of songs in one of the ways of [`ways_of`]."""
+    if way == SECTIONS:
+        return section_texts(model, processor, songs, wording)
+    sentences = [song[f"text{WORDINGS[wording]}"] for song in songs]
+    embedded, _ = embed_texts(model, processor, sentences)
+    spans = [spans_of(song, wording) for song in songs]
+    return Texts(sentences, spans, CollapTexts(embedded), use_time=way == WITH_TIME)
+
+
+def section_texts(model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], wording: str) -> Texts:
+    """A query on each section, pooled as in `score(..., section_query=True)`."""
     queries = [[section[f"query{WORDINGS[wording]}"] for section in song["sections"]] for song in songs]
     spans = [[(section["start_s"], section["end_s"]) for section in song["sections"]] for song in songs]
-    output = embed_texts(model, processor, [sentences for of_song in queries for sentences in of_song])
+    output, _ = embed_texts(model, processor, [sentences for of_song in queries for sentences in of_song])
     pooled = mean_over_sentences(output.query_embeds.float().T, output.sentence_counts).T  # (sections, d)
     embedded = CollapTextOutput(
         query_embeds=torch.nn.functional.normalize(pooled, dim=-1),
         sentence_counts=torch.tensor([len(of_song) for of_song in queries], device=pooled.device),
     )
-    texts = [[" ".join(sentences) for sentences in of_song] for of_song in queries]
-    return Asked(texts, spans, CollapTexts(embedded), use_time=False)
+    rows = [[" ".join(sentences) for sentences in of_song] for of_song in queries]
+    return Texts(rows, spans, CollapTexts(embedded), use_time=False)
 
 
 def spans_of(song: Song, wording: str) -> list[tuple[float, float] | None]:
@@ -115,15 +122,15 @@ def spans_of(song: Song, wording: str) -> list[tuple[float, float] | None]:
 
 
 @torch.inference_mode()
-def listen(model: CollapModel, audio: CollapAudioOutput, song: int, asked: Asked, text: int) -> Heard:
-    """The attentions of a text of `asked` over a song of the batch, without the padding."""
+def attend(model: CollapModel, audio: CollapAudioOutput, song: int, texts: Texts, text: int) -> Attention:
+    """The attentions of a text over a song of the batch, without the padding."""
     count = int(audio.frame_mask[song].sum())
     alone = CollapAudioOutput(
         last_hidden_state=audio.last_hidden_state[song : song + 1, :count],
         frame_mask=audio.frame_mask[song : song + 1, :count],
     )
-    attention = model.attend(alone, asked.embedded.select(text, text + 1).output, use_time=asked.use_time)
-    return Heard(
+    attention = model.attend(alone, texts.embedded.select(text, text + 1).output, use_time=texts.use_time)
+    return Attention(
         kernel=attention.kernel_attentions[0].double().cpu().numpy(),
         temporal=attention.temporal_attentions[0].double().cpu().numpy(),
         frame_times=model.frame_times(count).numpy(),
@@ -131,72 +138,56 @@ def listen(model: CollapModel, audio: CollapAudioOutput, song: int, asked: Asked
     )
 
 
-def measure(model: CollapModel, audio: CollapAudioOutput, asked: Asked) -> dict[str, Any]:
-    """Figures of all rows that describe a section, in shares, with intervals that come of drawing the songs anew."""
+def measure(model: CollapModel, audio: CollapAudioOutput, texts: Texts) -> dict[str, Any]:
+    """Metrics of all rows that describe a section, in shares, with intervals that come of drawing the songs anew."""
     stride = model.config.kernel_stride
     parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
-    num_songs = len(asked.texts)
-    for song, spans in enumerate(asked.spans_s):
-        heard = listen(model, audio, song, asked, song)
-        frames = frame_weights(heard.kernel, heard.temporal, stride, len(heard.frame_times))
-        inside, even = mass_inside(heard.temporal, heard.segment_times, spans)
-        kernel, kernel_even = kernel_mass_at_boundaries(heard.kernel, stride, heard.frame_times, spans)
-        other = listen(model, audio, (song + 1) % num_songs, asked, song)
-        longer = other.segment_times[-1, 1] / heard.segment_times[-1, 1]
+    num_songs = len(texts.rows)
+    for song, spans in enumerate(texts.spans_s):
+        own = attend(model, audio, song, texts, song)
+        frames = frame_weights(own.kernel, own.temporal, stride, len(own.frame_times))
+        inside, even = mass_inside(own.temporal, own.segment_times, spans)
+        kernel, kernel_even = kernel_mass_at_boundaries(own.kernel, stride, own.frame_times, spans)
+        other = attend(model, audio, (song + 1) % num_songs, texts, song)
+        longer = other.segment_times[-1, 1] / own.segment_times[-1, 1]
         there = [None if span is None else (span[0] * longer, span[1] * longer) for span in spans]
         found = {
             "temporal": inside,
-            "frames": mass_inside(frames, heard.frame_times, spans)[0],
+            "frames": mass_inside(frames, own.frame_times, spans)[0],
             "even": even,
             "other_song": mass_inside(other.temporal, other.segment_times, there)[0],
-            "temporal_peak": peak_inside(heard.temporal, heard.segment_times, spans),
-            "frame_peak": peak_inside(frames, heard.frame_times, spans),
+            "temporal_peak": peak_inside(own.temporal, own.segment_times, spans),
+            "frame_peak": peak_inside(frames, own.frame_times, spans),
             "kernel": kernel,
             "kernel_even": kernel_even,
         }
         for name, values in found.items():
             parts[name].append(values)
-    song_of_row = np.repeat(np.arange(num_songs), [len(spans) for spans in asked.spans_s])
+    song_of_row = np.repeat(np.arange(num_songs), [len(spans) for spans in texts.spans_s])
     values = {name: np.concatenate(of_songs) for name, of_songs in parts.items()}
-    figures: dict[str, Any] = {"num_songs": num_songs}
+    metrics: dict[str, Any] = {"num_songs": num_songs}
     for names in (("kernel", "kernel_even"), [name for name in COLUMNS if not name.startswith("kernel")]):
         there = ~np.isnan(values[names[0]])
         if there.any():  # else no boundary cuts a segment
-            figures |= with_intervals({name: values[name][there] for name in names}, song_of_row[there])
-        figures["num_boundary_sentences" if names[0] == "kernel" else "num_sentences"] = int(there.sum())
-    return figures
-
-
-def ways_of(model: CollapModel) -> list[str]:
-    """In which ways a model can be asked."""
-    if isinstance(model, MeanPoolingCollap):
-        raise ValueError(f"{model.config._name_or_path} takes the mean of all frames: it has no attention to look at.")
-    if model.config.text_granularity == "document":
-        return [SECTIONS]
-    return [WITH_TIME, WITHOUT_TIME, SECTIONS] if model.config.temporal_position else [WITHOUT_TIME, SECTIONS]
-
-
-def ask(model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], wording: str, way: str) -> Asked:
-    """What is asked of songs in one of the ways of [`ways_of`]."""
-    if way == SECTIONS:
-        return ask_sections(model, processor, songs, wording)
-    return ask_captions(model, processor, songs, wording, use_time=way == WITH_TIME)
+            metrics |= with_intervals({name: values[name][there] for name in names}, song_of_row[there])
+        metrics["num_boundary_sentences" if names[0] == "kernel" else "num_sentences"] = int(there.sum())
+    return metrics
 
 
 def draw(
-    model: CollapModel, audio: CollapAudioOutput, songs: Sequence[Song], song: int, asked: Asked, path: Path
+    model: CollapModel, audio: CollapAudioOutput, songs: Sequence[Song], song: int, texts: Texts, path: Path
 ) -> None:
     """Both attentions of one song."""
-    heard = listen(model, audio, song, asked, song)
+    own = attend(model, audio, song, texts, song)
     plot_frame_attention(
         path,
-        heard.kernel,
-        heard.temporal,
+        own.kernel,
+        own.temporal,
         model.config.kernel_stride,
-        heard.frame_times,
-        asked.texts[song],
+        own.frame_times,
+        texts.rows[song],
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in songs[song]["sections"]],
-        true_spans_s=asked.spans_s[song],
+        true_spans_s=texts.spans_s[song],
         title=f"Attention of {Path(str(model.config._name_or_path)).name} over {Path(songs[song]['audio']).name}",
     )
 
@@ -204,19 +195,19 @@ def draw(
 def format_table(models: dict[str, dict[str, dict[str, Any]]]) -> str:
     """A Markdown table, in percent, of the shares with their intervals."""
     names = [name for name in COLUMNS if name not in ("even", "kernel_even")]
-    lines = [["model", "asked by", "wording", "section's share", *(COLUMNS[name] for name in names), "even α there"]]
+    lines = [["model", "queries", "wording", "section's share", *(COLUMNS[name] for name in names), "even α there"]]
     for model, ways in models.items():
         for way, wordings in ways.items():
-            for wording, figures in wordings.items():
-                cells = [_cell(figures, "even"), *(_cell(figures, name) for name in names)]
-                lines.append([model, way, wording, *cells, _cell(figures, "kernel_even")])
+            for wording, metrics in wordings.items():
+                cells = [_cell(metrics, "even"), *(_cell(metrics, name) for name in names)]
+                lines.append([model, way, wording, *cells, _cell(metrics, "kernel_even")])
     return markdown_table(lines)
 
 
-def _cell(figures: dict[str, Any], name: str) -> str:
-    if name not in figures:
+def _cell(metrics: dict[str, Any], name: str) -> str:
+    if name not in metrics:
         return ""
-    value, (lower, upper) = figures[name]["value"], figures[name]["interval"]
+    value, (lower, upper) = metrics[name]["value"], metrics[name]["interval"]
     if "even" in name:
         return f"{100 * value:.0f}"
     return f"{100 * value:.0f} ({100 * lower:.0f} to {100 * upper:.0f})"
@@ -240,7 +231,7 @@ def select_songs(manifest: Path, num_songs: int, wordings: Sequence[str]) -> lis
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--benchmark_dir", type=Path, required=True, help="what benchmarks/long_form/run.py has left")
+    parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
     parser.add_argument("--models", nargs="+", default=["ours-0", "document-0"], help="names in its folder models/")
     parser.add_argument("--split", default="content", help="of its corpus (default: %(default)s)")
     parser.add_argument("--num_songs", type=int, default=100, help="the first of the split (default: %(default)s)")
@@ -250,33 +241,32 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     parser.add_argument("--output_dir", type=Path, help="default: attention in the folder of --benchmark_dir")
     given = parser.parse_args(arguments)
-    given.output_dir = given.output_dir or given.benchmark_dir / "attention"
+    benchmark, out = Pipeline(given.benchmark_dir), given.output_dir or given.benchmark_dir / "attention"
     if not 0 <= given.picture_song < given.num_songs:
         parser.error(f"--picture_song must lie in 0 ... {given.num_songs - 1}, got {given.picture_song}.")
     torch.set_num_threads(1)
     wordings = list(dict.fromkeys([*given.wordings, given.picture_wording]))
-    songs = select_songs(given.benchmark_dir / "corpus" / f"{given.split}.jsonl", given.num_songs, wordings)
-    given.output_dir.mkdir(parents=True, exist_ok=True)
+    songs = select_songs(benchmark.manifest(given.split), given.num_songs, wordings)
+    out.mkdir(parents=True, exist_ok=True)
 
     models: dict[str, dict[str, dict[str, Any]]] = {}
     for name in given.models:
-        model, processor = load_model(given.benchmark_dir / "models" / name, given.device)
+        model, processor = load_model(benchmark.model(name), given.device)
         ways = ways_of(model)
-        audio = embed_songs(model, processor, songs, given.benchmark_dir / "features")
+        audio = embed_songs(model, processor, songs, benchmark.features)
         models[name] = {}
         for way in tqdm(ways, desc=name, unit="way"):
             models[name][way] = {
-                wording: measure(model, audio, ask(model, processor, songs, wording, way))
+                wording: measure(model, audio, make_texts(model, processor, songs, wording, way))
                 for wording in given.wordings
             }
         for way in {ways[0], SECTIONS}:
-            asked = ask(model, processor, songs, given.picture_wording, way)
-            path = given.output_dir / f"{name}-{'sections' if way == SECTIONS else 'sentences'}.png"
-            draw(model, audio, songs, given.picture_song, asked, path)
+            texts = make_texts(model, processor, songs, given.picture_wording, way)
+            path = out / f"{name}-{'sections' if way == SECTIONS else 'sentences'}.png"
+            draw(model, audio, songs, given.picture_song, texts, path)
             tqdm.write(f"{path}")
-    write_result(
-        given.output_dir / "attention.json", {"split": given.split, "num_songs": given.num_songs, "models": models}
-    )
+    result = {"command": this_command(), "split": given.split, "num_songs": given.num_songs, "models": models}
+    write_json(out / "attention.json", result)
     print(format_table(models))
 
 

@@ -1,39 +1,29 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Where the attentions listen, by hand and on a tiny benchmark folder."""
+"""Where the attention's weight falls, on a tiny benchmark."""
 
 import json
 import re
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tiny_models import tiny_config
+
+from benchmarks.long_form import attention
+from benchmarks.questions import read_songs
+from benchmarks.rank import embed_songs, embed_texts, load_model
+from collap import CollapAudioOutput
+from collap.baselines.mean_pooling import MeanPoolingCollap
+from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
 
 pytest.importorskip("matplotlib", reason="the pictures need the extra 'train'")
 
-from tiny_benchmark import make_benchmark
-from tiny_models import tiny_config
 
-from collap import CollapAudioOutput
-from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
-
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-sys.path.append(str(EXAMPLES / "experiments"))
-import attention  # noqa: E402
-from common import MeanPoolingCollap, embed_songs, embed_texts, load_model, read_songs  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    return make_benchmark(tmp_path_factory.mktemp("experiments") / "benchmark")
-
-
-def listening(folder: Path, name: str, way: str):
+def texts_of(folder, name: str, way: str):
     model, processor = load_model(folder / "models" / name)
     songs = read_songs(folder / "corpus" / "content.jsonl")
     audio = embed_songs(model, processor, songs, folder / "features")
-    return model, processor, songs, audio, attention.ask(model, processor, songs, "new", way)
+    return model, processor, songs, audio, attention.make_texts(model, processor, songs, "new", way)
 
 
 class TestByHand:
@@ -83,48 +73,46 @@ class TestByHand:
 
 def test_the_weights_are_those_of_the_score(folder):
     """The frames' weights times their cosines give the temporal alignment of one-section queries."""
-    model, processor, songs, audio, asked = listening(folder, "ours-0", attention.SECTIONS)
+    model, processor, songs, audio, texts = texts_of(folder, "ours-0", attention.SECTIONS)
     scale = model.config.kernel_weight + model.config.temporal_weight
     for index, song in enumerate(songs):
-        heard = attention.listen(model, audio, index, asked, index)
-        count = len(heard.frame_times)
-        weights = frame_weights(heard.kernel, heard.temporal, model.config.kernel_stride, count)  # (sections, N)
+        own = attention.attend(model, audio, index, texts, index)
+        count = len(own.frame_times)
+        weights = frame_weights(own.kernel, own.temporal, model.config.kernel_stride, count)  # (sections, N)
         np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
         frames = audio.last_hidden_state[index, :count]
-        queries = asked.embedded.select(index, index + 1).output.query_embeds
+        queries = texts.embedded.select(index, index + 1).output.query_embeds
         alone = CollapAudioOutput(last_hidden_state=frames[None], frame_mask=torch.ones(1, count, dtype=torch.bool))
-        text = embed_texts(model, processor, [section["query_new"] for section in song["sections"]])
+        text, _ = embed_texts(model, processor, [section["query_new"] for section in song["sections"]])
         expected = model.similarity(alone, text, section_query=True)[0].detach() / scale
         found = (weights * (queries @ frames.T).detach().numpy()).sum(1)
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_time_moves_the_attention_of_sentences(folder):
-    with_time = listening(folder, "ours-0", attention.WITH_TIME)
-    without = listening(folder, "ours-0", attention.WITHOUT_TIME)
-    heard = [
-        attention.listen(model, audio, 0, asked, 0).temporal for model, _, _, audio, asked in (with_time, without)
-    ]
-    assert np.abs(heard[0] - heard[1]).max() > 1e-4
+    with_time = texts_of(folder, "ours-0", attention.WITH_TIME)
+    without = texts_of(folder, "ours-0", attention.WITHOUT_TIME)
+    own = [attention.attend(model, audio, 0, texts, 0).temporal for model, _, _, audio, texts in (with_time, without)]
+    assert np.abs(own[0] - own[1]).max() > 1e-4
 
 
 def test_sentences_on_the_whole_song_are_left_out(folder):
-    model, _, songs, audio, asked = listening(folder, "ours-0", attention.WITHOUT_TIME)
-    figures = attention.measure(model, audio, asked)
-    assert figures["num_sentences"] == 2 * len(songs)
-    assert all(spans[0] is None for spans in asked.spans_s)
-    assert figures["even"]["value"] == pytest.approx(0.5, abs=1e-6)  # the two sections are the song
-    assert figures["num_songs"] == len(songs)
+    model, _, songs, audio, texts = texts_of(folder, "ours-0", attention.WITHOUT_TIME)
+    metrics = attention.measure(model, audio, texts)
+    assert metrics["num_sentences"] == 2 * len(songs)
+    assert all(spans[0] is None for spans in texts.spans_s)
+    assert metrics["even"]["value"] == pytest.approx(0.5, abs=1e-6)  # the two sections are the song
+    assert metrics["num_songs"] == len(songs)
     by_song = []
-    for index, spans in enumerate(asked.spans_s):
-        heard = attention.listen(model, audio, index, asked, index)
-        by_song += list(mass_inside(heard.temporal, heard.segment_times, spans)[0][1:])
-    assert figures["temporal"]["value"] == pytest.approx(np.mean(by_song))
-    lower, upper = figures["temporal"]["interval"]
-    assert lower <= figures["temporal"]["value"] <= upper
+    for index, spans in enumerate(texts.spans_s):
+        own = attention.attend(model, audio, index, texts, index)
+        by_song += list(mass_inside(own.temporal, own.segment_times, spans)[0][1:])
+    assert metrics["temporal"]["value"] == pytest.approx(np.mean(by_song))
+    lower, upper = metrics["temporal"]["interval"]
+    assert lower <= metrics["temporal"]["value"] <= upper
 
 
-def test_the_script_writes_figures_and_pictures(folder, tmp_path, capsys):
+def test_the_script_writes_metrics_and_pictures(folder, tmp_path, capsys):
     command = ["--benchmark_dir", str(folder), "--num_songs", "3", "--output_dir", str(tmp_path)]
     attention.main([*command, "--wordings", "seen", "new"])
     result = json.loads((tmp_path / "attention.json").read_text())
@@ -137,11 +125,9 @@ def test_the_script_writes_figures_and_pictures(folder, tmp_path, capsys):
     assert len(re.findall(r"\n\| document-0 +\| +one-section queries \|", capsys.readouterr().out)) == 2
 
 
-def test_what_cannot_be_asked_says_so(folder, tmp_path):
+def test_what_cannot_be_texts_says_so(folder, tmp_path):
     model = MeanPoolingCollap(tiny_config())
-    with pytest.raises(ValueError, match="no attention to look at"):
+    with pytest.raises(ValueError, match="models: "):
         attention.ways_of(model)
-    with pytest.raises(ValueError, match=r"num_songs must lie in 2 \.\.\. 4"):
+    with pytest.raises(ValueError, match=r"num_songs must lie in 2 \.\.\. 6"):
         attention.main(["--benchmark_dir", str(folder), "--output_dir", str(tmp_path / "none")])
-    with pytest.raises(ValueError, match="holds no model"):
-        load_model(tmp_path)

@@ -1,27 +1,29 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""What the benchmark and the experiments ask of a model: texts that look for their songs in a gallery."""
+"""What models are compared by: texts as queries, and the gallery of songs in which each has one right answer."""
 
+import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from common import Song
-from sentence_quality import drop_half, first_sentences, replace_half, shuffle
+Song = dict[str, Any]
+Spoiler = Callable[[list[str], list[str], random.Random], list[str]]
 
 
 class Query(NamedTuple):
-    """A text that looks for a song: the song's place in its split, the sentences, and what kind of text it is."""
+    """A text with one right song: the song's place in its split, the sentences, and what kind of text it is."""
 
     place: int
     sentences: list[str]
     kind: str = ""
 
 
+Queries = Callable[[Sequence[Song]], list[Query]]  # of the songs of a split
 LENGTHS_MIN = (2, 5, 10, 20)
 LONG_SPLITS = tuple(f"long_{minutes}" for minutes in LENGTHS_MIN)
-# The benchmark's wordings, by the columns of captions and of one-section queries.
+# The benchmark's wordings, by the columns of captions and of section queries.
 WORDING_COLUMNS = {
     "seen": ("text", "query"),
     "new": ("text_new", "query_new"),
@@ -33,35 +35,43 @@ WORDING_COLUMNS = {
 @dataclass(frozen=True)
 class Question:
     """
-    One row of figures, and one more for each kind of query.
+    One row of metrics, and one more for each kind of query.
 
     Args:
         name (`str`): Of the result.
-        split (`str`): Whose songs are looked for; all of them are in the gallery.
+        split (`str`): Whose songs are in the gallery.
         queries (`Callable`): The songs of the split to the queries.
         section_query (`bool`): Whether each query describes a single section.
         is_filled_up (`bool`): Whether songs of the split "content" fill the gallery up.
         within_group (`bool`): Whether only the songs of the same group are in the gallery.
-        use_time (`bool`): Whether the order of a query's sentences says when; for models that have a sense of time.
+        use_time (`bool`): Whether the order of a query's sentences says when; for models with `temporal_position`.
+        by_song (`bool`): Whether songs are the queries, and the texts the gallery: one text for each song.
     """
 
     name: str
     split: str
-    queries: Callable[[Sequence[Song]], list[Query]]
+    queries: Queries
     section_query: bool = False
     is_filled_up: bool = False
     within_group: bool = False
     use_time: bool = True
+    by_song: bool = False
 
 
-def captions(column: str, by: str | None = None, every: int = 1) -> Callable[[Sequence[Song]], list[Query]]:
+def read_songs(manifest: Path) -> list[Song]:
+    """The lines of a manifest of the corpus, with absolute paths of audio."""
+    songs = [json.loads(line) for line in manifest.read_text(encoding="utf-8").splitlines()]
+    return [{**song, "audio": str(manifest.parent / song["audio"])} for song in songs]
+
+
+def captions(column: str, by: str | None = None, every: int = 1) -> Queries:
     """A caption of each song, or of every second ...; the column `by` says its kind."""
     return lambda songs: [
         Query(place, song[column], "" if by is None else song[by]) for place, song in enumerate(songs)
     ][::every]
 
 
-def sections(column: str, by_voice: bool = False, every: int = 1) -> Callable[[Sequence[Song]], list[Query]]:
+def sections(column: str, by_voice: bool = False, every: int = 1) -> Queries:
     """
     A query for each section that has one, of every song, or of every second ...
 
@@ -76,9 +86,7 @@ def sections(column: str, by_voice: bool = False, every: int = 1) -> Callable[[S
     ]
 
 
-def spoiled(
-    spoil: Callable[[list[str], list[str], random.Random], list[str]], column: str, every: int = 1
-) -> Callable[[Sequence[Song]], list[Query]]:
+def spoiled(spoil: Spoiler, column: str, every: int = 1) -> Queries:
     """Captions after `spoil(sentences, sentences of another song, generator)`, the same for every model."""
 
     def queries(songs: Sequence[Song]) -> list[Query]:
@@ -93,12 +101,62 @@ def spoiled(
     return queries
 
 
+def shuffle(own: list[str], other: list[str], generator: random.Random) -> list[str]:
+    """All sentences in any order."""
+    return generator.sample(own, len(own))
+
+
+def drop_half(own: list[str], other: list[str], generator: random.Random) -> list[str]:
+    """Any half of the sentences (of an odd number the larger half) in their order."""
+    places = sorted(generator.sample(range(len(own)), (len(own) + 1) // 2))
+    return [own[place] for place in places]
+
+
+def replace_half(own: list[str], other: list[str], generator: random.Random) -> list[str]:
+    """
+    Any half of the sentences (of an odd number the smaller half) replaced by sentences of another text.
+
+    What comes in stays in order, and none of it comes twice unless the other text has too few sentences. Opening and
+    closing sentences may be replaced, and may be what comes in.
+    """
+    places = sorted(generator.sample(range(len(own)), len(own) // 2))
+    drawn = [place % len(other) for place in range(max(len(places), len(other)))]
+    wrong = sorted(generator.sample(drawn, len(places)))
+    sentences = list(own)
+    for place, source in zip(places, wrong, strict=True):
+        sentences[place] = other[source]
+    return sentences
+
+
+def demo_questions() -> list[Question]:
+    """What the demo's models are compared by: captions both ways, single sections, captions among reordered songs."""
+    questions = []
+    for wording in ("seen", "new"):
+        caption, query = WORDING_COLUMNS[wording]
+        questions += [
+            Question(f"text_to_audio, {wording}", "content", captions(caption)),
+            Question(f"audio_to_text, {wording}", "content", captions(caption), by_song=True),
+            Question(f"section, {wording}", "content", sections(query), section_query=True),
+            Question(f"order, {wording}", "order", captions(caption), within_group=True),
+        ]
+    return questions
+
+
+def augmentation_questions() -> list[Question]:
+    """The demo's, and captions whose sentences do not follow the song."""
+    shuffled = [
+        Question(f"shuffled, {wording}", "content", spoiled(shuffle, WORDING_COLUMNS[wording][0]))
+        for wording in ("seen", "new")
+    ]
+    return [*demo_questions(), *shuffled]
+
+
 def long_form_questions(wording: str, every: int = 2) -> list[Question]:
     """
     The benchmark's questions in one wording.
 
-    All content songs are in the gallery; those of every second are looked for, which is enough for intervals of two
-    points and halves the time.
+    All content songs are in the gallery; every second is searched for, which is enough for intervals of two points
+    and halves the time.
     """
     caption, query = WORDING_COLUMNS[wording]
     questions = [
@@ -112,15 +170,15 @@ def long_form_questions(wording: str, every: int = 2) -> list[Question]:
 
 
 def clip_questions() -> list[Question]:
-    """What a model of clips is asked: whole captions and single sections in the new wording."""
+    """Those for a model of clips: whole captions and single sections in the new wording."""
     return [question for question in main_questions() if question.split == "content"]
 
 
 def main_questions() -> list[Question]:
-    """What every row of the benchmark but CLAP's is asked: the new wording, and what is hard in it."""
+    """Those for every row of the benchmark but CLAP's: the new wording, and what is hard in it."""
     return [
         *long_form_questions("new"),
-        Question("shuffled, new", "content", spoiled(_shuffled, "text_new", every=2)),
+        Question("shuffled, new", "content", spoiled(shuffle, "text_new", every=2)),
         Question("near-duplicates, new", "near_duplicates", captions("text_new"), is_filled_up=True),
     ]
 
@@ -138,7 +196,7 @@ def more_questions() -> list[Question]:
 
 def validation_questions() -> list[Question]:
     """What choices are made by: the seen wording, and that of a writer who writes for validation songs alone."""
-    questions = [Question("validation, shuffled, seen", "validation", spoiled(_shuffled, "text"))]
+    questions = [Question("validation, shuffled, seen", "validation", spoiled(shuffle, "text"))]
     for wording in ("seen", "paraphrase"):
         caption, query = WORDING_COLUMNS[wording]
         questions += [
@@ -147,10 +205,6 @@ def validation_questions() -> list[Question]:
             Question(f"validation, order, {wording}", "validation_order", captions(caption), within_group=True),
         ]
     return questions
-
-
-def _shuffled(own: list[str], other: list[str], generator: random.Random) -> list[str]:
-    return shuffle(own, generator)
 
 
 def ablation_questions() -> list[Question]:
@@ -176,18 +230,18 @@ def length_questions() -> list[Question]:
 
 def quality_questions(column: str = "text_new") -> list[Question]:
     """Captions of the new wording and what can be wrong with them, on the same songs."""
-    spoilers = {
-        "first sentence only": lambda own, other, generator: first_sentences(own, 1),
-        "first 5 sentences": lambda own, other, generator: first_sentences(own, 5),
-        "half of the sentences": lambda own, other, generator: drop_half(own, generator),
-        "sentences shuffled": _shuffled,
-        "half of the sentences wrong": lambda own, other, generator: replace_half(own, other, generator),
+    spoilers: dict[str, Spoiler] = {
+        "first sentence only": lambda own, other, generator: own[:1],
+        "first 5 sentences": lambda own, other, generator: own[:5],
+        "half of the sentences": drop_half,
+        "sentences shuffled": shuffle,
+        "half of the sentences wrong": replace_half,
     }
-    asked = {"whole caption": captions(column)} | {name: spoiled(spoil, column) for name, spoil in spoilers.items()}
-    questions = [Question(name, "content", queries) for name, queries in asked.items()]
-    # The order tells when only where a text tells of the song from beginning to end.
+    texts = {"whole caption": captions(column)} | {name: spoiled(spoil, column) for name, spoil in spoilers.items()}
+    questions = [Question(name, "content", queries) for name, queries in texts.items()]
+    # The order says when only where a text describes the song from beginning to end.
     questions += [
-        Question(f"{name}, without time", "content", queries, use_time=False) for name, queries in asked.items()
+        Question(f"{name}, without time", "content", queries, use_time=False) for name, queries in texts.items()
     ]
     questions.append(Question("paraphrase", "content", captions("text_paraphrase", by="paraphrase_style")))
     questions.append(Question("one section", "content", sections("query_new"), section_query=True))
@@ -198,7 +252,7 @@ def language_questions() -> list[Question]:
     """
     The content songs by English and German captions.
 
-    Of the German ones there is one wording, that of the training: compare it with the seen English one.
+    There is one German wording, that of the training: compare it with the seen English one.
     """
     return [
         Question("English, seen wording", "content", captions("text")),
@@ -220,6 +274,8 @@ def digits_questions() -> list[Question]:
 
 SETS: dict[str, Callable[[], list[Question]]] = {
     "ablation": ablation_questions,
+    "augmentation": augmentation_questions,
+    "demo": demo_questions,
     "digits": digits_questions,
     "language": language_questions,
     "lengths": length_questions,
@@ -247,4 +303,16 @@ def splits_of(questions: Sequence[Question], corpus: Path) -> list[str]:
     return splits
 
 
-__all__ = ["LENGTHS_MIN", "LONG_SPLITS", "SETS", "WORDING_COLUMNS", "Query", "Question", "splits_of"]
+__all__ = [
+    "LENGTHS_MIN",
+    "LONG_SPLITS",
+    "SETS",
+    "WORDING_COLUMNS",
+    "Query",
+    "Question",
+    "Song",
+    "captions",
+    "read_songs",
+    "sections",
+    "splits_of",
+]

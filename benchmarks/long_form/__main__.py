@@ -1,0 +1,191 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+r"""
+The long-form benchmark: whole songs found by long captions, one model a row, the same songs and rules for all.
+
+    make benchmark                                                        (small: 29 minutes on 2 cores)
+    python -m benchmarks.long_form --all_questions_seeds 0 1 2 \
+        --results benchmarks/results/long_form_all_seeds.json             (after it: 4 minutes more)
+    python -m benchmarks.long_form --size full --device cuda --structures song_structures.jsonl \
+        --results benchmarks/results/long_form_full.json
+
+It renders the song corpus (benchmarks/corpus), pretrains small stand-ins of BEATs and Whisper on it, encodes all songs
+once, trains each row of `rows.py` with the same songs, batches and epochs, ranks all songs for each query
+(benchmarks/questions.py), and prints the tables of docs/benchmark.md. Steps that are done are cached; delete the
+output folder to begin anew. `--validation` takes the questions about validation songs instead, to make choices.
+"""
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from collap.files import this_command, write_json
+
+from ..pipeline import MODEL, RECIPE, ROOT, Pipeline, Step, named, run_module
+from ..questions import SETS
+from .rows import CHUNK_LENGTH_S, CLAP, CLAP_WINDOWS, MEAN, ROWS, SIZES
+from .tables import collect, format_all
+
+TRAINING_SPLITS = ("train", "validation", "validation_order")
+SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", ROOT.parent / "shared" / "data"))
+
+
+class Benchmark(Pipeline):
+    """The steps of the benchmark."""
+
+    def __init__(self, given: argparse.Namespace):
+        super().__init__(given.output_dir, given.num_processes, given.device)
+        self.given, self.size = given, SIZES[given.size]
+        splits = [question.split for name in ("long-form", "long-form-more") for question in SETS[name]()]
+        self.left_out = "" if given.structures else "structures"
+        self.splits = [split for split in dict.fromkeys(splits) if split != self.left_out]
+        self.rendered = self.render(*self.corpus_arguments())
+        steps = given.num_pretraining_steps or self.size.num_pretraining_steps
+        self.made_towers = self.make_towers(self.rendered, chunk_length_s=CHUNK_LENGTH_S, num_steps=steps)
+        manifests = [self.manifest(split) for split in (*TRAINING_SPLITS, *self.splits)]
+        self.extracted = self.extract(manifests, self.towers() | MODEL, self.made_towers)
+
+    def corpus_arguments(self) -> list[object]:
+        num_songs = self.size.num_songs | dict(item.split("=") for item in self.given.num_songs)
+        return [
+            *("--size", self.given.size, "--clock_share", "0.25", "--splits", *TRAINING_SPLITS, *self.splits),
+            *(["--structures", self.given.structures] if self.given.structures else []),
+            *("--num_songs", *(f"{split}={number}" for split, number in num_songs.items())),
+        ]
+
+    def make(self) -> dict[str, Any]:
+        """Runs all steps; returns the result."""
+        if self.left_out:
+            self.say("Without --structures the split of unseen structures is left out")
+        self.say("Rendering songs with long captions")
+        self.run([self.rendered], at_once=1)
+        self.say("Pretraining small encoders on tags of short crops; they stand in for BEATs and Whisper")
+        self.run(self.made_towers)
+        self.say("Encoding all songs once (the encoders are frozen)")
+        self.run([self.extracted], at_once=1)
+        runs = [(name, seed) for seed in self.given.seeds for name in self.rows(seed)]
+        self.say(f"Training {len(runs)} models, and ranking songs that none of them was trained on")
+        steps = []
+        for name, seed in runs:
+            training = self.train_clap(seed) if name == "clap" else [self.train_row(name, seed)]
+            steps += [*training, *self.rank_row(name, seed, training[-1])]
+        self.run(steps)
+        result = collect(self, runs, "validation" if self.given.validation else "test")
+        result |= {"size": self.given.size, "seconds": round(time.monotonic() - self.started)}
+        return result | {"steps_done_by_earlier_calls": self.num_cached, "splits_left_out": self.left_out.split()}
+
+    def rows(self, seed: int) -> list[str]:
+        """The rows to train with a seed: ablations with the first alone."""
+        first = seed == self.given.seeds[0]
+        return [name for name in self.given.rows if first or ROWS[name].is_main]
+
+    def recipe(self, seed: int) -> dict[str, Any]:
+        """Training arguments that all rows share."""
+        recipe = RECIPE | {
+            "train_manifest": self.manifest("train"),
+            "num_train_epochs": self.given.num_epochs or self.size.num_epochs,
+            "contrastive_batch_size": self.size.batch_size,
+            "seed": seed,
+        }
+        return recipe | ({"use_cpu": "true"} if self.device == "cpu" else {"bf16": "true"})
+
+    def train_row(self, name: str, seed: int) -> Step:
+        row = ROWS[name]
+        recipe = self.recipe(seed) | {"features": self.features} | self.towers() | MODEL | row.special
+        is_mean = row.kind == MEAN
+        title = f"{row.title}, seed {seed}"
+        return self.train(f"{name}-{seed}", title, recipe, [self.extracted], mean_pooling=is_mean)
+
+    def train_clap(self, seed: int) -> list[Step]:
+        """A new ClapModel, then its two stages: on sections with their sentences, then on windows with captions."""
+        untrained = self.folder / "clap" / str(seed)
+        command = run_module(
+            "benchmarks.towers", "clap", *named({"tokenizer": self.text, "output_dir": untrained, "seed": seed})
+        )
+        built = self.step(f"clap-{seed}", f"An untrained ClapModel, seed {seed}", command, self.made_towers)
+        recipe = self.recipe(seed) | {
+            "model_name_or_path": untrained,
+            "section_crop_probability": 1,
+            "learning_rate": self.size.clap_clip_learning_rate,
+            "num_train_epochs": self.given.num_epochs or self.size.num_clap_clip_epochs,
+        }
+        clips = self.train(f"clap-clips-{seed}", f"CLAP on clips, seed {seed}", recipe, [built])
+        recipe = self.recipe(seed) | {
+            "model_name_or_path": self.model(f"clap-clips-{seed}"),
+            "truncate_texts": "true",
+            "learning_rate": self.size.clap_learning_rate,
+            "num_train_epochs": self.given.num_epochs or self.size.num_clap_epochs,
+        }
+        return [built, clips, self.train(f"clap-{seed}", f"{ROWS['clap'].title}, seed {seed}", recipe, [clips])]
+
+    def rank_row(self, name: str, seed: int, training: Step) -> list[Step]:
+        """Main rows get all questions with some seeds; with the others, as ablations, those that matter most."""
+        questions = ["long-form-clips" if ROWS[name].kind == CLAP else "long-form"]
+        if ROWS[name].is_main and seed in self.given.all_questions_seeds:
+            questions.append("long-form-more")
+        kind = "validation" if self.given.validation else "test"
+        if kind == "validation":
+            questions = ["validation"]
+        steps = []
+        for window in CLAP_WINDOWS if name == "clap" else (None,):
+            row = name if window is None else f"{name}-{window}"
+            title = f"Ranking: {CLAP_WINDOWS.get(window, ROWS[name].title)}, seed {seed}"
+            options = {"clap_windows": window, "features": self.features if window is None else None}
+            options |= {"gallery_size": self.size.gallery_size, "leave_out": self.left_out or None}
+            model = self.model(f"{name}-{seed}")
+            steps.append(self.rank(f"{kind}-{row}-{seed}", title, questions, model, after=[training], **options))
+        return steps
+
+
+def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """The arguments, with the defaults that depend on each other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", choices=sorted(SIZES), default="small")
+    parser.add_argument("--output_dir", type=Path, default=None, help="default: benchmark-SIZE")
+    parser.add_argument("--results", type=Path, default=None, help="JSON file; default: results.json in the folder")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings; the corpus is one")
+    parser.add_argument(
+        "--all_questions_seeds",
+        type=int,
+        nargs="+",
+        help="seeds whose main rows get all questions; the others get those that matter most (default: the first)",
+    )
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--validation", action="store_true", help="rank validation songs, to make choices")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1))
+    structures = SHARED_DATA / "song_structures.jsonl"
+    parser.add_argument(
+        "--structures",
+        type=Path,
+        default=structures if structures.is_file() else None,
+        help="section layouts of real songs, as the Harmonix Set's folder dataset/segments (see "
+        "benchmarks/corpus/README.md); without them the split of unseen structures is left out (default: "
+        "song_structures.jsonl in the folder COLLAP_SHARED_DATA or ../shared/data, if it is there)",
+    )
+    parser.add_argument("--num_songs", nargs="*", default=[], help="as of benchmarks.corpus: train=40 ...")
+    parser.add_argument("--num_epochs", type=int, help="in place of the size's")
+    parser.add_argument("--num_pretraining_steps", type=int, help="in place of the size's")
+    given = parser.parse_args(arguments)
+    given.all_questions_seeds = given.all_questions_seeds or given.seeds[:1]
+    if untrained := set(given.all_questions_seeds) - set(given.seeds):
+        parser.error(f"--all_questions_seeds has {sorted(untrained)}, which --seeds ({given.seeds}) has not.")
+    given.output_dir = given.output_dir or Path(f"benchmark-{given.size}")
+    name = "validation.json" if given.validation else "results.json"
+    given.results = given.results or given.output_dir / name
+    return given
+
+
+def main() -> None:
+    given = parse_arguments()
+    benchmark = Benchmark(given)
+    result = benchmark.make()
+    print(format_all(result))
+    write_json(given.results, {"command": this_command(), **result})
+    benchmark.say(f"Done. The metrics are in {given.results}")
+
+
+if __name__ == "__main__":
+    main()

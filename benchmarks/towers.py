@@ -1,0 +1,352 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""
+Small towers that stand in for released ones: BEATs, Whisper, a text tower, and a ClapModel to be trained from scratch.
+
+    python -m benchmarks.towers music --manifest songs/train.jsonl --output_dir encoders/music
+    python -m benchmarks.towers speech --manifest songs/train.jsonl --output_dir encoders/speech
+    python -m benchmarks.towers text --manifest songs/train.jsonl --output_dir text
+    python -m benchmarks.towers clap --tokenizer text --output_dir clap
+
+The audio encoders are pretrained on the tags of short crops of the song corpus. The tags are the very attributes that
+the captions of the corpus describe, so this is strong supervision: metrics measured with them say how CoLLAP scores
+songs, not how good BEATs or Whisper are. The text tower is a RoBERTa with random weights and a tokenizer trained on
+the captions.
+
+The ClapModel has random weights and CLAP's own design in small: an HTSAT (a Swin transformer on the log-mel
+spectrogram of 10 s) and a RoBERTa, one vector each. Beside the widths and depths two things are smaller: it takes
+16 kHz, as CoLLAP does, in place of 48 kHz, with the same 100 spectra a second and the same 64 mel bins, and its
+patches are 8 by 8 in place of 4 by 4. Its text tower has the width of the other one and a layer more, and is pooled by
+its first token, as CLAP's is. It is to be trained in two stages (docs/training.md): on sections as clips, then on
+windows of songs with the captions of whole songs. Trained by the second stage alone it stayed at chance for the 160
+steps that were tried. Its budget of computing is that of a CoLLAP if it is trained for as many seconds as pretraining
+the encoders, extracting the features and training the CoLLAP take together.
+"""
+
+import argparse
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from torch import nn
+from tqdm.auto import tqdm
+from transformers import (
+    AutoModel,
+    AutoTokenizer,
+    ClapConfig,
+    ClapFeatureExtractor,
+    ClapModel,
+    ClapProcessor,
+    PreTrainedTokenizerFast,
+    RobertaConfig,
+    WhisperConfig,
+    WhisperModel,
+    XLMRobertaConfig,
+    set_seed,
+)
+
+from collap import BeatsConfig, BeatsModel, CollapFeatureExtractor
+
+from .corpus.tags import TAGS, window_targets
+
+SAMPLING_RATE = 16_000
+CHUNK_LENGTH_S = 2.56  # short chunks, so that attention over 120 vectors is cheap on a CPU
+BATCH_SIZE = 32
+LEARNING_RATE = 6e-3
+FEATURES = {"music": "fbank_features", "speech": "input_features"}
+SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+MAX_TOKENS = 768  # a whole caption is one sequence in the paper's reading
+CLAP_AUDIO = {
+    "num_mel_bins": 64,
+    "spec_size": 256,  # a picture of 1024 spectra by 64 bins, cut into four pieces that lie one below the other
+    "patch_size": 8,
+    "patch_stride": [8, 8],
+    "patch_embeds_hidden_size": 32,
+    "depths": [2, 2, 2],
+    "num_hidden_layers": 3,
+    "num_attention_heads": [2, 4, 8],
+    "hidden_size": 128,  # patch_embeds_hidden_size, doubled between the stages
+    "hidden_dropout_prob": 0.0,
+}
+CLAP_TEXT = {
+    "hidden_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 192,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+}
+
+
+def build_encoder(kind: str, chunk_length_s: float = CHUNK_LENGTH_S) -> nn.Module:
+    """A small BEATs (`"music"`) or a small Whisper (`"speech"`) for chunks of that length, with random weights."""
+    if kind == "music":
+        return BeatsModel(
+            BeatsConfig(
+                embed_dim=64,
+                hidden_size=64,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                intermediate_size=192,
+                num_conv_pos_embeddings=16,
+                num_conv_pos_embedding_groups=16,
+                num_buckets=64,
+                max_bucket_distance=256,
+                hidden_dropout=0.0,
+                attention_dropout=0.0,
+                feat_proj_dropout=0.0,
+                layerdrop=0.0,
+            )
+        )
+    return WhisperModel(
+        WhisperConfig(
+            d_model=64,
+            encoder_layers=2,
+            encoder_attention_heads=2,
+            encoder_ffn_dim=192,
+            decoder_layers=1,  # never used, but a Whisper folder has a decoder
+            decoder_attention_heads=4,
+            decoder_ffn_dim=64,
+            vocab_size=64,
+            max_source_positions=round(chunk_length_s * 50),
+            max_target_positions=8,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
+            decoder_start_token_id=1,
+            suppress_tokens=None,
+            begin_suppress_tokens=None,
+        )
+    )
+
+
+class Tagger(nn.Module):
+    """An encoder, the mean over its vectors, and one softmax a tag."""
+
+    def __init__(self, encoder: nn.Module):
+        super().__init__()
+        self.encoder = encoder
+        config = encoder.config
+        self.norm = nn.LayerNorm(config.hidden_size)
+        self.heads = nn.Linear(config.hidden_size, sum(len(names) for names in TAGS.values()))
+
+    def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
+        encoder = self.encoder.encoder if isinstance(self.encoder, WhisperModel) else self.encoder
+        vectors = encoder(features).last_hidden_state  # (batch, vectors, hidden)
+        logits = self.heads(self.norm(vectors).mean(1))
+        return logits.split([len(names) for names in TAGS.values()], dim=-1)
+
+
+def crops(
+    manifest: Path, extractor: CollapFeatureExtractor, kind: str, batch_size: int, seed: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Endless random crops of a chunk each, with the share of each tag in them: `(features, targets)`."""
+    songs = [json.loads(line) for line in manifest.read_text().splitlines()]
+    generator = random.Random(seed)
+    length_s, num_samples = extractor.chunk_length_s, extractor.num_chunk_samples
+    shortest = min(song["duration_s"] for song in songs)
+    if shortest < length_s:
+        raise ValueError(f"chunk_length_s must not exceed the shortest song of {shortest:g} s, got {length_s:g}.")
+    while True:
+        waveforms, targets = [], []
+        for song in generator.choices(songs, k=batch_size):
+            start_s = generator.uniform(0, song["duration_s"] - length_s)
+            waveform, _ = soundfile.read(
+                manifest.parent / song["audio"],
+                start=int(start_s * SAMPLING_RATE),
+                frames=num_samples,
+                dtype="int16",  # as the corpus has them: libsndfile takes long to make floats
+                fill_value=0,
+            )
+            waveforms.append(waveform)
+            targets.append(window_targets(song["sections"], start_s, start_s + length_s))
+        # As one song: its chunks are the crops, and many chunks take less time together than each alone.
+        waveform = np.concatenate(waveforms) / np.float32(2**15)
+        features = extractor(waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt")[FEATURES[kind]][0]
+        yield features, torch.from_numpy(np.stack(targets)).float()
+
+
+def pretrain(
+    kind: str,
+    manifest: Path,
+    output_dir: Path,
+    num_steps: int = 600,
+    chunk_length_s: float = CHUNK_LENGTH_S,
+    seed: int = 0,
+    device: str = "cpu",
+) -> None:
+    """
+    Pretrains a small encoder and writes it to `output_dir`.
+
+    Args:
+        kind (`str`): `"music"` or `"speech"`.
+        manifest (`Path`): `train.jsonl` of the song corpus.
+        output_dir (`Path`): Made if it is not there.
+        num_steps (`int`): Of the optimizer, each on 32 crops.
+        chunk_length_s (`float`): Seconds of a crop, and of a chunk of the encoder.
+        seed (`int`): Of the weights and of the crops.
+        device (`str`): `"cpu"` or `"cuda"`.
+    """
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    extractor = CollapFeatureExtractor(chunk_length_s=chunk_length_s, music=kind == "music", speech=kind == "speech")
+    tagger = Tagger(build_encoder(kind, chunk_length_s)).to(device).train()
+    optimizer = torch.optim.AdamW(tagger.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, num_steps, pct_start=0.1)
+    batches = crops(manifest, extractor, kind, BATCH_SIZE, seed)
+
+    right = torch.zeros(len(TAGS), device=device)
+    progress = tqdm(range(num_steps), desc=f"Pretraining {kind}", unit="step")
+    for step in progress:
+        features, targets = (tensor.to(device) for tensor in next(batches))
+        parts = targets.split([len(names) for names in TAGS.values()], dim=-1)
+        logits = tagger(features)
+        loss = sum(nn.functional.cross_entropy(logit, part) for logit, part in zip(logits, parts, strict=True))
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(tagger.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        hits = torch.stack([(a.argmax(-1) == b.argmax(-1)).float().mean() for a, b in zip(logits, parts, strict=True)])
+        right = hits if step == 0 else 0.97 * right + 0.03 * hits
+        progress.set_postfix(loss=f"{loss.item():.2f}", accuracy=f"{right.mean():.2f}")
+    accuracies = ", ".join(f"{tag} {100 * value:.0f} %" for tag, value in zip(TAGS, right.tolist(), strict=True))
+    tqdm.write(f"Tags of training crops that the {kind} encoder predicts: {accuracies}")
+    tagger.encoder.save_pretrained(output_dir)
+
+
+def build_text_tower(
+    manifest: Path,
+    output_dir: Path,
+    vocab_size: int = 2000,
+    config_class: type[RobertaConfig] | type[XLMRobertaConfig] = RobertaConfig,
+) -> None:
+    """
+    Writes a tokenizer trained on captions, and a model of one layer with random weights.
+
+    Args:
+        manifest (`Path`): `train.jsonl` of the song corpus; its captions train the tokenizer.
+        output_dir (`Path`): Made if it is not there; the weights are written last.
+        vocab_size (`int`): Tokens of the vocabulary.
+        config_class (`type`): Which kind of model.
+    """
+    songs = [json.loads(line) for line in manifest.read_text().splitlines()]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)  # bytes: no word is unknown
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size,
+        special_tokens=SPECIAL_TOKENS,
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator((sentence for song in songs for text in song["texts"] for sentence in text), trainer)
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>",
+        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")],
+    )
+    wrapped = PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        bos_token="<s>",
+        eos_token="</s>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        model_max_length=MAX_TOKENS,
+    )
+    wrapped.save_pretrained(output_dir)
+    set_seed(0)
+    config = config_class(
+        vocab_size=len(wrapped),
+        hidden_size=96,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        intermediate_size=192,
+        max_position_embeddings=MAX_TOKENS + 2,
+        type_vocab_size=1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        pad_token_id=wrapped.pad_token_id,
+        bos_token_id=wrapped.bos_token_id,
+        eos_token_id=wrapped.eos_token_id,
+    )
+    AutoModel.from_config(config, add_pooling_layer=False).save_pretrained(output_dir)
+
+
+def build_clap(tokenizer: str | Path, output_dir: str | Path, seed: int = 0) -> None:
+    """
+    Writes a small ClapModel with random weights, and its processor.
+
+    Args:
+        tokenizer (`str` or `Path`): Folder of a tokenizer with begin, pad and end tokens, and a `model_max_length`.
+        output_dir (`str` or `Path`): A new folder.
+        seed (`int`): Of the random weights.
+
+    Raises:
+        ValueError: if the tokenizer lacks a token or a `model_max_length`.
+    """
+    loaded = AutoTokenizer.from_pretrained(tokenizer)
+    special = {name: getattr(loaded, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    if loaded.model_max_length > 10**6 or None in special.values():
+        raise ValueError(
+            f"tokenizer must have begin, pad and end tokens and a model_max_length, got {special} and "
+            f"{loaded.model_max_length} in {tokenizer}."
+        )
+    positions = loaded.model_max_length + loaded.pad_token_id + 1  # they begin after the padding's
+    torch.manual_seed(seed)
+    config = ClapConfig(
+        projection_dim=96,
+        logit_scale_init_value=1 / 0.03,  # as the small CoLLAP: a short training does better from it
+        text_config={"vocab_size": len(loaded), "max_position_embeddings": positions, **CLAP_TEXT, **special},
+        audio_config=CLAP_AUDIO,
+    )
+    extractor = ClapFeatureExtractor(
+        feature_size=CLAP_AUDIO["num_mel_bins"],
+        sampling_rate=SAMPLING_RATE,
+        hop_length=SAMPLING_RATE // 100,
+        fft_window_size=512,
+        frequency_min=50,
+        frequency_max=SAMPLING_RATE // 2,
+        truncation="rand_trunc",
+    )
+    ClapModel(config).save_pretrained(output_dir)
+    ClapProcessor(extractor, loaded).save_pretrained(output_dir)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("tower", choices=(*FEATURES, "text", "clap"))
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--manifest", type=Path, help="train.jsonl of the song corpus (all but clap)")
+    parser.add_argument("--num_steps", type=int, default=600, help="of the pretraining of an encoder")
+    parser.add_argument("--chunk_length_s", type=float, default=CHUNK_LENGTH_S, help="seconds of an encoder's crop")
+    parser.add_argument("--tokenizer", type=Path, help="folder of a tokenizer (clap alone)")
+    parser.add_argument("--seed", type=int, default=0, help="of all but text")
+    parser.add_argument("--device", default="cpu", help="of the pretraining: cpu or cuda (default: cpu)")
+    given = parser.parse_args(arguments)
+    needed = "tokenizer" if given.tower == "clap" else "manifest"
+    if getattr(given, needed) is None:
+        parser.error(f"--{needed} is missing: {given.tower} needs it.")
+    if given.tower == "clap":
+        build_clap(given.tokenizer, given.output_dir, given.seed)
+    elif given.tower == "text":
+        build_text_tower(given.manifest, given.output_dir)
+    else:
+        pretrain(
+            given.tower,
+            given.manifest,
+            given.output_dir,
+            given.num_steps,
+            given.chunk_length_s,
+            given.seed,
+            given.device,
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Questions, ranks and their metrics, by hand; galleries with a scorer that has the answers."""
+
+import json
+import random
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tiny_benchmark import STYLES
+
+from benchmarks.corpus.plan import SPLITS
+from benchmarks.questions import (
+    SETS,
+    Question,
+    captions,
+    drop_half,
+    read_songs,
+    replace_half,
+    sections,
+    shuffle,
+    splits_of,
+    spoiled,
+)
+from benchmarks.rank import CollapScorer, load_model, rank_questions
+from benchmarks.tables import format_metrics, read_metrics, read_shares
+from collap.metrics import retrieval_metrics
+
+TEXT, OTHER = ["a", "b", "c", "d", "e"], ["V", "W", "X", "Y", "Z"]
+
+
+def make_song(number: int, group: int | None = None) -> dict:
+    parts = [{"query_new": [f"{number}.{place}"]} for place in range(2)]
+    return {"audio": f"{number}.wav", "text_new": [f"{number}", "a", "b", "c"], "sections": parts, "group": group}
+
+
+class TestQuestions:
+    def test_queries_of_each_kind(self):
+        songs = [make_song(7), make_song(8), make_song(9)]
+        texts = [(place, [str(7 + place), "a", "b", "c"], "") for place in range(3)]
+        assert captions("text_new")(songs) == texts
+        assert captions("text_new", every=2)(songs) == texts[::2]
+        parts = [(place, [f"{7 + place}.{section}"], "") for place in range(3) for section in range(2)]
+        assert sections("query_new")(songs) == parts
+        assert sections("query_new", every=2)(songs) == [*parts[:2], *parts[4:]]
+        del songs[0]["sections"][1]["query_new"]
+        assert sections("query_new")(songs) == [parts[0], *parts[2:]]
+
+    def test_queries_by_style_and_by_voice(self):
+        parts = [{"tags": {"voice": voice}, "query": [voice]} for voice in ("none", "female")]
+        songs = [{"text": ["1"], "style": "critic", "sections": parts}]
+        songs.append({"text": ["2"], "style": "amateur", "sections": parts[:1]})
+        assert captions("text", by="style")(songs) == [(0, ["1"], "critic"), (1, ["2"], "amateur")]
+        silent, spoken = "without a voice", "with a voice"
+        expected = [(0, ["none"], silent), (0, ["female"], spoken), (1, ["none"], silent)]
+        assert sections("query", by_voice=True)(songs) == expected
+
+    @pytest.mark.parametrize("seed", range(10))
+    def test_half_of_the_sentences(self, seed):
+        half = drop_half(TEXT, OTHER, random.Random(seed))
+        assert len(half) == 3
+        assert half == sorted(set(half))
+        assert drop_half(["a"], OTHER, random.Random(seed)) == ["a"]
+        assert sorted(shuffle(TEXT, OTHER, random.Random(seed))) == TEXT
+        mixed = replace_half(TEXT, OTHER, random.Random(seed))
+        wrong = [sentence for sentence in mixed if sentence in OTHER]
+        assert len(mixed) == 5
+        assert len(wrong) == 2
+        assert wrong == sorted(set(wrong))
+        assert [sentence in (own, *OTHER) for own, sentence in zip(TEXT, mixed, strict=True)] == [True] * 5
+        assert replace_half(TEXT, ["V"], random.Random(seed)).count("V") == 2  # too few others: some come twice
+
+    def test_spoiled_captions_are_the_same_for_every_model(self):
+        songs = [{"text_new": [f"{song}{sentence}" for sentence in TEXT]} for song in range(30)]
+        of_name = {question.name: question.queries for question in SETS["quality"]()[:6]}
+        assert of_name["whole caption"](songs)[3][:2] == (3, songs[3]["text_new"])
+        halves = of_name["half of the sentences"](songs)
+        assert halves == of_name["half of the sentences"](songs)
+        assert len({"".join(sentence[-1] for sentence in sentences) for _, sentences, _ in halves}) > 3
+        for place, sentences, _ in of_name["half of the sentences wrong"](songs):
+            sources = Counter(sentence[:-1] for sentence in sentences)
+            assert sources.pop(str(place)) == 3
+            assert [*sources.values()] == [2]  # all of one other song
+        others = spoiled(lambda own, other, generator: [*own, *other], "text_new")(songs)
+        assert all(sentences[0] != sentences[len(TEXT)] for _, sentences, _ in others)
+
+    @pytest.mark.parametrize("name", sorted(SETS))
+    def test_questions_are_about_splits_of_the_corpus(self, name):
+        questions = SETS[name]()
+        assert {question.split for question in questions} <= set(SPLITS)
+        assert len({question.name for question in questions}) == len(questions)
+
+    def test_every_split_for_tests_has_a_question(self):
+        questions = [question for name in ("long-form", "long-form-more", "validation") for question in SETS[name]()]
+        assert {question.split for question in questions} == set(SPLITS) - {"train"}
+        assert len({question.name for question in questions}) == len(questions)
+
+
+class FakeScorer:
+    """A song's score for a text is higher, the nearer their numbers are; the song itself scores half a point less."""
+
+    def __init__(self):
+        self.section_query = []
+
+    def embed_songs(self, songs):
+        return np.array([int(Path(song["audio"]).stem) for song in songs])
+
+    def first_songs(self, audio, number):
+        return audio[:number]
+
+    def embed_texts(self, texts):
+        return np.array([float(sentences[0]) // 1 for sentences in texts]), len(texts) // 4
+
+    def score(self, audio, text, question):
+        self.section_query.append(question.section_query)
+        distance = np.abs(text[:, None] - audio[None])
+        return np.where(distance == 0, -1.5, -distance)
+
+
+def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
+    def write(split: str, songs: list[dict]) -> None:
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(song) + "\n" for song in songs))
+
+    write("content", [make_song(number) for number in range(100, 110)])
+    write("order", [make_song(number, group=number // 4) for number in (4, 5, 6, 7, 8, 12, 13, 14)])
+    write("near_duplicates", [make_song(99), make_song(50)])
+    questions = [
+        Question("content", "content", captions("text_new")),
+        Question("order", "order", captions("text_new"), within_group=True),
+        Question("near", "near_duplicates", captions("text_new"), is_filled_up=True),
+        Question("section", "content", sections("query_new"), section_query=True),
+        Question("by song", "content", captions("text_new"), by_song=True),
+    ]
+    scorer = FakeScorer()
+    found = rank_questions(scorer, tmp_path, questions, gallery_size=6)
+    ranks = {name: of_question["ranks"] for name, of_question in found.items()}
+    sizes = {"content": 10, "order": 4, "near": 6, "section": 10, "by song": 10}
+    assert {name: of_question["gallery_size"] for name, of_question in found.items()} == sizes
+    # Neighbours at a distance of 1 are before a song, the ends have one neighbour.
+    assert ranks["content"] == ranks["by song"] == [2] + [3] * 8 + [2]
+    # Groups 4 to 7, 8 alone, 12 to 14: song 8 is not disturbed by 7.
+    assert ranks["order"] == [2, 3, 3, 2, 1, 2, 3, 2]
+    # 99 and 50 with songs 100 to 103: 99 has 100 beside it. 101 is at a distance of 2, behind.
+    assert ranks["near"] == [2, 1]
+    assert ranks["section"] == [2, 2] + [3] * 16 + [2, 2]
+    # Rivals of a group are drawn together, other songs alone.
+    assert found["order"]["units"] == [1, 1, 1, 1, 2, 3, 3, 3]
+    assert found["near"]["units"] == [0, 1]
+    assert found["order"]["num_cut"] == 2
+    assert scorer.section_query == [False, False, False, False, True, False]  # near_duplicates' gallery in two parts
+    with pytest.raises(ValueError, match=r"corpus: .* lacks the splits long_7"):
+        splits_of([Question("?", "long_7", captions("text"))], tmp_path)
+
+
+@pytest.fixture(scope="module")
+def scorer(folder):
+    return CollapScorer(*load_model(folder / "models" / "ours-0"), folder / "features")
+
+
+def test_a_question_says_how_it_is_scored(scorer, folder):
+    songs = read_songs(folder / "corpus" / "content.jsonl")
+    audio, (texts, _) = scorer.embed_songs(songs), scorer.embed_texts([song["text_new"] for song in songs])
+    ways = [{}, {"use_time": False}, {"section_query": True}]
+    tables = [scorer.score(audio, texts, Question("?", "content", captions("text_new"), **way)) for way in ways]
+    for way, scores in zip(ways, tables, strict=True):
+        np.testing.assert_array_equal(scores, scorer.model.similarity(audio, texts, **way).detach().T)
+    assert not np.allclose(tables[0], tables[1])
+    assert not np.allclose(tables[1], tables[2])
+
+
+def test_kinds_of_queries_and_galleries(scorer, folder):
+    questions = [
+        Question("filled up", "long_5", captions("text_new"), is_filled_up=True),
+        Question("alone", "long_5", captions("text_new")),
+        Question("by style", "content", captions("text_paraphrase", by="paraphrase_style")),
+    ]
+    found = rank_questions(scorer, folder / "corpus", questions, gallery_size=9)
+    styles = dict.fromkeys(["by style", *(f"by style, {style}" for style in sorted(STYLES))], 6)
+    sizes = {name: of_question["gallery_size"] for name, of_question in found.items()}
+    assert sizes == {"filled up": 9, "alone": 6, **styles}
+    assert found["by style, amateur"]["targets"] == [2]
+    assert found["by style, critic"]["ranks"] == [found["by style"]["ranks"][place] for place in (0, 4)]
+    assert all(m >= f for m, f in zip(found["filled up"]["ranks"], found["alone"]["ranks"], strict=True))
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(ValueError, match="holds no model"):
+        load_model(tmp_path)
+
+
+def test_metrics_of_two_seeds_by_hand(tmp_path):
+    for seed, ranks in enumerate(([1, 1, 2, 6], [1, 3, 2, 6])):
+        found = {"captions": {"ranks": ranks, "units": [0, 1, 2, 3], "gallery_size": 9, "num_cut": 0}}
+        (tmp_path / f"{seed}.json").write_text(json.dumps(found))
+    found = read_metrics([tmp_path / "0.json", tmp_path / "1.json"])
+    recall = found["captions"]["recall@1"]
+    assert (recall["value"], recall["seeds"]) == (37.5, [50, 25])
+    assert recall["interval"][0] <= 37.5 <= recall["interval"][1]
+    assert (found["captions"]["recall@5"]["value"], found["captions"]["median_rank"]) == (75, 2)
+    assert "recall@10" not in found["captions"]  # of nine songs it says nothing
+    assert "| captions | 4 | 9 | 37.5 (" in re.sub(" +", " ", format_metrics({"a model": found}))
+
+
+def test_shares_are_those_of_the_scores(tmp_path):
+    scores = torch.randn(40, 30).numpy()
+    targets = np.arange(40) % 30
+    ranks = [int((row >= row[target]).sum()) for row, target in zip(scores, targets, strict=True)]
+    (tmp_path / "ranks.json").write_text(json.dumps({"captions": {"ranks": ranks, "gallery_size": 30}}))
+    assert read_shares(tmp_path / "ranks.json") == {"captions": retrieval_metrics(scores, targets)}

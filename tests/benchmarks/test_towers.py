@@ -1,0 +1,111 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Small towers: what the encoders are pretrained on, encoders for chunks of any length, and an untrained ClapModel."""
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from tiny_tokenizer import tiny_tokenizer
+from transformers import AutoProcessor, ByT5Tokenizer, ClapModel, WhisperModel
+
+from benchmarks import towers
+from benchmarks.corpus.tags import TAGS, window_targets
+from collap import BeatsModel, CollapFeatureExtractor
+from collap.baselines.clap import clap_features, clap_positions
+
+RATE = towers.SAMPLING_RATE
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    """Three songs of noise, 4 to 6 s, of two sections each."""
+    tags = [{tag: names[choice % len(names)] for tag, names in TAGS.items()} for choice in range(4)]
+    lines = []
+    for index in range(3):
+        duration_s = 4.0 + index
+        waveform = 0.1 * np.random.default_rng(index).standard_normal(int(duration_s * RATE))
+        soundfile.write(tmp_path / f"{index}.wav", waveform, RATE)
+        sections = [
+            {"start_s": 0.0, "end_s": 2.0, "tags": tags[index]},
+            {"start_s": 2.0, "end_s": duration_s, "tags": tags[index + 1]},
+        ]
+        lines.append(json.dumps({"audio": f"{index}.wav", "duration_s": duration_s, "sections": sections}) + "\n")
+    (tmp_path / "train.jsonl").write_text("".join(lines))
+    return tmp_path / "train.jsonl"
+
+
+@pytest.mark.parametrize("chunk_length_s", [2.56, 2.58])
+@pytest.mark.parametrize("kind", towers.FEATURES)
+def test_a_batch_holds_what_each_crop_gives_alone(manifest, kind, chunk_length_s):
+    extractor = CollapFeatureExtractor(chunk_length_s=chunk_length_s, music=kind == "music", speech=kind == "speech")
+    features, targets = next(towers.crops(manifest, extractor, kind, batch_size=6, seed=3))
+    generator = random.Random(3)
+    songs = [json.loads(line) for line in manifest.read_text().splitlines()]
+    for row, song in enumerate(generator.choices(songs, k=6)):
+        start_s = generator.uniform(0, song["duration_s"] - chunk_length_s)
+        whole, _ = soundfile.read(manifest.parent / song["audio"], dtype="float32")
+        crop = whole[int(start_s * RATE) :][: round(chunk_length_s * RATE)]
+        alone = extractor(crop, sampling_rate=RATE, return_tensors="pt")[towers.FEATURES[kind]][0, 0]
+        assert torch.equal(features[row], alone)
+        expected = window_targets(song["sections"], start_s, start_s + chunk_length_s)
+        torch.testing.assert_close(targets[row], torch.from_numpy(expected).float())
+    assert len(features) == len(targets) == 6
+
+
+def test_songs_shorter_than_a_crop_are_refused(manifest):
+    extractor = CollapFeatureExtractor(chunk_length_s=5.12)
+    with pytest.raises(ValueError, match="chunk_length_s"):
+        next(towers.crops(manifest, extractor, "music", batch_size=2, seed=0))
+
+
+@pytest.mark.parametrize(("kind", "model_class"), [("music", BeatsModel), ("speech", WhisperModel)])
+def test_encoders_for_chunks_of_another_length(manifest, tmp_path, monkeypatch, kind, model_class):
+    monkeypatch.setattr(towers, "BATCH_SIZE", 4)
+    arguments = ["--manifest", str(manifest), "--output_dir", str(tmp_path / kind), "--chunk_length_s", "2.58"]
+    towers.main([kind, *arguments, "--num_steps", "2"])
+    model = model_class.from_pretrained(tmp_path / kind).eval()
+    inputs = CollapFeatureExtractor(chunk_length_s=2.58)(np.zeros(41_280), sampling_rate=RATE, return_tensors="pt")
+    encoder = model.encoder if kind == "speech" else model
+    vectors = encoder(inputs[towers.FEATURES[kind]][0]).last_hidden_state
+    assert vectors.shape == (1, 129 if kind == "speech" else 16 * 8, 64)  # 16 steps of BEATs encode 2.56 s
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("clap")
+    tiny_tokenizer("a song").save_pretrained(folder / "tokenizer")
+    towers.main(["clap", "--tokenizer", str(folder / "tokenizer"), "--output_dir", str(folder / "model")])
+    return folder / "model"
+
+
+def test_clap_takes_ten_seconds_and_what_the_tokenizer_takes(built):
+    model, processor = ClapModel.from_pretrained(built), AutoProcessor.from_pretrained(built)
+    assert processor.feature_extractor.nb_max_samples == 10 * RATE
+    assert clap_positions(model) == processor.tokenizer.model_max_length == 60
+    features = clap_features(processor.feature_extractor, [np.zeros(RATE)])
+    tokens = processor.tokenizer("a song " * 29, return_tensors="pt", return_token_type_ids=False)
+    assert tokens["input_ids"].shape == (1, 60)
+    with torch.no_grad():
+        output = model(input_features=features["input_features"], **tokens)
+    assert output.audio_embeds.shape == output.text_embeds.shape == (1, 96)
+
+
+def test_a_seed_of_clap_gives_the_same_weights(built, tmp_path):
+    towers.build_clap(built, tmp_path / "again")
+    towers.build_clap(built, tmp_path / "other", seed=1)
+    first, again, other = (
+        ClapModel.from_pretrained(path).state_dict()["audio_projection.linear1.weight"]
+        for path in (built, tmp_path / "again", tmp_path / "other")
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_tokenizer_without_a_limit_is_refused(tmp_path):
+    ByT5Tokenizer().save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"tokenizer must have .* a model_max_length"):
+        towers.build_clap(tmp_path, tmp_path / "model")

@@ -1,0 +1,92 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""A folder as the long-form benchmark makes it, with tiny towers and songs of noise."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+from tiny_models import tiny_beats_config, tiny_text_config, tiny_whisper_config
+from tiny_tokenizer import tiny_tokenizer
+from transformers import RobertaModel, WhisperModel
+
+from benchmarks.questions import LENGTHS_MIN
+from collap import BeatsModel, CollapModel
+from collap.encode import extract_features
+from collap.training.arguments import ConfigArguments, ModelArguments
+from collap.training.build import load_model
+
+STYLES = ("critic", "librarian", "amateur", "musician")
+LEADS = ("violin", "flute", "trumpet", "cello")
+GERMAN = {"violin": "eine Geige", "flute": "eine Flöte", "trumpet": "eine Trompete", "cello": "ein Cello"}
+WORDINGS = ("", "_new", "_paraphrase")
+NUM_SONGS = 6
+FIELDS = {"projection_dim": 16, "frame_pooling": 8, "kernel_size": 2, "kernel_stride": 2}
+SENTENCES = {"text_granularity": "sentence", "temporal_position": True}
+
+
+def make_benchmark(folder: Path) -> Path:
+    """Corpus, `encoders/`, `text/`, `features/`, three models and the command that trained "ours"."""
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True)
+    for split in ("train", "validation", "content", *(f"long_{minutes}" for minutes in LENGTHS_MIN)):
+        lines = [json.dumps(_line(corpus, split, index)) + "\n" for index in range(NUM_SONGS)]
+        (corpus / f"{split}.jsonl").write_text("".join(lines))
+
+    torch.manual_seed(0)
+    BeatsModel(tiny_beats_config()).save_pretrained(folder / "encoders" / "music")
+    WhisperModel(tiny_whisper_config()).save_pretrained(folder / "encoders" / "speech")
+    RobertaModel(tiny_text_config(), add_pooling_layer=False).save_pretrained(folder / "text")
+    tiny_tokenizer(" ".join(LEADS), "a plays the tune here .").save_pretrained(folder / "text")
+    towers = {f"{kind}_model": str(folder / "encoders" / kind) for kind in ("music", "speech")}
+    towers["text_model"] = str(folder / "text")
+    for row, fields in {"ours-0": SENTENCES, "mean-0": SENTENCES, "document-0": {}}.items():
+        model, processor = load_model(ModelArguments(**towers), ConfigArguments(**FIELDS, **fields), CollapModel)
+        with torch.no_grad():  # far from their start, where all songs are much alike
+            for name, weight in model.named_parameters():
+                if "music_model" not in name and "speech_model" not in name:
+                    weight.add_(0.2 * torch.randn_like(weight))
+        model.save_pretrained(folder / "models" / row)
+        processor.save_pretrained(folder / "models" / row)
+    songs = sorted(map(str, corpus.glob("*.wav")))
+    extract_features(songs, folder / "features", model.audio_model, processor.feature_extractor)
+
+    recipe = {"use_cpu": "true", "report_to": "none", "save_strategy": "no", "disable_tqdm": "true", "seed": 0}
+    recipe |= {"num_train_epochs": 1, "per_device_train_batch_size": 3, "train_manifest": "elsewhere/train.jsonl"}
+    recipe |= {"section_loss_weight": 1.0} | towers | FIELDS | SENTENCES
+    command = ["python", "-m", "benchmarks.train_row", "--output_dir=elsewhere"]
+    (folder / "done").mkdir()
+    (folder / "done" / "train-ours-0.json").write_text(json.dumps(command + [f"--{k}={v}" for k, v in recipe.items()]))
+    return folder
+
+
+def _line(corpus: Path, split: str, index: int) -> dict:
+    """A song of two sections; the second has a voice in every other song. Lengths are seconds, not minutes."""
+    seconds = 1.5 + 0.2 * index
+    seconds *= int(split.split("_")[1]) / 2 if split.startswith("long") else 1
+    # By the name: other noise in each split, the same in each process
+    noise = np.random.default_rng([index, *split.encode()]).standard_normal(int(16_000 * seconds))
+    name = f"{split}-{index}.wav"
+    soundfile.write(corpus / name, 0.1 * noise, 16_000)
+    leads = [LEADS[index % 4], LEADS[(index + 1 + index // 4) % 4]]
+    texts = [f"a {lead} plays the tune here ." for lead in leads]
+    sections = []
+    for place, lead in enumerate(leads):
+        tags = {"lead": lead, "accompaniment": "harp", "bass": "none", "drums": "none", "texture": "sustained"}
+        tags |= {"dynamics": "soft", "voice": "male" if place and index % 2 else "none"}
+        tags |= {"key": "G", "mode": "minor", "tempo": "medium"}
+        section = {"start_s": place * seconds / 2, "end_s": (place + 1) * seconds / 2, "label": "verse", "tags": tags}
+        for wording in WORDINGS:
+            section |= {f"query{wording}": [texts[place]], f"sentences{wording}": [place + 1]}
+        if split == "train":
+            section["sentences"] = [[place + 1]] * 2
+        sections.append(section)
+    line = {"audio": name, "duration_s": seconds, "sections": sections, "paraphrase_style": STYLES[index % 4]}
+    caption = [f"a tune {index} .", *texts]
+    german = [f"Eine Melodie {index} .", *(f"Hier spielt {GERMAN[lead]} ." for lead in leads)]
+    for place, section in enumerate(sections):
+        section |= {"sentences_german": section["sentences"], "query_german": [german[place + 1]]}
+    if split == "train":
+        return line | {"texts": [caption, caption], "texts_german": [german, german]}
+    return line | {"text_german": german} | {f"text{wording}": caption for wording in WORDINGS}
