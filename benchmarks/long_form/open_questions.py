@@ -149,8 +149,8 @@ def in_german(song: Song, split: str, number: int) -> Song:
     german = copy.deepcopy(song)
     if not add_stored_texts(german, GERMAN, split, number):
         raise ValueError(
-            f"benchmark_dir: no German texts are stored for song {number} of the split {split}. They are of the corpus "
-            "of seed 0 and size small (benchmarks/corpus/texts)."
+            f"benchmark_dir: no German texts are stored for song {number} of the split {split}. They are of the "
+            "corpus of seed 0 and size small (benchmarks/corpus/texts)."
         )
     return german
 
