@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Where in a song a sentence happens: attention frame by frame, and spans found from cosines."""
+"""Where in a song a sentence belongs: attention by frame, and spans found from cosines."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ def frame_weights(
     kernel_attentions: np.ndarray, temporal_attentions: np.ndarray, kernel_stride: int, num_frames: int
 ) -> np.ndarray:
     """
-    How much each frame of a song counts in the temporal alignment.
+    The weight of each frame of a song in the temporal alignment.
 
     Args:
-        kernel_attentions (`np.ndarray` of shape `(S, L, K)`): As `CollapModel.attend` gives it, of one song.
+        kernel_attentions (`np.ndarray` of shape `(S, L, K)`): Of one song, from `CollapModel.attend`.
         temporal_attentions (`np.ndarray` of shape `(S, L)`): The same.
         kernel_stride (`int`): Frames from the start of a segment to the start of the next.
         num_frames (`int`): Frames `N` of the song, without padding.
 
     Returns:
-        `np.ndarray` of shape `(S, N)`: each row sums to 1. A frame that lies in several segments has the sum of its
-        weights, one that lies in none (`kernel_stride` larger than `K`) has 0.
+        `np.ndarray` of shape `(S, N)`: each row sums to 1. A frame in several segments has the sum of its weights,
+        one in no segment (`kernel_stride` larger than `K`) has 0.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -41,7 +41,7 @@ def frame_weights(
 
     ```
     """
-    frames = frames_of_segments(kernel_attentions, temporal_attentions, kernel_stride)  # (L, K)
+    frames = _frames_of_segments(kernel_attentions, temporal_attentions, kernel_stride)  # (L, K)
     real = frames < num_frames
     joint = np.where(real, kernel_attentions * temporal_attentions[..., None], 0.0)  # (S, L, K)
     weights = np.zeros((len(joint), num_frames))
@@ -50,10 +50,10 @@ def frame_weights(
     return weights
 
 
-def frames_of_segments(
+def _frames_of_segments(
     kernel_attentions: np.ndarray, temporal_attentions: np.ndarray, kernel_stride: int
 ) -> np.ndarray:
-    """Number `(L, K)` of the frame at each place of each segment; behind the song's end too. Checks the shapes."""
+    """Index `(L, K)` of each frame of each segment, also behind the song's end. Checks the shapes."""
     if np.ndim(kernel_attentions) != 3 or np.shape(kernel_attentions)[:2] != np.shape(temporal_attentions):
         raise ValueError(
             "kernel_attentions must have the shape (sentences, segments, kernel_size) and temporal_attentions "
@@ -67,9 +67,9 @@ def frames_of_segments(
 
 def mass_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     """
-    Share of each sentence's attention that falls on the stretch it describes, and what even attention would give.
+    Share of each sentence's attention inside the span that it describes, and that of uniform attention.
 
-    Weight counts as spread evenly over its frame or segment, so one that a boundary cuts counts in part.
+    A frame or segment that a boundary cuts counts in part.
 
     Args:
         weights (`np.ndarray` of shape `(S, M)`): Attention; each row sums to 1.
@@ -77,13 +77,12 @@ def mass_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[n
         spans (`Sequence` of length `S`): Start and end in seconds of what each sentence describes, or None.
 
     Returns:
-        Two `np.ndarray` of shape `(S,)`: the shares, and those of even attention. NaN where a sentence describes no
-        stretch.
+        Two `np.ndarray` of shape `(S,)`; NaN where a sentence has no span.
 
     Raises:
         ValueError: if shapes do not fit.
     """
-    weights, times = _checked(weights, times, spans)
+    weights, times = _check_weights(weights, times, spans)
     lengths = times[:, 1] - times[:, 0]  # (M,)
     ends = np.array([(np.nan, np.nan) if span is None else span for span in spans], dtype=float)  # (S, 2)
     overlap = np.minimum(times[:, 1], ends[:, 1:]) - np.maximum(times[:, 0], ends[:, :1])  # (S, M)
@@ -92,15 +91,8 @@ def mass_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[n
 
 
 def peak_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> np.ndarray:
-    """
-    Whether the middle of the largest weight of each sentence lies in the stretch that it describes.
-
-    Args and errors as in [`mass_inside`].
-
-    Returns:
-        `np.ndarray` of shape `(S,)`: 1, 0, or NaN where a sentence describes no stretch.
-    """
-    weights, times = _checked(weights, times, spans)
+    """Whether the largest weight of each sentence has its middle in the span; else as [`mass_inside`], 1, 0 or NaN."""
+    weights, times = _check_weights(weights, times, spans)
     middles = times.mean(1)[weights.argmax(1)]  # (S,)
     return np.array(
         [
@@ -114,9 +106,8 @@ def kernel_mass_at_boundaries(
     kernel_attentions: np.ndarray, kernel_stride: int, frame_times: np.ndarray, spans: Spans
 ) -> tuple[np.ndarray, np.ndarray]:
     """
-    Share of the kernel-wise attention on the sentence's side of the boundary, in segments that a boundary cuts.
+    Share of the kernel-wise attention inside the span that a sentence describes, in segments that its boundary cuts.
 
-    Elsewhere the frames of a segment lie all inside or all outside, and the kernel-wise attention cannot go wrong.
     A frame is inside if its middle is.
 
     Args:
@@ -126,15 +117,14 @@ def kernel_mass_at_boundaries(
         spans (`Sequence` of length `S`): As in [`mass_inside`].
 
     Returns:
-        Two `np.ndarray` of shape `(S,)`: the mean share over the sentence's cut segments, and that of even attention.
-        NaN where a sentence describes no stretch or its boundaries cut no segment.
+        Two `np.ndarray` of shape `(S,)`: the mean share over the sentence's cut segments, and that of uniform
+        attention. NaN where a sentence has no span or its boundaries cut no segment.
 
     Raises:
         ValueError: if shapes do not fit.
     """
-    frames = frames_of_segments(kernel_attentions, kernel_attentions[..., 0], kernel_stride)  # (L, K)
-    if len(spans) != len(kernel_attentions):
-        raise ValueError(f"spans must have one entry a sentence, {len(kernel_attentions)}, got {len(spans)}.")
+    frames = _frames_of_segments(kernel_attentions, kernel_attentions[..., 0], kernel_stride)  # (L, K)
+    _check_length("spans", spans, len(kernel_attentions))
     real = frames < len(frame_times)
     middles = np.asarray(frame_times, dtype=float).mean(1)[np.where(real, frames, 0)]  # (L, K)
     shares = np.full((2, len(spans)), np.nan)
@@ -149,32 +139,33 @@ def kernel_mass_at_boundaries(
     return shares[0], shares[1]
 
 
-def _checked(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
+def _check_weights(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     weights, times = np.asarray(weights, dtype=float), np.asarray(times, dtype=float)
     if weights.ndim != 2 or weights.size == 0 or times.shape != (weights.shape[1], 2):
         raise ValueError(
             "weights must have the shape (sentences, segments) and times (segments, 2), got "
             f"{weights.shape} and {times.shape}."
         )
-    if len(spans) != len(weights):
-        raise ValueError(f"spans must have one entry a sentence, {len(weights)}, got {len(spans)}.")
+    _check_length("spans", spans, len(weights))
     return weights, times
 
 
-# Two groups of sentences describe one section if each of them fits the other's span at least this well, where 1 is as
-# well as its own span and 0 is like the rest of the song.
+def _check_length(name: str, values: Sequence, num_sentences: int) -> None:
+    if len(values) != num_sentences:
+        raise ValueError(f"{name} must have one entry a sentence, {num_sentences}, got {len(values)}.")
+
+
+# Two groups of sentences describe one section if each fits the other's span at least this well: 1 is as well as its
+# own span, 0 is like the rest of the song.
 SHARED_SECTION = 0.6
-# The level that a sentence reaches in its section: a quantile of its cosines rather than the single largest one.
-PEAK_QUANTILE = 0.95
-# A further span of the same sentence is worth showing from this share of the first one's weight on.
-REPEAT_SHARE = 0.25
+PEAK_QUANTILE = 0.95  # of a sentence's cosines: its level in its section
 
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the song that a sentence describes."""
+    """A part of the song that a sentence describes."""
 
-    sentence: int  # its place in the text, from 0
+    sentence: int  # index in the text
     start_s: float
     end_s: float
     score: float  # mean cosine of the sentence with the frames of the span
@@ -184,26 +175,24 @@ def align_in_order(
     similarities: np.ndarray, times: np.ndarray, groups: Sequence[int | None] | None = None
 ) -> list[Span]:
     """
-    Spans for all sentences of a text that tells the song from its start to its end, found together.
+    Spans of all sentences of a text that describes the song from its start to its end.
 
-    The song is cut into consecutive spans, each is given to one group of sentences, groups follow each other as in the
-    text, and the sum of the cosines is the largest that any such cut reaches (exactly, by dynamic programming). A
-    group that the best cut leaves out (a sentence on the whole song, say) shares the span before or after it,
-    whichever suits it better.
+    The song is cut into consecutive spans, one for each group of sentences in the order of the text, so that the sum
+    of the cosines is the largest possible (by dynamic programming). A group that this cut leaves out, such as a
+    sentence on the whole song, gets the better one of the two spans beside it.
 
-    Each sentence counts by how far it lies above its own mean over the song, since some sentences are close to every
-    frame. A softmax over the sentences at each frame changes nothing: its logarithm subtracts the same number from
-    all sentences at that frame, and every cut counts every frame once.
+    Cosines count relative to the sentence's mean over the song, as some sentences are close to every frame. A softmax
+    over the sentences would change nothing: it subtracts the same number from all sentences of a frame.
 
     Args:
         similarities (`np.ndarray` of shape `(S, N)`): Cosines of the sentences with the frames.
         times (`np.ndarray` of shape `(N, 2)`): Start and end of each frame in seconds.
         groups (`Sequence[int | None]` of length `S`, *optional*):
-            Consecutive sentences with the same number describe one section; `None` marks a sentence on the whole song.
-            If left out, the groups are found: neighbours that fit each other's spans are joined, the most alike first.
+            Consecutive sentences with the same number describe one section; None marks a sentence on the whole song.
+            Default: neighbours that fit each other's spans are joined, the most similar first.
 
     Returns:
-        `list[Span]`: one for each sentence, in the order of the text.
+        `list[Span]`: one a sentence, in the order of the text.
 
     Raises:
         ValueError: if shapes do not fit, a cosine is NaN, or `groups` has no group at all.
@@ -221,7 +210,7 @@ def align_in_order(
 
     ```
     """
-    similarities, times = _checked_similarities(similarities, times)
+    similarities, times = _check_similarities(similarities, times)
     centred = similarities - similarities.mean(1, keepdims=True)  # (S, N)
     frames = [(0, similarities.shape[1])] * len(similarities)
     if groups is None:
@@ -240,54 +229,27 @@ def align_in_order(
     return [_span(sentence, *span, similarities, times) for sentence, span in enumerate(frames)]
 
 
-def locate(similarities: np.ndarray, times: np.ndarray, max_spans: int = 1) -> list[Span]:
+def locate(similarities: np.ndarray, times: np.ndarray) -> list[Span]:
     """
-    Spans for each sentence on its own: single queries, texts that do not tell the song in order, repeated sections.
+    The span of each sentence alone, for single queries and for texts in another order than the song.
 
-    A frame speaks for a sentence by how far its cosine lies above the level half way between the sentence's mean over
-    the song and its peaks, and against it below; the span is the stretch with the largest sum.
-
-    Args:
-        similarities (`np.ndarray` of shape `(S, N)`): Cosines of the sentences with the frames.
-        times (`np.ndarray` of shape `(N, 2)`): Start and end of each frame in seconds.
-        max_spans (`int`): The most spans for one sentence; a second is found only where the section comes again.
-
-    Returns:
-        `list[Span]`: at least one for each sentence, in the order of the sentences, the best span of each first.
-
-    Raises:
-        ValueError: if shapes do not fit or a cosine is NaN.
+    It is the part of the song with the largest sum of what the cosines exceed a level by, which lies half way between
+    the sentence's mean over the song and its peaks. Arguments and errors as in [`align_in_order`].
     """
-    similarities, times = _checked_similarities(similarities, times)
-    if max_spans < 1:
-        raise ValueError(f"max_spans must be at least 1, got {max_spans}.")
+    similarities, times = _check_similarities(similarities, times)
     peaks = np.quantile(similarities, PEAK_QUANTILE, axis=1)  # (S,)
     levels = (similarities.mean(1) + peaks) / 2
     spans = []
     for sentence, votes in enumerate(similarities - levels[:, None]):
-        least = -np.inf
-        for _ in range(max_spans):
-            start, end, weight = _largest_sum(votes)
-            if weight < least:
-                break
-            spans.append(_span(sentence, start, end, similarities, times))
-            votes[start:end] = -np.inf
-            least = REPEAT_SHARE * max(weight, 0.0) if least == -np.inf else least
-            if not np.isfinite(votes).any():
-                break
+        sums = np.concatenate([[0.0], votes.cumsum()])
+        gains = sums[1:] - np.minimum.accumulate(sums)[:-1]  # of the best part that ends with each frame
+        end = int(gains.argmax()) + 1
+        spans.append(_span(sentence, int(sums[:end].argmin()), end, similarities, times))
     return spans
 
 
 def _segment(scores: np.ndarray) -> np.ndarray:
-    """
-    The cut of the frames into spans, one for each group in order, with the largest sum of scores.
-
-    Args:
-        scores (`np.ndarray` of shape `(G, N)`): What each frame is worth to each group.
-
-    Returns:
-        `np.ndarray` of shape `(G + 1,)`: group `g` has the frames from `bounds[g]` up to `bounds[g + 1]`, maybe none.
-    """
+    """Bounds `(G + 1,)` of the spans, some empty, of the groups in order with the largest sum of `scores` `(G, N)`."""
     num_groups, num_frames = scores.shape
     sums = np.concatenate([np.zeros((num_groups, 1)), scores.cumsum(1)], axis=1)  # (G, N + 1), before each frame
     places = np.arange(num_frames + 1)
@@ -307,16 +269,16 @@ def _segment(scores: np.ndarray) -> np.ndarray:
 
 
 def _most_alike(centred: np.ndarray, members: list[list[int]], bounds: np.ndarray) -> tuple[int, int] | None:
-    """The two neighbours in time that share a section most clearly; groups left out by the cut do not part them."""
+    """The two groups with consecutive spans that are most similar; None if none share a section."""
     scores = _group_means(centred, members)
     sums = np.concatenate([np.zeros((len(scores), 1)), scores.cumsum(1)], axis=1)  # (G, N + 1)
     present = np.flatnonzero(np.diff(bounds))
-    best, likeness = None, SHARED_SECTION
+    best, similarity = None, SHARED_SECTION
     for first, second in pairwise(present):
         start, cut, end = bounds[first], bounds[second], bounds[second + 1]
 
         def fit(group: int, own: slice, other: slice, start: int = start, end: int = end) -> float:
-            """How well a group suits the other's span: 1 as its own span, 0 as the rest of the song."""
+            """How well a group fits the other's span: 1 as its own span, 0 as the rest of the song."""
             rest = scores.shape[1] - (end - start)
             inside = sums[group, end] - sums[group, start]
             background = (sums[group, -1] - inside) / rest if rest else scores[group].min()
@@ -325,13 +287,13 @@ def _most_alike(centred: np.ndarray, members: list[list[int]], bounds: np.ndarra
 
         left, right = slice(start, cut), slice(cut, end)
         value = min(fit(first, left, right), fit(second, right, left))
-        if value >= likeness:
-            best, likeness = (int(first), int(second)), value
+        if value >= similarity:
+            best, similarity = (int(first), int(second)), value
     return best
 
 
 def _shared(centred: np.ndarray, members: list[list[int]], bounds: np.ndarray) -> list[tuple[int, int]]:
-    """Frames `[start, end)` of each group; a group without any takes the better one of its neighbours' spans."""
+    """Frames `[start, end)` of each group; a group without any gets the better one of the spans beside it."""
     scores = _group_means(centred, members)
     present = np.flatnonzero(np.diff(bounds))
     spans = []
@@ -347,8 +309,7 @@ def _group_means(centred: np.ndarray, members: list[list[int]]) -> np.ndarray:
 
 
 def _members(groups: Sequence[int | None], num_sentences: int) -> list[list[int]]:
-    if len(groups) != num_sentences:
-        raise ValueError(f"groups must have one entry a sentence, {num_sentences}, got {len(groups)}.")
+    _check_length("groups", groups, num_sentences)
     members: list[list[int]] = []
     last = None
     for sentence, label in enumerate(groups):
@@ -363,26 +324,12 @@ def _members(groups: Sequence[int | None], num_sentences: int) -> list[list[int]
     return members
 
 
-def _largest_sum(votes: np.ndarray) -> tuple[int, int, float]:
-    """Start, end and sum of the stretch `[start, end)` with the largest sum; -inf parts stretches."""
-    best = (0, 1, -np.inf)
-    finite = np.isfinite(votes)
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], finite, [False]]).astype(int)))
-    for left, right in edges.reshape(-1, 2):
-        sums = np.concatenate([[0.0], votes[left:right].cumsum()])
-        gains = sums[1:] - np.minimum.accumulate(sums)[:-1]  # of the best stretch that ends with each frame
-        end = int(gains.argmax()) + 1
-        if gains[end - 1] > best[2]:
-            best = (int(left) + int(sums[:end].argmin()), int(left) + end, float(gains[end - 1]))
-    return best
-
-
 def _span(sentence: int, start: int, end: int, similarities: np.ndarray, times: np.ndarray) -> Span:
     score = float(similarities[sentence, start:end].mean())
     return Span(sentence, float(times[start, 0]), float(times[end - 1, 1]), score)
 
 
-def _checked_similarities(similarities: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _check_similarities(similarities: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     similarities, times = np.asarray(similarities, dtype=float), np.asarray(times, dtype=float)
     if similarities.ndim != 2 or similarities.size == 0:
         raise ValueError(f"similarities must have shape (sentences, frames), got {similarities.shape}.")
@@ -397,7 +344,6 @@ __all__ = [
     "Span",
     "align_in_order",
     "frame_weights",
-    "frames_of_segments",
     "kernel_mass_at_boundaries",
     "locate",
     "mass_inside",
