@@ -75,11 +75,9 @@ def main() -> None:
             use_cpu=not torch.cuda.is_available(),
         )
 
-        def time_epoch(songs: Dataset, store: TensorCache | None) -> float:
-            dataset = SongDataset(songs, SongReader(processor, model.config, store))
-            trainer = CollapTrainer(
-                model, training, train_dataset=dataset, data_collator=CollapDataCollator(processor)
-            )
+        def time_epoch(songs: Dataset, cache: TensorCache | None) -> float:
+            dataset = SongDataset(songs, SongReader(processor, model.config, cache))
+            trainer = CollapTrainer(model, training, CollapDataCollator(processor), train_dataset=dataset)
             return trainer.train().metrics["train_runtime"]
 
         time_epoch(songs.select(range(2)), None)  # to warm up

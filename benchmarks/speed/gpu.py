@@ -135,8 +135,7 @@ def make_texts(config: CollapConfig, size: Size, num_texts: int, device: torch.d
 
 
 def count_frames(config: CollapConfig, seconds: float) -> int:
-    vectors = [config.num_vectors(length) for length in chunk_fbank_frames(config, seconds)]
-    return sum(math.ceil(number / config.frame_pooling) for number in vectors)
+    return sum(math.ceil(config.num_vectors(n) / config.frame_pooling) for n in chunk_fbank_frames(config, seconds))
 
 
 # --- the parts: each yields its rows --------------------------------------------------------------------------------
@@ -327,8 +326,8 @@ def score(run: Run) -> Iterator[Row]:
     flops = score_flops(config, num_songs, num_frames, num_sentences)
     for block_size in size.score_blocks:
         model.config.score_block_size = block_size
-        row = {"songs": num_songs, "texts": num_songs, "sentences": num_sentences}
-        row |= measure(lambda: model.score(audio, text), device, num_runs=3, budget_s=8)
+        row = measure(lambda: model.score(audio, text), device, num_runs=3, budget_s=8)
+        row |= {"songs": num_songs, "texts": num_songs, "sentences": num_sentences, "tflop": flops / 1e12}
         row |= {"pairs_per_s": num_songs**2 / row["seconds"], "tflops": flops / row["seconds"] / 1e12}
         yield f"blocks of {block_size:,}", row
 
@@ -367,8 +366,7 @@ def main(argv: list[str] | None = None) -> int:
     for part, budget_s in PARTS.items():
         if part.__name__ in arguments.skip:
             continue
-        found: dict[str, Any] = {"rows": {}}
-        result["parts"][part.__name__] = found
+        found: dict[str, Any] = result["parts"].setdefault(part.__name__, {"rows": {}})
         started = time.perf_counter()
         torch.manual_seed(0)
         try:
