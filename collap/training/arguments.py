@@ -11,21 +11,25 @@ from collap.training.augmentation import StructureAugmentation
 
 @dataclass
 class ModelArguments:
-    """Where the model comes from."""
+    """The model to train: one that is there, or a new one from towers."""
 
-    model_name_or_path: str | None = field(default=None, metadata={"help": "A CoLLAP (or a ClapModel) to go on from."})
-    music_model: str | None = field(default=None, metadata={"help": "A BEATs, for a new CoLLAP."})
-    speech_model: str | None = field(default=None, metadata={"help": "A Whisper, for a new CoLLAP."})
-    text_model: str | None = field(default=None, metadata={"help": "A text model and its tokenizer, likewise."})
-    max_text_tokens: int | None = field(default=None, metadata={"help": "Most tokens of a text (or sentence)."})
+    model_name_or_path: str | None = field(
+        default=None, metadata={"help": "A CoLLAP (or a ClapModel) to train further."}
+    )
+    music_model: str | None = field(default=None, metadata={"help": "BEATs model of a new CoLLAP."})
+    speech_model: str | None = field(default=None, metadata={"help": "Whisper model of a new CoLLAP."})
+    text_model: str | None = field(default=None, metadata={"help": "Text model and tokenizer of a new CoLLAP."})
+    max_text_tokens: int | None = field(
+        default=None, metadata={"help": "Maximum number of tokens of a text (or of a sentence)."}
+    )
 
 
 @dataclass
 class ConfigArguments:
-    """Fields of `CollapConfig`; what is left out stays as it is in the model, or at its default in a new one."""
+    """Fields of `CollapConfig`. Default: as in the model, or the default of `CollapConfig` in a new one."""
 
     chunk_length_s: float | None = field(
-        default=None, metadata={"help": "Default: what the Whisper takes, 30 s without one."}
+        default=None, metadata={"help": "Default: the input length of Whisper, or 30 s without it."}
     )
     projection_dim: int | None = None
     frame_pooling: int | None = None
@@ -39,7 +43,7 @@ class ConfigArguments:
     text_granularity: str | None = field(default=None, metadata={"help": "'document' or 'sentence'."})
     temporal_position: bool | None = None
     text_pooling: str | None = field(
-        default=None, metadata={"help": "'first', 'last' or 'mean'; default: what the text model's kind takes."}
+        default=None, metadata={"help": "'first', 'last' or 'mean'. Default: by the kind of text model."}
     )
     freeze_music_model: bool | None = None
     freeze_speech_model: bool | None = None
@@ -51,46 +55,40 @@ class ConfigArguments:
 
 @dataclass
 class DataArguments:
-    """What it learns from."""
+    """Songs and texts to train and evaluate on."""
 
     train_manifest: str | None = field(default=None, metadata={"help": "Songs and texts to train on."})
     eval_manifest: str | None = field(default=None, metadata={"help": "Songs and texts to evaluate on."})
     train_split: str | None = field(default=None, metadata={"help": "Split, if the manifest is a data set."})
     eval_split: str | None = field(default=None, metadata={"help": "Split, if the manifest is a data set."})
-    streaming: bool = field(
-        default=False, metadata={"help": "Read the training songs as a stream, in its order; needs --max_steps."}
-    )
     features: str | None = field(
-        default=None, metadata={"help": "Folder of kept encoder frames, made by examples/extract_features.py."}
+        default=None, metadata={"help": "Folder of cached encoder frames, written by examples/extract_features.py."}
     )
     max_length_s: float | None = field(
-        default=None, metadata={"help": "Hear only so many seconds of each song, from its start. Default: all."}
+        default=None, metadata={"help": "Encode only the first seconds of each song. Default: the whole song."}
     )
     truncate_texts: bool = field(
-        default=False, metadata={"help": "Cut texts of more tokens than the text model takes; else they are an error."}
-    )
-    validate: bool = field(
-        default=False, metadata={"help": "Only look through all songs and texts and report what is wrong with them."}
+        default=False, metadata={"help": "Truncate texts that have too many tokens; otherwise they are an error."}
     )
     on_bad_audio: str = field(
         default="raise",
         metadata={
-            "help": "'raise': stop at a song that cannot be read. 'skip': look through all first, leave such songs "
-            "out, and write them to skipped_songs.jsonl.",
+            "help": "'raise': stop at a song that cannot be decoded. 'skip': check all songs first, leave such songs "
+            "out, and list them in skipped_songs.jsonl.",
             "choices": ["raise", "skip"],
         },
     )
     section_crop_probability: float = field(
-        default=0.0, metadata={"help": "Share of training songs of which only some sections are heard and described."}
+        default=0.0, metadata={"help": "Share of the training songs that are cropped to some of their sections."}
     )
     section_reorder_probability: float = field(
-        default=0.0, metadata={"help": "Share of training songs whose sections are rejoined in another order."}
+        default=0.0, metadata={"help": "Share of the training songs whose sections are put in another order."}
     )
     sentence_drop_probability: float = field(
-        default=0.0, metadata={"help": "Share of training texts of which about half the sentences are left out."}
+        default=0.0, metadata={"help": "Share of the training texts of which about half the sentences are left out."}
     )
     sentence_shuffle_probability: float = field(
-        default=0.25, metadata={"help": "Share of training texts whose sentences are shuffled (sentence granularity)."}
+        default=0.25, metadata={"help": "Share of the training texts whose sentences are shuffled (sentence queries)."}
     )
 
     def augmentation(self) -> StructureAugmentation:
@@ -105,25 +103,23 @@ class DataArguments:
 @dataclass
 class CollapTrainingArguments(TrainingArguments):
     r"""
-    transformers' `TrainingArguments`, and how many songs are contrasted with each other.
+    transformers' `TrainingArguments` with the size of the contrastive batch and the weight of the section loss.
 
     Args:
         contrastive_batch_size (`int`, *optional*):
-            Songs that are contrasted with each other in a step, over all processes; takes the place of
-            `per_device_train_batch_size`, whose multiple by the number of processes it is otherwise. More songs are
-            more negatives: another loss, which `gradient_accumulation_steps` do not give.
+            Songs that are contrasted with each other in a step, over all processes. It replaces
+            `per_device_train_batch_size`. More songs are more negatives, so it changes the loss;
+            `gradient_accumulation_steps` adds no negatives.
         micro_batch_size (`int`, *optional*):
-            Songs whose activations a process holds at a time. Loss and gradients stay those of the whole contrastive
-            batch; everything is embedded twice. Default: all at once.
-
+            Songs whose activations a process holds at a time. It changes the memory, not the loss or the gradients;
+            everything is encoded twice. Default: all songs at once.
         section_loss_weight (`float`):
-            What the loss of moments counts beside the loss of whole texts (see
-            [`collap.training.loss.SectionLoss`]; ours, the paper has none). It costs next to nothing, as
-            the sentences are read already; it needs `sections` in the manifest and sentence granularity.
+            Weight of the section loss beside the loss of whole texts ([`SectionLoss`]; it is not in the
+            paper). It needs `sections` in the manifest and sentence granularity.
 
     Raises:
-        ValueError: if a number of songs is less than 1, the weight is negative, or there are fewer songs to contrast
-            than processes.
+        ValueError: if a number of songs is less than 1, the weight is negative, or there are fewer songs than
+            processes.
     """
 
     contrastive_batch_size: int | None = field(
@@ -137,14 +133,11 @@ class CollapTrainingArguments(TrainingArguments):
         default=None,
         metadata={"help": "Songs whose activations a process holds at a time; changes the memory, not the loss."},
     )
-
     section_loss_weight: float = field(
-        default=0.0,
-        metadata={
-            "help": "Weight of the loss that asks the sentences of each section to find their song at one moment of "
-            "it; 1 is a good choice for captions with sections."
-        },
+        default=0.0, metadata={"help": "Weight of the loss of single sections; 1 is a good choice if there are any."}
     )
+    # The ids of songs and texts are columns that the model's `forward` need not have.
+    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave as it is."})
 
     def __post_init__(self) -> None:
         if not self.section_loss_weight >= 0:

@@ -1,10 +1,9 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-Musical temporal structure augmentation: a song heard in part or in another order, with the caption to match.
+Structure augmentation: parts of a song, or its sections in another order, with the caption to match.
 
-CoLLAP (arXiv 2410.02271) has the name in its title and takes its captions from FUTGA (arXiv 2407.20445), which learned
-from songs joined out of clips. How songs are cropped and rejoined here is ours. Nothing here reads a file or knows a
-model.
+CoLLAP (arXiv 2410.02271) has musical temporal structure augmentation in its title and takes its captions from FUTGA
+(arXiv 2407.20445), which was trained on songs joined out of clips. How songs are cropped and rejoined here is ours.
 """
 
 import itertools
@@ -16,12 +15,12 @@ import torch
 
 from collap.data.futga import CLOCK_TOLERANCE_S, Pieces, move_times
 
-CROSS_FADE_S = 0.005  # long enough that no step in the waveform is heard, shorter than a frame of any encoder
+CROSS_FADE_S = 0.005  # long enough to avoid a click, shorter than a frame of any encoder
 
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a song: when it is heard, in seconds from the song's start, and the sentences on it."""
+    """A section of a song: its start and end in seconds, and the sentences that describe it."""
 
     start_s: float
     end_s: float
@@ -30,44 +29,42 @@ class Section:
 
 @dataclass(frozen=True)
 class AugmentedSong:
-    """What is heard of a song, and what is said of it."""
+    """The sentences of a caption and the pieces of the song that they describe."""
 
     sentences: list[str]
-    pieces: Pieces | None  # seconds of the song to be heard, in this order; None = the whole song as it is
+    pieces: Pieces | None  # start and end in seconds, in the new order; None is the whole song
 
 
 @dataclass(frozen=True)
 class StructureAugmentation:
     r"""
-    Draws a song's structure anew: some of its sections, in another order, with fewer sentences or shuffled ones.
+    Draws a new structure for a song and its caption.
 
-    The four follow each other in this order, each is drawn on its own, so one song may undergo them all:
-    - **Crop**: a run of whole neighbouring sections is heard, with what lies between them; each run from one section
-      to all but one is equally likely. The caption keeps the sentences of these sections. General sentences, which no
-      section holds, are left out: they speak of the whole song.
-    - **Reorder**: the sections (those of the crop) are rejoined in another order, each order but the present one
-      equally likely. Their sentences follow; a general sentence stays between the sections' places where it stood.
-      Sections that were neighbours and still are stay joined with what lies between them; other audio that no section
-      holds is left out.
-    - **Drop**: each sentence is left out with probability 1/2; if that would leave none, one of them stays.
-    - **Shuffle**: the sentences come in any order, so that a text that does not tell its song in order still finds it.
+    There are four changes. Each is drawn independently, and they are applied in this order:
+    - **Crop**: a run of neighbouring sections is kept, with the audio between them; each run from one section to all
+      but one is equally likely. The caption keeps the sentences of these sections. General sentences, which belong to
+      no section, are left out: they describe the whole song.
+    - **Reorder**: the (remaining) sections are joined in another order; each order but the present one is equally
+      likely. Their sentences follow, and a general sentence stays at its place between the sections. Sections that are
+      still neighbours stay joined with the audio between them; other audio outside of the sections is left out.
+    - **Drop**: each sentence is left out with probability 1/2; one is always kept.
+    - **Shuffle**: the sentences are put in a random order.
 
-    Times in the sentences of a cropped or reordered song are rewritten to where their music is now heard: clock times
-    ("1:05", "0:14 to 0:32") and ranges in percent ("from 20% to 40%"), but no single percents, which are seldom times.
-    A sentence with a time that is no longer heard (it speaks of a section that was cropped away), or with a range that
-    is no longer in one piece, is left out. Words that tell a place ("at the start", "finally") stay as they are.
+    Times in the sentences of a cropped or reordered song are rewritten ([`move_times`]): clock times ("1:05", "0:14 to
+    0:32") and ranges in percent ("from 20% to 40%"). A sentence with a time that is no longer in the song, or with a
+    range that is no longer in one piece, is left out. Words such as "at the start" or "finally" stay as they are.
 
-    A song is not cropped or reordered, but heard as a whole, if [`find_section_problem`] finds something, if a crop
-    leaves one section to reorder, or if no sentence would be left.
+    A song is not cropped or reordered if [`find_section_problem`] finds a problem, if a crop leaves one section to
+    reorder, or if no sentence would be left.
 
     Args:
-        section_crop_probability (`float`): Share of the songs that are cropped.
-        section_reorder_probability (`float`): Share of the songs whose sections are reordered.
-        sentence_drop_probability (`float`): Share of the texts of which sentences are left out.
-        sentence_shuffle_probability (`float`): Share of the texts whose sentences are shuffled.
+        section_crop_probability (`float`): Probability of a crop.
+        section_reorder_probability (`float`): Probability of another order of the sections.
+        sentence_drop_probability (`float`): Probability that sentences are left out.
+        sentence_shuffle_probability (`float`): Probability that the sentences are shuffled.
 
     Raises:
-        ValueError: if one of them is no probability; in a call, if there are no sentences.
+        ValueError: if a value is not a probability; in a call, if there are no sentences.
 
     Example:
 
@@ -108,15 +105,14 @@ class StructureAugmentation:
         """
         One draw.
 
-        All draws come from `generator`, in this order: four numbers that decide on crop, reorder, drop and shuffle
-        (always all four), then what those that take place need. So two augmentations that differ in one probability
-        agree on who undergoes the others.
+        `generator` first gives four numbers that decide on crop, reorder, drop and shuffle (always all four), then
+        what each change needs. So two augmentations that differ in one probability agree on the other decisions.
 
         Args:
-            sentences (`list[str]`): The text of the song.
-            sections (`Sequence[Section]`): Its sections; none if they are not known.
-            duration_s (`float`, *optional*): Seconds of the song that can be heard. If it is not known, sections are
-                taken at their word, and percents cannot be placed.
+            sentences (`list[str]`): The caption of the song.
+            sections (`Sequence[Section]`): Its sections; empty if they are not known.
+            duration_s (`float`, *optional*): Length of the song. Without it the end of the last section is not
+                checked, and percents can't be rewritten.
             generator (`torch.Generator`): Source of all randomness, on the CPU.
         """
         if not sentences:
@@ -134,22 +130,22 @@ class StructureAugmentation:
                 order = [order[place] for place in _draw_other_order(len(order), generator)]
             if order != list(range(len(sections))):
                 song = _restructure(sentences, sections, duration_s, order) or song
-        kept = song.sentences
+        chosen = song.sentences
         if drop:
-            kept = _draw_some(kept, generator)
+            chosen = _draw_some(chosen, generator)
         if shuffle:
-            kept = [kept[index] for index in torch.randperm(len(kept), generator=generator).tolist()]
-        return AugmentedSong(kept, song.pieces)
+            chosen = [chosen[index] for index in torch.randperm(len(chosen), generator=generator).tolist()]
+        return AugmentedSong(chosen, song.pieces)
 
 
 def find_section_problem(
     sentences: Sequence[str], sections: Sequence[Section], duration_s: float | None
 ) -> str | None:
     """
-    Why the sections of a song cannot be cropped and reordered, in words; None if they can.
+    Why the sections of a song can't be cropped and reordered; None if they can.
 
-    That takes two sections or more, which follow each other in the song as in the text, do not overlap, end with the
-    song at the latest (a second is forgiven), and whose sentences all stand in the text.
+    They can if there are two or more, they follow each other in the song as in the caption without an overlap, end at
+    most a second after the song, and all their sentences are in the caption.
     """
     if len(sections) < 2:
         return f"it has {len(sections)} section(s), two or more are needed"
@@ -166,7 +162,7 @@ def find_section_problem(
         if last.end_s > duration_s + CLOCK_TOLERANCE_S or last.start_s >= duration_s:
             return f"the last section ends at {last.end_s} s, the song at {duration_s} s"
     if _find_sentences(sentences, sections) is None:
-        return "the sentences of its sections do not all stand in its text, in their order"
+        return "the sentences of its sections are not all in its text, in their order"
     return None
 
 
@@ -174,26 +170,25 @@ def cut_waveform(waveform: np.ndarray, sampling_rate: int, pieces: Sequence[tupl
     """
     Joins pieces of a song.
 
-    Each piece goes over into the next by a linear cross-fade of 5 ms: its music goes on beneath the first 5 ms of the
-    next piece. So the result is as long as the pieces together, and no click tells a model where the joints are. Where
-    the pieces begin or end inside the song, 5 ms are faded in or out.
+    Pieces are joined by a linear cross-fade of 5 ms with the audio after the end of the first one, so that the result
+    is as long as the pieces together. Where the result begins or ends inside the song, 5 ms are faded in or out.
 
     Args:
         waveform (`np.ndarray` of shape `(..., num_samples)`): The song.
         sampling_rate (`int`): Hz.
-        pieces (`Sequence[tuple[float, float]]`): Start and end of each piece in seconds.
+        pieces (`Sequence[tuple[float, float]]`): Start and end of each piece in seconds. An end after the end of the
+            song is cut off: times in captions are rounded.
 
     Returns:
         `np.ndarray` of shape `(..., num_samples of the pieces)`, a copy.
 
     Raises:
-        ValueError: if there are no pieces, or one is empty or begins after the song's end. (One that ends after it is
-            cut off there: times in captions are rounded.)
+        ValueError: if there are no pieces, or one is empty or begins after the end of the song.
     """
     waveform = np.asarray(waveform)
     num_samples = waveform.shape[-1]
     fade = round(CROSS_FADE_S * sampling_rate)
-    parts, before = [], num_samples  # where the music before the piece would go on; at the song's end: in silence
+    parts, before = [], num_samples  # where the audio before the piece would go on: at the song's end, in silence
     for start_s, end_s in _checked(pieces, num_samples / sampling_rate):
         first = round(start_s * sampling_rate)
         last = min(max(round(end_s * sampling_rate), first + 1), num_samples)
@@ -214,12 +209,11 @@ def cut_waveform(waveform: np.ndarray, sampling_rate: int, pieces: Sequence[tupl
 
 def cut_frames(frames: torch.Tensor, frame_times: torch.Tensor, pieces: Sequence[tuple[float, float]]) -> torch.Tensor:
     """
-    Frames of the encoders that lie in pieces of a song, for songs whose frames are kept.
+    The cached encoder frames of pieces of a song.
 
-    A frame belongs to a piece if its middle lies in it; a piece that holds no frame's middle takes the nearest frame.
-    The encoders heard the song as it was: a frame near a joint still knows what was on the other side, as far as its
-    chunk reaches, whereas a waveform of [`cut_waveform`] is heard anew. Taken together they count as a song of their
-    own, whose frames begin at 0 s and follow each other evenly.
+    A frame belongs to a piece if its centre lies in it; a piece without a centre gets the nearest frame. Unlike the
+    waveform of [`cut_waveform`], the frames are those of the original song, so a frame near a joint has context from
+    the other side of it.
 
     Args:
         frames (`torch.Tensor` of shape `(N, E)`): Frames of one song, without padding.
@@ -227,24 +221,24 @@ def cut_frames(frames: torch.Tensor, frame_times: torch.Tensor, pieces: Sequence
         pieces (`Sequence[tuple[float, float]]`): Start and end of each piece in seconds.
 
     Returns:
-        `torch.Tensor` of shape `(num_frames of the pieces, E)`, at least one frame a piece, in the pieces' order.
+        `torch.Tensor` of shape `(num_frames of the pieces, E)`, in the order of the pieces.
 
     Raises:
         ValueError: if shapes do not fit, there are no pieces, or one is empty or begins after the song's last frame.
     """
     if frames.ndim != 2 or frame_times.shape != (len(frames), 2) or len(frames) == 0:
         raise ValueError(
-            "frames (N, E) and frame_times (N, 2) must be as many, and at least one, got "
+            "frames must have the shape (N, E) and frame_times (N, 2), N at least 1, got "
             f"{tuple(frames.shape)} and {tuple(frame_times.shape)}."
         )
-    middles = frame_times.double().mean(1).to(frames.device)  # (N,)
-    # What is left over at the end of a song, shorter than a frame, has none.
+    centres = frame_times.double().mean(1).to(frames.device)  # (N,)
+    # The end of a song that is shorter than a frame has none.
     end_s = float(frame_times[-1, 1] + (frame_times[:, 1] - frame_times[:, 0]).max())
     chosen = []
     for start_s, stop_s in _checked(pieces, end_s):
-        inside = ((middles >= start_s) & (middles < stop_s)).nonzero()[:, 0]
+        inside = ((centres >= start_s) & (centres < stop_s)).nonzero()[:, 0]
         if len(inside) == 0:
-            inside = (middles - (start_s + stop_s) / 2).abs().argmin()[None]
+            inside = (centres - (start_s + stop_s) / 2).abs().argmin()[None]
         chosen.append(inside)
     return frames[torch.cat(chosen)]
 
@@ -262,13 +256,12 @@ def _checked(pieces: Sequence[tuple[float, float]], end_s: float) -> Sequence[tu
 
 
 def _draw_run(count: int, generator: torch.Generator) -> list[int]:
-    """A run of neighbours out of `count`, not all of them; each run is equally likely."""
+    """A run of neighbours out of `count`, but not all of them."""
     runs = [(first, last) for first in range(count) for last in range(first + 1, count + 1) if last - first < count]
     return list(range(*runs[int(torch.randint(len(runs), (), generator=generator))]))
 
 
 def _draw_other_order(count: int, generator: torch.Generator) -> list[int]:
-    """An order of `count` that is not the present one; each is equally likely."""
     while True:
         order = torch.randperm(count, generator=generator).tolist()
         if order != list(range(count)):
@@ -276,24 +269,22 @@ def _draw_other_order(count: int, generator: torch.Generator) -> list[int]:
 
 
 def _draw_some(sentences: list[str], generator: torch.Generator) -> list[str]:
-    """Each sentence by the toss of a coin, in their order; one of them at least."""
-    heads = torch.rand(len(sentences), generator=generator) < 0.5
-    if not heads.any():
-        heads[int(torch.randint(len(sentences), (), generator=generator))] = True
-    return [sentence for sentence, head in zip(sentences, heads.tolist(), strict=True) if head]
+    is_chosen = torch.rand(len(sentences), generator=generator) < 0.5
+    if not is_chosen.any():
+        is_chosen[int(torch.randint(len(sentences), (), generator=generator))] = True
+    return list(itertools.compress(sentences, is_chosen.tolist()))
 
 
 def _find_sentences(sentences: Sequence[str], sections: Sequence[Section]) -> list[list[int]] | None:
-    """For each section where its sentences stand in the text; None if one is missing or out of order."""
+    """For each section the places of its sentences in the caption; None if one is missing or out of order."""
     found: list[list[int]] = []
     position = 0
     for section in sections:
         found.append([])
         for sentence in section.sentences:
-            while position < len(sentences) and sentences[position] != sentence:
-                position += 1
-            if position == len(sentences):
+            if sentence not in sentences[position:]:
                 return None
+            position = sentences.index(sentence, position)
             found[-1].append(position)
             position += 1
     return found
@@ -302,9 +293,9 @@ def _find_sentences(sentences: Sequence[str], sections: Sequence[Section]) -> li
 def _restructure(
     sentences: Sequence[str], sections: Sequence[Section], duration_s: float | None, order: list[int]
 ) -> AugmentedSong | None:
-    """The song that consists of the sections in `order`; None if no sentence of it can be kept."""
+    """The song that consists of the sections in `order`; None if no sentence would be left."""
     pieces: Pieces = []
-    owners = {}  # of each section, the piece that it lies in
+    piece_of = {}  # section -> the piece that it lies in
     for place, index in enumerate(order):
         section = sections[index]
         end_s = section.end_s if duration_s is None else min(section.end_s, duration_s)
@@ -312,22 +303,21 @@ def _restructure(
             pieces[-1] = (pieces[-1][0], end_s)
         else:
             pieces.append((section.start_s, end_s))
-        owners[index] = len(pieces) - 1
+        piece_of[index] = len(pieces) - 1
 
-    where = _find_sentences(sentences, sections)
-    slots: list[list[int]] = [[] for _ in range(len(sections) + 1)]  # general sentences before each place, and at last
-    held = {index for section in where for index in section}
+    places = _find_sentences(sentences, sections)
+    # General sentences before each section, and after the last one; a cropped song has none.
+    general: list[list[int]] = [[] for _ in range(len(sections) + 1)]
     if len(order) == len(sections):
-        for index in range(len(sentences)):
-            if index not in held:
-                slots[sum(section[0] < index for section in where)].append(index)
-    told = [(index, None) for index in slots[0]]
+        for index in set(range(len(sentences))).difference(*places):
+            general[sum(section[0] < index for section in places)].append(index)
+    new = [(index, None) for index in sorted(general[0])]
     for place, section in enumerate(order):
-        told += [(index, owners[section]) for index in where[section]]
-        told += [(index, None) for index in slots[place + 1]]
-    moved = [move_times(sentences[index], pieces, owner, duration_s) for index, owner in told]
-    kept = [sentence for sentence in moved if sentence is not None]
-    return AugmentedSong(kept, pieces) if kept else None
+        new += [(index, piece_of[section]) for index in places[section]]
+        new += [(index, None) for index in sorted(general[place + 1])]
+    moved = [move_times(sentences[index], pieces, piece, duration_s) for index, piece in new]
+    left = [sentence for sentence in moved if sentence is not None]
+    return AugmentedSong(left, pieces) if left else None
 
 
 __all__ = ["AugmentedSong", "Section", "StructureAugmentation", "cut_frames", "cut_waveform", "find_section_problem"]

@@ -1,21 +1,19 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 r"""
-transformers' `ClapModel` trained by [`CollapTrainer`]: the baseline learns from the same manifests as CoLLAP.
+transformers' `ClapModel` trained by [`CollapTrainer`]: a baseline on the same manifests, with the same loss.
 
-transformers' own loss takes both of its halves along the same axis, and under its `Trainer` there is none at all. Here
-the loss is that of CoLLAP: both directions, over the songs of all processes and micro-batches. Of each song the model
-hears one window, in each epoch another, as its authors trained it; where it is evaluated it hears the first.
+transformers has no usable loss for it: its own takes both halves along the same axis. Each training example is one
+window of a song, drawn anew in each epoch, as the authors of CLAP trained it; an evaluation encodes the first window.
 """
 
 import logging
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from datasets import Dataset, IterableDataset
-from torch import nn
+from datasets import Dataset
 from transformers import AutoProcessor, BatchFeature, ClapModel, PreTrainedConfig, ProcessorMixin
 
 from collap.baselines.clap import clap_features, clap_positions, tokenize
@@ -24,26 +22,32 @@ from collap.data.manifest import load_manifest
 from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.processing.data_collator_collap import pair_ids
-from collap.training.arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
-from collap.training.dataset import SongDataset, SongStream, ids_of
-from collap.training.trainer import CollapTrainer
+
+from .arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
+from .dataset import SongDataset, draw_text, ids_of
+from .trainer import CollapTrainer
+
+logger = logging.getLogger(__name__)
+
+STATISTICS_SONGS = 256  # number of windows for the mel statistics of a new model
+STATISTICS_BATCH = 16
 
 
 class TrainableClap(ClapModel):
     r"""
-    A `ClapModel` as [`CollapTrainer`] takes a model: a song has one frame, its vector, and a text one query.
+    A `ClapModel` with the interface that [`CollapTrainer`] needs: a song has one frame, its vector, a text one query.
 
-    What it saves is an ordinary `ClapModel`. In three ways it trains otherwise than one:
+    It is saved as an ordinary `ClapModel`. Its training differs from that of one in three ways:
 
-    - The batch norm of the spectrogram keeps its statistics. By those of the batch, what a song is would depend on who
-      else is in its micro-batch or on its process, and the loss would not be that of the whole batch. A new model has
-      to be given them: [`measure_mel_statistics`].
-    - The two factors of its logits are trained as one, their geometric mean, as both directions of the loss go by the
-      same scores. Like CoLLAP's it is 100 at most.
-    - Where `enable_fusion` is on it cannot be trained: it hears single windows, by which the fusion learns nothing.
+    - The batch norm of the spectrogram keeps its statistics. With statistics of the batch a song's vector would depend
+      on the other songs of its micro-batch, and the loss would not be that of the whole batch. A new model gets them
+      from [`measure_mel_statistics`].
+    - The two factors of its logits are trained as one, their geometric mean, because both directions of the loss use
+      the same scores. Like CoLLAP's factor it is at most 100.
+    - A model with `enable_fusion` can't be trained: single windows do not train the fusion.
 
     Raises:
-        ValueError: if `config.audio_config.enable_fusion`.
+        ValueError: if `config.audio_config.enable_fusion` is set.
     """
 
     def __init__(self, config: Any):
@@ -72,7 +76,7 @@ class TrainableClap(ClapModel):
         Args:
             input_features (`torch.Tensor` of shape `(B, 1, num_frames, num_mel_bins)`): Of windows, one a song.
             input_ids, attention_mask (`torch.Tensor` of shape `(B, num_tokens)`): Of texts, one a song.
-            is_longer, sentence_counts: What the batch holds beside; of no effect.
+            is_longer, sentence_counts: Part of a batch, but not used.
             song_ids, text_ids (`torch.Tensor` of shape `(B,)`, *optional*): As in [`contrastive_loss`].
             return_loss (`bool`, *optional*): Whether to compute the loss.
             return_logits (`bool`): Whether to score; the loss needs it.
@@ -104,11 +108,7 @@ class TrainableClap(ClapModel):
     def similarity(
         self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
     ) -> torch.Tensor:
-        """
-        Cosines of songs and texts, `(B, T)` in float32.
-
-        A song's one vector has neither time nor moments: `use_time` and `section_query` change nothing.
-        """
+        """Cosines of songs and texts, `(B, T)` in float32; `use_time` and `section_query` have no effect."""
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
             return audio.last_hidden_state[:, 0].float() @ text.query_embeds.float().T
 
@@ -119,17 +119,15 @@ TrainableClap.__name__ = "ClapModel"
 
 class ClapSongReader:
     r"""
-    Makes an example for [`ClapDataCollator`] of a row of a manifest: a window, one of the song's wordings, its ids.
+    Makes an example for [`ClapDataCollator`] from a row of a manifest: a window, one of the song's texts, its ids.
 
     Args:
-        processor (`ClapProcessor`): Its feature extractor says how long a window is.
+        processor (`ClapProcessor`): Its feature extractor gives the length of a window.
         section_probability (`float`):
-            Share of training examples that are a clip with its own caption, as CLAP's authors train it: the window
-            lies inside one section (it is that section, where that is shorter), and the text is what the song's says
-            of it. A longer section is drawn more often. Songs without `sections` are taken as they are.
+            Probability that a training example is a clip with its own caption, as in the training of CLAP: a window
+            inside one section (the whole section, where that is shorter) with the sentences of the section. The
+            probability of a section is proportional to its length. Songs without `sections` give whole captions.
     """
-
-    features = None  # encoder frames are never kept: each epoch hears other windows
 
     def __init__(self, processor: ProcessorMixin, section_probability: float = 0.0):
         if not 0 <= section_probability <= 1:
@@ -138,58 +136,55 @@ class ClapSongReader:
         self.section_probability = section_probability
 
     def for_evaluation(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The first window of the song with the first wording."""
+        """The first window of the song with the first of its texts."""
         text = row["text"] if row.get("text") is not None else row["texts"][0]
         return self._example(row, text, 0.0, self.processor.feature_extractor.max_length_s) | ids_of(row)
 
     def for_training(self, row: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """A window from anywhere in the song, or in a section, with one of its wordings; all of it drawn by `seed`."""
+        """A window of the song, or of a section, with one of its texts; all of it is drawn by `seed`."""
         generator = torch.Generator().manual_seed(seed)
-        wording = None
-        if row.get("texts") is not None:
-            wording = int(torch.randint(len(row["texts"]), (), generator=generator))
+        wording, text = draw_text(row, generator)
         sections = [section for section in row.get("sections") or [] if _text_of(section, wording)]
         is_clip = bool(torch.rand((), generator=generator) < self.section_probability)
         ids = ids_of(row)
         if is_clip and sections:
             lengths = torch.tensor([section["end_s"] - section["start_s"] for section in sections])
-            described = sections[int(torch.multinomial(lengths, 1, generator=generator))]
-            start_s, end_s = described["start_s"], described["end_s"]
-            ids["text_id"] = str(described["text"] if wording is None else described["texts"])
+            section = sections[int(torch.multinomial(lengths, 1, generator=generator))]
+            start_s, end_s, text = section["start_s"], section["end_s"], _text_of(section, wording)
+            ids["text_id"] = str(section["text"] if wording is None else section["texts"])
         else:
-            described, start_s, end_s = row, 0.0, audio_duration_s(row["audio"])
+            start_s, end_s = 0.0, audio_duration_s(row["audio"])
         length_s = min(self.processor.feature_extractor.max_length_s, end_s - start_s)
         start_s += float(torch.rand((), generator=generator)) * (end_s - start_s - length_s)
-        return self._example(row, _text_of(described, wording), start_s, length_s) | ids
+        return self._example(row, text, start_s, length_s) | ids
+
+    def lengths(self, rows: Dataset) -> None:
+        """None: windows are equally long."""
 
     def _example(
         self, row: Mapping[str, Any], text: str | Sequence[str], start_s: float, length_s: float
     ) -> dict[str, Any]:
         window = read_audio(row["audio"], self.processor.feature_extractor.sampling_rate, start_s, length_s).waveform
-        return {"window": window, "text": text if isinstance(text, str) else " ".join(text)}
+        return {"window": window, "text": _join(text)}
 
 
-def _text_of(described: Mapping[str, Any], wording: int | None) -> str | list[str]:
-    """What a song's text, or a section's, is in one of its wordings."""
-    return described["text"] if wording is None else described["texts"][wording]
+def _text_of(section: Mapping[str, Any], wording: int | None) -> str | list[str]:
+    return section["text"] if wording is None else section["texts"][wording]
 
 
-class ClapSongDataset(SongDataset):
-    """Songs of a manifest, read by a [`ClapSongReader`]."""
-
-    def lengths(self) -> None:
-        """None: windows are equally long."""
+def _join(text: str | Sequence[str]) -> str:
+    return text if isinstance(text, str) else " ".join(text)
 
 
 @dataclass
 class ClapDataCollator:
     r"""
-    Makes a batch of [`TrainableClap`] of examples of a [`ClapSongReader`].
+    Makes a batch for [`TrainableClap`] from examples of a [`ClapSongReader`].
 
     Args:
         processor (`ClapProcessor`): Makes the model's inputs.
-        max_text_tokens (`int`): Most tokens of a text.
-        truncate_texts (`bool`): Whether longer texts are cut instead of refused.
+        max_text_tokens (`int`): Maximum number of tokens of a text.
+        truncate_texts (`bool`): Whether longer texts are cut; otherwise they are an error.
 
     Raises:
         ValueError: in a call, if a text is too long.
@@ -213,47 +208,32 @@ class ClapDataCollator:
         return BatchFeature({**features, **tokens, "sentence_counts": counts, **ids, "return_loss": True})
 
 
-def most_text_tokens(model: ClapModel, processor: ProcessorMixin) -> int:
-    """Most tokens of a text that tokenizer and text model take."""
-    return min(processor.tokenizer.model_max_length, clap_positions(model))
-
-
 def lacks_mel_statistics(model: ClapModel) -> bool:
-    """Whether the batch norm of the spectrogram is as a new model's: as if its values were around 0, they are dB."""
-    norm: nn.BatchNorm2d = model.audio_model.audio_encoder.batch_norm
+    """Whether the batch norm of the spectrogram has its initial statistics, mean 0 and variance 1 (values are dB)."""
+    norm = model.audio_model.audio_encoder.batch_norm
     return bool((norm.running_mean == 0).all() and (norm.running_var == 1).all())
 
 
-def measure_mel_statistics(model: ClapModel, windows: Iterable[torch.Tensor]) -> None:
-    r"""
-    Gives the batch norm of the spectrogram its mean and variance of each mel bin.
-
-    Args:
-        model (`ClapModel`): Changed.
-        windows (`Iterable[torch.Tensor]`): `input_features` `(windows, 1, num_frames, num_mel_bins)`, in batches.
-    """
+def measure_mel_statistics(model: ClapModel, songs: SongDataset, collator: ClapDataCollator, seed: int) -> None:
+    """Sets the mean and variance of each mel bin from windows of up to 256 songs, the same ones on all processes."""
+    number = min(STATISTICS_SONGS, len(songs))
+    draws = [(index * len(songs) // number, seed + index) for index in range(number)]
     count, total, squares = 0, 0.0, 0.0
-    for features in windows:
-        frames = features.double().flatten(0, 2)  # (windows x frames, bins)
+    for first in range(0, number, STATISTICS_BATCH):
+        batch = collator([songs[draw] for draw in draws[first : first + STATISTICS_BATCH]])
+        frames = batch["input_features"].double().flatten(0, 2)  # (windows x frames, bins)
         count += len(frames)
         total, squares = total + frames.sum(0), squares + frames.square().sum(0)
-    norm: nn.BatchNorm2d = model.audio_model.audio_encoder.batch_norm
     mean = total / count
+    norm = model.audio_model.audio_encoder.batch_norm
     norm.running_mean.copy_(mean)
     norm.running_var.copy_((squares / count - mean.square()).clamp(min=1e-6))
-
-
-logger = logging.getLogger(__name__)
-
-STATISTICS_SONGS = 256  # windows that the statistics of a new model's spectrograms are of
-STATISTICS_BATCH = 16
+    logger.info("The model is new: mean and variance of its mel bins are set from %d windows.", number)
 
 
 def is_clap(name_or_path: str | None) -> bool:
     """Whether a folder or a name on the Hub holds a `ClapModel`."""
-    if name_or_path is None:
-        return False
-    return PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type") == "clap"
+    return name_or_path is not None and PreTrainedConfig.get_config_dict(name_or_path)[0].get("model_type") == "clap"
 
 
 def make_clap_trainer(
@@ -263,114 +243,67 @@ def make_clap_trainer(
     The trainer with a `ClapModel` and its songs, ready to train.
 
     Raises:
-        ValueError: if an argument is given that is CoLLAP's alone, or texts are longer than the model takes and
-            `--truncate_texts` is not given.
+        ValueError: if an argument is given that only a CoLLAP has, or texts are longer than the model takes and
+            `truncate_texts` is not set.
     """
     _refuse_arguments(config, data, training)
     model = TrainableClap.from_pretrained(arguments.model_name_or_path)
     processor = AutoProcessor.from_pretrained(arguments.model_name_or_path)
-    limit = most_text_tokens(model, processor)
+    limit = min(processor.tokenizer.model_max_length, clap_positions(model))
     if arguments.max_text_tokens is not None:
         limit = min(limit, arguments.max_text_tokens)
-        processor.tokenizer.model_max_length = limit  # whoever loads what is saved has to cut there too
+        processor.tokenizer.model_max_length = limit  # saved, because the trained model has to be used with it
     model.to(training.device)
     reader = ClapSongReader(processor, data.section_crop_probability)
     collator = ClapDataCollator(processor, limit, data.truncate_texts)
-
-    train_songs = eval_songs = None
-    if data.train_manifest is not None:
-        rows = load_manifest(data.train_manifest, data.train_split, streaming=data.streaming)
-        if isinstance(rows, IterableDataset):
-            train_songs = SongStream(rows, reader, training.seed, training.world_size, training.process_index)
-        else:
-            _check_texts(rows, data.train_manifest, collator)
-            train_songs = ClapSongDataset(rows, reader)
-        if lacks_mel_statistics(model):
-            _measure(model, train_songs, collator, training.seed)
-    if data.eval_manifest is not None:
-        rows = load_manifest(data.eval_manifest, data.eval_split)
-        _check_texts(rows, data.eval_manifest, collator)
-        eval_songs = ClapSongDataset(rows, reader)
-    return CollapTrainer(
-        model=model,
-        args=training,
-        train_dataset=train_songs,
-        eval_dataset=eval_songs,
-        data_collator=collator,
-        processing_class=processor,
-    )
+    songs = {}
+    for name, manifest, split in (
+        ("train_dataset", data.train_manifest, data.train_split),
+        ("eval_dataset", data.eval_manifest, data.eval_split),
+    ):
+        if manifest is not None:
+            rows = load_manifest(manifest, split)
+            _check_texts(rows, manifest, collator)
+            songs[name] = SongDataset(rows, reader)
+    if "train_dataset" in songs and lacks_mel_statistics(model):
+        measure_mel_statistics(model, songs["train_dataset"], collator, training.seed)
+    return CollapTrainer(model=model, args=training, data_collator=collator, processing_class=processor, **songs)
 
 
 def _refuse_arguments(config: ConfigArguments, data: DataArguments, training: CollapTrainingArguments) -> None:
-    """Raises a ValueError for arguments that would have no effect on a ClapModel."""
-    chosen = {
-        "--features": data.features,
-        "--max_length_s": data.max_length_s,
-        "--validate": data.validate,
-        "--on_bad_audio": data.on_bad_audio if data.on_bad_audio != "raise" else None,
-        "--section_reorder_probability": data.section_reorder_probability,
-        "--sentence_drop_probability": data.sentence_drop_probability,
-        "--section_loss_weight": training.section_loss_weight,
+    given = config.given() | {
+        "features": data.features,
+        "max_length_s": data.max_length_s,
+        "on_bad_audio": data.on_bad_audio if data.on_bad_audio != "raise" else None,
+        "section_reorder_probability": data.section_reorder_probability,
+        "sentence_drop_probability": data.sentence_drop_probability,
+        "section_loss_weight": training.section_loss_weight,
     }
-    refused = [f"--{name}" for name in config.given()] + [name for name, value in chosen.items() if value]
+    refused = [f"--{name}" for name, value in given.items() if value or name in config.given()]
     if refused:
         raise ValueError(
-            f"--model_name_or_path is a ClapModel, which is trained without {' and '.join(refused)}: it hears a "
-            "random window of each song, from the audio itself, and has none of CoLLAP's settings."
+            f"--model_name_or_path is a ClapModel, which is trained without {' and '.join(refused)}: its input is one "
+            "window of a song, and it has none of the settings of CollapConfig."
         )
 
 
 def _check_texts(rows: Dataset, manifest: str, collator: ClapDataCollator) -> None:
-    """Counts the texts that are too long, before the training: says so if they are cut, else refuses them."""
+    """Counts the texts that are too long before the training: an error, or a warning if they are to be cut."""
     num_texts, too_long = 0, []
     for number, row in enumerate(rows, start=1):
-        texts = _wordings(row)
+        texts = [_join(text) for text in ([row["text"]] if row.get("texts") is None else row["texts"])]
         num_texts += len(texts)
         _, truncated = tokenize(collator.processor.tokenizer, texts, collator.max_text_tokens)
         too_long += [number] * len(truncated)
     if not too_long:
         return
-    words = (
+    message = (
         f"{len(too_long)} of the {num_texts} texts of {manifest} have more than {collator.max_text_tokens} tokens, "
         f"the first in row {too_long[0]}"
     )
     if not collator.truncate_texts:
-        raise ValueError(f"{words}: give --truncate_texts to train without the rest of them.")
-    logger.warning("%s: the rest of them is cut off.", words)
+        raise ValueError(f"{message}: give --truncate_texts to cut them.")
+    logger.warning("%s: they are cut.", message)
 
 
-def _wordings(row: Mapping[str, Any]) -> list[str]:
-    wordings = [row["text"]] if row.get("texts") is None else row["texts"]
-    return [text if isinstance(text, str) else " ".join(text) for text in wordings]
-
-
-def _measure(model: TrainableClap, songs: ClapSongDataset | SongStream, collator: ClapDataCollator, seed: int) -> None:
-    """The same on all processes: by the songs' places in the manifest, not by who reads them."""
-    if isinstance(songs, SongStream):
-        raise ValueError(
-            "--streaming needs a ClapModel whose batch norm has statistics of spectrograms; this one is new. Train it "
-            "for a step without --streaming first."
-        )
-    number = min(STATISTICS_SONGS, len(songs))
-    draws = [(index * len(songs) // number, seed + index) for index in range(number)]
-
-    def batches():
-        for first in range(0, number, STATISTICS_BATCH):
-            examples = [songs[draw] for draw in draws[first : first + STATISTICS_BATCH]]
-            yield collator(examples)["input_features"]
-
-    measure_mel_statistics(model, batches())
-    logger.info("The model is new: the mean and variance of its mel bins are those of %d windows.", number)
-
-
-__all__ = [
-    "ClapDataCollator",
-    "ClapSongDataset",
-    "ClapSongReader",
-    "TrainableClap",
-    "is_clap",
-    "lacks_mel_statistics",
-    "make_clap_trainer",
-    "measure_mel_statistics",
-    "most_text_tokens",
-]
+__all__ = ["ClapDataCollator", "ClapSongReader", "TrainableClap", "is_clap", "make_clap_trainer"]

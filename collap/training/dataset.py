@@ -1,15 +1,13 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Rows of a manifest as training examples, and the contrastive batches they are drawn in."""
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
-from datasets import Dataset, IterableDataset
-from datasets.distributed import split_dataset_by_node
+from datasets import Dataset
 from torch.utils import data
 from torch.utils.data import Sampler
 
@@ -19,30 +17,24 @@ from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import frame_times
 from collap.processing.processing_collap import CollapProcessor
 from collap.processing.sentence_splitting_collap import split_sentences
-from collap.training.augmentation import (
-    AugmentedSong,
-    Section,
-    StructureAugmentation,
-    cut_frames,
-    cut_waveform,
-    find_section_problem,
-)
+
+from .augmentation import AugmentedSong, Section, StructureAugmentation, cut_frames, cut_waveform, find_section_problem
 
 
 class SongReader:
     r"""
-    Makes an example for [`CollapDataCollator`] of a row of a manifest: the song, one of its wordings, and its ids.
+    Makes an example for [`CollapDataCollator`] from a row of a manifest: the song, one of its texts, and its ids.
 
     Args:
         processor ([`CollapProcessor`]): Splits texts into sentences and loads audio.
-        config ([`CollapConfig`]): Says when a frame of `features` sounds.
-        features ([`TensorCache`], *optional*): Kept frames, read in place of the audio.
-        augmentation ([`StructureAugmentation`], *optional*): Draws the structure of training examples anew.
-        truncation (`bool`): Whether a song longer than the processor's `max_length_s` is cut instead of refused.
-        with_sections (`bool`): Whether training examples say which sentences describe the same section.
+        config ([`CollapConfig`]): Gives the times of the frames in `features`.
+        features ([`TensorCache`], *optional*): Cached encoder frames, which replace the audio.
+        augmentation ([`StructureAugmentation`], *optional*): Changes the structure of training examples.
+        truncation (`bool`): Whether songs longer than the processor's `max_length_s` are cut; otherwise an error.
+        with_sections (`bool`): Whether training examples have `section_ids`, which the section loss needs.
 
     Raises:
-        ValueError: if `with_sections` is asked of a processor that does not split texts into sentences.
+        ValueError: if `with_sections` is set and the processor does not split texts into sentences.
     """
 
     def __init__(
@@ -56,8 +48,8 @@ class SongReader:
     ):
         if with_sections and processor.text_granularity != "sentence":
             raise ValueError(
-                "moments (section_loss_weight) need text_granularity='sentence', got "
-                f"{processor.text_granularity!r}: a document is one query."
+                f"section_loss_weight needs text_granularity='sentence', got {processor.text_granularity!r}: a "
+                "document is one query."
             )
         self.with_sections = with_sections
         self.processor = processor
@@ -65,52 +57,69 @@ class SongReader:
         self.features = features
         self.augmentation = augmentation or StructureAugmentation()
         if processor.text_granularity == "document":
-            # The order of the sentences says nothing of time there, but the text model reads them in order.
+            # A text model encodes a document in its order, so a shuffled document is another text.
             self.augmentation = replace(self.augmentation, sentence_shuffle_probability=0.0)
         self.truncation = truncation
 
     def for_evaluation(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The whole song with the first of its wordings."""
+        """The whole song with the first of its texts."""
         text = row["text"] if row.get("text") is not None else row["texts"][0]
         return self._example(row, AugmentedSong(self._split(text), None))
 
     def for_training(self, row: Mapping[str, Any], seed: int) -> dict[str, Any]:
-        """One of the song's wordings, augmented; all of it drawn by `seed`."""
+        """One of the song's texts, augmented; all of it is drawn by `seed`."""
         generator = torch.Generator().manual_seed(seed)
-        if row.get("texts") is not None:
-            wording = int(torch.randint(len(row["texts"]), (), generator=generator))
-            text = row["texts"][wording]
-        else:
-            wording, text = None, row["text"]
+        wording, text = draw_text(row, generator)
         sections = self._sections(row, wording)
         song, duration_s = self._load(row) if sections else (None, None)
         drawn = self.augmentation(self._split(text), sections, duration_s, generator)
         example = self._example(row, drawn, song)
         if self.with_sections:
-            example["section_ids"] = _moments(drawn.sentences, sections)
+            example["section_ids"] = _section_ids(drawn.sentences, sections)
         return example
 
     def find_section_problem(self, row: Mapping[str, Any]) -> str | None:
-        """Why a song cannot be cropped and reordered, in words; None if it can."""
-        wording = None if row.get("texts") is None else 0
-        text = row["text"] if wording is None else row["texts"][0]
+        """Why a song can't be cropped and reordered; None if it can."""
+        wording, text = (None, row["text"]) if row.get("texts") is None else (0, row["texts"][0])
         return find_section_problem(self._split(text), self._sections(row, wording), row.get("duration_s"))
+
+    def lengths(self, rows: Dataset) -> list[int] | None:
+        """
+        Length of each song in whole chunks; None if a file does not tell its length.
+
+        It comes from the cached frames, the column `duration_s`, or the headers of the files. All three give the same,
+        so that training on audio and on cached frames uses the same batches.
+        """
+        audio = rows["audio"]
+        if self.features is not None:
+            return [self.features.num_frames(song) // self.config.frames_per_chunk for song in audio]
+        if "duration_s" in rows.column_names and None not in (durations := list(rows["duration_s"])):
+            seconds = durations
+        else:
+            try:
+                seconds = [audio_duration_s(song) for song in audio]
+            except (ValueError, TypeError):  # lengths only make training faster: no error here
+                return None
+        extractor = self.processor.feature_extractor
+        longest = extractor.max_length_s or math.inf
+        samples = [round(min(length, longest) * extractor.sampling_rate) for length in seconds]
+        return [number // extractor.num_chunk_samples for number in samples]
 
     def _sections(self, row: Mapping[str, Any], wording: int | None) -> list[Section]:
         sections = []
         for section in row.get("sections") or []:
-            own = section["text"] if wording is None else section["texts"][wording]
-            sections.append(Section(section["start_s"], section["end_s"], tuple(self._split(own))))
+            text = section["text"] if wording is None else section["texts"][wording]
+            sections.append(Section(section["start_s"], section["end_s"], tuple(self._split(text))))
         return sections
 
     def _split(self, text: str | Sequence[str]) -> list[str]:
-        """Sentences, of documents too: the augmentation goes by them."""
+        """Sentences, of documents too: the augmentation works on sentences."""
         if isinstance(text, str):
             return split_sentences(text, self.processor.language)
         return [sentence.strip() for sentence in text]
 
     def _load(self, row: Mapping[str, Any]) -> tuple[torch.Tensor, float]:
-        """Frames `(N, E)` or waveform `(samples,)` of a song, and the seconds of it that can be heard."""
+        """Frames `(N, E)` or waveform `(samples,)` of a song, and its length in seconds."""
         if self.features is not None:
             frames = self.features.load(row["audio"])
             return frames, float(frame_times(self.config, len(frames))[-1, 1])
@@ -138,10 +147,10 @@ class SongReader:
 
 class SongDataset(data.Dataset):
     """
-    Songs of a manifest. An index gives what an evaluation reads, `(index, seed)` a draw for training.
+    Songs of a manifest. An index gives the example of an evaluation, `(index, seed)` one drawn for training.
 
-    The draw is a function of the row and the seed, so that it does not matter which process or worker makes it, or
-    what was drawn before. [`CollapTrainer`] asks for such draws.
+    A draw depends on the row and the seed only, not on the process or worker that makes it, or on what was drawn
+    before. [`CollapTrainer`] asks for such draws.
 
     Args:
         rows (`datasets.Dataset`): Of [`load_manifest`].
@@ -162,71 +171,30 @@ class SongDataset(data.Dataset):
         return self.reader.for_evaluation(self.rows[key])
 
     def lengths(self) -> list[int] | None:
-        """
-        Length of each song in whole chunks, to group songs by; None if a file does not tell its length.
-
-        It comes from kept frames, the column `duration_s`, or the heads of the files. All say the same, so that live
-        audio and kept frames are trained on in the same batches.
-        """
-        audio = self.rows["audio"]
-        if self.reader.features is not None:
-            frames_per_chunk = self.reader.config.frames_per_chunk
-            return [self.reader.features.num_frames(song) // frames_per_chunk for song in audio]
-        if "duration_s" in self.rows.column_names and None not in (durations := list(self.rows["duration_s"])):
-            seconds = durations
-        else:
-            try:
-                seconds = [audio_duration_s(song) for song in audio]
-            except (ValueError, TypeError):  # not for this to report: grouping is a matter of speed
-                return None
-        extractor = self.reader.processor.feature_extractor
-        longest = extractor.max_length_s or math.inf
-        samples = [round(min(length, longest) * extractor.sampling_rate) for length in seconds]
-        return [number // extractor.num_chunk_samples for number in samples]
+        """As [`SongReader.lengths`]."""
+        return self.reader.lengths(self.rows)
 
 
-class SongStream(data.IterableDataset):
-    """
-    Songs of a manifest that is read as a stream, for training: over and over, as the number of steps ends it.
-
-    The processes share the rows, and so do the workers of each. The draw of a song goes by its place in that share.
-
-    Args:
-        rows (`datasets.IterableDataset`): Of [`load_manifest`] with `streaming=True`.
-        reader ([`SongReader`]): Makes examples of them.
-        seed (`int`): Of all draws, and of the order where the rows are shuffled.
-        num_processes, process_index (`int`): How many processes share the rows, and which of them this is.
-    """
-
-    def __init__(
-        self,
-        rows: IterableDataset,
-        reader: SongReader,
-        seed: int = 0,
-        num_processes: int = 1,
-        process_index: int = 0,
-    ):
-        self.rows = split_dataset_by_node(rows, process_index, num_processes) if num_processes > 1 else rows
-        self.reader = reader
-        self.seed = seed
-        self.process_index = process_index
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        worker = data.get_worker_info()
-        for number in itertools.count():
-            self.rows.set_epoch(number)
-            place = (number, self.process_index, 0 if worker is None else worker.id)
-            generator = torch.Generator().manual_seed(seed_of(self.seed, *place))
-            is_empty = True
-            for row in self.rows:
-                is_empty = False
-                yield self.reader.for_training(row, int(torch.randint(2**62, (), generator=generator)))
-            if is_empty:  # a worker that got no share
-                return
+def draw_text(row: Mapping[str, Any], generator: torch.Generator) -> tuple[int | None, str | list[str]]:
+    """One of the texts of a row and its place in `texts`; None as the place of a single `text`, without a draw."""
+    if row.get("texts") is None:
+        return None, row["text"]
+    wording = int(torch.randint(len(row["texts"]), (), generator=generator))
+    return wording, row["texts"][wording]
 
 
-def _moments(sentences: Sequence[str], sections: Sequence[Section]) -> list[int]:
-    """The section that each sentence describes, -1 for one of the whole song or of several sections."""
+def ids_of(row: Mapping[str, Any]) -> dict[str, str]:
+    """`song_id` and `text_id`: rows that share one of them are no negatives of each other."""
+    audio = row["audio"]
+    return {
+        "song_id": row.get("song_id") or (audio if isinstance(audio, str) else audio.get("path")),
+        # All texts of the row, so that the id does not depend on the draw and the augmentation.
+        "text_id": str(row["text"] if row.get("texts") is None else row["texts"]),
+    }
+
+
+def _section_ids(sentences: Sequence[str], sections: Sequence[Section]) -> list[int]:
+    """The section that each sentence describes; -1 for a sentence of the whole song or of several sections."""
     described: dict[str, list[int]] = {}
     for number, section in enumerate(sections):
         for sentence in section.sentences:
@@ -235,45 +203,29 @@ def _moments(sentences: Sequence[str], sections: Sequence[Section]) -> list[int]
     return [numbers[0] if len(numbers) == 1 else -1 for numbers in found]
 
 
-def ids_of(row: Mapping[str, Any]) -> dict[str, str]:
-    """What says which rows share their song or their description: `song_id` and `text_id`."""
-    audio = row["audio"]
-    return {
-        "song_id": row.get("song_id") or (audio if isinstance(audio, str) else audio.get("path")),
-        # The description, however it is worded and augmented: two songs with the same one are no negatives.
-        "text_id": str(row["text"] if row.get("texts") is None else row["texts"]),
-    }
-
-
-def seed_of(seed: int, *place: int) -> int:
-    """One number for a seed and, say, an epoch; other than their sum, seed 1 does not see the epochs of seed 0."""
-    return hash((seed, *place)) % 2**63  # of whole numbers, `hash` is the same in every process
-
-
 class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
     r"""
-    Draws the contrastive batches of an epoch and gives each process its share of each.
+    Draws the contrastive batches of an epoch and gives each process its part of each batch.
 
-    The batches depend on seed and epoch alone, so that *N* processes train on the batches of one. An epoch's batches
-    differ in size by one song at most: a rest of a few songs would be a batch with hardly any negatives. Within a
-    batch songs go from the long to the short and each process gets every *N*-th, so that all have about as much to do
-    and micro-batches are of songs of like length. (Batches of songs of like length would spare little more, as the
-    encoders hear no padding, and would have a say in what is contrasted with what: docs/log.md.)
+    The batches depend on seed and epoch only, so *N* processes train on the batches of one. The batches of an epoch
+    differ in size by one song at most: a last batch of a few songs would have hardly any negatives. Within a batch
+    songs are sorted from long to short and each process gets every *N*-th, so that all processes have about the same
+    work and the songs of a micro-batch have about the same length.
 
     Args:
         num_songs (`int`): Songs in the data set.
-        batch_size (`int`): Most songs of a batch, over all processes.
+        batch_size (`int`): Maximum number of songs of a batch, over all processes.
         lengths (`Sequence[float]`, *optional*): Length of each song, in any unit; without it songs are not sorted.
         num_processes, process_index (`int`): How many processes share a batch, and which of them this is.
         seed (`int`): Of all draws.
         drop_last (`bool`): Whether batches have exactly `batch_size` songs, and the rest of an epoch is left out.
 
     Yields:
-        `list[tuple[int, int]]`: the songs of this process in one batch, each as its index and a random number to draw
-        its wording and augmentation by ([`SongDataset`]). Nothing depends on a state that is lost with the process.
+        `list[tuple[int, int]]`: the songs of this process in one batch, each as its index and the seed of its draw
+        ([`SongDataset`]). The sampler has no state that a checkpoint would have to hold.
 
     Raises:
-        ValueError: if a batch has fewer songs than there are processes, or there is none; or `lengths` do not fit.
+        ValueError: if a batch has fewer songs than there are processes, there is no batch, or `lengths` do not fit.
     """
 
     def __init__(
@@ -290,8 +242,8 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
         smallest = batch_size if drop_last else num_songs // max(self.num_batches, 1)
         if self.num_batches == 0 or smallest < num_processes:
             raise ValueError(
-                f"Each of {num_processes} process(es) needs a song of each batch, but {num_songs} songs in batches of "
-                f"{batch_size} make some of {smallest}: take another contrastive_batch_size, or fewer processes."
+                f"contrastive_batch_size must give each of {num_processes} process(es) a song of each batch, but "
+                f"{num_songs} songs in batches of {batch_size} make some of {smallest}."
             )
         if lengths is not None and len(lengths) != num_songs:
             raise ValueError(f"lengths must hold one length for each of the {num_songs} songs, got {len(lengths)}.")
@@ -312,17 +264,18 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
         return self.num_batches
 
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        generator = torch.Generator().manual_seed(seed_of(self.seed, self.epoch))
+        # Not the sum of both: the epochs of seed 1 would be those of seed 0. The hash of integers is the same in
+        # every process.
+        generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
         seeds = torch.randint(2**62, (self.num_songs,), generator=generator).tolist()
-        kept = torch.randperm(self.num_songs, generator=generator)
+        order = torch.randperm(self.num_songs, generator=generator)
         if self.drop_last:
-            kept = kept[: self.num_batches * self.batch_size]
-        for batch in kept.tensor_split(self.num_batches):
+            order = order[: self.num_batches * self.batch_size]
+        for batch in order.tensor_split(self.num_batches):
             songs = batch.tolist()
             if self.lengths is not None:
                 songs.sort(key=lambda index: self.lengths[index], reverse=True)
-            mine = songs[self.process_index :: self.num_processes]
-            yield [(index, seeds[index]) for index in mine]
+            yield [(index, seeds[index]) for index in songs[self.process_index :: self.num_processes]]
 
 
-__all__ = ["ContrastiveBatchSampler", "SongDataset", "SongReader", "SongStream"]
+__all__ = ["ContrastiveBatchSampler", "SongDataset", "SongReader"]

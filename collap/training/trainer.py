@@ -22,7 +22,7 @@ from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.checkpointing import AtomicCheckpointMixin
-from collap.training.dataset import ContrastiveBatchSampler, SongDataset, SongStream
+from collap.training.dataset import ContrastiveBatchSampler, SongDataset
 from collap.training.loss import (
     ContrastiveLoss,
     GatheredPairs,
@@ -115,7 +115,7 @@ class SkipNonFiniteSteps(TrainerCallback):
         if self.num_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise FloatingPointError(
                 f"The gradients of {self.num_in_a_row} steps in a row were not finite. Go on from an earlier "
-                "checkpoint with a lower learning_rate, or look for broken audio with --validate."
+                "checkpoint with a lower learning_rate, or look for broken audio with `collap validate`."
             )
 
 
@@ -189,7 +189,7 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
         args ([`CollapTrainingArguments`]): With a `section_loss_weight`, [`SectionLoss`] is added to `loss`.
         loss (`Callable`, *optional*): [`GatheredPairs`] to a scalar. Default: [`ContrastiveLoss`].
         kwargs: As in transformers' `Trainer`. With a [`SongDataset`] as `train_dataset` the batches are those of
-            [`ContrastiveBatchSampler`], with a [`SongStream`] those of the stream, with others transformers' own.
+            [`ContrastiveBatchSampler`], with others transformers' own.
 
     Raises:
         ValueError: if one process has several GPUs: `nn.DataParallel` would contrast each GPU's songs alone.
@@ -226,28 +226,23 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
         self.add_callback(self.skipped)
 
     def get_train_dataloader(self) -> DataLoader:
-        """Contrastive batches of a [`SongDataset`] or a [`SongStream`], which this process has its share of."""
+        """Contrastive batches of a [`SongDataset`], which this process has its part of."""
         songs = self.train_dataset
-        if not isinstance(songs, SongDataset | SongStream):
+        if not isinstance(songs, SongDataset):
             return super().get_train_dataloader()
         arguments = self.args
-        if isinstance(songs, SongStream):
-            size, rest = divmod(arguments.contrastive_batch_size, arguments.world_size)
-            batches: dict[str, Any] = {"batch_size": size + (arguments.process_index < rest)}
-        else:
-            sampler = ContrastiveBatchSampler(
-                len(songs),
-                arguments.contrastive_batch_size,
-                songs.lengths(),
-                num_processes=arguments.world_size,
-                process_index=arguments.process_index,
-                seed=arguments.seed if arguments.data_seed is None else arguments.data_seed,
-                drop_last=arguments.dataloader_drop_last,
-            )
-            batches = {"batch_sampler": sampler}
+        sampler = ContrastiveBatchSampler(
+            len(songs),
+            arguments.contrastive_batch_size,
+            songs.lengths(),
+            num_processes=arguments.world_size,
+            process_index=arguments.process_index,
+            seed=arguments.seed if arguments.data_seed is None else arguments.data_seed,
+            drop_last=arguments.dataloader_drop_last,
+        )
         loader = DataLoader(
             songs,
-            **batches,
+            batch_sampler=sampler,
             collate_fn=self.data_collator,
             num_workers=arguments.dataloader_num_workers,
             pin_memory=arguments.dataloader_pin_memory,

@@ -12,26 +12,22 @@ import os
 import signal
 import sys
 import traceback
-from pathlib import Path
 from typing import Any
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "examples"))
-
-import train
-
 from collap.training import checkpointing
 from collap.training.trainer import CollapTrainer
+from examples.train import main
 
 # Where a run may be killed: at the entry of these functions.
 PLACES: dict[str, tuple[Any, str]] = {
     "in a step": (CollapTrainer, "training_step"),
     "between model and optimizer": (CollapTrainer, "_save_optimizer_and_scheduler"),
     "between optimizer and random state": (CollapTrainer, "_save_rng_state"),
-    "before the renaming": (checkpointing, "_publish"),
-    "before old ones are deleted": (checkpointing, "rotate_checkpoints"),
-    "before the final model": (checkpointing, "_move_model"),
+    "before the checkpoint is complete": (checkpointing, "_mark_complete"),
+    "before old ones are deleted": (checkpointing, "_delete_old"),
+    "before the final model": (checkpointing, "_replace_model"),
 }
 
 
@@ -66,7 +62,7 @@ def run(kill: tuple[str, int] | None, arguments: list[str]) -> int:
             torch.set_num_threads(1)
             if kill is not None:
                 kill_this_process(*kill)
-            train.main(arguments)
+            main(arguments)
             status = 0
         except BaseException:
             traceback.print_exc()

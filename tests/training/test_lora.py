@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""LoRA: where it goes, that it learns there in every way of training, and that nothing of it is lost on disk."""
+"""LoRA: which layers have it, that all of it is trained in every way of training, and that all of it is saved."""
 
 import copy
 import math
@@ -20,27 +20,19 @@ from collap.training.lora import lora_config, own_layers
 from collap.training.trainer import CollapTrainer
 
 ALL_TOWERS = ("music", "speech", "text")
-AUDIO = [f"audio_model.music_model.encoder.layers.{layer}" for layer in (0, 1)] + ["audio_model.speech_model.layers.0"]
-BERT_TEXT = {
-    "attention": ["attention.self.query", "attention.self.key", "attention.self.value", "attention.output.dense"],
-    "mlp": ["intermediate.dense", "output.dense"],
+WAYS = pytest.mark.parametrize("way", ["get_peft_model", "add_adapter"])
+TEXT_CONFIGS = {
+    "bert": BertConfig(
+        vocab_size=50, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=24
+    ),
+    "distilbert": DistilBertConfig(dim=16, n_layers=1, n_heads=2, hidden_dim=24, vocab_size=50),
 }
-AUDIO_LAYERS = {
-    "attention": ["self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.out_proj"],
-    "mlp": ["fc1", "fc2"],
-}
-GPT2_TEXT = {"attention": ["attn.c_attn", "attn.c_proj"], "mlp": ["mlp.c_fc", "mlp.c_proj"]}
 
 
 def tiny_model(text: str = "roberta", **changes) -> CollapModel:
-    if text == "bert":
-        fields = tiny_text_config("roberta").to_dict()
-        names = ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size")
-        no_dropout = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-        changes["text_config"] = BertConfig(**{name: fields[name] for name in names}, **no_dropout)
-        text = "roberta"
-    changes = {"text_granularity": "sentence", "temporal_position": True, **changes}
-    return CollapModel(tiny_config(text, **changes))
+    text_config = TEXT_CONFIGS[text] if text in TEXT_CONFIGS else tiny_text_config(text)
+    changes = {"text_config": text_config, "text_granularity": "sentence", "temporal_position": True, **changes}
+    return CollapModel(tiny_config(**changes))
 
 
 def inputs() -> dict[str, torch.Tensor]:
@@ -48,8 +40,8 @@ def inputs() -> dict[str, torch.Tensor]:
     return {**audio_inputs([150, 100]), **text_inputs([4, 5, 6], [1, 2])}
 
 
-def adapt(model: CollapModel, way: str, **arguments) -> nn.Module:
-    """The model with LoRA, put in one of the two ways."""
+def adapt(model: CollapModel, way: str = "get_peft_model", **arguments) -> nn.Module:
+    """The model with LoRA, added in one of the two ways."""
     config = lora_config(model, **arguments)
     if way == "get_peft_model":
         return get_peft_model(model, config)
@@ -58,40 +50,45 @@ def adapt(model: CollapModel, way: str, **arguments) -> nn.Module:
 
 
 def shake(model: nn.Module) -> None:
-    """Random values for all that is trained: fresh LoRA is zero, and zeros hide what is not saved or not used."""
+    """Random values for all that is trained: new LoRA is zero, which would hide what is not saved or not used."""
     for parameter in model.parameters():
         if parameter.requires_grad:
             nn.init.normal_(parameter, mean=1.0 if parameter.numel() == 1 else 0.0, std=0.1)
 
 
-def adapted_layers(model: nn.Module) -> set[str]:
-    names = (name.removeprefix("base_model.model.") for name, _ in model.named_modules())
-    return {name.removesuffix(".lora_A") for name in names if name.endswith(".lora_A")}
+def gradients(model: nn.Module, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    model.zero_grad()
+    model.train()(**batch, return_loss=True).loss.backward()
+    return {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
 
 
-def lora_gradients(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: weight.grad for name, weight in model.named_parameters() if "lora_" in name}
+def all_weights(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name.removeprefix("base_model.model."): value for name, value in model.state_dict().items()}
 
 
-@pytest.mark.parametrize("text", ["roberta", "xlm-roberta", "bert", "gpt2"])
-@pytest.mark.parametrize("layer", ["attention", "mlp"])
-def test_presets_find_the_layers_of_every_tower_and_no_others(text: str, layer: str):
-    names = [f"{block}.{name}" for block in AUDIO for name in AUDIO_LAYERS[layer]]
-    block, layers = ("text_model.h.0", GPT2_TEXT) if text == "gpt2" else ("text_model.encoder.layer.0", BERT_TEXT)
-    names += [f"{block}.{name}" for name in layers[layer]]
-    assert adapted_layers(adapt(tiny_model(text), "get_peft_model", towers=ALL_TOWERS, layers=[layer])) == set(names)
+@pytest.mark.parametrize(
+    ("text", "per_block"), [("roberta", 6), ("xlm-roberta", 6), ("bert", 6), ("gpt2", 4), ("distilbert", 6)]
+)
+def test_every_linear_layer_of_a_tower_has_lora(text: str, per_block: int):
+    model = adapt(tiny_model(text), towers=ALL_TOWERS).get_base_model()
+    adapted = [name.removesuffix(".lora_A") for name, _ in model.named_modules() if name.endswith(".lora_A")]
+    prefixes = ("audio_model.music_model.", "audio_model.speech_model.", "text_model.")
+    counts = [sum(name.startswith(prefix) for name in adapted) for prefix in prefixes]
+    # BEATs: two blocks of attention (4), its gate and MLP (2), and the projection of the patches.
+    assert counts == [2 * 7 + 1, 6, per_block]
+    assert len(adapted) == sum(counts)
 
 
 @pytest.mark.parametrize("tower", ALL_TOWERS)
-def test_lora_stays_in_the_towers_that_are_named(tower: str):
-    prefix = {"music": "audio_model.music_model.", "speech": "audio_model.speech_model.", "text": "text_model."}[tower]
-    adapted = adapted_layers(adapt(tiny_model(), "add_adapter", towers=[tower]))
-    assert len(adapted) == (12 if tower == "music" else 6)  # BEATs has two blocks here
-    assert all(name.startswith(prefix) for name in adapted)
+def test_other_towers_have_none(tower: str):
+    part = {"music": "audio_model.music_model.", "speech": "audio_model.speech_model.", "text": "text_model."}[tower]
+    targets = lora_config(tiny_model(), towers=[tower]).target_modules
+    assert targets
+    assert all(name.startswith(part) for name in targets)
 
 
-@pytest.mark.parametrize("way", ["get_peft_model", "add_adapter"])
-def test_what_is_trained_is_lora_and_our_own_layers(way: str):
+@WAYS
+def test_trained_are_lora_and_our_own_layers(way: str):
     model = adapt(tiny_model(), way)
     trained = {
         name.removeprefix("base_model.model.") for name, weight in model.named_parameters() if weight.requires_grad
@@ -101,46 +98,31 @@ def test_what_is_trained_is_lora_and_our_own_layers(way: str):
     assert own_layers(tiny_model(temporal_position=False)) == ["audio_model.adapter", "text_projection", "logit_scale"]
 
 
-def test_fields_of_peft_reach_its_config():
-    config = lora_config(tiny_model(), r=3, lora_alpha=5, lora_dropout=0.25, use_rslora=True)
+def test_fields_of_peft():
+    config = lora_config(tiny_model(), r=3, lora_alpha=5, lora_dropout=0.25, use_rslora=True, target_modules=["fc1"])
     assert (config.r, config.lora_alpha, config.lora_dropout, config.use_rslora) == (3, 5, 0.25, True)
-
-
-def test_transposed_weights_of_gpt2_are_known_to_peft():
-    assert lora_config(tiny_model("gpt2")).fan_in_fan_out
-    assert not lora_config(tiny_model()).fan_in_fan_out
+    assert config.target_modules == {"fc1"}
+    assert not config.fan_in_fan_out
+    assert lora_config(tiny_model("gpt2")).fan_in_fan_out  # GPT-2 holds its weights transposed
 
 
 @pytest.mark.parametrize(
-    ("changes", "arguments", "message"),
+    ("changes", "towers", "message"),
     [
-        ({}, {"towers": ["lyrics"]}, r"towers must be a list of one or more of .*'lyrics'"),
-        ({}, {"towers": "text"}, r"towers must be a list"),
-        ({}, {"towers": []}, r"towers must be a list"),
-        ({}, {"layers": ["embedding"]}, r"layers must be a list of one or more of .*'embedding'"),
-        ({"speech_config": None}, {"towers": ["speech"]}, r"towers: this model has no speech tower"),
-        (
-            {"text_config": DistilBertConfig(dim=16, n_layers=1, n_heads=2, hidden_dim=24, vocab_size=50)},
-            {},
-            r"towers: for the text tower, a 'distilbert' model, no layers are known",
-        ),
+        ({}, ["lyrics"], r"towers must be a list of one or more of .*'lyrics'"),
+        ({}, "text", r"towers must be a list"),
+        ({}, [], r"towers must be a list"),
+        ({"speech_config": None}, ["speech"], r"towers: this model has no speech tower"),
     ],
 )
-def test_what_cannot_be_adapted_is_said(changes: dict, arguments: dict, message: str):
+def test_wrong_towers(changes: dict, towers, message: str):
     with pytest.raises(ValueError, match=message):
-        lora_config(tiny_model(**changes), **arguments)
-
-
-def test_a_preset_that_finds_nothing_is_said():
-    model = tiny_model()
-    model.text_model.encoder.layer = nn.ModuleList()
-    with pytest.raises(ValueError, match=r"layers: the text tower \(a 'roberta' model\) has no 'attention' layer"):
-        lora_config(model)
+        lora_config(tiny_model(**changes), towers)
 
 
 @pytest.mark.parametrize("text", ["roberta", "gpt2"])
-@pytest.mark.parametrize("way", ["get_peft_model", "add_adapter"])
-def test_fresh_lora_changes_nothing_and_every_part_of_it_learns(way: str, text: str):
+@WAYS
+def test_new_lora_changes_nothing_and_every_part_of_it_is_trained(way: str, text: str):
     model = tiny_model(text).eval()
     assert not any(weight.requires_grad for weight in model.audio_model.music_model.parameters())  # a frozen tower
     batch = inputs()
@@ -149,74 +131,61 @@ def test_fresh_lora_changes_nothing_and_every_part_of_it_learns(way: str, text: 
     adapted = adapt(model, way, towers=ALL_TOWERS).eval()
     with torch.no_grad():
         torch.testing.assert_close(adapted(**batch).logits_per_audio, before)
-
     shake(adapted)
-    adapted.train()
-    adapted(**batch, return_loss=True).loss.backward()
-    for name, weight in adapted.named_parameters():
-        if weight.requires_grad:
-            assert weight.grad is not None, name
-            assert weight.grad.abs().max() > 0, name
-        else:
-            assert weight.grad is None, name
+    for name, gradient in gradients(adapted, batch).items():
+        assert gradient is not None, name
+        assert gradient.abs().max() > 0, name
 
 
-@pytest.mark.parametrize("way", ["get_peft_model", "add_adapter"])
+@WAYS
 @pytest.mark.parametrize("use_reentrant", [True, False])
-def test_gradient_checkpointing_changes_no_gradient(way: str, use_reentrant: bool):
+def test_activation_checkpointing_changes_no_gradient(way: str, use_reentrant: bool):
     torch.manual_seed(1)
     batch = inputs()
     plain = adapt(tiny_model(), way, towers=ALL_TOWERS)
     shake(plain)
     checkpointed = copy.deepcopy(plain)
     checkpointed.activation_checkpointing_enable({"use_reentrant": use_reentrant})
-    for model in (plain, checkpointed):
-        model.train()(**batch, return_loss=True).loss.backward()
-    expected = lora_gradients(plain)
-    assert all(gradient.abs().max() > 0 for gradient in expected.values())
-    for name, gradient in lora_gradients(checkpointed).items():
+    expected = gradients(plain, batch)
+    for name, gradient in gradients(checkpointed, batch).items():
         torch.testing.assert_close(gradient, expected[name], msg=name)
 
 
 def test_bf16_autocast_trains_lora_in_float32():
-    model = adapt(tiny_model(), "get_peft_model", towers=ALL_TOWERS)
+    model = adapt(tiny_model(), towers=ALL_TOWERS)
     shake(model)
     batch = inputs()
-    model.train()(**batch, return_loss=True).loss.backward()
-    expected = lora_gradients(model)
-    model.zero_grad()
+    expected = gradients(model, batch)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = model(**batch, return_loss=True).loss
-    assert loss.dtype == torch.float32
-    loss.backward()
-    for name, gradient in lora_gradients(model).items():
-        assert gradient.dtype == torch.float32
-        assert nn.functional.cosine_similarity(gradient.flatten(), expected[name].flatten(), dim=0) > 0.9, name
+        found = gradients(model, batch)
+    for name, gradient in found.items():
+        if "lora_" in name:
+            assert gradient.dtype == torch.float32
+            assert nn.functional.cosine_similarity(gradient.flatten(), expected[name].flatten(), dim=0) > 0.9, name
 
 
-def test_kept_frames_train_the_text_lora_as_the_songs_do():
-    model = adapt(tiny_model(), "get_peft_model", towers=["text"])
+def test_cached_frames_train_lora_in_the_text_tower_as_audio_does():
+    model = adapt(tiny_model(), towers=["text"])
     shake(model)
     batch = inputs()
-    model.train()(**batch, return_loss=True).loss.backward()
-    expected = {name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad}
-    model.zero_grad()
+    expected = gradients(model, batch)
     songs = {name: batch.pop(name) for name in ("fbank_features", "input_features", "audio_attention_mask")}
     with torch.no_grad():
         encoder_frames, frame_mask = model.audio_model.encode(**songs)
-    model(**batch, encoder_frames=encoder_frames, frame_mask=frame_mask, return_loss=True).loss.backward()
-    for name, weight in model.named_parameters():
-        if weight.requires_grad:
-            torch.testing.assert_close(weight.grad, expected[name], msg=name)
+    for name, gradient in gradients(
+        model, {**batch, "encoder_frames": encoder_frames, "frame_mask": frame_mask}
+    ).items():
+        torch.testing.assert_close(gradient, expected[name], msg=name)
 
 
-def gradients_of_a_step(model: nn.Module, batch: dict, folder: Path, **arguments) -> dict[str, torch.Tensor]:
-    """What one step of the trainer adds to the weights that it trains, without the learning rate."""
+def step(model: nn.Module, batch: dict, folder: Path, **arguments) -> dict[str, torch.Tensor]:
+    """What one step of the trainer with SGD at a rate of 1 adds to the weights: their gradients."""
     before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}
+    songs = list(range(len(batch["sentence_counts"])))
     settings = CollapTrainingArguments(
         output_dir=str(folder),
         max_steps=1,
-        contrastive_batch_size=len(batch["sentence_counts"]),
+        contrastive_batch_size=len(songs),
         optim="sgd",
         learning_rate=1.0,
         max_grad_norm=0.0,
@@ -224,58 +193,44 @@ def gradients_of_a_step(model: nn.Module, batch: dict, folder: Path, **arguments
         report_to="none",
         use_cpu=True,
         disable_tqdm=True,
-        remove_unused_columns=False,
         **arguments,
     )
-    songs = list(range(len(batch["sentence_counts"])))
     CollapTrainer(model, settings, train_dataset=songs, data_collator=lambda _: {**batch, "return_loss": True}).train()
     return {name: weight.detach() - before[name] for name, weight in model.named_parameters() if name in before}
 
 
-@pytest.mark.parametrize("way", ["get_peft_model", "add_adapter"])
+@WAYS
 @pytest.mark.parametrize("activation_checkpointing", [False, True])
 def test_micro_batches_change_no_gradient(tmp_path: Path, way: str, activation_checkpointing: bool):
     whole = adapt(tiny_model(), way, towers=ALL_TOWERS)
     shake(whole)
     in_parts = copy.deepcopy(whole)
     batch = {**audio_inputs([150, 100, 40]), **text_inputs([4, 5, 6, 3], [1, 2, 1])}
-    expected = gradients_of_a_step(whole, batch, tmp_path)
-    found = gradients_of_a_step(
-        in_parts, batch, tmp_path, micro_batch_size=1, activation_checkpointing=activation_checkpointing
-    )
+    expected = step(whole, batch, tmp_path)
+    found = step(in_parts, batch, tmp_path, micro_batch_size=1, activation_checkpointing=activation_checkpointing)
     assert {"music_model", "speech_model", "text_model"} <= {part for name in expected for part in name.split(".")}
     for name, gradient in expected.items():
-        assert gradient.abs().max() > 0, name
         scale = gradient.abs().max().item()
+        assert scale > 0, name
         torch.testing.assert_close(found[name], gradient, rtol=1e-4, atol=1e-5 * max(scale, 1), msg=name)
 
 
-# Each way to load an adapter: from the folder of the base model and that of the adapter.
-LOADERS: dict[str, Callable[[Path, Path], nn.Module]] = {
-    "PeftModel.from_pretrained": lambda base, adapter: PeftModel.from_pretrained(
-        CollapModel.from_pretrained(base), adapter, is_trainable=True
-    ),
-    "model.load_adapter": lambda base, adapter: load_adapter(CollapModel.from_pretrained(base), adapter),
-}
-
-
-def load_adapter(model: CollapModel, adapter: Path) -> CollapModel:
+def load_adapter(base: Path, adapter: Path) -> CollapModel:
+    model = CollapModel.from_pretrained(base)
     model.load_adapter(str(adapter), is_trainable=True)
     return model
 
 
-def all_weights(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name.removeprefix("base_model.model."): value for name, value in model.state_dict().items()}
-
-
-def train_a_step(model: nn.Module, batch: dict[str, torch.Tensor]) -> None:
-    optimizer = torch.optim.SGD([weight for weight in model.parameters() if weight.requires_grad], lr=0.1)
-    model.train()(**batch, return_loss=True).loss.backward()
-    optimizer.step()
+LOADERS: dict[str, Callable[[Path, Path], nn.Module]] = {
+    "PeftModel.from_pretrained": lambda base, adapter: PeftModel.from_pretrained(
+        CollapModel.from_pretrained(base), adapter, is_trainable=True
+    ),
+    "model.load_adapter": load_adapter,
+}
 
 
 @pytest.mark.parametrize("loader", LOADERS)
-@pytest.mark.parametrize("way", ["get_peft_model", "add_adapter"])
+@WAYS
 @pytest.mark.parametrize("text", ["roberta", "gpt2"])
 def test_double_round_trip(tmp_path: Path, way: str, loader: str, text: str):
     tiny_model(text).save_pretrained(tmp_path / "base")
@@ -283,45 +238,43 @@ def test_double_round_trip(tmp_path: Path, way: str, loader: str, text: str):
     shake(model)
     batch = inputs()
     for trip in ("first", "second"):
-        before = all_weights(model)
+        before = {name: value.clone() for name, value in all_weights(model).items()}
         with torch.no_grad():
             expected = model.eval()(**batch).logits_per_audio
         model.save_pretrained(tmp_path / trip)
-        assert {file.name for file in (tmp_path / trip).iterdir()} >= {
-            "adapter_model.safetensors",
-            "adapter_config.json",
-        }
-        assert not (tmp_path / trip / "model.safetensors").exists()
+        files = {file.name for file in (tmp_path / trip).iterdir()}
+        assert {"adapter_model.safetensors", "adapter_config.json"} <= files
+        assert "model.safetensors" not in files
 
         model = LOADERS[loader](tmp_path / "base", tmp_path / trip)
-        after = all_weights(model)
-        assert before.keys() == after.keys()
-        for name, value in before.items():
-            assert torch.equal(after[name], value), name
+        torch.testing.assert_close(all_weights(model), before, rtol=0, atol=0)
         with torch.no_grad():
             torch.testing.assert_close(model.eval()(**batch).logits_per_audio, expected, rtol=0, atol=1e-6)
-        train_a_step(model, batch)
+        for name, gradient in gradients(model, batch).items():  # a step of training
+            model.get_parameter(name).data.sub_(0.1 * gradient)
         changed = {name for name, value in all_weights(model).items() if not torch.equal(value, before[name])}
         assert changed == {name for name in before if "lora_" in name or ".modules_to_save." in name}
 
 
-@pytest.mark.parametrize("way", ["get_peft_model", "add_adapter"])
+@WAYS
 @pytest.mark.parametrize("auto_class", [CollapModel, AutoModel])
-def test_an_adapter_folder_alone_names_its_base(tmp_path: Path, way: str, auto_class: type):
+def test_the_folder_of_an_adapter_names_its_base(tmp_path: Path, way: str, auto_class: type):
     tiny_model().save_pretrained(tmp_path / "base")
     model = adapt(CollapModel.from_pretrained(tmp_path / "base"), way, towers=ALL_TOWERS).eval()
     shake(model)
+    nn.init.constant_((model if way == "add_adapter" else model.base_model).logit_scale.weight, math.log(7))
     model.save_pretrained(tmp_path / "adapter")
     loaded = auto_class.from_pretrained(tmp_path / "adapter").eval()
     assert isinstance(loaded, CollapModel)
-    expected, found = all_weights(model), all_weights(loaded)
-    assert expected.keys() == found.keys()
-    assert all(torch.equal(found[name], value) for name, value in expected.items())
+    torch.testing.assert_close(all_weights(loaded), all_weights(model), rtol=0, atol=0)
+    assert loaded.logit_scale().item() == pytest.approx(7)
+    loaded.disable_adapters()
+    assert loaded.logit_scale().item() == pytest.approx(1 / 0.07)
 
 
 @pytest.mark.parametrize("text", ["roberta", "gpt2"])
 def test_the_merged_model_is_a_plain_one_and_equals_the_adapted(tmp_path: Path, text: str):
-    adapted = adapt(tiny_model(text), "get_peft_model", towers=ALL_TOWERS).eval()
+    adapted = adapt(tiny_model(text), towers=ALL_TOWERS).eval()
     shake(adapted)
     batch = inputs()
     with torch.no_grad():
@@ -335,18 +288,6 @@ def test_the_merged_model_is_a_plain_one_and_equals_the_adapted(tmp_path: Path, 
     assert not list(tmp_path.glob("adapter*"))
     loaded, report = CollapModel.from_pretrained(tmp_path, output_loading_info=True)
     assert not any(report.values())
-    for name, value in merged.state_dict().items():
-        assert torch.equal(loaded.state_dict()[name], value), name
+    torch.testing.assert_close(loaded.state_dict(), merged.state_dict(), rtol=0, atol=0)
     with torch.no_grad():
         torch.testing.assert_close(loaded.eval()(**batch).logits_per_audio, expected, rtol=0, atol=1e-5)
-
-
-def test_the_temperature_is_trained_and_kept(tmp_path: Path):
-    tiny_model().save_pretrained(tmp_path / "base")
-    model = adapt(CollapModel.from_pretrained(tmp_path / "base"), "get_peft_model")
-    nn.init.constant_(model.logit_scale.weight, math.log(7))
-    model.save_pretrained(tmp_path / "adapter")
-    loaded = CollapModel.from_pretrained(tmp_path / "adapter")
-    assert loaded.logit_scale().item() == pytest.approx(7)
-    loaded.disable_adapters()
-    assert loaded.logit_scale().item() == pytest.approx(1 / 0.07)

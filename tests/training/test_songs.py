@@ -1,8 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Examples of rows: evaluation is the same each time, a draw is a function of row and seed, kept frames stand in."""
+"""Examples from rows: the same in each evaluation; a training draw depends on row and seed only; cached frames."""
 
-import copy
-import itertools
 import json
 
 import numpy as np
@@ -18,10 +16,8 @@ from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, Coll
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
 from collap.encode import extract_features
-from collap.training.arguments import CollapTrainingArguments
 from collap.training.augmentation import StructureAugmentation
-from collap.training.dataset import ContrastiveBatchSampler, SongDataset, SongReader, SongStream
-from collap.training.trainer import CollapTrainer
+from collap.training.dataset import ContrastiveBatchSampler, SongDataset, SongReader
 
 WORDINGS = [["A song.", "Low first.", "High then."], ["Music.", "It is low.", "It is high."]]
 RATE = 16_000
@@ -76,7 +72,7 @@ def store(folder, processor, model) -> TensorCache:
     return TensorCache(folder / "features", describe_features(model.audio_model, processor.feature_extractor))
 
 
-def test_evaluation_is_the_whole_song_with_its_first_wording(make, folder):
+def test_evaluation_takes_the_whole_song_and_its_first_text(make, folder):
     songs = make(ALL)
     for _ in range(3):
         example = songs[0]
@@ -100,16 +96,16 @@ def test_a_draw_is_a_function_of_row_and_seed(make):
     assert {draw["text_id"] for draw in draws} == {songs[0]["text_id"]}  # one description, however it is worded
 
 
-def test_what_is_heard_is_what_is_described(make):
+def test_a_crop_takes_the_audio_that_its_text_describes(make):
     songs = make(StructureAugmentation(section_crop_probability=1.0))
-    heard = {}
+    crops = {}
     for seed in range(20):
         example = songs[0, seed]
         (sentence,) = example["text"]
         spectrum = np.abs(np.fft.rfft(example["audio"].numpy()))
         hertz = spectrum.argmax() * RATE / len(example["audio"])
-        heard.setdefault(sentence, set()).add((round(hertz / 100) * 100, len(example["audio"])))
-    assert heard == {
+        crops.setdefault(sentence, set()).add((round(hertz / 100) * 100, len(example["audio"])))
+    assert crops == {
         "Low first.": {(200, 20_480)}, "It is low.": {(200, 20_480)},
         "High then.": {(3000, 40_960)}, "It is high.": {(3000, 40_960)},
     }  # fmt: skip
@@ -117,18 +113,18 @@ def test_what_is_heard_is_what_is_described(make):
     assert isinstance(songs[1, 0]["audio"], str)
 
 
-def test_kept_frames_are_cut_where_the_audio_is(make, store, model):
-    """The sections are whole chunks here: but for the fades of 5 ms the encoders hear what they heard in the song."""
+def test_cached_frames_are_cut_where_the_audio_is(make, store, model):
+    """The sections are whole chunks here: but for the fades of 5 ms the encoders get the same input."""
     augmentation = StructureAugmentation(section_crop_probability=0.6, section_reorder_probability=0.6)
     from_audio, from_frames = make(augmentation), make(augmentation, store)
     sizes = set()
     for seed in range(12):
-        live, kept = from_audio[0, seed], from_frames[0, seed]
-        assert live["text"] == kept["text"]
+        live, cached = from_audio[0, seed], from_frames[0, seed]
+        assert live["text"] == cached["text"]
         inputs = from_audio.reader.processor(audio=live["audio"], sampling_rate=RATE, return_tensors="pt")
         with torch.no_grad():
             expected, _ = model.audio_model.encode(**inputs)
-        frames = kept["encoder_frames"].float()
+        frames = cached["encoder_frames"].float()
         assert frames.shape == expected[0].shape
         assert torch.cosine_similarity(frames, expected[0], dim=-1).mean() > 0.97
         assert torch.cosine_similarity(frames, expected[0].flip(0), dim=-1).mean() < 0.95
@@ -143,7 +139,7 @@ def test_lengths_of_songs_in_chunks(make, store):
     assert songs.lengths() == [7, 10]
 
 
-def test_bytes_of_a_data_set_do_too(make, folder):
+def test_audio_may_be_bytes(make, folder):
     songs = make(ALL)
     rows = songs.rows.cast_column("audio", Audio(decode=False))
     rows = rows.map(lambda row: {"audio": {"bytes": (folder / "tones.wav").read_bytes(), "path": None}})
@@ -153,7 +149,7 @@ def test_bytes_of_a_data_set_do_too(make, folder):
     torch.testing.assert_close(inside[0, 3]["audio"], songs[0, 3]["audio"])
 
 
-def test_workers_draw_what_the_process_itself_would(make):
+def test_workers_draw_what_the_process_would(make):
     songs = make(ALL)
     collator = CollapDataCollator(songs.reader.processor)
 
@@ -165,52 +161,10 @@ def test_workers_draw_what_the_process_itself_would(make):
     assert epoch(0) == epoch(2)
 
 
-def test_a_document_keeps_its_order(make, model):
-    songs = make(StructureAugmentation(sentence_shuffle_probability=1.0))
-    songs.reader.processor.text_granularity = "document"
-    try:
-        reader = SongReader(songs.reader.processor, model.config, augmentation=ALL)
-        assert reader.augmentation.sentence_shuffle_probability == 0
-        assert reader.augmentation.sentence_drop_probability == 0.5
-    finally:
-        songs.reader.processor.text_granularity = "sentence"
-
-
-def texts_of(rows, reader, seed: int = 0, processes: tuple[int, int] = (1, 0), count: int = 8) -> list[list[str]]:
-    stream = SongStream(rows, reader, seed, *processes)
-    return [example["text"] for example in itertools.islice(stream, count)]
-
-
-def test_a_stream_goes_on_and_draws_by_place(make, folder):
-    rows, reader = load_manifest(folder / "songs.jsonl", streaming=True), make(ALL).reader
-    first = texts_of(rows, reader)
-    assert first == texts_of(rows, reader)
-    assert len({json.dumps(first[start : start + 2]) for start in range(0, 8, 2)}) > 1  # of four rounds of two songs
-    assert first != texts_of(rows, reader, seed=1)
-    shares = [texts_of(rows, reader, processes=(2, process), count=3) for process in (0, 1)]
-    is_noise = [[text == ["Noise here."] for text in share] for share in shares]
-    assert sorted(is_noise) == [[False] * 3, [True] * 3]
-
-
-@pytest.mark.parametrize("micro_batch_size", [None, 1])
-def test_a_stream_is_trained_on_whole_texts(make, folder, model, tmp_path, micro_batch_size):
-    rows, reader = load_manifest(folder / "songs.jsonl", streaming=True), make(ALL).reader
-    arguments = CollapTrainingArguments(
-        output_dir=str(tmp_path),
-        contrastive_batch_size=3,
-        micro_batch_size=micro_batch_size,
-        max_steps=2,
-        logging_steps=1,
-        use_cpu=True,
-        report_to="none",
-        save_strategy="no",
-        disable_tqdm=True,
-    )
-    stream = SongStream(rows, reader)
-    collator = CollapDataCollator(reader.processor)
-    trainer = CollapTrainer(copy.deepcopy(model), arguments, train_dataset=stream, data_collator=collator)
-    trainer.train()
-    songs = list(itertools.islice(SongStream(rows, reader), 3))
-    with torch.no_grad():
-        expected = model.train()(**collator(songs)).loss.item()
-    assert trainer.state.log_history[0]["loss"] == pytest.approx(expected, rel=1e-5)
+def test_a_document_keeps_its_order_and_has_no_sections(processor, model, monkeypatch):
+    monkeypatch.setattr(processor, "text_granularity", "document")
+    reader = SongReader(processor, model.config, augmentation=ALL)
+    assert reader.augmentation.sentence_shuffle_probability == 0
+    assert reader.augmentation.sentence_drop_probability == 0.5
+    with pytest.raises(ValueError, match="section_loss_weight needs text_granularity='sentence'"):
+        SongReader(processor, model.config, with_sections=True)
