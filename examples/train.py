@@ -12,7 +12,7 @@ encode every song once, then each epoch trains on the cached features:
         --output_dir my-collap
 
 To train a CoLLAP further, give `--model_name_or_path FOLDER` in place of the three towers. If the folder holds a
-transformers `ClapModel`, that is trained, on a random window of 10 s of each song: the baseline on the same songs, with
+transformers `ClapModel`, that is trained, on a random window of 10 s of each song: a baseline on the same songs, by
 the same loss.
 
 A manifest is a file of JSON lines, CSV or Parquet with the columns `audio` (a path) and `text`; or a folder of songs

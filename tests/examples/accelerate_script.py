@@ -19,7 +19,7 @@ from accelerate.utils import DistributedType
 
 
 def shard_on_cpus() -> None:
-    """Accelerate shards on accelerators only; on CPUs it starts one process, or copies the model without a word."""
+    """Accelerate shards on accelerators only; on CPUs it starts one process, or copies the model."""
     PartialState._prepare_backend = lambda self, *args, **kwargs: ("gloo", DistributedType.MULTI_CPU)
     initialize = AcceleratorState.__init__
 
@@ -35,13 +35,14 @@ def shard_on_cpus() -> None:
 
 
 if __name__ == "__main__":
-    # Before train.py is imported, which asks what there is.
+    # Before collap is imported, which looks at the devices.
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         shard_on_cpus()
 
     from survival_script import kill_this_process
 
     from collap.training.trainer import CollapTrainer
+    from examples.train import main
 
     training_step = CollapTrainer.training_step
 
@@ -64,6 +65,4 @@ if __name__ == "__main__":
     if kill is not None and kill[0] == int(os.environ.get("RANK", "0")):
         kill_this_process(*kill[1:])
 
-    import train
-
-    train.main(sys.argv[2:])
+    main(sys.argv[2:])

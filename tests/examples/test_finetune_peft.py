@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""`examples/finetune_peft.py` as somebody with three songs calls it: it learns, says what it did, and loads again."""
+"""`examples/finetune_peft.py` with three songs: it learns, prints metrics before and after, and loads again."""
 
 import json
 import os
@@ -20,13 +20,13 @@ from transformers import AutoProcessor
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.training.lora import lora_config
+from examples.finetune_peft import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-EXAMPLES = REPOSITORY / "examples"
 TEXTS = {
     "hum": "A deep hum opens. It stays low.",
     "clicks": "A clock from the start. It never stops.",
-    "hiss": "Only noise. No tone is heard.",
+    "hiss": "Only noise. No tone at all.",
 }
 
 
@@ -70,7 +70,11 @@ def center(model: CollapModel, batch: dict[str, torch.Tensor]) -> None:
 def run(
     folder: Path, output: str, *arguments: str, launcher: tuple[str, ...] = (sys.executable,)
 ) -> subprocess.CompletedProcess[str]:
-    command = [*launcher, str(EXAMPLES / "finetune_peft.py"), f"--model_name_or_path={folder / 'model'}"]
+    command = [
+        *launcher,
+        str(REPOSITORY / "examples" / "finetune_peft.py"),
+        f"--model_name_or_path={folder / 'model'}",
+    ]
     command += [f"--train_manifest={folder / 'songs.jsonl'}", f"--output_dir={folder / output}"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     quick = ["--use_cpu", "--learning_rate=0.02", "--disable_tqdm=true", "--save_strategy=no"]
@@ -85,7 +89,7 @@ def succeed(folder: Path, output: str, *arguments: str, **keywords: tuple[str, .
 
 def losses(printed: str) -> list[float]:
     """Before and after, of the table that is printed."""
-    found = re.search(r"^\s+loss\s+([\d.]+)\s+([\d.]+)$", printed, flags=re.MULTILINE)
+    found = re.search(r"^\| loss +\| +([\d.]+) \| +([\d.]+) \|$", printed, flags=re.MULTILINE)
     return [float(value) for value in found.groups()]
 
 
@@ -98,8 +102,7 @@ def logits(folder: Path, model: CollapModel, processor: CollapProcessor) -> torc
 @pytest.mark.slow
 def test_three_songs(folder: Path):
     printed = succeed(folder, "lora", "--merge", "--lora_towers", "text", "music", "speech", "--num_train_epochs=30")
-    # Before and after, side by side; what was learnt and how much that is.
-    found = re.search(r"^\s+text_to_audio_recall@1\s+([\d.]+)%\s+([\d.]+)%$", printed, flags=re.MULTILINE)
+    found = re.search(r"text_to_audio_recall@1 +\| +([\d.]+)% \| +([\d.]+)% \|$", printed, flags=re.MULTILINE)
     assert float(found[2]) > float(found[1])
     assert "recall@5" not in printed.rpartition("On the training songs")[2]  # of three songs
     before, after = losses(printed)
@@ -110,7 +113,7 @@ def test_three_songs(folder: Path):
     trained, total = int(trained.replace(",", "")), int(total.replace(",", ""))
     assert float(share) == pytest.approx(100 * trained / total, abs=0.01)
 
-    # The folder alone, and the merged model alone, say the same; the model that was fine-tuned says something else.
+    # The folder and the merged model give the same scores; the base model gives others.
     adapted = CollapModel.from_pretrained(folder / "lora")
     assert trained == sum(
         weight.numel() for name, weight in adapted.named_parameters() if "lora_" in name or "modules_to_save" in name
@@ -139,31 +142,39 @@ def test_a_stopped_run_goes_on(folder: Path):
 
 @pytest.mark.slow
 def test_two_processes_train_the_adapter_of_one(folder: Path):
-    arguments = ["--contrastive_batch_size=3", "--num_train_epochs=3", "--lora_towers", "text", "music", "--merge"]
+    arguments = ["--contrastive_batch_size=3", "--max_steps=1", "--save_strategy=steps", "--save_steps=1"]
+    arguments += ["--logging_strategy=steps", "--logging_steps=1", "--lora_towers", "text", "music"]
     succeed(folder, "one", *arguments)
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
     printed = succeed(folder, "two", *arguments, "--micro_batch_size=1", launcher=torchrun)
     assert printed.count("Trained: ") == 1
-    one, two = (CollapModel.from_pretrained(folder / name / "merged").state_dict() for name in ("one", "two"))
-    for name, value in one.items():
-        torch.testing.assert_close(two[name], value, rtol=1e-3, atol=1e-4, msg=name)
+    # Not the weights: Adam turns a gradient of almost zero into a whole step by its sign. A loss of the songs of one
+    # process would differ by half; the centred embeddings amplify rounding.
+    states = [
+        json.loads((folder / name / "checkpoint-1" / "trainer_state.json").read_text()) for name in ("one", "two")
+    ]
+    one, two = (state["log_history"][0] for state in states)
+    assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
+    assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2)
 
 
 @pytest.mark.slow
-def test_it_learns_from_kept_features(folder: Path):
+def test_it_learns_from_cached_features(folder: Path):
     live = losses(succeed(folder, "live", "--num_train_epochs=1"))
-    extract = [sys.executable, str(EXAMPLES / "extract_features.py"), "--use_cpu"]
+    extract = [sys.executable, str(REPOSITORY / "examples" / "extract_features.py"), "--use_cpu"]
     extract += [f"--model_name_or_path={folder / 'model'}", f"--manifests={folder / 'songs.jsonl'}"]
     subprocess.run([*extract, f"--features={folder / 'features'}"], capture_output=True, check=True)
-    kept = losses(succeed(folder, "kept", "--num_train_epochs=30", f"--features={folder / 'features'}"))
-    assert kept[0] == pytest.approx(live[0], rel=2e-3)  # four digits are printed
-    assert kept[1] < 0.8 * kept[0]
+    cached = losses(succeed(folder, "cached", "--num_train_epochs=30", f"--features={folder / 'features'}"))
+    assert cached[0] == pytest.approx(live[0], rel=2e-3)  # four digits are printed
+    assert cached[1] < 0.8 * cached[0]
 
 
 @pytest.mark.slow
 def test_in_bf16_with_checkpointed_activations_and_micro_batches(folder: Path):
-    arguments = ["--bf16", "--activation_checkpointing", "--micro_batch_size=1", "--num_train_epochs=30"]
-    printed = succeed(folder, "little", *arguments, "--lora_towers", "text", "music", "speech")
+    arguments = ["--bf16", "--activation_checkpointing", "--micro_batch_size=1", "--learning_rate=0.005"]
+    printed = succeed(
+        folder, "little", *arguments, "--num_train_epochs=30", "--lora_towers", "text", "music", "speech"
+    )
     before, after = losses(printed)
     assert after < before / 2
 
@@ -176,25 +187,19 @@ def test_in_bf16_with_checkpointed_activations_and_micro_batches(folder: Path):
         (["--lora_towers", "lyrics"], "towers must be a list of one or more of"),
     ],
 )
-def test_what_would_be_useless_or_harmful_is_refused(folder: Path, monkeypatch, arguments: list[str], message: str):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    import finetune_peft
-
+def test_arguments_that_do_not_go_together(folder: Path, arguments: list[str], message: str):
     given = [f"--model_name_or_path={folder / 'model'}", f"--train_manifest={folder / 'songs.jsonl'}"]
     given += [f"--output_dir={folder / 'refused'}", "--use_cpu"]
     given += [argument.format(model=folder / "model") for argument in arguments]
     with pytest.raises(ValueError, match=message):
-        finetune_peft.main(given)
+        main(given)
     assert not list(folder.glob("refused/*"))
 
 
-def test_an_adapter_is_not_taken_for_a_model(folder: Path, monkeypatch):
-    monkeypatch.syspath_prepend(str(EXAMPLES))
-    import finetune_peft
-
+def test_an_adapter_is_not_fine_tuned(folder: Path):
     model = CollapModel.from_pretrained(folder / "model")
     get_peft_model(model, lora_config(model)).save_pretrained(folder / "adapter")
     AutoProcessor.from_pretrained(folder / "model").save_pretrained(folder / "adapter")
     given = [f"--model_name_or_path={folder / 'adapter'}", f"--train_manifest={folder / 'songs.jsonl'}"]
-    with pytest.raises(ValueError, match="is an adapter of another model, not a whole model"):
-        finetune_peft.main([*given, f"--output_dir={folder / 'refused'}", "--use_cpu"])
+    with pytest.raises(ValueError, match="--model_name_or_path must be a whole model, got the adapter"):
+        main([*given, f"--output_dir={folder / 'refused'}", "--use_cpu"])

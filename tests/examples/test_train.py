@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""`examples/train.py` end to end on tiny towers and short tones: it learns, saves, resumes and reads kept features."""
+"""`examples/train.py` end to end on tiny towers and short tones: it learns, saves, resumes and uses features."""
 
 import json
 import subprocess
@@ -11,10 +11,11 @@ import pytest
 import soundfile
 import torch
 from tiny_models import tiny_beats_config, tiny_text_config, tiny_whisper_config
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-from transformers import AutoModel, AutoProcessor, PreTrainedTokenizerFast, RobertaModel, WhisperModel
+from tiny_tokenizer import tiny_tokenizer
+from transformers import AutoModel, AutoProcessor, RobertaModel, WhisperModel
 
 from collap import BeatsModel, CollapModel
+from examples.train import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 NOTES = ["low", "middle", "high", "noise", "silence", "sweep"]
@@ -28,13 +29,7 @@ def folder(tmp_path_factory) -> Path:
     BeatsModel(tiny_beats_config()).save_pretrained(folder / "music")
     WhisperModel(tiny_whisper_config()).save_pretrained(folder / "speech")
     texts = [f"A song of {note} sound. It ends with {note} again." for note in NOTES]
-    tokenizer = Tokenizer(models.WordLevel(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = ["<s>", "<pad>", "</s>", "<unk>"]
-    tokenizer.train_from_iterator(texts, trainers.WordLevelTrainer(special_tokens=special))
-    names = {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=60, **names)
-    wrapped.save_pretrained(folder / "text")
+    tiny_tokenizer(*texts).save_pretrained(folder / "text")
     RobertaModel(tiny_text_config()).save_pretrained(folder / "text")
 
     generator = np.random.default_rng(0)
@@ -73,12 +68,14 @@ def towers(folder: Path) -> list[str]:
 def test_it_learns_saves_and_goes_on(folder: Path):
     sentence = ["--text_granularity=sentence", "--temporal_position=true", "--sentence_shuffle_probability=0"]
     extract(folder, *towers(folder)[:-1])
-    kept = ["--features", str(folder / "features")]
-    figures = run(folder, "first", *towers(folder), *sentence, *kept, "--num_train_epochs=100", "--save_strategy=no")
-    assert figures["eval_text_to_audio_recall@1"] >= 5 / 6
-    assert figures["eval_loss"] < 1.0
+    features = ["--features", str(folder / "features")]
+    metrics = run(
+        folder, "first", *towers(folder), *sentence, *features, "--num_train_epochs=100", "--save_strategy=no"
+    )
+    assert metrics["eval_text_to_audio_recall@1"] >= 5 / 6
+    assert metrics["eval_loss"] < 1.0
 
-    # The saved folder holds model and processor, and says the same from the files of audio as from the kept frames.
+    # The saved folder holds model and processor, and scores audio as it scored the features.
     model = AutoModel.from_pretrained(folder / "first").eval()
     processor = AutoProcessor.from_pretrained(folder / "first")
     assert isinstance(model, CollapModel)
@@ -112,9 +109,22 @@ def test_it_learns_saves_and_goes_on(folder: Path):
     assert AutoProcessor.from_pretrained(folder / "more").feature_extractor.max_length_s == 1.5
 
 
-@pytest.mark.slow
-def test_nothing_to_train_on_is_said(folder: Path):
-    command = [sys.executable, str(REPOSITORY / "examples" / "train.py"), "--output_dir", str(folder / "nothing")]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode != 0
-    assert "Give --train_manifest, --eval_manifest or both" in result.stderr
+def test_a_manifest_is_needed(tmp_path: Path):
+    with pytest.raises(ValueError, match="--train_manifest, --eval_manifest"):
+        main([f"--output_dir={tmp_path}", "--use_cpu"])
+
+
+def test_skipped_songs_are_listed(folder: Path, tmp_path: Path):
+    (tmp_path / "broken.wav").write_bytes(b"RIFF")
+    lines = [
+        {"audio": str(folder / "low.wav"), "text": "A song of low sound."},
+        {"audio": "broken.wav", "text": "A song."},
+    ]
+    (tmp_path / "songs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    given = [*towers(folder), f"--train_manifest={tmp_path / 'songs.jsonl'}", f"--output_dir={tmp_path / 'run'}"]
+    given += ["--use_cpu", "--max_steps=1", "--report_to=none", "--disable_tqdm=true", "--save_strategy=no"]
+    with pytest.raises(ValueError, match=r"broken\.wav"):
+        main(given)
+    main([*given, "--on_bad_audio=skip"])
+    (skipped,) = map(json.loads, (tmp_path / "run" / "skipped_songs.jsonl").read_text().splitlines())
+    assert (skipped["index"], skipped["song"]) == (1, str(tmp_path / "broken.wav"))

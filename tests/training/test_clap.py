@@ -1,21 +1,65 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""A ClapModel behind the interface that the trainer asks models through; its training: `test_train_clap.py`."""
+"""A ClapModel with the interface of a CoLLAP, and the windows that it is trained on."""
 
 import inspect
+from pathlib import Path
 
+import numpy as np
+import pytest
+import soundfile
 import torch
-from tiny_clap import tiny_clap
+from datasets import Dataset
+from tiny_clap import RATE, WINDOW, tiny_clap
+from torch.nn.functional import cross_entropy
+from transformers import ClapModel, ClapProcessor
 
 from collap import CollapAudioOutput, CollapModel, CollapTextOutput
-from collap.training.clap import TrainableClap
+from collap.training.clap import (
+    ClapDataCollator,
+    ClapSongReader,
+    TrainableClap,
+    lacks_mel_statistics,
+    measure_mel_statistics,
+)
+from collap.training.dataset import SongDataset
+
+NUM_SONGS = 6
+TEXTS = [f"a choir sings part {index}" for index in range(NUM_SONGS)]
 
 
-def test_similarity_is_asked_for_as_of_a_collap():
+@pytest.fixture(scope="module")
+def processor() -> ClapProcessor:
+    return tiny_clap(*TEXTS)[1]
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory, processor) -> SongDataset:
+    folder = tmp_path_factory.mktemp("songs")
+    generator = np.random.default_rng(0)
+    for index in range(NUM_SONGS):
+        soundfile.write(folder / f"{index}.wav", 0.1 * generator.standard_normal(RATE + 2_400 * index), RATE)
+    rows = [{"audio": str(folder / f"{index}.wav"), "text": text} for index, text in enumerate(TEXTS)]
+    return SongDataset(Dataset.from_list(rows), ClapSongReader(processor))
+
+
+@pytest.fixture(scope="module")
+def model() -> TrainableClap:
+    clap = tiny_clap(*TEXTS)[0]
+    model = TrainableClap(clap.config)
+    model.load_state_dict(clap.state_dict())
+    return model.eval()
+
+
+@pytest.fixture
+def batch(songs, processor):
+    return ClapDataCollator(processor, 16)([songs[index] for index in range(NUM_SONGS)])
+
+
+def test_similarity_has_the_signature_of_a_collap():
     assert inspect.signature(TrainableClap.similarity) == inspect.signature(CollapModel.similarity)
 
 
-def test_similarity_by_hand_knows_neither_time_nor_moments():
-    model = TrainableClap(tiny_clap("a choir")[0].config)
+def test_similarity_by_hand(model):
     songs = torch.tensor([[1.0, 0.0], [0.6, 0.8]])
     audio = CollapAudioOutput(last_hidden_state=songs[:, None], frame_mask=torch.ones(2, 1, dtype=torch.bool))
     queries = torch.tensor([[0.0, 1.0], [1.0, 0.0], [0.8, 0.6]])
@@ -23,3 +67,112 @@ def test_similarity_by_hand_knows_neither_time_nor_moments():
     expected = torch.tensor([[0.0, 1.0, 0.8], [0.8, 0.6, 0.96]])
     torch.testing.assert_close(model.similarity(audio, text), expected)
     torch.testing.assert_close(model.similarity(audio, text, use_time=False, section_query=True), expected)
+
+
+def test_the_loss_has_both_directions(model, batch):
+    output = model(**batch)
+    plain = ClapModel(model.config).eval()
+    plain.load_state_dict(model.state_dict())
+    inputs = {name: batch[name] for name in ("input_features", "input_ids", "attention_mask")}
+    factor_a, factor_t = plain.logit_scale_a.exp(), plain.logit_scale_t.exp()
+    assert (factor_a / factor_t - 1).abs() > 0.01
+    logits = plain(**inputs).logits_per_audio / factor_a * (factor_a * factor_t).sqrt()
+    torch.testing.assert_close(output.logits_per_audio, logits, rtol=1e-4, atol=1e-4)
+    labels = torch.arange(NUM_SONGS)
+    expected = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
+    torch.testing.assert_close(output.loss, expected, rtol=1e-4, atol=1e-4)
+    output.loss.backward()
+    assert model.logit_scale_a.grad == model.logit_scale_t.grad != 0
+
+
+def test_a_song_has_the_same_vector_in_every_batch(model, batch):
+    whole = model.train()(**batch).audio_embeds
+    alone = model(**{name: value[:1] for name, value in batch.items() if name != "return_loss"}).audio_embeds
+    torch.testing.assert_close(alone, whole[:1], rtol=1e-4, atol=1e-5)
+
+
+def test_mel_statistics_are_those_of_all_frames(processor, songs):
+    model = tiny_clap(*TEXTS)[0]
+    assert lacks_mel_statistics(model)
+    collator = ClapDataCollator(processor, 16)
+    measure_mel_statistics(model, songs, collator, seed=3)
+    assert not lacks_mel_statistics(model)
+    norm = model.audio_model.audio_encoder.batch_norm
+    windows = collator([songs[index, 3 + index] for index in range(NUM_SONGS)])["input_features"]
+    frames = windows.flatten(0, 2)  # (songs x frames, bins)
+    torch.testing.assert_close(norm.running_mean, frames.mean(0), rtol=1e-4, atol=1e-3)
+    torch.testing.assert_close(norm.running_var, frames.var(0, correction=0), rtol=1e-3, atol=1e-3)
+
+
+def test_a_fused_model_is_refused():
+    with pytest.raises(ValueError, match="enable_fusion must be off"):
+        TrainableClap(tiny_clap("a", fusion=True)[0].config)
+
+
+@pytest.fixture
+def row(tmp_path: Path) -> dict:
+    ramp = np.arange(3 * WINDOW) / (3 * WINDOW)  # a sample tells its time
+    soundfile.write(tmp_path / "ramp.wav", ramp, RATE, subtype="FLOAT")
+    return {"audio": str(tmp_path / "ramp.wav"), "texts": ["one", ["two", "three"]]}
+
+
+def test_a_seed_draws_window_and_text(processor, row):
+    reader = ClapSongReader(processor)
+    first, again = reader.for_training(row, 5), reader.for_training(row, 5)
+    np.testing.assert_array_equal(first["window"], again["window"])
+    assert first["text"] == again["text"]
+    drawn = [reader.for_training(row, seed) for seed in range(60)]
+    starts = np.array([example["window"][0] * 3 for example in drawn])  # seconds
+    assert {len(example["window"]) for example in drawn} == {WINDOW}
+    assert {example["text"] for example in drawn} == {"one", "two three"}
+    assert starts.min() < 0.2
+    assert 1.8 < starts.max() <= 2.0
+    assert abs(starts.mean() - 1.0) < 0.3
+
+
+def test_a_clip_lies_in_the_section_that_its_text_describes(processor, row):
+    row["sections"] = [
+        {"start_s": 0.0, "end_s": 0.5, "texts": [["in"], ["i", "n"]]},
+        {"start_s": 0.5, "end_s": 3.0, "texts": [["out"], ["o", "ut"]]},
+    ]
+    drawn = [ClapSongReader(processor, section_probability=1.0).for_training(row, seed) for seed in range(60)]
+    first = [example for example in drawn if example["text"] in ("in", "i n")]
+    assert 2 <= len(first) <= 25  # a sixth of the song
+    for example in drawn:
+        start_s, end_s = (example["window"][place] * 3 for place in (0, -1))
+        if example["text"] in ("in", "i n"):
+            assert len(example["window"]) == WINDOW // 2
+            assert end_s <= 0.5
+        else:
+            assert example["text"] in ("out", "o ut")
+            assert len(example["window"]) == WINDOW
+            assert start_s >= 0.499
+    assert len({example["text"] for example in drawn}) == 4
+    assert len({example["text_id"] for example in drawn}) == 2
+    assert {example["song_id"] for example in drawn} == {row["audio"]}
+
+
+def test_section_probability(processor, row):
+    row["sections"] = [{"start_s": 0.0, "end_s": 3.0, "texts": ["of one", "of two"]}]
+    for probability, fewest, most in ((0.0, 0, 0), (0.5, 10, 30), (1.0, 40, 40)):
+        reader = ClapSongReader(processor, probability)
+        texts = [reader.for_training(row, seed)["text"] for seed in range(40)]
+        assert fewest <= sum(text.startswith("of") for text in texts) <= most
+    del row["sections"]
+    assert reader.for_training(row, 0)["text"] in ("one", "two three")
+    with pytest.raises(ValueError, match="section_probability must be between 0 and 1, got 2"):
+        ClapSongReader(processor, 2)
+
+
+def test_evaluation_takes_the_first_window_and_text(processor, row):
+    example = ClapSongReader(processor).for_evaluation(row)
+    assert example["window"][0] == 0
+    assert len(example["window"]) == WINDOW
+    assert example["text"] == "one"
+    assert example["song_id"] == row["audio"]
+
+
+def test_a_short_song_is_one_window(processor, tmp_path):
+    soundfile.write(tmp_path / "short.wav", np.linspace(0, 0.5, 3000), RATE)
+    row = {"audio": str(tmp_path / "short.wav"), "text": "short"}
+    assert len(ClapSongReader(processor).for_training(row, 3)["window"]) == 3000
