@@ -224,13 +224,8 @@ def cut_frames(frames: torch.Tensor, frame_times: torch.Tensor, pieces: Sequence
         `torch.Tensor` of shape `(num_frames of the pieces, E)`, in the order of the pieces.
 
     Raises:
-        ValueError: if shapes do not fit, there are no pieces, or one is empty or begins after the song's last frame.
+        ValueError: if there are no pieces, or one is empty or begins after the song's last frame.
     """
-    if frames.ndim != 2 or frame_times.shape != (len(frames), 2) or len(frames) == 0:
-        raise ValueError(
-            "frames must have the shape (N, E) and frame_times (N, 2), N at least 1, got "
-            f"{tuple(frames.shape)} and {tuple(frame_times.shape)}."
-        )
     centres = frame_times.double().mean(1).to(frames.device)  # (N,)
     # The end of a song that is shorter than a frame has none.
     end_s = float(frame_times[-1, 1] + (frame_times[:, 1] - frame_times[:, 0]).max())

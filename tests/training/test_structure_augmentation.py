@@ -1,8 +1,9 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Tests of training/structure_augmentation.py, on a song that a reader can follow by hand."""
+"""Structure augmentation of a song that a reader can follow by hand."""
 
+import re
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import permutations
 
 import numpy as np
@@ -32,7 +33,7 @@ DROP = StructureAugmentation(sentence_drop_probability=1.0)
 SHUFFLE = StructureAugmentation(sentence_shuffle_probability=1.0)
 ALL = StructureAugmentation(1.0, 1.0, 1.0, 1.0)
 
-# What may come of it, by hand. A crop hears the pause between B and C where it hears both.
+# All results, by hand. A crop has the pause between B and C if it has both.
 CROPS = {
     ((10.0, 20.0),): ["A begins at 0:00.", "A is loud."],
     ((20.0, 50.0),): ["B (0:00 to 0:30)."],
@@ -44,51 +45,26 @@ GENERAL = "A song of 1:10.", "In between a pause.", "What a song."
 LONGER = "A song of 1:20.", *GENERAL[1:]  # with the pause of 10 s
 REORDERS = {
     ((10.0, 20.0), (60.0, 90.0), (20.0, 50.0)): [
-        GENERAL[0],
-        "A begins at 0:00.",
-        "A is loud.",
-        "C lasts from 14% to 57%.",
-        GENERAL[1],
-        "B (0:40 to 1:10).",
-        GENERAL[2],
+        GENERAL[0], "A begins at 0:00.", "A is loud.", "C lasts from 14% to 57%.", GENERAL[1],
+        "B (0:40 to 1:10).", GENERAL[2],
     ],
     ((20.0, 50.0), (10.0, 20.0), (60.0, 90.0)): [
-        GENERAL[0],
-        "B (0:00 to 0:30).",
-        "A begins at 0:30.",
-        "A is loud.",
-        GENERAL[1],
-        "C lasts from 57% to 100%.",
-        GENERAL[2],
+        GENERAL[0], "B (0:00 to 0:30).", "A begins at 0:30.", "A is loud.", GENERAL[1],
+        "C lasts from 57% to 100%.", GENERAL[2],
     ],
     ((20.0, 90.0), (10.0, 20.0)): [
-        LONGER[0],
-        "B (0:00 to 0:30).",
-        "C lasts from 50% to 88%.",
-        LONGER[1],
-        "A begins at 1:10.",
-        "A is loud.",
-        LONGER[2],
+        LONGER[0], "B (0:00 to 0:30).", "C lasts from 50% to 88%.", LONGER[1],
+        "A begins at 1:10.", "A is loud.", LONGER[2],
     ],
     ((60.0, 90.0), (10.0, 50.0)): [
-        GENERAL[0],
-        "C lasts from 0% to 43%.",
-        "A begins at 0:30.",
-        "A is loud.",
-        GENERAL[1],
-        "B (0:40 to 1:10).",
-        GENERAL[2],
+        GENERAL[0], "C lasts from 0% to 43%.", "A begins at 0:30.", "A is loud.", GENERAL[1],
+        "B (0:40 to 1:10).", GENERAL[2],
     ],
     ((60.0, 90.0), (20.0, 50.0), (10.0, 20.0)): [
-        GENERAL[0],
-        "C lasts from 0% to 43%.",
-        "B (0:30 to 1:00).",
-        GENERAL[1],
-        "A begins at 1:00.",
-        "A is loud.",
-        GENERAL[2],
+        GENERAL[0], "C lasts from 0% to 43%.", "B (0:30 to 1:00).", GENERAL[1],
+        "A begins at 1:00.", "A is loud.", GENERAL[2],
     ],
-}
+}  # fmt: skip
 
 
 def draw(augmentation: StructureAugmentation, seed: int, sentences=SENTENCES, sections=SECTIONS) -> AugmentedSong:
@@ -114,7 +90,7 @@ def test_pieces_and_sentences(augmentation, expected):
 
 
 def test_crop_and_reorder_together():
-    """Of two sections that a crop keeps the order is turned, so they never stand as they were."""
+    """Two sections that a crop keeps change places."""
     songs = draws(replace(CROP, section_reorder_probability=1.0), 300)
     found = {tuple(song.pieces): song.sentences for song in songs}
     assert found == {
@@ -128,9 +104,9 @@ def test_sentence_drop():
     songs = draws(DROP, 2000)
     assert all(song.pieces is None for song in songs)
     for song in songs:
-        kept = iter(SENTENCES)
+        all_sentences = iter(SENTENCES)
         assert song.sentences
-        assert all(sentence in kept for sentence in song.sentences)  # in their order
+        assert all(sentence in all_sentences for sentence in song.sentences)  # in their order
     counts = Counter(sentence for song in songs for sentence in song.sentences)
     assert all(900 < counts[sentence] < 1100 for sentence in SENTENCES)
     only = [song.sentences for song in draws(DROP, 300, sentences=["One.", "Two."], sections=[])]
@@ -149,19 +125,8 @@ def test_sentence_shuffle():
     assert all(60 < count < 140 for count in orders.values())
 
 
-def test_all_four_together():
-    for song in draws(ALL, 200):
-        whole = {sentence for crop in CROPS.values() for sentence in crop}
-        assert song.sentences
-        assert len(song.pieces) in (1, 2)
-        assert sum(end - start for start, end in song.pieces) < 90
-        assert not set(song.sentences) & {"What a song.", "In between a pause."}
-        if len(song.pieces) == 1:
-            assert set(song.sentences) <= whole
-
-
 @pytest.mark.parametrize("augmentation", [CROP, REORDER, DROP, SHUFFLE, ALL])
-def test_draw_depends_on_the_generator_alone(augmentation):
+def test_a_draw_depends_on_the_generator_only(augmentation):
     before = torch.get_rng_state()
     songs = [draw(augmentation, seed) for seed in range(10)]
     torch.rand(3)
@@ -173,7 +138,7 @@ def test_draw_depends_on_the_generator_alone(augmentation):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_shares():
+def test_probabilities():
     half = StructureAugmentation(0.25, 0.0, 0.0, 0.5)
     songs = draws(half, 2000)
     assert sum(song.pieces is not None for song in songs) / 2000 == pytest.approx(0.25, abs=0.04)
@@ -181,19 +146,14 @@ def test_shares():
     assert sum(sentences != SENTENCES for sentences in whole) / len(whole) == pytest.approx(0.5, abs=0.05)
 
 
-def test_one_probability_does_not_decide_on_another():
-    """Who is cropped stays the same when sentences are shuffled, too."""
+def test_the_crops_do_not_depend_on_the_other_probabilities():
     alone = [draw(StructureAugmentation(section_crop_probability=0.5), seed).pieces for seed in range(50)]
     both = [draw(StructureAugmentation(0.5, 0.0, 0.5, 0.5), seed).pieces for seed in range(50)]
     assert alone == both
     assert 10 < sum(pieces is None for pieces in alone) < 40
 
 
-def test_nothing_to_draw():
-    assert draw(StructureAugmentation(), 0) == AugmentedSong(SENTENCES, None)
-
-
-def test_sentence_of_a_time_that_is_not_heard_goes():
+def test_a_sentence_with_a_time_outside_of_the_pieces_is_left_out():
     sections = [A, replace(B, sentences=("B, as loud as at 0:15.", "B rests."))]
     sentences = [sentence for section in sections for sentence in section.sentences]
     for song in draws(CROP, 20, sentences=sentences, sections=sections):
@@ -205,7 +165,7 @@ def test_sentence_of_a_time_that_is_not_heard_goes():
     assert reordered.sentences == ["B, as loud as at 0:35.", "B rests.", "A begins at 0:30.", "A is loud."]
 
 
-def test_song_of_which_no_sentence_would_be_left_stays_whole():
+def test_a_song_without_any_sentence_left_stays_whole():
     sections = [replace(A, sentences=("As at 0:45.",)), replace(B, sentences=("As at 0:15.",))]
     sentences = ["As at 0:45.", "As at 0:15."]
     assert all(
@@ -226,18 +186,17 @@ def test_song_of_which_no_sentence_would_be_left_stays_whole():
         ([A, replace(B, sentences=()), C], "section 1 has no sentence"),
         ([A, B, replace(C, end_s=101.5)], "the last section ends at 101.5 s, the song at 100.0 s"),
         ([A, B, replace(C, start_s=100.0, end_s=100.5)], "the last section ends at 100.5 s"),
-        ([A, replace(B, sentences=("Something else.",)), C], "do not all stand in its text"),
-        ([replace(A, sentences=A.sentences[::-1]), B, C], "do not all stand in its text, in their order"),
+        ([A, replace(B, sentences=("Something else.",)), C], "are not all in its text"),
+        ([replace(A, sentences=A.sentences[::-1]), B, C], "are not all in its text, in their order"),
     ],
 )
-def test_songs_that_are_left_as_they_are(sections, problem):
-    with pytest.raises(AssertionError, match=problem):
-        raise AssertionError(find_section_problem(SENTENCES, sections, DURATION_S))
+def test_sections_with_a_problem_are_not_used(sections, problem):
+    assert re.search(problem, find_section_problem(SENTENCES, sections, DURATION_S))
     both = replace(CROP, section_reorder_probability=1.0)
     assert draws(both, 20, sections=sections) == [AugmentedSong(SENTENCES, None)] * 20
 
 
-def test_last_section_may_end_a_second_late():
+def test_the_last_section_may_end_a_second_late():
     sections = [A, B, replace(C, end_s=101.0)]
     assert find_section_problem(SENTENCES, sections, DURATION_S) is None
     assert max(song.pieces[-1][1] for song in draws(CROP, 50, sections=sections)) == DURATION_S
@@ -250,20 +209,12 @@ def test_without_a_duration():
         if song.pieces is None:  # C alone, of which percents say nothing without a duration
             assert song.sentences == SENTENCES
         else:
-            assert song.sentences == [told for told in CROPS[tuple(song.pieces)] if not told.startswith("C")]
+            assert song.sentences == [text for text in CROPS[tuple(song.pieces)] if not text.startswith("C")]
     assert {None, (10.0, 20.0), (20.0, 90.0)} <= {song.pieces and song.pieces[0] for song in songs}
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "section_crop_probability",
-        "section_reorder_probability",
-        "sentence_drop_probability",
-        "sentence_shuffle_probability",
-    ],
-)
+@pytest.mark.parametrize("name", [field.name for field in fields(StructureAugmentation)])
 def test_wrong_probabilities(name, value):
     with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 1\], got"):
         StructureAugmentation(**{name: value})
@@ -292,7 +243,7 @@ def test_waveform_of_pieces():
 
 
 def test_joint_has_no_click():
-    """Two tones that are cut anywhere: no step is larger than within the tones, but for the cross-fade's own slope."""
+    """A tone that is cut anywhere: no step is larger than in the tone and the slope of the cross-fade."""
     seconds = np.arange(32_000) / 16_000
     waveform = np.sin(2 * np.pi * 110 * seconds)
     steps = np.abs(np.diff(waveform)).max()
@@ -300,8 +251,7 @@ def test_joint_has_no_click():
         cut = cut_waveform(waveform, 16_000, [(start, 1.5), (0.1, 0.5)])
         assert np.abs(np.diff(cut)).max() < steps + 2 / 80
         assert np.abs(cut[[0, -1]]).max() < 0.01
-        hard = np.concatenate([waveform[round(start * 16_000) : 24_000], waveform[1600:8000]])
-        assert len(cut) == len(hard)
+        assert len(cut) == 24_000 - round(start * 16_000) + 6400
 
 
 def test_waveform_that_needs_no_fades():
@@ -317,7 +267,7 @@ def test_pieces_shorter_than_a_fade():
     assert cut_waveform(waveform, 1000, [(0.5, 0.502), (0.2, 0.2001)]) == pytest.approx([0.25, 0.75, 0.5])
 
 
-def test_waveform_that_ends_before_its_last_section():
+def test_a_piece_may_end_after_the_song():
     assert len(cut_waveform(np.ones(1000), 1000, [(0.8, 1.7)])) == 200
 
 
@@ -352,17 +302,3 @@ def test_frames_and_waveform_agree():
     for song in draws(ALL, 50):
         cut = cut_waveform(waveform, 100, song.pieces)
         assert cut[50::100].tolist() == cut_frames(frames, times, song.pieces)[:, 0].tolist()
-
-
-@pytest.mark.parametrize(
-    ("frames", "times"),
-    [
-        (torch.ones(3), torch.ones(3, 2)),
-        (torch.ones(3, 2), torch.ones(2, 2)),
-        (torch.ones(3, 2), torch.ones(3)),
-        (torch.ones(0, 2), torch.ones(0, 2)),
-    ],
-)
-def test_wrong_frames(frames, times):
-    with pytest.raises(ValueError, match="must be as many"):
-        cut_frames(frames, times, [(0.0, 1.0)])
