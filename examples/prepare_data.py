@@ -1,6 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 r"""
-Turns the published files of a public set into a manifest for train.py and evaluate.py.
+Turns the published files of a public set into a manifest for train.py and evaluate_retrieval.py.
 
     python examples/prepare_data.py --set song_describer --data_dir song_describer --output_dir data/song_describer
     python examples/prepare_data.py --set futga --data_dir futga --audio_dir songs --output_dir data/futga \

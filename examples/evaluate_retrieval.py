@@ -2,7 +2,7 @@
 r"""
 How well a model finds the songs of a manifest by their texts, and the texts by their songs.
 
-    accelerate launch examples/evaluate.py --manifest songs.jsonl --model_name_or_path my-collap \
+    accelerate launch examples/evaluate_retrieval.py --manifest songs.jsonl --model_name_or_path my-collap \
         --output_dir results/my-collap
 
 The model is a CoLLAP (or one with mean pooling, or a LoRA adapter), or a `ClapModel` or `PeAudioModel` of
@@ -14,10 +14,10 @@ texts, how much of each song was encoded, what was missing, the revision of the 
 out where k is not smaller than the gallery.
 
 Encoded songs are cached, so another manifest, other options or the same command after an interruption do not encode
-them again. One process is enough (`python examples/evaluate.py ...`). Several split the work (on CPUs start them by
-`torchrun --nproc_per_node 2 examples/evaluate.py ...`), and the result is that of one.
+them again. One process is enough (`python examples/evaluate_retrieval.py ...`). Several split the work, and the result
+is that of one; on CPUs start them by `torchrun --nproc_per_node 2 examples/evaluate_retrieval.py ...`.
 
-    python examples/evaluate.py --compare A/results.json B/results.json
+    python examples/evaluate_retrieval.py --compare A/results.json B/results.json
 
 compares models on the same songs: their metrics, and the differences of the same queries with intervals.
 """

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""`examples/evaluate.py` from a manifest to a result: in one process, in several, with songs missing."""
+"""`examples/evaluate_retrieval.py` from a manifest to a result: in one process, in several, with songs missing."""
 
 import importlib.util
 import json
@@ -22,7 +22,7 @@ from collap.evaluation.result import EvaluationResult
 from collap.files import write_json
 
 TESTS = Path(__file__).resolve().parents[1]
-SCRIPT = TESTS.parent / "examples" / "evaluate.py"
+SCRIPT = TESTS.parent / "examples" / "evaluate_retrieval.py"
 
 SECONDS = (1.5, 0.4, 2.0, 3.0, 1.0)
 
