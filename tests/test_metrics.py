@@ -5,9 +5,9 @@ import torch
 import torchmetrics
 
 from collap.metrics import (
+    bootstrap_intervals,
     chance_level,
     format_table,
-    order_accuracy,
     query_metrics,
     retrieval_metrics,
     text_to_audio_and_audio_to_text,
@@ -64,71 +64,49 @@ def test_several_right_answers_by_hand():
 
 def test_mean_average_precision_by_hand():
     right = np.zeros((2, 30), dtype=bool)
-    right[0, [0, 2, 11]] = True  # places 1, 3 and 12: (1/1 + 2/3) / 3
-    right[1, 1:13] = True  # places 2 to 13, twelve of them: (1/2 + 2/3 + ... + 9/10) / 10
+    right[0, [0, 2, 11]] = True  # positions 1, 3 and 12: (1/1 + 2/3) / 3
+    right[1, 1:13] = True  # positions 2 to 13, twelve of them: (1/2 + 2/3 + ... + 9/10) / 10
     scores = np.tile(np.arange(30, 0, -1.0), (2, 1))
     expected = [(1 + 2 / 3) / 3, sum(n / (n + 1) for n in range(1, 10)) / 10]
     np.testing.assert_allclose(query_metrics(scores, right)["map@10"], expected)
 
 
-def slow_places(scores: np.ndarray, right: np.ndarray) -> list[list[int]]:
+def slow_positions(scores: np.ndarray, right: np.ndarray) -> list[list[int]]:
     """Sorts everything, in a tie the wrong answers first."""
     order = np.lexsort((right, -scores), axis=-1)
-    return [(np.flatnonzero(row[places]) + 1).tolist() for row, places in zip(right, order, strict=True)]
+    return [(np.flatnonzero(row[positions]) + 1).tolist() for row, positions in zip(right, order, strict=True)]
 
 
 @pytest.mark.parametrize("ties", [False, True])
-def test_places_equal_those_of_a_sort(ties: bool):
+def test_ranks_equal_those_of_a_sort(ties: bool):
     generator = np.random.default_rng(0)
     scores = generator.integers(0, 9, (300, 40)).astype(np.float32) if ties else generator.random((300, 40))
     right = generator.random((300, 40)) < 0.1
     right[np.arange(300), generator.integers(0, 40, 300)] = True
     found = query_metrics(scores, right, recall_at=(3,))
-    for row, places in enumerate(slow_places(scores, right)):
-        assert found["median_rank"][row] == places[0]
-        assert found["recall@3"][row] == sum(place <= 3 for place in places) / len(places)
-        assert found["hit_rate@3"][row] == (places[0] <= 3)
+    for row, positions in enumerate(slow_positions(scores, right)):
+        assert found["median_rank"][row] == positions[0]
+        assert found["recall@3"][row] == sum(place <= 3 for place in positions) / len(positions)
+        assert found["hit_rate@3"][row] == (positions[0] <= 3)
 
 
-@pytest.mark.parametrize("most_right", [1, 5])
-def test_an_independent_library_agrees(most_right: int):
-    """torchmetrics, on scores without ties. Its mean average precision of the best 10 is divided by what was found
-    there, ours by what there is to be found, so with several right answers the whole gallery is compared."""
+@pytest.mark.parametrize(("size", "most_right"), [(50, 1), (10, 5)])
+def test_an_independent_library_agrees(size: int, most_right: int):
+    """torchmetrics, on scores without ties. In a gallery of ten all right answers are among the best ten, so that its
+    mean average precision is divided by the same number as ours."""
     generator = np.random.default_rng(1)
-    scores = generator.random((80, 50)).astype(np.float32)
-    right = np.zeros((80, 50), dtype=bool)
+    scores = generator.random((80, size)).astype(np.float32)
+    right = np.zeros((80, size), dtype=bool)
     for row in right:
-        row[generator.choice(50, generator.integers(1, most_right + 1), replace=False)] = True
-    indexes = torch.arange(80).repeat_interleave(50)
+        row[generator.choice(size, generator.integers(1, most_right + 1), replace=False)] = True
+    indexes = torch.arange(80).repeat_interleave(size)
     preds, target = torch.from_numpy(scores).flatten(), torch.from_numpy(right).flatten()
     ours = retrieval_metrics(scores, right)
-    for k in (1, 5, 10, 20):
-        theirs = torchmetrics.retrieval.RetrievalRecall(top_k=k)(preds, target, indexes=indexes)
-        assert ours[f"recall@{k}"] == pytest.approx(theirs.item(), abs=1e-6)
-        theirs = torchmetrics.retrieval.RetrievalHitRate(top_k=k)(preds, target, indexes=indexes)
-        assert ours[f"hit_rate@{k}"] == pytest.approx(theirs.item(), abs=1e-6)
-    theirs = torchmetrics.retrieval.RetrievalMRR()(preds, target, indexes=indexes)
-    assert ours["mrr"] == pytest.approx(theirs.item(), abs=1e-6)
-    if most_right == 1:
-        theirs = torchmetrics.retrieval.RetrievalMAP(top_k=10)(preds, target, indexes=indexes)
-        assert ours["map@10"] == pytest.approx(theirs.item(), abs=1e-6)
-    else:
-        places = slow_places(scores, right)
-        whole = np.mean([np.mean([(n + 1) / place for n, place in enumerate(row)]) for row in places])
-        theirs = torchmetrics.retrieval.RetrievalMAP()(preds, target, indexes=indexes)
-        assert whole == pytest.approx(theirs.item(), abs=1e-6)
-
-
-def test_an_independent_library_agrees_on_several_right_answers_in_a_gallery_of_ten():
-    """All right answers are among the best 10 there, so that both divide by the same number."""
-    generator = np.random.default_rng(2)
-    scores = generator.random((60, 10)).astype(np.float32)
-    right = generator.random((60, 10)) < 0.3
-    right[:, 0] |= ~right.any(1)
-    indexes = torch.arange(60).repeat_interleave(10)
-    preds, target = torch.from_numpy(scores).flatten(), torch.from_numpy(right).flatten()
-    theirs = torchmetrics.retrieval.RetrievalMAP(top_k=10)(preds, target, indexes=indexes)
-    assert retrieval_metrics(scores, right)["map@10"] == pytest.approx(theirs.item(), abs=1e-6)
+    theirs = {f"recall@{k}": torchmetrics.retrieval.RetrievalRecall(top_k=k) for k in (1, 5, 10)}
+    theirs |= {f"hit_rate@{k}": torchmetrics.retrieval.RetrievalHitRate(top_k=k) for k in (1, 5, 10)}
+    theirs |= {"mrr": torchmetrics.retrieval.RetrievalMRR(), "map@10": torchmetrics.retrieval.RetrievalMAP(top_k=10)}
+    for name, metric in theirs.items():
+        assert ours[name] == pytest.approx(metric(preds, target, indexes=indexes).item(), abs=1e-6), name
 
 
 def test_tie_with_several_right_answers():
@@ -154,38 +132,6 @@ def test_both_directions():
     assert (backward["num_queries"], backward["gallery_size"]) == (2, 3)
     assert (backward["recall@1"], backward["hit_rate@1"]) == (0.75, 1.0)
     assert (backward["recall@2"], backward["median_rank"]) == (0.75, 1.0)
-
-
-def test_one_text_a_song_gives_equal_recall_and_hit_rate():
-    scores = np.random.default_rng(0).normal(size=(30, 30))
-    metrics = text_to_audio_and_audio_to_text(scores, np.arange(30))["audio_to_text"]
-    for k in (1, 5, 10):
-        assert metrics[f"recall@{k}"] == metrics[f"hit_rate@{k}"]
-    assert metrics == metrics | retrieval_metrics(scores, np.arange(30))
-
-
-def test_agrees_with_counting():
-    rng = np.random.default_rng(1)
-    scores = rng.integers(0, 4, size=(50, 12)).astype(float)  # many ties
-    targets = rng.integers(0, 12, size=50)
-    ranks = [sum(s >= row[t] for s in row) for row, t in zip(scores, targets, strict=True)]
-    metrics = retrieval_metrics(scores, targets)
-    assert metrics["median_rank"] == np.median(ranks)
-    assert metrics["recall@5"] == np.mean(np.array(ranks) <= 5)
-
-
-def test_order_accuracy_by_hand():
-    scores = np.array(
-        [
-            [0.9, 0.8, 1.0, 0.0],  # song 2 scores higher, but is of another group
-            [0.7, 0.7, 0.0, 0.0],  # a tie is a miss
-            [0.0, 0.0, 0.1, 0.5],
-            [0.9, 0.9, 0.2, 0.3],
-        ]
-    )
-    assert order_accuracy(scores, ["a", "a", "b", "b"]) == 0.5
-    assert order_accuracy(scores[2:], ["a", "a", "b", "b"], targets=[3, 3]) == 1.0
-    assert order_accuracy(np.zeros((8, 8)), np.arange(8) // 4) == 0.0
 
 
 def test_chance_level_is_what_random_scores_give():
@@ -225,13 +171,6 @@ def test_faults_of_recall_at(k):
         retrieval_metrics(np.zeros((2, 3)), [0, 1], recall_at=(1, k))
 
 
-def test_faults_of_groups():
-    with pytest.raises(ValueError, match="groups must have one entry a song"):
-        order_accuracy(np.zeros((2, 2)), [0])
-    with pytest.raises(ValueError, match="song 2 is alone"):
-        order_accuracy(np.zeros((3, 3)), [0, 0, 1])
-
-
 def test_table():
     rows = {"chance": chance_level(100), "ours": {"recall@1": 0.985, "median_rank": 1.0}}
     assert format_table(rows, ["recall@1", "median_rank", "gallery_size"], first="text to audio").splitlines() == [
@@ -240,3 +179,67 @@ def test_table():
         "| chance        |      1.0 |        50.5 |          100 |",
         "| ours          |     98.5 |           1 |              |",
     ]
+
+
+def test_the_interval_of_a_share_of_one_half():
+    """The mean of 400 draws from {0, 1} has a standard deviation of 0.5 / 20: 95 % lie within 1.96 of them, 0.049."""
+    values = np.repeat([0.0, 1.0], 200)
+    lower, upper = bootstrap_intervals({"recall@1": values}, num_samples=4000)["recall@1"]
+    assert lower == pytest.approx(0.451, abs=0.006)
+    assert upper == pytest.approx(0.549, abs=0.006)
+
+
+def test_songs_are_drawn_with_all_their_texts():
+    """Four equal texts a song are one observation, not four: the interval is twice as wide."""
+    values = np.repeat([0.0, 1.0], 200)
+    songs = np.repeat(np.arange(100), 4)
+    alone = np.diff(bootstrap_intervals({"x": values}, num_samples=4000)["x"])[0]
+    together = np.diff(bootstrap_intervals({"x": values}, songs, num_samples=4000)["x"])[0]
+    assert together / alone == pytest.approx(2, rel=0.07)
+
+
+def test_intervals_of_medians_by_hand():
+    """Each draw repeated by hand from the same random numbers."""
+    generator = np.random.default_rng(3)
+    ranks = generator.integers(1, 12, 21).astype(float)
+    times = np.random.default_rng(0).multinomial(21, np.full(21, 1 / 21), 50)
+    medians = [np.median(np.repeat(ranks, counts)) for counts in times]
+    expected = np.quantile(medians, (0.1, 0.9))
+    found = bootstrap_intervals({"median_rank": ranks}, num_samples=50, level=0.8)["median_rank"]
+    assert found == pytest.approx(expected)
+    even = bootstrap_intervals({"median_rank": np.array([1.0, 2.0])}, num_samples=500)["median_rank"]
+    assert even == (1.0, 2.0)  # draws of two: 1 1, 1 2 (median 1.5), 2 2
+
+
+def test_equal_seeds_give_equal_intervals():
+    values = np.random.default_rng(0).random(50)
+    assert bootstrap_intervals({"x": values}, seed=1) == bootstrap_intervals({"x": values}, seed=1)
+    assert bootstrap_intervals({"x": values}, seed=1) != bootstrap_intervals({"x": values}, seed=2)
+
+
+def test_intervals_hold_the_true_value_in_95_of_100_sets():
+    """Of 300 sets of 60 songs drawn from a share of 0.3, about 95 % have an interval that holds 0.3."""
+    generator = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        values = (generator.random(60) < 0.3).astype(float)
+        lower, upper = bootstrap_intervals({"x": values}, num_samples=300)["x"]
+        held += lower <= 0.3 <= upper
+    assert 0.90 <= held / 300 <= 0.98
+
+
+@pytest.mark.parametrize(
+    ("per_query", "options", "message"),
+    [
+        ({}, {}, "per_query"),
+        ({"a": np.ones(3), "b": np.ones(4)}, {}, "one length"),
+        ({"a": np.ones(0)}, {}, "not empty"),
+        ({"a": np.ones(3)}, {"groups": [1, 2]}, "groups must have one entry a query, 3, got 2"),
+        ({"a": np.ones(3)}, {"level": 1.0}, "level"),
+        ({"a": np.ones(3)}, {"num_samples": 0}, "num_samples must be at least 1, got 0"),
+        ({"a": np.ones(3), "b": np.array([1, np.nan, 1])}, {}, "per_query must have no NaN, got some in b"),
+    ],
+)
+def test_faults_of_intervals(per_query, options, message):
+    with pytest.raises(ValueError, match=message):
+        bootstrap_intervals(per_query, **options)

@@ -33,7 +33,7 @@ def test_it_loads_without_a_network(tmp_path):
     assert "'recall@1': 1.0" in done.stdout, done.stderr
 
 
-def test_batches_make_the_same_figures(metric):
+def test_batches_give_the_same_metrics(metric):
     generator = np.random.default_rng(0)
     scores, right = generator.random((9, 30)), generator.integers(0, 30, 9)
     for start in (0, 4):

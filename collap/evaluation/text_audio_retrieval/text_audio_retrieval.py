@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Retrieval figures as a metric of `evaluate`: `evaluate.load("collap/evaluation/text_audio_retrieval")`."""
+"""The metrics of retrieval as a module of `evaluate`: `evaluate.load("collap/evaluation/text_audio_retrieval")`."""
 
 import datasets
 import evaluate
@@ -8,8 +8,8 @@ import numpy as np
 from collap.metrics import RECALL_AT, retrieval_metrics
 
 _DESCRIPTION = """\
-Recall, hit rate, mean average precision, MRR and median rank of queries (texts, or songs) that each look for their
-right answers in one gallery. Ranks count from 1, a tie goes against the right answer.
+Recall, hit rate, mean average precision, MRR and median rank of queries that search their right
+answers in one gallery. Ranks count from 1, a tie counts against the right answer.
 """
 
 _KWARGS_DESCRIPTION = """\
