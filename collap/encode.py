@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
+from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from collap.data.audio_files import AudioHashes, audio_duration_s, audio_name
@@ -41,22 +43,13 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class ListedSong:
-    """
-    One entry of a list of songs.
-
-    Args:
-        index (`int`): Its position in the list.
-        name (`str`): Its name in messages.
-        hash (`str`): Of its content ([`AudioHashes`]).
-        length_s (`float`): Seconds of it that are to be encoded.
-        problem (`str`, *optional*): Why it cannot be encoded.
-    """
+    """One entry of a list of songs."""
 
     index: int
-    name: str
-    hash: str = ""
-    length_s: float = 0.0
-    problem: str | None = None
+    name: str  # in messages
+    hash: str = ""  # of its content
+    length_s: float = 0.0  # seconds that are to be encoded
+    problem: str | None = None  # why it cannot be encoded
 
 
 def encode_songs(
@@ -105,15 +98,16 @@ def encode_songs(
     # All processes split the same list, whatever another run writes into the folder meanwhile.
     (new,) = broadcast_object_list([[song for song in different.values() if song.hash not in cache.songs]])
     hours, new_hours = (sum(song.length_s for song in part) / 3600 for part in (different.values(), new))
-    report = (
-        f"{len(listed)} songs, {len(different)} different ones of {hours:.2f} h, of which {len(different) - len(new)}"
-    )
-    report += f" are cached already and {len(new)} of {new_hours:.2f} h are to be encoded."
+    report = f"{len(listed)} songs, {len(different)} different ones of {hours:.2f} h, of which "
+    report += f"{len(different) - len(new)} are cached already and {len(new)} of {new_hours:.2f} h are to be encoded."
     if bytes_per_minute is not None:
-        report += (
-            f" A minute takes {_readable(bytes_per_minute)}, all of them {_readable(hours * 60 * bytes_per_minute)}."
-        )
-        _check_room(cache.folder, new_hours * 60 * bytes_per_minute)
+        needed, free = new_hours * 60 * bytes_per_minute / 1e9, shutil.disk_usage(cache.folder).free / 1e9
+        report += f" A minute takes {bytes_per_minute / 1e6:.3g} MB, those to be encoded {needed:.3g} GB."
+        if needed > free:
+            raise OSError(
+                f"{needed:.3g} GB are needed in {cache.folder}, but {free:.3g} GB are free. Choose another disk, or a "
+                "larger frame_pooling: 8 times as large, the features take an eighth."
+            )
     if state.is_main_process:
         tqdm.write(report)
 
@@ -157,8 +151,18 @@ def encode_songs(
     listed = [replace(song, problem=problems.get(song.hash, song.problem)) for song in listed]
     skipped = [song for song in listed if song.problem is not None]
     if state.is_main_process:
-        _write_skipped(cache.folder / SKIPPED_FILE, skipped)
-        tqdm.write(_describe_coverage(seconds, skipped, time.monotonic() - started, state.num_processes, cache.folder))
+        encoded_s, duration_s = np.sum(seconds, axis=0) if seconds else (0.0, 0.0)
+        took_s = time.monotonic() - started
+        report = f"{len(seconds)} songs encoded, {encoded_s / 3600:.2f} of {duration_s / 3600:.2f} h, "
+        report += f"in {took_s:.0f} s on {state.num_processes} process(es)."
+        file = cache.folder / SKIPPED_FILE
+        file.unlink(missing_ok=True)  # of an earlier run
+        if skipped:
+            report += f" {len(skipped)} songs skipped, named in {file}."
+            with atomic_write(file) as temporary:
+                lines = [json.dumps({"audio": song.name, "problem": song.problem}) + "\n" for song in skipped]
+                temporary.write_text("".join(lines), encoding="utf-8")
+        tqdm.write(report)
     state.wait_for_everyone()
     return listed
 
@@ -202,20 +206,16 @@ def extract_features(
         cache = TensorCache(folder, fingerprint, create=True)
     config, device = audio_model.config, audio_model.device
 
-    def read(song: Song) -> CollapBatchFeature:
-        return feature_extractor(song, truncation=truncation, return_tensors="pt")
-
     @torch.inference_mode()
     @torch.autocast(device.type, PRECISIONS[mixed_precision], enabled=mixed_precision != "no")
     def encode(inputs: list[CollapBatchFeature]) -> list[SongEmbedding]:
-        batch = {name: tensor.to(device) for name, tensor in _pad_chunks(inputs).items()}
-        frames, mask = audio_model.encode(**batch)
-        own = [song[is_frame].to("cpu", torch.float16) for song, is_frame in zip(frames, mask, strict=True)]  # (N, E)
-        coverage = [item.coverage[0] for item in inputs]
-        return [
-            SongEmbedding(song.numpy(), item.encoded_s, item.duration_s)
-            for song, item in zip(own, coverage, strict=True)
-        ]
+        batch = {name: pad_sequence([song[name][0] for song in inputs], batch_first=True) for name in inputs[0]}
+        frames, mask = audio_model.encode(**{name: tensor.to(device) for name, tensor in batch.items()})
+        encoded = []
+        for song, song_frames, is_frame in zip(inputs, frames, mask, strict=True):
+            own = song_frames[is_frame].to("cpu", torch.float16).numpy()  # (N, E)
+            encoded.append(SongEmbedding(own, song.coverage[0].encoded_s, song.coverage[0].duration_s))
+        return encoded
 
     training = audio_model.training
     audio_model.eval()
@@ -223,7 +223,7 @@ def extract_features(
         encode_songs(
             songs,
             cache,
-            read,
+            partial(feature_extractor, truncation=truncation, return_tensors="pt"),
             encode,
             state,
             lambda listed: _batch_chunks(listed, config),
@@ -237,33 +237,17 @@ def extract_features(
     return cache
 
 
-class SongEncoder(Protocol):
-    """What [`embed_songs`] needs of a [`Retriever`]."""
-
-    song_revision: str
-
-    def embed_song(self, path: str) -> SongEmbedding:
-        """Encodes a file; may be called by several threads at once. A `ValueError` if that is not possible."""
-
-
 @dataclass(frozen=True)
 class EmbeddedSongs:
-    """
-    What [`embed_songs`] has made.
-
-    Args:
-        cache ([`TensorCache`]): Holds the frames.
-        hashes (`dict[str, str]`): Hash of each song in the cache, by its id; in the order of the gallery.
-        missing (`dict[str, ListedSong]`): Songs that could not be encoded, by their ids; each has its `problem`.
-    """
+    """What [`embed_songs`] returns."""
 
     cache: TensorCache
-    hashes: dict[str, str]
-    missing: dict[str, ListedSong]
+    hashes: dict[str, str]  # of the songs in the cache, by their ids; in the order of the gallery
+    missing: dict[str, ListedSong]  # songs that cannot be encoded, by their ids; each has its `problem`
 
 
 def embed_songs(
-    retriever: SongEncoder,
+    retriever: Any,
     songs: Mapping[str, str],
     folder: str | Path,
     state: PartialState,
@@ -275,7 +259,7 @@ def embed_songs(
     processes and errors. Each song is encoded alone, so that its frames do not depend on how the work was split.
 
     Args:
-        retriever ([`Retriever`]): The model.
+        retriever ([`Retriever`]): Its `embed_song` is called by several threads at once.
         songs (`Mapping[str, str]`): Path of each song by its id.
         folder (`str` or `Path`): Holds hashes of files, and a [`TensorCache`] for each `song_revision`.
         state (`PartialState`): The processes.
@@ -382,60 +366,9 @@ def _batch_chunks(songs: list[ListedSong], config: CollapConfig) -> Iterator[lis
         yield batch
 
 
-def _pad_chunks(inputs: list[CollapBatchFeature]) -> dict[str, torch.Tensor]:
-    """Inputs of single songs, `(1, num_chunks, ...)` each, as one batch; chunks of zeros pad it."""
-    most = max(item["audio_attention_mask"].shape[1] for item in inputs)
-
-    def pad(tensor: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.pad(tensor, (0, 0) * (tensor.dim() - 2) + (0, most - tensor.shape[1]))
-
-    return {name: torch.cat([pad(item[name]) for item in inputs]) for name in inputs[0]}
-
-
 def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
     if value not in choices:
         raise ValueError(f"{name} must be one of {choices}, got {value!r}.")
-
-
-def _check_room(folder: Path, needed: float) -> None:
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise OSError(
-            f"features: {_readable(needed)} are needed in {folder}, but {_readable(free)} are free. Choose another "
-            "disk, or a larger frame_pooling: 8 times as large, the features take an eighth."
-        )
-
-
-def _readable(num_bytes: float) -> str:
-    """A size for people: `1.53 MB`."""
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if num_bytes < 1000:
-            return f"{num_bytes:.3g} {unit}"
-        num_bytes /= 1000
-    return f"{num_bytes:.3g} TB"
-
-
-def _describe_coverage(
-    seconds: list[tuple[float, float]], skipped: list[ListedSong], took_s: float, num_processes: int, folder: Path
-) -> str:
-    encoded_s, duration_s = (sum(part) for part in zip(*seconds, strict=True)) if seconds else (0.0, 0.0)
-    text = f"{len(seconds)} songs encoded, {encoded_s / 3600:.2f} of {duration_s / 3600:.2f} h"
-    if seconds:
-        text += (
-            f", in {took_s:.0f} s: {took_s / (encoded_s / 60):.3g} s a minute of song on {num_processes} process(es)"
-        )
-    if skipped:
-        text += f". {len(skipped)} songs skipped, named in {folder / SKIPPED_FILE}"
-    return text + "."
-
-
-def _write_skipped(file: Path, skipped: list[ListedSong]) -> None:
-    if not skipped:
-        file.unlink(missing_ok=True)  # of an earlier run
-        return
-    with atomic_write(file) as temporary:
-        lines = [json.dumps({"audio": song.name, "problem": song.problem}) + "\n" for song in skipped]
-        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 __all__ = [

@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from collap.files import atomic_write, first_few, write_json
+from collap.modeling_collap.configuration_beats import BeatsConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel, is_trainable
 from collap.processing.feature_extraction_collap import CollapFeatureExtractor
 
@@ -152,10 +153,7 @@ class TensorCache:
         """The hash of a song in the cache; errors as in `load`."""
         song_hash, problem = self._look_up(song)
         if problem is not None:
-            raise ValueError(
-                f"features: {self.folder} lacks {audio_name(song)}: {problem}. Extract it (the others stay cached): "
-                f"{_extract_command(self.folder)}"
-            )
+            raise ValueError(self._describe_missing([f"{audio_name(song)}: {problem}"], 1))
         return song_hash
 
     def read(self, song_hash: str) -> SongEmbedding:
@@ -181,9 +179,12 @@ class TensorCache:
             if problem is not None:
                 problems.append(f"{audio_name(song)}: {problem}")
         if problems:
-            lines = [f"features: {self.folder} lacks {len(problems)} of {num_songs} songs:", *first_few(problems)]
-            command = _extract_command(self.folder)
-            raise ValueError("\n".join([*lines, f"Extract them (the others stay cached): {command}"]))
+            raise ValueError(self._describe_missing(problems, num_songs))
+
+    def _describe_missing(self, problems: list[str], num_songs: int) -> str:
+        lines = [f"features: {self.folder} lacks {len(problems)} of {num_songs} songs:", *first_few(problems)]
+        command = _extract_command(self.folder)
+        return "\n".join([*lines, f"Extract them (the others stay cached): {command}"])
 
     def _look_up(self, song: str | Mapping[str, Any]) -> tuple[str, str | None]:
         """The hash of a song, and what is wrong if it is not there."""
@@ -274,17 +275,8 @@ def _differences(made: Any, here: Any, name: str = "") -> list[str]:
     return [f"{name}: {shown[0]} in the cache, {shown[1]} here"]
 
 
-# What the frames of a song depend on. Whisper's configuration has many fields of its decoder, which is not used.
-WHISPER_FIELDS = (
-    "activation_function",
-    "d_model",
-    "encoder_attention_heads",
-    "encoder_ffn_dim",
-    "encoder_layers",
-    "max_source_positions",
-    "num_mel_bins",
-    "scale_embedding",
-)
+# What the frames depend on and the weights do not show; Whisper's decoder is not used.
+WHISPER_FIELDS = ("activation_function", "encoder_attention_heads", "scale_embedding")
 EXTRACTOR_FIELDS = ("sampling_rate", "feature_size", "num_speech_mel_bins", "chunk_length_s", "max_length_s")
 REVISION_LENGTH = 16  # hexadecimal digits
 REVISION_FORMAT = 1  # of what our code makes of the same song with the same weights; raised when that changes
@@ -295,35 +287,40 @@ def describe_features(
     audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor, **more: Any
 ) -> dict[str, Any]:
     """
-    The fingerprint of the frames of frozen encoders for [`TensorCache`].
-
-    Args:
-        audio_model ([`CollapAudioModel`]): Has the encoders.
-        feature_extractor ([`CollapFeatureExtractor`]): Makes their inputs.
-        more: Other settings that count, such as `mixed_precision`.
+    The fingerprint of the frames of frozen encoders for [`TensorCache`]; `more` are settings that count beside.
 
     Raises:
         ValueError: if an encoder is trainable, for its frames change.
     """
-    for name in ("music_model", "speech_model"):
-        encoder = getattr(audio_model, name)
-        if encoder is not None and is_trainable(encoder):
-            raise ValueError(
-                f"audio_model.{name} is trainable, so its frames change and cannot be cached; set "
-                f"config.freeze_{name}=True (and leave LoRA out of it), or train without cached features."
-            )
     config = audio_model.config
-    music, speech = audio_model.music_model, audio_model.speech_model
+    # Not the fields of every configuration, which change with the way of loading.
+    beats_fields = sorted(set(BeatsConfig().to_dict()) - set(PreTrainedConfig().to_dict()))
     return {
         "format_version": FEATURES_FORMAT,
-        "music_encoder": None if music is None else _describe_encoder(music, _own_fields(music.config)),
-        "speech_encoder": None if speech is None else _describe_encoder(speech, WHISPER_FIELDS),
+        "music_encoder": _describe_encoder(audio_model, "music_model", beats_fields),
+        "speech_encoder": _describe_encoder(audio_model, "speech_model", WHISPER_FIELDS),
         "frame_pooling": config.frame_pooling,
         "chunk_length_s": config.chunk_length_s,
         "feature_extractor": {name: getattr(feature_extractor, name) for name in EXTRACTOR_FIELDS},
         "frame_width": config.encoder_hidden_size,
         "frame_dtype": "float16",
         **more,
+    }
+
+
+def _describe_encoder(audio_model: CollapAudioModel, name: str, fields: Sequence[str]) -> dict[str, Any] | None:
+    encoder = getattr(audio_model, name)
+    if encoder is None:
+        return None
+    if is_trainable(encoder):
+        raise ValueError(
+            f"audio_model.{name} is trainable, so its frames change and cannot be cached; set "
+            f"config.freeze_{name}=True (and leave LoRA out of it), or train without cached features."
+        )
+    return {
+        "weights_sha256": hash_weights(encoder),
+        "dtype": str(encoder.dtype).removeprefix("torch."),
+        "config": {name: getattr(encoder.config, name) for name in fields},
     }
 
 
@@ -334,19 +331,6 @@ def hash_weights(model: nn.Module) -> str:
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
-
-
-def _describe_encoder(encoder: PreTrainedModel, fields: Iterable[str]) -> dict[str, Any]:
-    return {
-        "weights_sha256": hash_weights(encoder),
-        "dtype": str(encoder.dtype).removeprefix("torch."),
-        "config": {name: getattr(encoder.config, name) for name in fields},
-    }
-
-
-def _own_fields(config: PreTrainedConfig) -> list[str]:
-    """Fields that are this model's own, not those of every model, which change with the way of loading."""
-    return sorted(set(config.to_dict()) - set(PreTrainedConfig().to_dict()))
 
 
 def hash_model(
@@ -371,20 +355,16 @@ def hash_model(
         "weights": hash_weights(model if part is None else part),
         "settings": settings,
     }
-    content = json.dumps(_without_origin(described), sort_keys=True, default=str)
-    return hashlib.sha256(content.encode()).hexdigest()[:REVISION_LENGTH]
+    content = json.loads(
+        json.dumps(described, default=str),
+        object_hook=lambda fields: {name: value for name, value in fields.items() if name not in ORIGIN},
+    )
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:REVISION_LENGTH]
 
 
 def describe_computation(model: PreTrainedModel) -> list[str]:
     """The kind of device and the precision that a model computes on and in: numbers differ a little with them."""
     return [model.device.type, str(model.dtype)]
-
-
-def _without_origin(settings: Any) -> Any:
-    """Settings without what only tells where and how a model was saved."""
-    if not isinstance(settings, dict):
-        return settings
-    return {name: _without_origin(value) for name, value in settings.items() if name not in ORIGIN}
 
 
 __all__ = [
