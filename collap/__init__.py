@@ -9,10 +9,9 @@ from collap.modeling_collap.modeling_beats import BeatsModel
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.modeling_collap.outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
-from collap.processing.batch_feature_collap import CollapBatchFeature, Coverage
 from collap.processing.data_collator_collap import CollapDataCollator
 from collap.processing.feature_extraction_beats import BeatsFeatureExtractor
-from collap.processing.feature_extraction_collap import CollapFeatureExtractor
+from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor, Coverage
 from collap.processing.processing_collap import CollapProcessor
 
 __version__ = "0.1.0"

@@ -28,8 +28,7 @@ from collap.data.cache import SongEmbedding, TensorCache, describe_features
 from collap.files import atomic_write, first_few
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
-from collap.processing.batch_feature_collap import CollapBatchFeature
-from collap.processing.feature_extraction_collap import CollapFeatureExtractor
+from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor
 
 # Processes wait at the end for the last one. The default of ten minutes is less than hours of work may differ by.
 MAX_WAIT = timedelta(days=1)

@@ -11,7 +11,7 @@ from transformers.configuration_utils import SubConfigSpec
 
 from .configuration_beats import BeatsConfig
 
-# The authors' public feature extractor hears speech with whisper-large-v2. Only the encoder half is ever built.
+# The authors' public feature extractor encodes speech with whisper-large-v2. Only its encoder is built.
 WHISPER_LARGE_V2 = {
     "d_model": 1280,
     "encoder_layers": 32,
@@ -34,8 +34,8 @@ class CollapConfig(PreTrainedConfig):
     r"""
     Configuration of a [`CollapModel`].
 
-    The defaults are the paper's where the paper says (encoders, joint width, temperature) and our reading of it
-    where it does not (kernel, stride, factors, temperatures of the attention); README.md lists which is which.
+    The defaults are the paper's where it gives them (encoders, joint width, temperature) and our reading of it where
+    it does not (kernel, stride, weights, temperatures of the attention).
 
     Args:
         music_config (`BeatsConfig`, `dict` or `None`):
@@ -46,7 +46,7 @@ class CollapConfig(PreTrainedConfig):
             Any text model that `AutoModel` builds; a `dict` names it by its `model_type`. Default: RoBERTa base.
         projection_dim (`int`): Joint width *d* of frames and texts.
         chunk_length_s (`float`):
-            Seconds of audio that the encoders hear at a time, a multiple of 0.02 s. Whisper fixes it at 30 s
+            Seconds of audio that the encoders take at a time, a multiple of 0.02 s. Whisper fixes it at 30 s
             (`max_source_positions` vectors of 0.02 s).
         frame_pooling (`int`):
             Consecutive encoder vectors (0.02 s each) averaged into one frame. 8 is one BEATs time step, 0.16 s.
@@ -59,25 +59,24 @@ class CollapConfig(PreTrainedConfig):
         temporal_temperature (`float`): *tau_T*, divides the segments' scores before the softmax over segments.
         logit_scale_init_value (`float`): Logarithm of the factor on the fused score; the paper's is log(1 / 0.07).
         text_granularity (`"document"` or `"sentence"`):
-            `"document"`: one vector a text (the paper as we read it). `"sentence"`: one vector a sentence (ours).
+            `"document"`: one vector a text (our reading of the paper). `"sentence"`: one vector a sentence (ours).
         temporal_position (`bool`):
-            Whether the attention also sees *when* a frame sounds, relative to the song (ours; the paper's attention
-            has no positions). Needs `text_granularity="sentence"`: the order of the sentences tells the time.
+            Whether the attention also uses the time of a frame relative to the song (ours; the paper's attention has
+            no positions). Needs `text_granularity="sentence"`: the order of the sentences gives the time.
         num_time_features (`int`): Sines and cosines of relative time, *P*; an even number.
-        time_query_heads (`int`): Heads of the transformer layer that reads the sentences of a text in order.
+        time_query_heads (`int`): Attention heads of [`CollapTimeQuery`].
         text_pooling (`"first"`, `"last"`, `"mean"` or `None`):
-            What stands for the sentence: the first token (RoBERTa), the last one that is no padding (GPT-2), or the
-            mean over all tokens that are no padding, as most text models of sentence-transformers are trained. `None`
-            chooses `"last"` for GPT-2 and `"first"` for everything else.
-        freeze_music_model (`bool`): Whether BEATs stays as it was pretrained.
-        freeze_speech_model (`bool`): Whether Whisper stays as it was pretrained.
+            Vector of a sentence: its first token (RoBERTa), its last token without padding (GPT-2), or the mean of its
+            tokens without padding (most models of sentence-transformers). `None`: `"last"` for GPT-2, else `"first"`.
+        freeze_music_model (`bool`): Whether BEATs is not trained.
+        freeze_speech_model (`bool`): Whether Whisper is not trained.
         encoder_batch_size (`int`): Chunks that go through an audio encoder at a time; bounds the memory.
         score_block_size (`int`): Pairs of frame and sentence scored at a time; bounds the memory.
-        initializer_range (`float`): Standard deviation of the initial weights of the layers that are CoLLAP's own.
+        initializer_range (`float`): Standard deviation of the initial weights of CoLLAP's own layers.
 
     Raises:
         StrictDataclassError: (of huggingface_hub) if a field has the wrong type, lies outside its range, or
-            contradicts another; it names the field, what came and what is expected.
+            contradicts another; the message names the field.
 
     Example:
 
@@ -144,20 +143,20 @@ class CollapConfig(PreTrainedConfig):
 
     @property
     def vectors_per_chunk(self) -> int:
-        """Encoder vectors that a full chunk gives: 1,496 for 30 s (1,500 when joined by index)."""
+        """Encoder vectors of a full chunk: 1,496 for 30 s (1,500 when joined by index)."""
         return self.num_vectors(round(self.chunk_length_s / HOP_S) - 2)
 
     @property
     def frames_per_chunk(self) -> int:
-        """Frames that a full chunk gives: 187 for 30 s."""
+        """Frames of a full chunk: 187 for 30 s."""
         return math.ceil(self.vectors_per_chunk / self.frame_pooling)
 
     def num_vectors(self, num_fbank_frames: int) -> int:
         """
         Encoder vectors in a chunk of which `num_fbank_frames` (10 ms each) are real.
 
-        Both encoders have `8 * (frames // 16)` of them. Joined by index (`frame_pooling=1`, as the authors do it)
-        the count is Whisper's, and BEATs is filled up with zeros.
+        Both encoders have `8 * (frames // 16)` of them. Joined by index (`frame_pooling=1`, as the authors do) the
+        number is Whisper's, and BEATs is padded with zeros.
         """
         if num_fbank_frames < BEATS_PATCH_FRAMES:
             return 0
@@ -166,7 +165,7 @@ class CollapConfig(PreTrainedConfig):
         return BEATS_VECTORS_PER_STEP * (num_fbank_frames // BEATS_PATCH_FRAMES)
 
     def validate_collap(self) -> None:
-        """Checks all numbers in one place; called by `@strict` after `__post_init__`."""
+        """Checks the fields; called by `@strict` after `__post_init__`."""
         if self.music_config is None and self.speech_config is None:
             raise ValueError("music_config and speech_config are both None: CoLLAP needs at least one audio encoder.")
         at_least_one = (
@@ -189,7 +188,7 @@ class CollapConfig(PreTrainedConfig):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.kernel_weight + self.temporal_weight == 0:
-            raise ValueError("kernel_weight and temporal_weight are both 0: there is no score left.")
+            raise ValueError("kernel_weight and temporal_weight are both 0: expected one above 0.")
         self._validate_time()
         self._validate_chunks()
 
@@ -198,7 +197,7 @@ class CollapConfig(PreTrainedConfig):
             raise ValueError(f"num_time_features must be even (sines and cosines), got {self.num_time_features}.")
         if self.temporal_position and self.text_granularity != "sentence":
             raise ValueError(
-                "temporal_position=True needs text_granularity='sentence' (the order of the sentences tells the "
+                "temporal_position=True needs text_granularity='sentence' (the order of the sentences gives the "
                 f"time), got text_granularity={self.text_granularity!r}."
             )
         if self.temporal_position and self.projection_dim % self.time_query_heads:

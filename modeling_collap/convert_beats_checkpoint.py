@@ -4,7 +4,7 @@ Converts a BEATs checkpoint of Microsoft (microsoft/unilm, `beats/`) to a folder
 
     collap convert-beats BEATs_iter3_plus_AS2M.pt beats-base
 
-Pretrained and fine-tuned checkpoints are read alike: the classifier of a fine-tuned one is left behind.
+The classifier of a fine-tuned checkpoint is left out.
 """
 
 import argparse
@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import re
-import shutil
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -111,7 +111,7 @@ def convert_state_dict(state_dict: Mapping[str, torch.Tensor], config: BeatsConf
     Gives the weights of a checkpoint the names of [`BeatsModel`], and accounts for every one of them.
 
     The classifier of a fine-tuned checkpoint is dropped. Of the relative position bias, which the original saves once
-    for each layer, one is kept.
+    for each layer, one is saved.
 
     Raises:
         ValueError: if weights are missing, unknown or of the wrong shape, or if the copies of the bias differ; it
@@ -177,17 +177,13 @@ def convert_beats_checkpoint(checkpoint_path: str | os.PathLike, output_dir: str
     model.load_state_dict(convert_state_dict(checkpoint["model"], config))
 
     output_dir.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = output_dir.with_name(f".{output_dir.name}.{os.getpid()}")
-    unfinished.mkdir()
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{output_dir.name}.", dir=output_dir.parent) as scratch:
+        unfinished = Path(scratch) / "model"
         model.save_pretrained(unfinished)
         (unfinished / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR_CONFIG, indent=2) + "\n")
         if output_dir.exists():
             output_dir.rmdir()  # empty, as checked above
         unfinished.rename(output_dir)
-    except BaseException:
-        shutil.rmtree(unfinished, ignore_errors=True)
-        raise
     return model.eval()
 
 

@@ -52,7 +52,7 @@ def contrastive_loss(
 
 def symmetric_loss(logits_per_audio: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
     r"""
-    The loss of [`contrastive_loss`] for songs and texts of any numbers, told which belong together.
+    The loss of [`contrastive_loss`] for any numbers of songs and texts, with the pairs that belong together given.
 
     Args:
         logits_per_audio (`torch.Tensor` of shape `(num_songs, num_texts)`): Scaled similarities.
@@ -67,7 +67,7 @@ def symmetric_loss(logits_per_audio: torch.Tensor, positives: torch.Tensor) -> t
 
 
 def _one_direction(logits: torch.Tensor, positives: torch.Tensor) -> torch.Tensor:
-    # The lowest number, not -inf, whose gradient would be NaN in a row without negatives.
+    # The lowest number, not -inf: the gradient of -inf is NaN in a row without negatives.
     negatives = logits.masked_fill(positives, torch.finfo(logits.dtype).min).logsumexp(-1, keepdim=True)  # (B, 1)
     losses = nn.functional.softplus(negatives - logits) * positives  # (B, T)
     counts = positives.sum(-1)

@@ -29,15 +29,15 @@ from .time_query_collap import CollapTimeQuery
 
 logger = logging.get_logger(__name__)
 
-TEXT_LENGTH_GROUPS = 4  # groups of sentences of like length that the text model reads one after the other ...
-MIN_GROUP_SENTENCES = 16  # ... if there are so many sentences for each
+TEXT_LENGTH_GROUPS = 4  # groups of sentences of similar length that the text model encodes one after the other ...
+MIN_GROUP_SENTENCES = 16  # ... if each group has so many sentences
 
 
 class CollapLogitScale(nn.Module):
     """
-    The learned factor on the scores, the inverse of the temperature; at most 100.
+    The learned factor of the scores, the inverse of the temperature; at most 100.
 
-    A module, so that PEFT can train and save it; of one number in one dimension, so that FSDP can shard it.
+    A module, so that PEFT can train and save it; its weight has one dimension, so that FSDP can shard it.
     """
 
     def __init__(self, initial_value: float):
@@ -51,7 +51,7 @@ class CollapLogitScale(nn.Module):
 
 class CollapModel(CollapPreTrainedModel):
     r"""
-    CoLLAP: scores whole songs against long descriptions.
+    CoLLAP scores whole songs against long descriptions.
 
     Example:
 
@@ -112,8 +112,8 @@ class CollapModel(CollapPreTrainedModel):
         if music_model_name_or_path is not None:
             music = load_complete(BeatsModel, music_model_name_or_path, dtype=torch.float32)
         if speech_model_name_or_path is not None:
-            # Never WhisperEncoder.from_pretrained: it finds none of its weights in a Whisper repository and would
-            # start from random ones.
+            # Not WhisperEncoder.from_pretrained: it finds none of its weights in a Whisper repository and starts from
+            # random ones.
             whisper = load_complete(WhisperModel, speech_model_name_or_path, needed="encoder.", dtype=torch.float32)
             speech = whisper.encoder
             config_fields.setdefault("chunk_length_s", speech.config.max_source_positions / 50)
@@ -132,8 +132,8 @@ class CollapModel(CollapPreTrainedModel):
             model.audio_model.speech_model.load_state_dict(speech.state_dict())
         model.text_model.load_state_dict(text.state_dict())
         logger.warning(
-            "The adapter, the text projection and the logit scale of this CollapModel are new: train it before you "
-            "search with it."
+            "The adapter, the text projection and the logit scale of this CollapModel are new: it must be trained "
+            "before it is used."
         )
         return model.eval()
 
@@ -223,10 +223,10 @@ class CollapModel(CollapPreTrainedModel):
         self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **kwargs: Any
     ) -> BaseModelOutputWithPooling:
         """
-        The text model's output over all sentences, sentences of like length together.
+        Output of the text model for all sentences, encoded in groups of similar length.
 
-        Sentences differ in length far more than whole texts: padded to the longest, two thirds would be padding. The
-        padding is masked, so that the grouping changes nothing but the time.
+        The lengths of sentences differ much: padded to the longest, two thirds would be padding. Padding is masked, so
+        the groups change only the time.
         """
         lengths = attention_mask.sum(-1)
         num_groups = min(TEXT_LENGTH_GROUPS, input_ids.shape[0] // MIN_GROUP_SENTENCES)
@@ -262,8 +262,8 @@ class CollapModel(CollapPreTrainedModel):
             )
         if self.config.text_granularity == "document" and sentence_counts.shape[0] != num_sentences:
             raise ValueError(
-                "sentence_counts holds texts of several sentences, but config.text_granularity is 'document' (one "
-                f"row a text); got {sentence_counts.tolist()}. Use a processor with text_granularity='document'."
+                "sentence_counts has texts of several sentences, but config.text_granularity is 'document' (one row "
+                f"a text); got {sentence_counts.tolist()}. Use a processor with text_granularity='document'."
             )
         return sentence_counts
 
@@ -271,9 +271,9 @@ class CollapModel(CollapPreTrainedModel):
         self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
     ) -> torch.Tensor:
         r"""
-        Fused scores of songs and texts before the learned factor; arguments as in [`~CollapModel.score`].
+        Fused scores of songs and texts without the learned factor; arguments as in [`~CollapModel.score`].
 
-        No weight of the model is read here, so that it can be called outside of `forward` where weights are sharded.
+        It uses no weight of the model, so it can be called outside `forward` where weights are sharded.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_texts)` in float32, between minus and plus
@@ -281,7 +281,7 @@ class CollapModel(CollapPreTrainedModel):
         """
         frames, mask = audio.last_hidden_state, audio.frame_mask
         if section_query and self.config.text_granularity == "sentence":
-            # The mean over the whole song says nothing about one section: the temporal alignment counts alone.
+            # The mean over the whole song does not describe one section: only the temporal alignment counts.
             together = mean_over_sentences(text.query_embeds.float().T, text.sentence_counts).T  # (T, d)
             queries = nn.functional.normalize(together, dim=-1)
             return score_sentences(frames, mask, queries, self.config, temporal_only=True)
@@ -293,20 +293,19 @@ class CollapModel(CollapPreTrainedModel):
         self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
     ) -> torch.Tensor:
         r"""
-        Scores songs against texts from what `get_audio_features` and `get_text_features` gave, now or long ago.
+        Scores songs against texts from the outputs of `get_audio_features` and `get_text_features`.
 
-        Memory stays within `config.score_block_size` pairs of frame and sentence at a time.
+        At most `config.score_block_size` pairs of frame and sentence are held at a time.
 
         Args:
             audio ([`CollapAudioOutput`]): Its `last_hidden_state` and `frame_mask` are used.
             text ([`CollapTextOutput`]): Its queries, time queries and `sentence_counts` are used.
-            use_time (`bool`): Whether the time queries count, if the model has any. `False` serves texts that do not
-                tell the song in order.
-            section_query (`bool`): Whether each text describes a single moment or section, in one sentence or several,
-                instead of the whole song. Its sentences then look for that moment together, with the mean of their
-                vectors as the query of the temporal attention, and time does not count (ours). A model learns this
-                from captions with `sections`, by `section_loss_weight` (`collap.training.arguments`). A document has
-                one vector as it is, and is scored as always.
+            use_time (`bool`): Whether the time queries count, if the model has any. `False` is for texts whose
+                sentences do not follow the order of the song.
+            section_query (`bool`): Whether each text describes one section, in one sentence or several, instead of the
+                whole song (ours). The mean of its sentence vectors is then the query of the temporal attention, and
+                time does not count. Models are trained for it by `section_loss_weight` (`collap.training.arguments`).
+                It changes nothing for documents, which have one vector.
 
         Returns:
             `torch.Tensor` of shape `(batch_size, num_texts)` in float32: `logits_per_audio`.
@@ -315,9 +314,9 @@ class CollapModel(CollapPreTrainedModel):
 
     def attend(self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True) -> CollapAttentions:
         r"""
-        Says where each sentence listens in each song; arguments as in [`~CollapModel.score`].
+        The attentions of each sentence over each song; arguments as in [`~CollapModel.score`].
 
-        Not in blocks: `(batch_size, num_sentences, num_frames)` numbers are held several times over.
+        Not in blocks: several tensors of `(batch_size, num_sentences, num_frames)` numbers are held.
         """
         frame_time_features, time_query_embeds = self._time_terms(audio, text, use_time)
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
@@ -348,7 +347,7 @@ class CollapModel(CollapPreTrainedModel):
     def _time_terms(
         self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool
     ) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Time features of the frames `(B, N, P)` and time queries of the sentences `(S, P)`, or two times None."""
+        """Time features of the frames `(B, N, P)` and time queries of the sentences `(S, P)`, or None and None."""
         if not use_time or text.time_query_embeds is None:
             return None, None
         mask = audio.frame_mask
@@ -384,8 +383,8 @@ class CollapModel(CollapPreTrainedModel):
             fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask:
                 The songs, as in [`CollapAudioModel`]'s `forward`.
             song_ids, text_ids (`torch.Tensor` of shape `(batch_size,)`, *optional*):
-                Whole numbers, equal for equal songs (texts); what belongs together is then never a negative of the
-                loss ([`contrastive_loss`]).
+                Whole numbers, equal for equal songs (texts), which are then no negatives of each other
+                ([`contrastive_loss`]).
             return_loss (`bool`, *optional*): Whether to compute the loss; song *i* then belongs to text *i*.
             return_logits (`bool`): Whether to score the songs against the texts. `False` gives embeddings only, for a
                 loss that is computed elsewhere.
@@ -462,7 +461,7 @@ def pool_tokens(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str
 
 
 def _without_pooler(text_config: Any) -> dict[str, bool]:
-    """Keyword that spares the text model a pooling layer: it would never get a gradient, which DDP refuses."""
+    """Keyword that leaves out the text model's pooling layer: it would have no gradient, which DDP refuses."""
     model_class = AutoModel._model_mapping[type(text_config)]
     model_class = model_class[0] if isinstance(model_class, tuple) else model_class
     has_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters

@@ -20,7 +20,7 @@ from .outputs_collap import CollapAudioOutput
 
 
 class CollapPreTrainedModel(PreTrainedModel):
-    """Weight initialisation, loading and what all CoLLAP models share."""
+    """Initialisation and loading of all CoLLAP models."""
 
     config: CollapConfig
     base_model_prefix = "collap"
@@ -30,16 +30,16 @@ class CollapPreTrainedModel(PreTrainedModel):
 
     @classmethod
     def is_custom_code(cls) -> bool:
-        # In code from outside of it, transformers leaves modules without parameters of their own uninitialised, lest
-        # they overwrite what was loaded. Ours and the towers' use transformers.initialization, which never does.
+        # For classes outside its own package, transformers does not call `_init_weights` on modules without parameters
+        # of their own, because it could overwrite loaded weights. Ours uses transformers.initialization: it cannot.
         return False
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """As in every `PreTrainedModel`; what the configuration freezes is frozen."""
+        """As in `PreTrainedModel`; then freezes the encoders that the configuration freezes."""
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        # Loading puts a new, trainable parameter in the place of every one, whatever the constructor froze.
+        # Loading replaces every parameter by a new, trainable one.
         for module in model.modules():
             if isinstance(module, CollapAudioModel):
                 module.freeze_encoders()
@@ -58,12 +58,12 @@ class CollapPreTrainedModel(PreTrainedModel):
 
 
 def is_trainable(module: nn.Module) -> bool:
-    """Whether any parameter learns. Asked anew each time, so that LoRA in a frozen tower gets its gradient."""
+    """Whether any parameter is trainable; evaluated at each call, so that LoRA in a frozen tower gets its gradient."""
     return any(parameter.requires_grad for parameter in module.parameters())
 
 
 def with_output_flags(config: CollapConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
-    """`kwargs` with `output_hidden_states` and `output_attentions` as the caller, or else `config`, wants them."""
+    """`kwargs` with `output_hidden_states` and `output_attentions` from the caller, or else from `config`."""
     flags = ("output_hidden_states", "output_attentions")
     return kwargs | {flag: getattr(config, flag) for flag in flags if kwargs.get(flag) is None}
 
@@ -72,7 +72,7 @@ def frame_times(config: CollapConfig, num_frames: int) -> torch.Tensor:
     """
     Start and end of the first `num_frames` frames of a song in seconds, of shape `(num_frames, 2)`.
 
-    A full chunk gives whole frames only: of 30 s the last 0.08 s have none.
+    The last 0.08 s of a full chunk of 30 s have no frame.
     """
     index = torch.arange(num_frames)
     chunk_start = (index // config.frames_per_chunk) * config.chunk_length_s
@@ -89,7 +89,7 @@ def concatenate_outputs(outputs: list[BaseModelOutput]) -> BaseModelOutput:
         layers = [getattr(output, name) for output in outputs]
         if layers[0] is None:
             return None
-        # A layer is None if only some were asked for.
+        # A layer is None if only some were requested.
         return tuple(None if layer[0] is None else torch.cat(layer) for layer in zip(*layers, strict=True))
 
     return BaseModelOutput(
@@ -101,11 +101,11 @@ def concatenate_outputs(outputs: list[BaseModelOutput]) -> BaseModelOutput:
 
 class CollapAudioModel(CollapPreTrainedModel):
     r"""
-    Hears whole songs: BEATs for the music, Whisper for the speech, joined by one linear adapter.
+    Encodes whole songs: BEATs for music and Whisper for speech, joined by one linear adapter.
 
     `U = adapter([O, S])` of the paper, over the chunks of a song one after the other. The LayerNorm that the authors
-    put on each encoder has no weights here: the linear adapter behind it absorbs them, and so the frames of frozen
-    encoders can be computed once and kept ([`~CollapAudioModel.encode`]).
+    put on each encoder has no weights here: the linear adapter includes them. So the frames of frozen encoders can be
+    computed once and cached ([`~CollapAudioModel.encode`]).
     """
 
     main_input_name = "fbank_features"
@@ -122,7 +122,7 @@ class CollapAudioModel(CollapPreTrainedModel):
         self.post_init()
 
     def freeze_encoders(self) -> None:
-        """Freezes what `config.freeze_music_model` and `config.freeze_speech_model` say."""
+        """Freezes BEATs by `config.freeze_music_model` and Whisper by `config.freeze_speech_model`."""
         if self.music_model is not None and self.config.freeze_music_model:
             self.music_model.requires_grad_(False)
         if self.speech_model is not None and self.config.freeze_speech_model:
@@ -132,7 +132,7 @@ class CollapAudioModel(CollapPreTrainedModel):
         return (self.music_model or self.speech_model).get_input_embeddings()
 
     def train(self, mode: bool = True) -> "CollapAudioModel":
-        """As usual, but a frozen encoder stays in evaluation mode: no dropout, no dropped layers."""
+        """As usual, but a frozen encoder stays in evaluation mode: no dropout, no layerdrop."""
         super().train(mode)
         for encoder in (self.music_model, self.speech_model):
             if encoder is not None and not is_trainable(encoder):
@@ -149,7 +149,7 @@ class CollapAudioModel(CollapPreTrainedModel):
         r"""
         Encodes the chunks of songs into joined, pooled frames, before the adapter.
 
-        With frozen encoders these do not change in training: compute them once, keep them, and give them to the model
+        Frames of frozen encoders do not change in training: they can be computed once, cached, and passed to the model
         as `encoder_frames`.
 
         Args:
@@ -185,29 +185,29 @@ class CollapAudioModel(CollapPreTrainedModel):
         fbank_chunks = None if self.music_model is None else fbank_features[is_real_chunk]
         speech_chunks = None if self.speech_model is None else input_features[is_real_chunk]
         kwargs = with_output_flags(self.config, kwargs)
-        keep = bool(kwargs["output_hidden_states"] or kwargs["output_attentions"])
+        with_outputs = bool(kwargs["output_hidden_states"] or kwargs["output_attentions"])
 
         def run_encoders(
             part: slice,
         ) -> tuple[torch.Tensor, BaseModelOutput | None, BaseModelOutput | None]:
             music, speech = None, None
             if self.music_model is not None:
-                # BEATs needs no padding beyond the longest chunk at hand: its masks are exact. (Outputs that are kept
-                # have one length, so that they can be joined.)
-                longest = fbank_chunks.shape[1] if keep else max(lengths[part])
+                # BEATs needs no padding beyond the longest chunk of this part: its masks are exact. (Outputs that are
+                # returned must have one length, so that they can be joined.)
+                longest = fbank_chunks.shape[1] if with_outputs else max(lengths[part])
                 music = self._run(
                     self.music_model, fbank_chunks[part, :longest], attention_mask=chunk_mask[part, :longest], **kwargs
                 )
             if self.speech_model is not None:
                 speech = self._run(self.speech_model, speech_chunks[part], **kwargs)
             frames = self._join(music, speech, [self.config.num_vectors(length) for length in lengths[part]])
-            return (frames, music, speech) if keep else (frames, None, None)
+            return (frames, music, speech) if with_outputs else (frames, None, None)
 
         size = self.config.encoder_batch_size
         parts = [slice(start, start + size) for start in range(0, len(lengths), size)]
-        # Encoders that learn keep the activations of one part at a time: each is computed again on the way back, so
-        # that the memory does not grow with the song.
-        recompute = torch.is_grad_enabled() and len(parts) > 1 and not keep and self._encoders_learn()
+        # Trainable encoders hold the activations of one part at a time and recompute them in the backward pass: the
+        # memory does not grow with the song.
+        recompute = torch.is_grad_enabled() and len(parts) > 1 and not with_outputs and self._encoders_train()
         outputs = [
             checkpoint(run_encoders, part, use_reentrant=False) if recompute else run_encoders(part) for part in parts
         ]
@@ -225,11 +225,11 @@ class CollapAudioModel(CollapPreTrainedModel):
         return (
             encoder_frames,
             frame_mask,
-            concatenate_outputs(music_outputs) if keep and self.music_model is not None else None,
-            concatenate_outputs(speech_outputs) if keep and self.speech_model is not None else None,
+            concatenate_outputs(music_outputs) if with_outputs and self.music_model is not None else None,
+            concatenate_outputs(speech_outputs) if with_outputs and self.speech_model is not None else None,
         )
 
-    def _encoders_learn(self) -> bool:
+    def _encoders_train(self) -> bool:
         encoders = (self.music_model, self.speech_model)
         return any(encoder is not None and is_trainable(encoder) for encoder in encoders)
 
@@ -240,11 +240,11 @@ class CollapAudioModel(CollapPreTrainedModel):
         audio_attention_mask: torch.Tensor | None,
     ) -> None:
         if audio_attention_mask is None:
-            raise ValueError("audio_attention_mask is missing: it says which fbank frames are real audio.")
+            raise ValueError("audio_attention_mask is missing: 1 for fbank frames of audio, 0 for padding.")
         if self.music_model is not None and fbank_features is None:
-            raise ValueError("fbank_features are missing: this model hears music (config.music_config).")
+            raise ValueError("fbank_features are missing: this model has a music encoder (config.music_config).")
         if self.speech_model is not None and input_features is None:
-            raise ValueError("input_features are missing: this model hears speech (config.speech_config).")
+            raise ValueError("input_features are missing: this model has a speech encoder (config.speech_config).")
         num_fbank_frames = round(self.config.chunk_length_s / HOP_S) - 2
         if audio_attention_mask.dim() != 3 or audio_attention_mask.shape[-1] != num_fbank_frames:
             raise ValueError(
@@ -258,12 +258,12 @@ class CollapAudioModel(CollapPreTrainedModel):
             )
         if ((real_frames[:, 1:] > 0) & (real_frames[:, :-1] < num_fbank_frames)).any():
             raise ValueError(
-                "audio_attention_mask has a chunk behind one that is not full; only the last may be short."
+                "audio_attention_mask has a chunk after one that is not full; only the last may be short."
             )
 
     @staticmethod
     def _run(encoder: PreTrainedModel, features: torch.Tensor, **kwargs: Any) -> BaseModelOutput:
-        """Runs an encoder in its own precision, without a graph if nothing in it learns."""
+        """Runs an encoder in its own precision, without a graph if nothing in it is trainable."""
         with torch.set_grad_enabled(torch.is_grad_enabled() and is_trainable(encoder)):
             return encoder(features.to(encoder.dtype), return_dict=True, **kwargs)
 
@@ -279,7 +279,7 @@ class CollapAudioModel(CollapPreTrainedModel):
                 continue
             states = output.last_hidden_state.float()  # (chunks, vectors, hidden)
             states = nn.functional.layer_norm(states, states.shape[-1:])
-            # BEATs may have fewer vectors than Whisper (zeros then, as the authors do it); Whisper may have more.
+            # BEATs may have fewer vectors (padded with zeros, as the authors do); Whisper may have more.
             missing = num_frames * pooling - states.shape[1]
             parts.append(nn.functional.pad(states, (0, 0, 0, missing)))
         vectors = torch.cat(parts, dim=-1)  # (chunks, frames * pooling, E)
@@ -306,14 +306,14 @@ class CollapAudioModel(CollapPreTrainedModel):
         Args:
             fbank_features, input_features, audio_attention_mask: As in [`~CollapAudioModel.encode`].
             encoder_frames (`torch.Tensor` of shape `(batch_size, num_frames, encoder_hidden_size)`, *optional*):
-                What `encode` gave earlier, in place of the three inputs above.
-            frame_mask (`torch.Tensor` of shape `(batch_size, num_frames)`, *optional*): Goes with `encoder_frames`.
+                Result of `encode`, instead of the three inputs above.
+            frame_mask (`torch.Tensor` of shape `(batch_size, num_frames)`, *optional*): Needed with `encoder_frames`.
 
         Returns:
             [`CollapAudioOutput`]
 
         Raises:
-            ValueError: as `encode`; or if `encoder_frames` come without `frame_mask` or beside audio features.
+            ValueError: as `encode`; or if `encoder_frames` come without `frame_mask` or with audio features.
         """
         music_output, speech_output = None, None
         if encoder_frames is None:
@@ -321,9 +321,9 @@ class CollapAudioModel(CollapPreTrainedModel):
                 fbank_features, input_features, audio_attention_mask, **kwargs
             )
         elif frame_mask is None:
-            raise ValueError("encoder_frames need frame_mask, which says which of them are real.")
+            raise ValueError("frame_mask is missing: encoder_frames need it.")
         elif fbank_features is not None or input_features is not None:
-            raise ValueError("encoder_frames stand in place of fbank_features and input_features; give only one kind.")
+            raise ValueError("encoder_frames replace fbank_features and input_features; got both.")
         frame_mask = frame_mask.bool()
         frames = self.adapter(encoder_frames.to(self.adapter.weight.dtype))  # (B, N, d)
         frames = nn.functional.normalize(frames.float(), dim=-1) * frame_mask[..., None]

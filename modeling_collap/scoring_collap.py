@@ -2,9 +2,9 @@
 r"""
 How CoLLAP scores a song against a sentence: kernel-wise attention, temporal attention, fusion.
 
-The paper names the two attentions, says that the text drives both, and fuses their similarities with factors gamma_K
-and gamma_T; it does not print the equations. This is our reading. For a song with frames `u_n` and a sentence `q`, all
-of unit length, cut into segments of `K` frames:
+The paper names two attentions, both conditioned on the text, and fuses their similarities with factors gamma_K and
+gamma_T; it gives no equations. This is our reading. For a song with frames `u_n` and a sentence `q`, all of unit
+length, cut into segments of `K` frames:
 
     logit of a frame        z_n   = <u_n, q> / tau_K + <phi(t_n), r>
     kernel-wise attention   alpha = softmax of z over the K frames of a segment
@@ -14,9 +14,8 @@ of unit length, cut into segments of `K` frames:
     temporal alignment      s_T   = sum over l of beta_l c_l
     fused score                     gamma_K s_K + gamma_T s_T
 
-The terms with `phi`, sines and cosines of relative time, and `r`, the time query of the sentence, are ours and absent
-in the paper's reading. Everything follows from the dot products `(songs, sentences, frames)`; no tensor ever has
-songs, sentences, segments *and* the joint width.
+The terms with `phi` (sines and cosines of relative time) and `r` (the time query of the sentence) are ours. Everything
+follows from the dot products `(songs, sentences, frames)`; no tensor has songs, sentences, segments and joint width.
 
 Shapes: `B` songs, `N` frames, `S` sentences, `T` texts, `L` segments, `K` frames a segment, `d` joint width, `P` time
 features.
@@ -31,14 +30,14 @@ from torch.utils.checkpoint import checkpoint
 from .configuration_collap import CollapConfig
 from .outputs_collap import CollapAttentions
 
-CPU_BLOCK_SIZE = 262_144  # pairs of frame and sentence: what fits a core's cache is several times as fast
+CPU_BLOCK_SIZE = 262_144  # pairs of frame and sentence: several times as fast while it fits a core's cache
 
 
 def count_segments(num_frames: torch.Tensor, kernel_size: int, kernel_stride: int) -> torch.Tensor:
     """
-    Segments of songs with `num_frames` frames: starts every `kernel_stride` until the song is covered.
+    Number of segments of songs with `num_frames` frames: one starts every `kernel_stride` until the song is covered.
 
-    The last segment may be short but is never dropped; with stride > kernel the frames between segments are skipped.
+    The last segment may be short, it is never dropped. With stride > kernel the frames between segments are skipped.
     """
     uncovered = (num_frames - max(kernel_size, kernel_stride)).clamp(min=0)
     return 1 + (uncovered + kernel_stride - 1) // kernel_stride
@@ -75,7 +74,7 @@ def attend_segments(
         similarities (`torch.Tensor` of shape `(B, S, K, L)`): Cosines of the sentences and the frames of segments.
         frame_mask (`torch.Tensor` of shape `(B, N)`): True where a frame is real; real frames come first.
         config ([`CollapConfig`]): Its sizes and temperatures are used.
-        time_logits (`torch.Tensor` of shape `(B, S, K, L)`, *optional*): What the time of a frame adds to its logit.
+        time_logits (`torch.Tensor` of shape `(B, S, K, L)`, *optional*): Added to the logits of the frames.
 
     Returns:
         [`CollapAttentions`]
@@ -83,8 +82,8 @@ def attend_segments(
     segments_per_song = count_segments(frame_mask.sum(-1), config.kernel_size, config.kernel_stride)
     num_segments = similarities.shape[-1]
     segment_mask = torch.arange(num_segments, device=frame_mask.device) < segments_per_song[:, None]  # (B, L)
-    # The lowest finite number, not -inf: a segment that is padding altogether must not give 0 / 0. And never 0, which
-    # beats every negative logit.
+    # The lowest finite number, not -inf: a segment of padding only must not become 0 / 0. And not 0, which is higher
+    # than every negative logit.
     lowest = torch.finfo(similarities.dtype).min
     logits = similarities / config.kernel_temperature
     if time_logits is not None:
@@ -108,10 +107,10 @@ def attend_segments(
 
 def cut_into_segments(frames: torch.Tensor, config: CollapConfig) -> torch.Tensor:
     """
-    Frames `(B, N, ...)` to the frames of segments `(B, K, L, ...)`, filled up with zeros to whole segments.
+    Frames `(B, N, ...)` to the frames of segments `(B, K, L, ...)`, padded with zeros to whole segments.
 
-    The place in the segment comes before the segment: softmax and sums over the few frames of a segment then run over
-    long rows of memory, which takes a fifth of the time on a CPU.
+    `K` comes before `L`: softmax and sums over the few frames of a segment then run over long rows of memory, which
+    takes a fifth of the time on a CPU.
     """
     size, stride = config.kernel_size, config.kernel_stride
     num_segments = int(count_segments(torch.tensor(frames.shape[1]), size, stride))
@@ -167,8 +166,8 @@ def score_sentences(
     """
     Fused score of every song with every sentence, in blocks.
 
-    At most `config.score_block_size` pairs of frame and sentence are held at a time. Under autograd each block is
-    recomputed in the backward pass, so that the bound holds for training too.
+    A block has at most `config.score_block_size` pairs of frame and sentence. Under autograd each block is recomputed
+    in the backward pass, so that the bound holds in training too.
 
     Args:
         frame_embeds (`torch.Tensor` of shape `(B, N, d)`): Frames of unit length.
@@ -194,7 +193,7 @@ def score_sentences(
     one_block = songs_at_once == num_songs and sentences_at_once == num_sentences
     recompute = torch.is_grad_enabled() and not one_block
 
-    # The three digits of bf16 are too few for cosines that a factor of up to 100 spreads: float32, also in autocast.
+    # bf16 has three digits, too few for cosines times a factor of up to 100: float32, also in autocast.
     with torch.autocast(device_type=frame_embeds.device.type, enabled=False):
         frame_embeds, query_embeds = frame_embeds.float(), query_embeds.float()
         if time_query_embeds is not None:
@@ -202,7 +201,7 @@ def score_sentences(
         rows = []
         frame_counts = frame_mask.sum(-1).tolist() if songs_at_once < num_songs else [num_frames] * num_songs
         for song in range(0, num_songs, songs_at_once):
-            longest = max(1, *frame_counts[song : song + songs_at_once])  # what only other blocks need is left out
+            longest = max(1, *frame_counts[song : song + songs_at_once])  # without the padding of other blocks
             songs = (slice(song, song + songs_at_once), slice(longest))
             row = []
             for sentence in range(0, num_sentences, sentences_at_once):
@@ -228,7 +227,7 @@ def mean_over_sentences(values: torch.Tensor, sentence_counts: torch.Tensor) -> 
     Mean over the sentences of each text.
 
     Args:
-        values (`torch.Tensor` of shape `(..., S)`): One value a sentence, the sentences of a text side by side.
+        values (`torch.Tensor` of shape `(..., S)`): One value a sentence, text by text.
         sentence_counts (`torch.Tensor` of shape `(T,)`): Sentences of each text; they sum to `S`.
 
     Returns:

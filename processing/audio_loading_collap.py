@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""From whatever a user calls audio (a path, an array, a row of a data set) to one mono waveform at 16 kHz."""
+"""Paths, arrays and audio columns of data sets to mono waveforms at 16 kHz."""
 
 import base64
 import numbers
@@ -33,7 +33,7 @@ class LoadedAudio:
     One song, ready for the encoders.
 
     Args:
-        name (`str`): What messages call it: `"audio"`, or `"audio[3]"` in a list.
+        name (`str`): Name in messages: `"audio"`, or `"audio[3]"` in a list.
         waveform (`torch.Tensor` of shape `(num_samples,)`): Mono float32 at 16 kHz, in [-1, 1].
         source_sampling_rate (`int`): Hz of the source, before it was resampled.
         source_channels (`int`): Channels of the source, before they were averaged.
@@ -49,11 +49,11 @@ def load_songs(
     audio: AudioLike | Sequence[AudioLike], sampling_rate: int | None = None, downmix: bool = False
 ) -> list[LoadedAudio]:
     """
-    Loads one song or a list of songs and checks each; [`CollapFeatureExtractor`] says what is accepted.
+    Loads and checks one song or a list of songs, of the kinds that [`CollapFeatureExtractor`] accepts.
 
     Raises:
         TypeError: if an entry is of a type that is no audio.
-        ValueError: if an entry is audio that the encoders can't take; names it, what came and what is expected.
+        ValueError: if an entry is audio that the encoders cannot take; the message names the entry.
     """
     # A column of `datasets` is a sequence without being a list.
     is_list = isinstance(audio, Sequence) and not isinstance(audio, str | bytes)
@@ -91,7 +91,7 @@ def _decode(for_loader: str, for_soundfile: str | BytesIO, name: str, shown: str
     """Decodes, averages the channels and resamples, all by transformers' own loader."""
     try:
         waveform = load_audio(for_loader, sampling_rate=SAMPLING_RATE, backend="soundfile")
-        source = soundfile.info(for_soundfile)  # the loader keeps silent about what it averaged and resampled
+        source = soundfile.info(for_soundfile)  # the loader does not return what it averaged and resampled
     except (RuntimeError, ValueError, OSError) as error:
         raise ValueError(f"{name} must be audio that soundfile can read, got {shown}: {error}") from error
     return LoadedAudio(name, validate_waveform(waveform, name), source.samplerate, source.channels)
@@ -102,7 +102,7 @@ def _load_dict(song: Mapping[str, Any], name: str, sampling_rate: int | None, do
         own_rate = song.get("sampling_rate")
         if None not in (own_rate, sampling_rate) and own_rate != sampling_rate:
             raise ValueError(
-                f"sampling_rate must be that of {name} or be left out, got {sampling_rate} beside {own_rate}."
+                f"sampling_rate must be that of {name} or be left out, got {sampling_rate} and {own_rate}."
             )
         return _load_array(song["array"], name, sampling_rate if own_rate is None else own_rate, downmix)
     if song.get("bytes") is not None:
@@ -142,7 +142,7 @@ def _load_array(
 
 
 def _channels_first(array: np.ndarray | torch.Tensor, name: str) -> np.ndarray | torch.Tensor:
-    """Both habits are common: torch code has `(channels, samples)`, soundfile `(samples, channels)`."""
+    """Torch code has `(channels, samples)`, soundfile `(samples, channels)`."""
     is_channel_axis = [length <= MAX_CHANNELS for length in array.shape]
     if is_channel_axis == [True, False]:
         return array
@@ -150,7 +150,7 @@ def _channels_first(array: np.ndarray | torch.Tensor, name: str) -> np.ndarray |
         return array.T
     raise ValueError(
         f"{name} must be (samples,), (channels, samples) or (samples, channels) with at most {MAX_CHANNELS} channels, "
-        f"got the shape {tuple(array.shape)}: give several songs as a list."
+        f"got the shape {tuple(array.shape)}: pass several songs as a list."
     )
 
 
@@ -158,7 +158,7 @@ def _check_sampling_rate(sampling_rate: int | None, name: str) -> None:
     if sampling_rate is None:
         raise ValueError(
             f"sampling_rate must be given for {name}, an array, and be {SAMPLING_RATE} (Hz); got None. Only files "
-            "know their own."
+            "contain it."
         )
     if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, numbers.Real):
         raise TypeError(f"sampling_rate of {name} must be the number {SAMPLING_RATE} (Hz), got {sampling_rate!r}.")
@@ -166,5 +166,5 @@ def _check_sampling_rate(sampling_rate: int | None, name: str) -> None:
         raise ValueError(
             f"sampling_rate of {name} must be {SAMPLING_RATE} (Hz), got {sampling_rate}: resample it with "
             f"soxr.resample(array, {sampling_rate}, {SAMPLING_RATE}), a column of `datasets` with "
-            f'cast_column("audio", Audio(sampling_rate={SAMPLING_RATE})); files are resampled on reading.'
+            f'cast_column("audio", Audio(sampling_rate={SAMPLING_RATE})); files are resampled when they are loaded.'
         )

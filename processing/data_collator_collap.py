@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Pairs of song and text to a batch that CollapModel returns a loss for."""
+"""Pairs of song and text to a training batch of CollapModel."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from .batch_feature_collap import CollapBatchFeature
+from .feature_extraction_collap import CollapBatchFeature
 from .processing_collap import CollapProcessor
 
 
@@ -20,19 +20,19 @@ class CollapDataCollator:
     Makes a training batch of a list of examples; for a `DataLoader` or transformers' `Trainer`.
 
     An example is a dict with `text` and one of
-    - `audio`: whatever [`CollapProcessor`] takes as a song, with `sampling_rate` beside it if that is an array;
-    - `encoder_frames`: what `model.audio_model.encode` has made of the song, `(num_frames, width)` without padding.
-      The encoders are frozen in the paper's recipe, so their frames can be computed once and for all.
-    Beside them, optional:
+    - `audio`: a song as in [`CollapProcessor`], with `sampling_rate` if it is an array;
+    - `encoder_frames`: result of `model.audio_model.encode` for the song, `(num_frames, width)` without padding. The
+      encoders are frozen in the paper's recipe, so their frames can be cached.
+    Optional:
     - `song_id`: equal for pairs of the same song; by default the path, where `audio` is one;
     - `text_id`: equal for pairs of the same text; by default the text itself;
     - `section_ids`: a whole number for each sentence of `text`, which is then a list of sentences; those with the same
-      number describe one moment of the song, those with -1 none. If the first example has them, all need them.
+      number describe one section of the song, those with -1 none. If the first example has them, all need them.
     Other columns are ignored.
 
-    The batch has `return_loss=True`, without which `CollapModel` gives none, and the ids as `song_ids` and `text_ids`,
-    whole numbers of shape `(batch_size,)`: a song with several captions, or a caption of several songs, is then no
-    negative of itself. (`song_ids` are left out if a song's id is not known.)
+    The batch has `return_loss=True`, and the ids as whole numbers `song_ids` and `text_ids` of shape `(batch_size,)`:
+    a song with several captions, or a caption of several songs, is then no negative of itself. (`song_ids` are left
+    out if the id of a song is unknown.)
 
     Args:
         processor ([`CollapProcessor`]): Makes the model's inputs.
@@ -84,13 +84,13 @@ class CollapDataCollator:
         )
         # Songs first, as in the processor's own batch
         return CollapBatchFeature(
-            {**songs, **batch, **pair_ids(examples, texts), **_moment_ids(examples, texts), "return_loss": True},
+            {**songs, **batch, **pair_ids(examples, texts), **_section_ids(examples, texts), "return_loss": True},
             coverage=batch.coverage,
         )
 
 
 def pair_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) -> dict[str, torch.Tensor]:
-    """What says which pairs share their song or their text: `song_ids` and `text_ids`, `(B,)`."""
+    """`song_ids` and `text_ids`, `(B,)`: equal for pairs that share their song or their text."""
     songs = [_first_given(example.get("song_id"), example.get("audio")) for example in examples]
     words = [
         _first_given(example.get("text_id"), " ".join(sentences))
@@ -102,19 +102,19 @@ def pair_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) -> d
     return ids
 
 
-def _moment_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) -> dict[str, torch.Tensor]:
-    """Which sentences of a text describe the same moment: `section_ids` `(S,)`, if the examples say so."""
+def _section_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) -> dict[str, torch.Tensor]:
+    """`section_ids` `(S,)` of all sentences, if the examples have them."""
     if examples[0].get("section_ids") is None:
         return {}
-    moments = [example.get("section_ids") for example in examples]
-    for index, (of_text, sentences) in enumerate(zip(moments, texts, strict=True)):
+    section_ids = [example.get("section_ids") for example in examples]
+    for index, (of_text, sentences) in enumerate(zip(section_ids, texts, strict=True)):
         if of_text is None or len(of_text) != len(sentences):
-            given = "none" if of_text is None else len(of_text)
+            number = "none" if of_text is None else len(of_text)
             raise ValueError(
                 f"section_ids of examples[{index}] must be one for each of its {len(sentences)} rows of text, got "
-                f"{given}; moments need text_granularity='sentence'."
+                f"{number}; they need text_granularity='sentence'."
             )
-    return {"section_ids": torch.tensor([moment for of_text in moments for moment in of_text])}
+    return {"section_ids": torch.tensor([section_id for of_text in section_ids for section_id in of_text])}
 
 
 def _first_given(value: Any, default: Any) -> Any:
@@ -151,7 +151,7 @@ def _pad_frames(frames: list[Any]) -> dict[str, torch.Tensor]:
     """
     Frames of *B* songs to `encoder_frames` `(B, N, E)` and `frame_mask` `(B, N)` bool.
 
-    Frames kept in half precision stay so, which is half the way to the device; all others become float32.
+    Frames in half precision stay so, which halves the transfer to the device; all others become float32.
     """
     songs = [torch.as_tensor(song) for song in frames]
     half = songs[0].dtype in (torch.float16, torch.bfloat16)

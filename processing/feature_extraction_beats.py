@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Waveforms to the log-mel filter bank that BEATs reads (Kaldi's, arXiv 2212.09058), and the checks of a waveform."""
+"""Waveforms to the input of BEATs, a log-mel filter bank (Kaldi's, arXiv 2212.09058), and the checks of a waveform."""
 
 import functools
 import itertools
@@ -18,7 +18,7 @@ HOP_LENGTH = 160  # samples, 10 ms
 FFT_LENGTH = 512  # samples: the next power of two
 MIN_FREQUENCY = 20.0  # Hz; the highest is half the sampling rate
 PREEMPHASIS = 0.97
-PCM_SCALE = 2**15  # Kaldi reads 16 bit integers
+PCM_SCALE = 2**15  # Kaldi takes 16 bit integers
 FBANK_MEAN, FBANK_STD = 15.41663, 6.55582  # of AudioSet, from the original code
 
 MIN_SAMPLES = 2800  # 16 frames, one BEATs time step: 400 + 15 * 160 samples, 175 ms
@@ -78,7 +78,7 @@ def kaldi_fbank(waveform: torch.Tensor, num_mel_bins: int = 128) -> torch.Tensor
     frames = waveform.reshape(-1, num_samples).unfold(-1, FRAME_LENGTH, HOP_LENGTH)  # (batch, frames, 400), a view
     batch_size, num_frames, _ = frames.shape
     features = torch.empty(batch_size, num_frames, num_mel_bins, device=waveform.device)
-    # The shapes of the products depend on a waveform's own length only, so that it gives the same in any batch.
+    # The shapes of the products depend only on the length of a waveform: its features are the same in any batch.
     block_size = min(num_frames, FRAME_BLOCK_SIZE)
     rows = max(1, FRAME_BLOCK_SIZE // block_size)
     # What is transformed: frames between zeros, which are written once.
@@ -134,7 +134,7 @@ def validate_waveform(waveform: np.ndarray | torch.Tensor | Sequence[float], arg
     if tensor.ndim != 1:
         raise ValueError(
             f"{argument_name} must be one mono waveform of shape (samples,), got the shape {tuple(tensor.shape)}: "
-            "average the channels of a stereo recording, and give several recordings as a list."
+            "average the channels of a stereo recording, and pass several recordings as a list."
         )
     if len(tensor) < MIN_SAMPLES:
         raise ValueError(
@@ -158,9 +158,9 @@ class BeatsFeatureExtractor(SequenceFeatureExtractor):
 
     Args:
         feature_size (`int`): Mel bins.
-        sampling_rate (`int`): Hz. BEATs knows no other than 16000.
+        sampling_rate (`int`): Hz. BEATs needs 16000.
         padding_value (`float`): What fills the frames after a clip's end. The model does not look at them.
-        return_attention_mask (`bool`): Whether to say which frames are the clip's. The model needs it for a batch.
+        return_attention_mask (`bool`): Whether to return the mask of padding that the model needs for a batch.
 
     Raises:
         ValueError: if `sampling_rate` is not 16000.
@@ -217,7 +217,7 @@ class BeatsFeatureExtractor(SequenceFeatureExtractor):
         """
         Args:
             raw_speech: One waveform or a list of them: mono, 16 kHz, floats in [-1, 1], at least 175 ms each.
-            sampling_rate: Of `raw_speech`, in Hz. Has to be given: a wrong rate is a mistake that nothing else shows.
+            sampling_rate: Of `raw_speech`, in Hz. Required: a wrong rate cannot be detected otherwise.
             padding: `True` or `"longest"`, `"max_length"`, or `False` for clips of their own length.
             max_length: In frames of 10 ms, for `padding="max_length"` and `truncation`.
             truncation: Whether to cut clips to `max_length` frames.

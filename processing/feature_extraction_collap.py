@@ -1,24 +1,24 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""From songs of any length to the inputs of both audio encoders, in chunks."""
+"""Songs of any length to the inputs of both audio encoders, in chunks."""
 
 import functools
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from transformers import SequenceFeatureExtractor, WhisperFeatureExtractor
+from transformers import BatchFeature, SequenceFeatureExtractor, WhisperFeatureExtractor
 from transformers.utils import TensorType
 
 from .audio_loading_collap import AudioLike, LoadedAudio, load_songs
-from .batch_feature_collap import CollapBatchFeature, Coverage
 from .feature_extraction_beats import FRAME_LENGTH, HOP_LENGTH, MIN_SAMPLES, SAMPLING_RATE, kaldi_fbank
 
 NUM_FBANK_BINS = 128  # mel bins of BEATs
-FRAMES_PER_STEP = 16  # fbank frames in one BEATs time step, the shortest piece that gives a vector
+FRAMES_PER_STEP = 16  # fbank frames in one BEATs time step, the shortest piece that has a vector
 WHISPER_VECTOR_S = 0.02  # seconds between two vectors of Whisper: two of its mel frames
 WHISPER_FFT_LENGTH = 400  # samples, 25 ms; also the length of a frame
-WHISPER_DYNAMIC_RANGE = 8.0  # powers of ten below the loudest that a log-mel spectrogram shows
+WHISPER_DYNAMIC_RANGE = 8.0  # powers of ten below the loudest bin
 
 # Seconds of chunks that are transformed in one call: short chunks go together, and an hour takes no more memory on the
 # way than a minute.
@@ -42,8 +42,7 @@ def whisper_log_mel(waveforms: torch.Tensor, num_mel_bins: int = 80) -> torch.Te
     """
     The input of Whisper: log-mel spectrograms, each clamped to 80 dB below its loudest bin.
 
-    Same numbers, to the last bit, as `WhisperFeatureExtractor` of transformers, in two thirds of its time: that copies
-    every clip several times, which is nothing beside a clip of 30 s but much beside one of 2 s.
+    Equal to the last bit to `WhisperFeatureExtractor` of transformers, in two thirds of its time for short clips.
 
     Args:
         waveforms: `(batch, samples)`, 16 kHz, in [-1, 1], on any device; at least 201 samples.
@@ -59,12 +58,71 @@ def whisper_log_mel(waveforms: torch.Tensor, num_mel_bins: int = 80) -> torch.Te
         window=_whisper_window(waveforms.device),
         return_complex=True,
     )[..., :-1]  # (batch, 201, frames): the last frame begins at the end
-    # As there: a sum of squares without the root would be faster, but not to the last bit the same.
+    # A sum of squares without the root would be faster, but not equal to the last bit.
     power = spectrum.abs().square_().contiguous()  # (batch, 201, frames)
     mel = torch.matmul(_whisper_mel_filters(num_mel_bins, waveforms.device), power)  # (batch, num_mel_bins, frames)
     log_mel = mel.clamp_(min=1e-10).log10_()
     loudest = log_mel.amax(dim=(1, 2), keepdim=True)  # of each clip
     return torch.maximum(log_mel, loudest - WHISPER_DYNAMIC_RANGE).add_(4.0).div_(4.0)
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """
+    How much of a song and of a text is in the tensors.
+
+    `coverage[i]` of a batch is about its i-th song and its i-th text. Where there is no i-th song or no i-th text, its
+    fields are `None`.
+
+    Args:
+        duration_s (`float`): Length of the audio.
+        encoded_s (`float`):
+            Seconds that have frames. Shorter than `duration_s` by what `truncation=True` cut, by a rest of less than
+            0.175 s after the last full chunk, and by an incomplete step of 0.16 s at the end of a chunk (0.08 s of
+            30 s, as in the original encoder).
+        chunks (`int`): Chunks of `chunk_length_s` of the song; the last one may be padded.
+        source_sampling_rate (`int`): Hz of the source. If it is not 16,000, the audio was resampled.
+        source_channels (`int`): Channels of the source. If there are several, they were averaged.
+        sentences (`int`): Rows of `input_ids` that belong to the text.
+        num_tokens (`int`): Tokens of the whole text, with the special tokens of each sentence.
+        num_encoded_tokens (`int`): Tokens of the text in `input_ids`; fewer only with `truncation=True`.
+    """
+
+    duration_s: float | None = None
+    encoded_s: float | None = None
+    chunks: int | None = None
+    source_sampling_rate: int | None = None
+    source_channels: int | None = None
+    sentences: int | None = None
+    num_tokens: int | None = None
+    num_encoded_tokens: int | None = None
+
+
+class CollapBatchFeature(BatchFeature):
+    """
+    A `BatchFeature` whose keys are all arguments of [`CollapModel`], so that `model(**batch)` runs as it is.
+
+    Args:
+        data (`dict`): Inputs of the model.
+        tensor_type (`str` or `TensorType`, *optional*): `"pt"` or `"np"`.
+        coverage (`list[Coverage]`, *optional*): One record a song or text; an attribute, not a key.
+    """
+
+    def __init__(
+        self,
+        data: dict[str, Any] | None = None,
+        tensor_type: str | TensorType | None = None,
+        coverage: list[Coverage] | None = None,
+    ):
+        super().__init__(data, tensor_type=tensor_type)
+        self.coverage = [] if coverage is None else coverage
+
+    # The base class pickles only its data, so that workers of a data loader would lose the coverage.
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
 
 class CollapFeatureExtractor(SequenceFeatureExtractor):
@@ -73,21 +131,21 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
 
     A song is cut into chunks of `chunk_length_s`, as many as it needs. Both encoders' features of a chunk are computed
     from the samples of that chunk alone, so they equal those of the same piece of audio given by itself, and those of
-    a song are the same alone and in any batch. Nothing is cut off unless `max_length_s` says so.
+    a song are the same alone and in any batch. Nothing is cut off without `max_length_s`.
 
     Args:
         feature_size (`int`): Mel bins of the filter bank; BEATs has 128.
         sampling_rate (`int`): Hz; both encoders need 16000.
-        padding_value (`float`): What fills `fbank_features` where there is no audio. The model never looks at it.
+        padding_value (`float`): What fills `fbank_features` where there is no audio. The model does not use it.
         chunk_length_s (`float`): Seconds of a chunk, a multiple of 0.02. The same as in the model's configuration.
         num_speech_mel_bins (`int`): Mel bins of Whisper: 80, or 128 from large-v3 on.
         max_length_s (`float`, *optional*):
-            Longest song in seconds. A longer one is an error, or with `truncation=True` only its beginning is heard.
+            Longest song in seconds. A longer one is an error, or with `truncation=True` only its beginning is encoded.
         music (`bool`): Whether to make `fbank_features`, the input of BEATs.
         speech (`bool`): Whether to make `input_features`, the input of Whisper.
 
     Raises:
-        ValueError: if a number is out of its range, or neither `music` nor `speech` is wanted.
+        ValueError: if a number is out of its range, or `music` and `speech` are both False.
 
     Example:
 
@@ -148,7 +206,7 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
 
     @property
     def model_input_names(self) -> list[str]:
-        """Keys of what a call returns; without `music` or `speech` one less."""
+        """Keys of the result of a call; without `music` or `speech` one less."""
         features = [("fbank_features", self.music), ("input_features", self.speech), ("audio_attention_mask", True)]
         return [name for name, is_made in features if is_made]
 
@@ -180,8 +238,8 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         Args:
             audio:
                 A song or a list of songs, in any mixture of
-                - a path (`str` or `Path`) of a file that soundfile reads (wav, flac, ogg, mp3, ...). It is decoded,
-                  its channels are averaged and it is resampled to 16 kHz; the coverage says what its source was.
+                - a path (`str` or `Path`) of a file that soundfile can decode (wav, flac, ogg, mp3, ...). Its channels
+                  are averaged and it is resampled to 16 kHz; the coverage has the rate and channels of the source.
                 - a numpy array, torch tensor or list of floats in [-1, 1] at 16 kHz, of shape `(samples,)`. Of shape
                   `(channels, samples)` or `(samples, channels)`, with at most 8 channels, it needs `downmix=True`.
                   Several songs are a list of arrays, never one array.
@@ -205,17 +263,17 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
             Its attribute `coverage` has a [`Coverage`] for each song.
 
         Raises:
-            TypeError: if something is given as audio that can't be any.
+            TypeError: if an entry of `audio` is of another type.
             ValueError: for an array without sampling rate, or at another than 16 kHz; several channels without
                 `downmix`; a shape that is no waveform; audio that is empty, shorter than 2,800 samples (175 ms), not
-                finite, or integer PCM; a file that is missing or can't be read; audio longer than `max_length_s`
+                finite, or integer PCM; a file that is missing or cannot be decoded; audio longer than `max_length_s`
                 without `truncation`. The message names the song, as in `audio[3]`.
         """
         given = load_songs(audio, sampling_rate, downmix)
         songs = [self._limit_length(song, truncation) for song in given]
         num_chunks = [self._num_chunks(len(song.waveform)) for song in songs]
-        # All arrays of the batch are made at their full size at once and filled some chunks at a time, so that nothing
-        # that is as long as a song exists beside them but its waveform.
+        # The arrays of the batch are allocated once and filled some chunks at a time: only the waveform is as
+        # long as the song.
         shape = (len(songs), max(num_chunks))
         num_fbank_frames, num_mel_frames = self.num_chunk_fbank_frames, self.num_chunk_mel_frames
         features = {}
@@ -264,7 +322,7 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         downmix: bool = False,
         truncation: bool = False,
     ) -> list[LoadedAudio]:
-        """The waveforms of songs as they would be heard, without their features; all as in a call."""
+        """The waveforms that a call would make features of; arguments and errors as in a call."""
         return [self._limit_length(song, truncation) for song in load_songs(audio, sampling_rate, downmix)]
 
     def _limit_length(self, song: LoadedAudio, truncation: bool) -> LoadedAudio:
@@ -275,17 +333,17 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         if num_samples > max_samples and not truncation:
             raise ValueError(
                 f"{song.name} must be no longer than max_length_s={self.max_length_s:g}, got "
-                f"{num_samples / SAMPLING_RATE:g} s: pass truncation=True to hear its beginning only."
+                f"{num_samples / SAMPLING_RATE:g} s: pass truncation=True to encode only its beginning."
             )
         return replace(song, waveform=song.waveform[:max_samples])
 
     def _num_chunks(self, num_samples: int) -> int:
         full_chunks, rest = divmod(num_samples, self.num_chunk_samples)
-        # A rest that gives not one vector would be a chunk of padding.
+        # A rest without a single vector would be a chunk of padding.
         return full_chunks + (rest >= MIN_SAMPLES)
 
     def _cut(self, waveform: torch.Tensor) -> Iterator[torch.Tensor]:
-        """The chunks of a song, `(chunks, samples)`, some at a time: all full ones, then what is left of the song."""
+        """The chunks of a song, `(chunks, samples)`, some at a time: all full ones, then the rest."""
         length = self.num_chunk_samples
         full_chunks, rest = divmod(len(waveform), length)
         full = waveform[: full_chunks * length].view(full_chunks, length)
@@ -299,4 +357,4 @@ def _num_fbank_frames(num_samples: int) -> int:
     return max(0, 1 + (num_samples - FRAME_LENGTH) // HOP_LENGTH)
 
 
-__all__ = ["CollapFeatureExtractor"]
+__all__ = ["CollapBatchFeature", "CollapFeatureExtractor", "Coverage"]

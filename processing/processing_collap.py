@@ -13,20 +13,19 @@ from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Type
 from transformers.utils import TensorType, logging
 
 from .audio_loading_collap import AudioLike
-from .batch_feature_collap import CollapBatchFeature, Coverage
-from .feature_extraction_collap import CollapFeatureExtractor
+from .feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor, Coverage
 from .sentence_splitting_collap import split_sentences
 
 logger = logging.get_logger(__name__)
 
-UNLIMITED_TOKENS = 10**9  # a tokenizer that knows no limit says 1e30
+UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit has 1e30
 
 TextLike = str | Sequence[str] | Sequence[str | Sequence[str]]
 """One text, a list of texts, or a list in which texts may be given as the list of their sentences."""
 
 
 class CollapAudioKwargs(TypedDict, total=False):
-    """What of a call goes to [`CollapFeatureExtractor`]."""
+    """Options of a call for [`CollapFeatureExtractor`]."""
 
     sampling_rate: Any  # checked by the feature extractor, whose message names the song
     downmix: bool
@@ -78,7 +77,7 @@ class CollapProcessor(ProcessorMixin):
     (torch.Size([4, 23]), tensor([2, 2]))
     >>> batch.coverage[0]
     Coverage(duration_s=12.0, encoded_s=11.84, chunks=3, source_sampling_rate=16000, source_channels=1,
-             sentences=2, tokens_given=43, tokens_kept=43)
+             sentences=2, num_tokens=43, num_encoded_tokens=43)
 
     ```
 
@@ -106,7 +105,7 @@ class CollapProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        """Keys of what a call with songs and texts returns."""
+        """Keys of the result of a call with songs and texts."""
         return [*self.feature_extractor.model_input_names, *self.tokenizer.model_input_names, "sentence_counts"]
 
     def __call__(
@@ -116,8 +115,8 @@ class CollapProcessor(ProcessorMixin):
         **kwargs: Unpack[CollapProcessorKwargs],
     ) -> CollapBatchFeature:
         """
-        Songs and texts need not be of the same number: the model scores each song against each text. Only its loss
-        takes the first text for the first song's, and so on.
+        The numbers of songs and texts may differ: the model scores each song against each text. Only its loss needs
+        the i-th text to describe the i-th song.
 
         Args:
             text (`str`, `list[str]` or `list[list[str]]`, *optional*):
@@ -130,13 +129,13 @@ class CollapProcessor(ProcessorMixin):
             downmix (`bool`, *optional*): Whether the channels of songs that are arrays may be averaged.
             truncation (`bool`, *optional*):
                 Whether what is too long is cut instead of refused: a song by the feature extractor's `max_length_s`, a
-                row of tokens by `max_text_tokens`. The coverage says what was lost.
+                row of tokens by `max_text_tokens`. The coverage tells how much is left.
             device (`str` or `torch.device`, *optional*): Where to compute the songs' features.
             return_tensors (`str`, *optional*): `"pt"` or `"np"`.
             kwargs:
                 Options of the tokenizer, such as `padding` (here `True` without it: to the longest) or `max_length`
                 (here the most tokens of a row, in place of `max_text_tokens`); `text_kwargs` and `audio_kwargs` hold
-                what is meant for one of the two alone.
+                options for one of the two alone.
 
         Returns:
             [`CollapBatchFeature`] with the inputs of the feature extractor and, for *T* texts of *S* sentences in all,
@@ -146,17 +145,17 @@ class CollapProcessor(ProcessorMixin):
             Its attribute `coverage` has a [`Coverage`] for each song and text.
 
         Raises:
-            TypeError: if something is given as text or as song that can't be one.
+            TypeError: if an entry of `text` or `audio` is of another type.
             ValueError: if there is neither text nor audio; for an empty text; for one of more tokens than its limit
                 without `truncation`; and for all that the feature extractor refuses.
-            ImportError: if a string has to be split into sentences and sentencex is not there.
+            ImportError: if a string has to be split into sentences and sentencex is not installed.
         """
         if text is None and audio is None:
             raise ValueError("text and audio are both None: expected at least one of them.")
         options = self._merge_kwargs(CollapProcessorKwargs, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
         return_tensors = options["text_kwargs"].pop("return_tensors", None)
         songs, rows, text_coverage = CollapBatchFeature(), {}, []
-        if text is not None:  # before the songs, which take longer to find fault with
+        if text is not None:  # before the songs, which take longer to check
             rows, text_coverage = self._tokenize(self.split_texts(text), **options["text_kwargs"])
         if audio is not None:
             songs = self.feature_extractor(audio, **options["audio_kwargs"])
@@ -164,7 +163,7 @@ class CollapProcessor(ProcessorMixin):
             replace(of_song or Coverage(), **(of_text or {}))
             for of_song, of_text in zip_longest(songs.coverage, text_coverage)
         ]
-        # Songs come first: accelerate reads the batch size off the first tensor, and rows of text are sentences.
+        # Songs come first: accelerate takes the batch size from the first tensor, and rows of text are sentences.
         return CollapBatchFeature({**songs, **rows}, return_tensors, coverage)
 
     def split_texts(self, text: TextLike) -> list[list[str]]:
@@ -175,7 +174,7 @@ class CollapProcessor(ProcessorMixin):
             text (`str`, `list[str]` or `list[list[str]]`): As in [`CollapProcessor.__call__`].
 
         Returns:
-            `list[list[str]]`: for each text its sentences, or in document granularity the whole of it as one.
+            `list[list[str]]`: the sentences of each text, or in document granularity the whole text as one.
 
         Raises:
             TypeError, ValueError: if an entry is no text or an empty one; the message names it, as in `text[3]`.
@@ -211,7 +210,7 @@ class CollapProcessor(ProcessorMixin):
         max_length: int | None = None,
         **options: Any,
     ) -> tuple[dict[str, Any], list[dict[str, int]]]:
-        """Tokens of all sentences, flat and padded, and for each text what its [`Coverage`] says of it."""
+        """Tokens of all sentences, flat and padded, and for each text its fields of [`Coverage`]."""
         sentences = [sentence for text in texts for sentence in text]
         options = {**options, "padding": padding, "return_attention_mask": True, "verbose": False}
         limit = max_length or self.max_text_tokens or self.tokenizer.model_max_length
@@ -219,27 +218,27 @@ class CollapProcessor(ProcessorMixin):
 
         padded_length = limit if padding == "max_length" else None
         rows = self.tokenizer(sentences, truncation=False, max_length=padded_length, **options)
-        given = _count_tokens(rows, texts)
-        kept = given
-        if limit is not None and max(max(counts) for counts in given) > limit:
+        tokens = _count_tokens(rows, texts)
+        encoded = tokens
+        if limit is not None and max(max(counts) for counts in tokens) > limit:
             if not truncation or truncation == "do_not_truncate":
-                raise ValueError(self._too_long(given, limit))
+                raise ValueError(self._too_long(tokens, limit))
             rows = self.tokenizer(sentences, truncation=True, max_length=limit, **options)
-            kept = _count_tokens(rows, texts)
+            encoded = _count_tokens(rows, texts)
         coverage = [
-            {"sentences": len(text), "tokens_given": sum(tokens), "tokens_kept": sum(tokens_kept)}
-            for text, tokens, tokens_kept in zip(texts, given, kept, strict=True)
+            {"sentences": len(text), "num_tokens": sum(whole), "num_encoded_tokens": sum(rest)}
+            for text, whole, rest in zip(texts, tokens, encoded, strict=True)
         ]
         return {**rows, "sentence_counts": [len(text) for text in texts]}, coverage
 
-    def _too_long(self, given: list[list[int]], limit: int) -> str:
-        index = next(index for index, counts in enumerate(given) if max(counts) > limit)
-        tokens, what, hint = max(given[index]), f"text[{index}]", "truncation=True to cut it"
+    def _too_long(self, tokens: list[list[int]], limit: int) -> str:
+        index = next(index for index, counts in enumerate(tokens) if max(counts) > limit)
+        longest, what, hint = max(tokens[index]), f"text[{index}]", "truncation=True to cut it"
         if self.text_granularity == "sentence":
-            what = f"sentence {given[index].index(tokens)} of {what}"
+            what = f"sentence {tokens[index].index(longest)} of {what}"
         else:
-            hint += ", or take text_granularity='sentence' in processor and model, where a text of any length fits"
-        return f"{what} must have at most {limit} tokens, got {tokens}: pass {hint}."
+            hint += ", or use text_granularity='sentence' in processor and model, where a text of any length fits"
+        return f"{what} must have at most {limit} tokens, got {longest}: pass {hint}."
 
 
 def _count_tokens(rows: Any, texts: list[list[str]]) -> list[list[int]]:
@@ -250,7 +249,7 @@ def _count_tokens(rows: Any, texts: list[list[str]]) -> list[list[int]]:
 
 def _check_not_empty(text: str, name: str) -> None:
     if not text.strip():
-        raise ValueError(f"{name} must hold words, got the empty text {text!r}.")
+        raise ValueError(f"{name} must not be empty, got {text!r}.")
 
 
 def _with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
@@ -258,7 +257,7 @@ def _with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBa
         return tokenizer
     if tokenizer.eos_token is None:
         raise ValueError("tokenizer must have a pad token or an end token to pad with, got one that has neither.")
-    tokenizer = copy.deepcopy(tokenizer)  # the caller's own stays as it is
+    tokenizer = copy.deepcopy(tokenizer)  # the caller's tokenizer does not change
     tokenizer.pad_token = tokenizer.eos_token
     logger.info(f"The tokenizer has no pad token: padding with its end token {tokenizer.eos_token!r}.")
     return tokenizer

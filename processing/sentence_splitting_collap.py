@@ -16,7 +16,7 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
 
     Args:
         text (`str`): A text that is not blank.
-        language (`str`): ISO code; sentencex takes English rules for a language that it does not know.
+        language (`str`): ISO code; sentencex uses English rules for an unknown language.
 
     Returns:
         `list[str]`: at least one sentence, without white space around it.
@@ -34,11 +34,11 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
     """
     if sentencex is None:
         raise ImportError(
-            "Splitting a text into its sentences needs sentencex: pip install sentencex, or give the text as the list "
+            "Splitting a text into its sentences needs sentencex: pip install sentencex, or pass the text as the list "
             "of its sentences."
         )
     sentences: list[str] = []
-    for piece in sentencex.segment(language, text):  # pieces keep their white space: joined they are the text
+    for piece in sentencex.segment(language, text):  # pieces include their white space
         is_sentence = any(character.isalnum() for character in piece)
         if sentences and not (is_sentence and any(character.isalnum() for character in sentences[-1])):
             sentences[-1] += piece

@@ -10,7 +10,7 @@ from tiny_models import tiny_beats_config, tiny_config, tiny_whisper_config
 from tiny_tokenizer import tiny_tokenizer
 
 from collap import CollapFeatureExtractor, CollapModel, CollapOutput, CollapProcessor
-from collap.processing.batch_feature_collap import CollapBatchFeature
+from collap.processing.feature_extraction_collap import CollapBatchFeature
 
 TEXTS = ["A trumpet plays alone. Then an orchestra joins in.", "A woman reads a story.", "A bird sings."]
 CHUNK_LENGTH_S = 30.0  # as a pretrained Whisper has it

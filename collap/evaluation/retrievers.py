@@ -26,7 +26,7 @@ from collap.data.cache import (
 )
 from collap.modeling_collap.modeling_collap import CollapModel, load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
-from collap.processing.batch_feature_collap import CollapBatchFeature
+from collap.processing.feature_extraction_collap import CollapBatchFeature
 from collap.processing.processing_collap import CollapProcessor
 
 
@@ -226,7 +226,7 @@ class CollapRetriever:
             batch = texts[start : start + self.batch_size]
             inputs = self.processor(text=batch, truncation=self.truncate_texts, return_tensors="pt")
             for text, coverage in zip(batch, inputs.coverage, strict=True):
-                if coverage.tokens_kept < coverage.tokens_given:
+                if coverage.num_encoded_tokens < coverage.num_tokens:
                     self._truncated.add(hash(text if isinstance(text, str) else tuple(text)))
             yield inputs
 

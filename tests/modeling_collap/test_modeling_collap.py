@@ -153,9 +153,9 @@ class TestAudio:
     def test_encoder_frames_need_their_mask_and_stand_alone(self):
         model = make_model()
         frames = torch.randn(1, 3, model.config.encoder_hidden_size)
-        with pytest.raises(ValueError, match="need frame_mask"):
+        with pytest.raises(ValueError, match="frame_mask is missing"):
             model.get_audio_features(encoder_frames=frames)
-        with pytest.raises(ValueError, match="only one kind"):
+        with pytest.raises(ValueError, match="encoder_frames replace fbank_features"):
             model.get_audio_features(
                 encoder_frames=frames, frame_mask=torch.ones(1, 3), **audio_inputs([FBANK_FRAMES])
             )
@@ -460,7 +460,7 @@ class TestTraining:
                 if isinstance(module, torch.nn.Dropout):
                     module.p = dropout
             if not recompute:
-                model.audio_model._encoders_learn = lambda: False
+                model.audio_model._encoders_train = lambda: False
             torch.manual_seed(1)
             output = model(**audio_inputs(SONGS), **text_inputs([5, 9, 3, 4]), return_loss=True)
             output.loss.backward()

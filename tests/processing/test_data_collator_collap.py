@@ -146,7 +146,7 @@ FRAMES = torch.zeros(3, 4)
         ([{"text": "a choir", "encoder_frames": FRAMES[:0]}], r"^encoder_frames of examples\[0\] .* got \(0, 4\)"),
         ([{"text": "a choir", "encoder_frames": FRAMES[0, 0]}], r"^encoder_frames of examples\[0\] .* got \(\)"),
         ([{"text": "a choir", "audio": noise(1.0)}], r"^sampling_rate must be given for audio\[0\]"),
-        ([{"text": "", "encoder_frames": FRAMES}], r"^text\[0\] must hold words"),
+        ([{"text": "", "encoder_frames": FRAMES}], r"^text\[0\] must not be empty"),
         (
             [{"text": [" ".join(["piano"] * 40)], "encoder_frames": FRAMES}],
             r"^sentence 0 of text\[0\] must have at most 32 tokens, got 42",
@@ -161,7 +161,7 @@ def test_errors(collator, examples, message):
 def test_songs_and_texts_are_cut_each_by_its_own_wish(collator):
     examples = [{"text": [" ".join(["piano"] * 40)], "encoder_frames": FRAMES}]
     (record,) = replace(collator, truncate_texts=True)(examples).coverage
-    assert (record.tokens_given, record.tokens_kept) == (42, 32)
+    assert (record.num_tokens, record.num_encoded_tokens) == (42, 32)
     with pytest.raises(ValueError, match=r"text\[0\] must have at most 32 tokens"):
         replace(collator, truncate_songs=True)(examples)
     collator.processor.feature_extractor.max_length_s = 1.0

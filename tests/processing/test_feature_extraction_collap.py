@@ -69,7 +69,7 @@ def test_chunks_and_coverage(extractor, num_samples, frames, encoded_s):
     assert record.duration_s == num_samples / RATE
     assert record.encoded_s == pytest.approx(encoded_s)
     assert (record.source_sampling_rate, record.source_channels) == (RATE, 1)
-    assert record.tokens_given is None
+    assert record.num_tokens is None
 
 
 def test_each_chunk_equals_the_same_audio_alone(extractor):
@@ -312,7 +312,7 @@ SONG = noise(RATE)
         (
             {"array": SONG, "sampling_rate": 8000},
             {},
-            r"^sampling_rate must be that of audio or be left out, got 16000 beside 8000",
+            r"^sampling_rate must be that of audio or be left out, got 16000 and 8000",
         ),
         (
             np.stack([SONG, SONG]),
