@@ -1,12 +1,10 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 import csv
 import json
-import zipfile
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 
 datasets = pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
 
@@ -76,8 +74,8 @@ def test_csv_reads_texts_as_they_are(folder):
         ([], "has no songs"),
         ([{"audio": "songs/a.wav", "text": "A song."}, "{"], "line 2 is not JSON"),
         (["[1, 2]"], "line 1: one JSON object a line"),
-        ([{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/c.wav", "text": "B."}], "line 2: no file of audio"),
-        ([{"audio": "songs", "text": "A."}], "line 1: no file of audio"),
+        ([{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/c.wav", "text": "B."}], "line 2: no audio file"),
+        ([{"audio": "songs", "text": "A."}], "line 1: no audio file"),
         ([{"audio": 3, "text": "A."}], "line 1: audio must be a path, got 3"),
         ([{"audio": "songs/a.wav", "text": " "}], "line 1: text must be"),
         ([{"audio": "songs/a.wav", "text": []}], "line 1: text must be"),
@@ -90,7 +88,7 @@ def test_csv_reads_texts_as_they_are(folder):
         ),
     ],
 )
-def test_faults_of_a_manifest(folder, rows, message):
+def test_issues_of_a_manifest(folder, rows, message):
     with pytest.raises(ValueError, match=message):
         load_manifest(write_lines(folder, *rows))
 
@@ -103,14 +101,14 @@ def test_extra_column_of_mixed_types(folder):
         load_manifest(path, keep_extra_columns=True)
 
 
-def test_only_the_first_faults_are_listed(folder):
+def test_only_the_first_issues_are_listed(folder):
     path = write_lines(folder, *({"audio": f"songs/{n}.wav", "text": "A."} for n in range(8)))
-    with pytest.raises(ValueError, match="has 8 problem") as error:
+    with pytest.raises(ValueError, match="has 8 issue") as error:
         load_manifest(path)
     assert "line 5" in str(error.value)
     assert "line 6" not in str(error.value)
     assert str(error.value).endswith("and 3 more")
-    assert [problem.split(":")[0] for problem in error.value.problems] == [f"line {line}" for line in range(1, 9)]
+    assert [issue.split(":")[0] for issue in error.value.issues] == [f"line {line}" for line in range(1, 9)]
 
 
 def test_manifest_that_is_not_there_or_has_a_split(folder):
@@ -212,8 +210,11 @@ def test_sections_of_several_wordings(folder):
         ),
         ({"sections": [{**VERSE, "text": " "}]}, r"sections\[0\].text must be a text, not empty, got ' '"),
         ({"sections": [{"start_s": 0, "end_s": 1}]}, r"sections\[0\] must have 'text', as the row has, got only"),
-        ({"sections": [{**VERSE, "text": "A bridge."}]}, r"sections\[0\]: text of the row does not hold 'A bridge.'"),
-        ({"sections": [CHORUS, VERSE]}, r"sections\[1\]: text .* does not hold 'A verse.', in the sections' order"),
+        (
+            {"sections": [{**VERSE, "text": "A bridge."}]},
+            r"\[0\]: text of the row does not contain 'A bridge.'",
+        ),
+        ({"sections": [CHORUS, VERSE]}, r"sections\[1\]: text .* does not contain 'A verse.', in the sections' order"),
         (
             {"sections": [{**VERSE, "text": None, "sentences": [0]}]},
             "a row whose text is a list of sentences",
@@ -227,7 +228,7 @@ def test_sections_of_several_wordings(folder):
         ({"song_id": True}, "song_id must be a text or a whole number, got True"),
     ],
 )
-def test_faults_of_sections_lengths_and_ids(folder, change, message):
+def test_issues_of_sections_lengths_and_ids(folder, change, message):
     with pytest.raises(ValueError, match=f"line 2: .*{message}"):
         load_manifest(write_lines(folder, SONG, {**SONG, **change}))
 
@@ -267,7 +268,6 @@ def test_csv_holds_sections_and_texts_as_json(folder):
     expected = {"texts": ["A verse.", "Verse."], "song_id": "007", "duration_s": 61.5, "sections": sections}
     assert first == {"audio": str(folder / "songs" / "a.wav"), **expected}
     assert [second[name] for name in header[2:]] == [None, None, None]
-    assert list(load_manifest(path, streaming=True)) == [first, second]
     for cells, message in (
         (["songs/a.wav", "A text.", "", "", ""], "line 2: texts is not JSON, got 'A text.'"),
         (["songs/a.wav", texts, "", "3:20", ""], "line 2: duration_s is not a number, got '3:20'"),
@@ -290,12 +290,10 @@ def test_parquet_says_what_json_lines_say(folder, own_cache):
     for options in ({}, {"keep_extra_columns": True}):
         expected = list(load_manifest(lines, **options))
         assert list(load_manifest(parquet, **options)) == expected
-        assert list(load_manifest(lines, streaming=True, **options)) == expected
-        assert list(load_manifest(parquet, streaming=True, **options)) == expected
     with pytest.raises(ValueError, match="needs the columns 'audio' and 'text'"):
         load_manifest(write_parquet(folder, {"audio": "songs/a.wav"}))
     bad = write_parquet(folder, SONG, {**SONG, "audio": "songs/c.wav"}, {**SONG, "text": ""})
-    with pytest.raises(ValueError, match=r"has 2 problem.*\n  row 2: no file of audio at .*\n  row 3: text must be"):
+    with pytest.raises(ValueError, match=r"has 2 issue.*\n  row 2: no audio file at .*\n  row 3: text must be"):
         load_manifest(bad)
 
 
@@ -303,37 +301,17 @@ def test_parquet_with_songs_in_it(folder, own_cache):
     bytes_of_song = (folder / "songs" / "a.wav").read_bytes()
     audio = {"bytes": bytes_of_song, "path": "anywhere.wav"}
     path = write_parquet(folder, {"audio": audio, "text": "A song."})
-    for streaming in (False, True):
-        (row,) = load_manifest(path, streaming=streaming)
-        assert row == {"audio": audio, "text": "A song."}
+    (row,) = load_manifest(path)
+    assert row == {"audio": audio, "text": "A song."}
     with pytest.raises(ValueError, match="row 1: audio has neither bytes nor a path"):
         load_manifest(write_parquet(folder, {"audio": {"bytes": None, "path": None}, "text": "A song."}))
-
-
-def test_workers_share_a_streamed_parquet(folder):
-    rows = [{**SONG, "song_id": str(number)} for number in range(40)]
-    data = load_manifest(write_parquet(folder, *rows, batch_size=10), streaming=True)
-    assert data.num_shards == 4
-    loader = torch.utils.data.DataLoader(data, batch_size=None, num_workers=2)
-    assert sorted(row["song_id"] for row in loader) == sorted(row["song_id"] for row in rows)
-
-
-@pytest.mark.parametrize("write", [write_lines, write_parquet])
-def test_a_stream_says_which_row_is_at_fault(folder, write):
-    rows = [*[SONG] * 11, {**SONG, "audio": "songs/c.wav"}]
-    options = {"batch_size": 4} if write is write_parquet else {}
-    stream = iter(load_manifest(write(folder, *rows, **options), streaming=True))
-    assert len([next(stream) for _ in range(11)]) == 11  # the rows before it are fine
-    with pytest.raises(ValueError, match=r"(row|line) 12: no file of audio"):
-        next(stream)
 
 
 def test_files_of_audio_need_not_be_there(folder, own_cache):
     row = {**SONG, "audio": "songs/c.wav"}
     for path in (write_lines(folder, row), write_parquet(folder, row)):
-        for streaming in (False, True):
-            (loaded,) = load_manifest(path, streaming=streaming, check_audio=False)
-            assert loaded["audio"] == str(folder / "songs" / "c.wav")
+        (loaded,) = load_manifest(path, check_audio=False)
+        assert loaded["audio"] == str(folder / "songs" / "c.wav")
 
 
 def test_audio_folder_with_texts_beside_the_songs(folder):
@@ -349,7 +327,6 @@ def test_audio_folder_with_texts_beside_the_songs(folder):
     assert data["audio"][:] == [str(songs / name) for name in ("a.wav", "b.wav", "more/c.flac")]
     assert data["text"][:] == ["A song. A verse.", "B.", "A song. A verse."]
     assert data["sections"][:] == [None, None, sidecar["sections"]]
-    assert list(load_manifest(songs, streaming=True)) == list(data)
     with pytest.raises(ValueError, match="is one split"):
         load_manifest(songs, split="train")
 
@@ -364,59 +341,20 @@ def test_audio_and_texts_that_do_not_go_together(folder):
         soundfile.write(songs / name, np.zeros(1600), 16000)
     for name in ("e.txt", "f.txt", "f.json"):
         (songs / name).write_text("{}")
-    with pytest.raises(ValueError, match="has 6 problem") as error:
+    with pytest.raises(ValueError, match="has 6 issue") as error:
         load_manifest(songs)
     lines = [line.strip() for line in str(error.value).splitlines()[1:]]
     assert lines[0].startswith("a.json: Expecting property name")
     assert lines[1] == "b.wav has no text: expected b.txt or .json beside it"
     assert lines[2] == "c.txt has no audio of its name beside it"
-    assert lines[3].startswith("d.m4a is of a format that soundfile does not read")
+    assert lines[3].startswith("d.m4a has a format that cannot be decoded")
     assert lines[4] == "e.txt is the text of several songs: e.flac and e.wav"
     assert lines[5] == "and 1 more"
 
 
-def test_faults_inside_the_texts_of_an_audio_folder(folder):
+def test_issues_inside_the_texts_of_an_audio_folder(folder):
     (folder / "songs" / "a.txt").write_text(" \n")
     (folder / "songs" / "b.json").write_text('["B."]')
     with pytest.raises(ValueError, match=r"a.wav: text must be") as error:
         load_manifest(folder / "songs")
     assert "b.json: expected a JSON object with text or texts" in str(error.value)
-
-
-def test_streamed_data_sets(folder, own_cache):
-    data = audio_data_set(folder)
-    data.save_to_disk(folder / "saved")
-    (folder / "parquet").mkdir()
-    data.to_parquet(folder / "parquet" / "train.parquet")
-    assert list(load_manifest(folder / "saved", streaming=True)) == list(load_manifest(folder / "saved"))
-    stream = load_manifest(folder / "parquet", streaming=True)  # the only split needs no name
-    assert stream.column_names == ["audio", "text"]
-    assert list(stream) == list(load_manifest(folder / "parquet"))
-    kept = load_manifest(folder / "parquet", split="train", streaming=True, keep_extra_columns=True)
-    assert next(iter(kept))["year"] == 1
-    with pytest.raises(ValueError, match="needs the columns"):
-        load_manifest(no_texts(folder), streaming=True)
-
-
-def no_texts(folder):
-    datasets.Dataset.from_dict({"audio": ["x"]}).save_to_disk(folder / "no_texts")
-    return folder / "no_texts"
-
-
-def test_streamed_songs_inside_an_archive_come_with_their_bytes(folder, own_cache):
-    (folder / "archive").mkdir()
-    with zipfile.ZipFile(folder / "archive" / "songs.zip", "w") as archive:
-        archive.write(folder / "songs" / "a.wav", "a.wav")
-        archive.writestr("metadata.csv", "file_name,text\na.wav,A song.\n")
-    (row,) = load_manifest(folder / "archive", split="train", streaming=True)
-    assert row["text"] == "A song."
-    assert row["audio"]["bytes"] == (folder / "songs" / "a.wav").read_bytes()
-
-
-def test_a_streamed_data_set_says_which_row_is_at_fault(folder):
-    rows = {"audio": [str(folder / "songs" / "a.wav")] * 2, "text": ["A.", " "], "sections": [None, [VERSE]]}
-    datasets.Dataset.from_dict(rows).save_to_disk(folder / "saved")
-    stream = iter(load_manifest(folder / "saved", streaming=True))
-    assert next(stream)["text"] == "A."
-    with pytest.raises(ValueError, match=r"row 2 of a worker's rows: text must be"):
-        next(stream)

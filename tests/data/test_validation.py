@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Faults of real files and texts, all found in one pass, in workers and in processes."""
+"""Issues of real files and texts, all found in one pass, in workers and in processes."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ from collap import CollapFeatureExtractor, CollapProcessor
 datasets = pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
 
 from collap.data.manifest import load_manifest  # noqa: E402 - after the skip
-from collap.data.validation import BadRow, find_bad_rows, report  # noqa: E402
+from collap.data.validation import RowIssue, ValidationReport, find_issues, validate_manifest  # noqa: E402
 
 RATE = 16_000
 
@@ -45,24 +45,24 @@ def write(tmp_path):
 
 
 def kinds_of(rows, processor, **options):
-    return [(bad.index, bad.kind) for bad in find_bad_rows(rows, processor, **options)]
+    return [(row.index, row.kind) for row in find_issues(rows, processor, **options)]
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "mp3", "ogg", "aiff"])
-def test_whole_files_are_fine(write, processor, suffix):
+def test_complete_files_have_no_issue(write, processor, suffix):
     row = {"audio": write(f"a.{suffix}", noise(4)), "text": "A b. C.", "duration_s": 4.0}
     row["sections"] = [{"start_s": 0.0, "end_s": 4.3, "text": "A b."}]
-    assert find_bad_rows([row], processor) == []
+    assert find_issues([row], processor) == []
 
 
 @pytest.mark.parametrize("suffix", ["wav", "aiff", "au", "mp3"])
 def test_files_that_are_cut_off(write, processor, suffix):
     path = write(f"a.{suffix}", noise(8), keep=0.6)
-    (bad,) = find_bad_rows([{"audio": path, "text": "A."}], processor)
-    assert (bad.index, bad.song, bad.kind) == (0, path, "audio is cut off")
-    assert bad.problem.startswith("its head promises 8.0 s, there are 4.")
-    (bad,) = find_bad_rows([{"audio": {"bytes": Path(path).read_bytes(), "path": None}, "text": "A."}], processor)
-    assert (bad.song, bad.kind) == ("a song without a name", "audio is cut off")
+    (row,) = find_issues([{"audio": path, "text": "A."}], processor)
+    assert (row.index, row.song, row.kind) == (0, path, "audio is cut off")
+    assert row.issue.startswith("its header says 8.0 s, there are 4.")
+    (row,) = find_issues([{"audio": {"bytes": Path(path).read_bytes(), "path": None}, "text": "A."}], processor)
+    assert (row.song, row.kind) == ("a song without a name", "audio is cut off")
 
 
 def test_a_cut_ogg_is_found_by_its_duration(write, processor):
@@ -77,19 +77,19 @@ def test_audio_that_is_longer_than_the_row_says(write, processor):
     assert kinds_of([{**row, "duration_s": 3.1}], processor) == []  # a second is forgiven
 
 
-def test_a_wav_whose_head_knows_no_length_is_whole(write, processor):
-    """As written to a pipe: the sizes in the head are those of an endless file."""
+def test_a_wav_whose_header_has_no_length_is_complete(write, processor):
+    """As written to a pipe: the sizes in the header are those of an endless file."""
     path = Path(write("a.wav", noise(4)))
     content = bytearray(path.read_bytes())
     size = content.index(b"data") + 4
     content[4:8] = content[size : size + 4] = b"\xff\xff\xff\xff"
     path.write_bytes(content)
-    assert find_bad_rows([{"audio": str(path), "text": "A."}], processor) == []
+    assert find_issues([{"audio": str(path), "text": "A."}], processor) == []
 
 
 @pytest.fixture
 def rows(write, tmp_path):
-    """One song without faults, then one of each fault, and one with three."""
+    """A song without issues, then one for each issue, and one with three."""
     (tmp_path / "noise.mp3").write_bytes(b"this is no music")
     with_nan = noise(2)
     with_nan[100] = np.nan
@@ -132,83 +132,86 @@ EXPECTED = [
 ]
 
 
-def test_every_fault_is_found_in_one_pass(rows, processor, tmp_path):
-    found = find_bad_rows(rows, processor)
-    assert [(bad.index, bad.kind) for bad in found] == EXPECTED
-    problems = {bad.index: bad.problem for bad in found}
-    assert problems[1] == f"there is no file {tmp_path / 'nowhere.wav'}"
-    assert "lost sync" in problems[3]
-    assert problems[4].startswith("audio must have at least 2800 samples")
-    assert problems[5] == "audio must be finite, but holds NaN or infinity."
-    assert problems[6].startswith("audio must be in [-1, 1], got samples from -99")
-    assert problems[7] == "all samples of its 2.0 s are 0"
-    assert problems[8].startswith("audio must be no longer than max_length_s=20, got 21 s")
-    assert problems[9].startswith("sentence 0 of text must have at most 8 tokens")
-    assert problems[10] == "2 section(s) up to 4.0 s, the audio has 2.0 s"
+def test_every_issue_is_found_in_one_pass(rows, processor, tmp_path):
+    found = find_issues(rows, processor)
+    assert [(row.index, row.kind) for row in found] == EXPECTED
+    issues = {row.index: row.issue for row in found}
+    assert issues[1] == f"there is no file {tmp_path / 'nowhere.wav'}"
+    assert "lost sync" in issues[3]
+    assert issues[4].startswith("audio must have at least 2800 samples")
+    assert issues[5] == "audio must be finite, but holds NaN or infinity."
+    assert issues[6].startswith("audio must be in [-1, 1], got samples from -99")
+    assert issues[7] == "all samples of its 2.0 s are 0"
+    assert issues[8].startswith("audio must be no longer than max_length_s=20, got 21 s")
+    assert issues[9].startswith("sentence 0 of text must have at most 8 tokens")
+    assert issues[10] == "2 section(s) up to 4.0 s, the audio has 2.0 s"
     # In worker processes the same, in the same order.
-    assert find_bad_rows(rows, processor, num_workers=2) == found
+    assert find_issues(rows, processor, num_workers=2) == found
 
 
-def test_what_will_be_cut_is_no_fault(rows, processor):
-    expected = [fault for fault in EXPECTED if fault[1] not in ("audio is too long", "text is refused")]
+def test_what_will_be_truncated_is_no_issue(rows, processor):
+    expected = [one for one in EXPECTED if one[1] not in ("audio is too long", "text is refused")]
     assert kinds_of(rows, processor, truncate_songs=True, truncate_texts=True) == expected
 
 
 def test_every_wording_is_tried(write, processor):
     texts = ["A b.", "A. " + "b " * 20, ["C.", "d " * 20]]
-    found = find_bad_rows([{"audio": write("a.wav", noise(1)), "texts": texts}], processor)
-    assert [bad.problem.split(" must")[0] for bad in found] == ["sentence 0 of texts[1]", "sentence 1 of texts[2]"]
+    found = find_issues([{"audio": write("a.wav", noise(1)), "texts": texts}], processor)
+    assert [row.issue.split(" must")[0] for row in found] == ["sentence 0 of texts[1]", "sentence 1 of texts[2]"]
 
 
-def test_rows_of_a_manifest(rows, processor, tmp_path):
+def test_a_manifest_is_validated(rows, processor, tmp_path):
     lines = [{name: value for name, value in row.items() if value is not None} for row in rows]
     for line in lines:
         line.pop("sections", None)
     path = tmp_path / "songs.jsonl"
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    with pytest.raises(ValueError, match=r"line 2: no file of audio at .*nowhere.wav"):
+    with pytest.raises(ValueError, match=r"line 2: no audio file at .*nowhere.wav"):
         load_manifest(path)
-    data = load_manifest(path, check_audio=False)
-    found = find_bad_rows(data, processor)
-    assert [(bad.index, bad.kind) for bad in found] == [fault for fault in EXPECTED if "sections" not in fault[1]]
-    bad = {row.index for row in found}
-    kept = data.select([index for index in range(len(data)) if index not in bad])
-    assert find_bad_rows(kept, processor) == []
-    with pytest.raises(TypeError, match="got IterableDataset: load them without streaming"):
-        find_bad_rows(load_manifest(path, check_audio=False, streaming=True), processor)
+    report = validate_manifest(path, processor)
+    assert [(row.index, row.kind) for row in report.issues] == [one for one in EXPECTED if "sections" not in one[1]]
+    assert str(report).startswith("10 of 12 rows have issues:\n  audio is refused: 3\n    row 5, ")
+    assert not report.is_valid
+    path.write_text("".join(json.dumps({**line, "text": "A b."}) + "\n" for line in lines[:1]))
+    report = validate_manifest(path, processor)
+    assert (report.is_valid, str(report)) == (True, "All 1 rows are valid.")
+    path.write_text('{"audio": "a.wav", "text": ""}\n' * 7)
+    report = validate_manifest(path, processor)
+    assert not report.is_valid
+    assert len(report.manifest_issues) == 7
+    assert "line 7: text must be" in str(report)
 
 
-def test_report_counts_by_kind_and_shows_the_first():
-    many = [BadRow(index, f"{index}.wav", "audio is missing", f"there is no file {index}.wav") for index in range(7)]
-    text = report([*many, BadRow(6, "6.wav", "text is refused", "too long")], 20)
-    assert text.splitlines() == [
-        "7 of 20 rows have faults:",
+def test_the_report_counts_by_kind_and_shows_the_first():
+    many = [RowIssue(index, f"{index}.wav", "audio is missing", f"there is no file {index}.wav") for index in range(7)]
+    report = ValidationReport(20, [*many, RowIssue(6, "6.wav", "text is refused", "too long")])
+    assert str(report).splitlines() == [
+        "7 of 20 rows have issues:",
         "  audio is missing: 7",
         *[f"    row {index + 1}, {index}.wav: there is no file {index}.wav" for index in range(5)],
         "    and 2 more",
         "  text is refused: 1",
         "    row 7, 6.wav: too long",
     ]
-    assert report([], 20) == "All 20 rows are fine."
 
 
 SCRIPT = """
 import json, sys
 from accelerate import PartialState
 from collap import CollapProcessor
-from collap.data.validation import find_bad_rows
+from collap.data.validation import find_issues
 state = PartialState(cpu=True)
 assert state.num_processes == 2
 rows = json.load(open(sys.argv[1]))
-found = find_bad_rows(rows, CollapProcessor.from_pretrained(sys.argv[2]))
-json.dump([(bad.index, bad.kind) for bad in found], open(f"{sys.argv[1]}.{state.process_index}", "w"))
+found = find_issues(rows, CollapProcessor.from_pretrained(sys.argv[2]))
+json.dump([(row.index, row.kind) for row in found], open(f"{sys.argv[1]}.{state.process_index}", "w"))
 state.wait_for_everyone()
 state.destroy_process_group()
 """
 
 
 @pytest.mark.slow
-def test_processes_share_the_rows(rows, processor, tmp_path):
+def test_rows_are_split_between_processes(rows, processor, tmp_path):
     (tmp_path / "rows.json").write_text(json.dumps(rows))
     (tmp_path / "script.py").write_text(SCRIPT)
     processor.save_pretrained(tmp_path / "processor")
@@ -218,4 +221,4 @@ def test_processes_share_the_rows(rows, processor, tmp_path):
     assert result.returncode == 0, result.stderr[-4000:]
     for process in range(2):
         found = json.loads((tmp_path / f"rows.json.{process}").read_text())
-        assert [tuple(fault) for fault in found] == EXPECTED
+        assert [tuple(one) for one in found] == EXPECTED

@@ -26,23 +26,15 @@ PROVENANCE = "provenance.json"
 SHORT_S = 30.0  # shorter recordings are excerpts rather than songs
 MAX_LISTED = 20  # rows without a text that provenance.json lists one by one
 NO_AUDIO = "no audio file"
-COMMON_SUFFIXES = (".mp3", ".flac", ".wav", ".ogg")
-TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no", "")
+SUFFIXES = (".mp3", ".flac", ".wav", ".ogg")
 
 
 @dataclass(frozen=True)
 class SetFolders:
-    """
-    Where a converter reads and writes.
+    """Where a converter reads and writes."""
 
-    Args:
-        data (`Path`): Folder of the published files, or the one file that matters.
-        audio (`Path`, *optional*): Folder of the songs, if it is not in `data`.
-        output (`Path`): Folder of the manifest.
-    """
-
-    data: Path
-    audio: Path | None
+    data: Path  # folder of the published files, or the one file that matters
+    audio: Path | None  # folder of the songs, if it is not in `data`
     output: Path
 
     def find_file(self, name: str, subfolders: Sequence[str] = ("",)) -> Path:
@@ -58,54 +50,33 @@ class SetFolders:
         found = f"{', '.join(there[:10]) or 'no files'}{', ...' if len(there) > 10 else ''}"
         raise ValueError(f"data_dir: {self.data} must contain {name!r}, it contains {found}.")
 
-    def find_beside(self, name: str, subfolders: Sequence[str] = ("",)) -> Path:
-        """Another published file, also where `data` is a file: then in the folder of it."""
-        folder = self.data.parent if self.data.is_file() else self.data
-        return replace(self, data=folder).find_file(name, subfolders)
+    def beside(self) -> "SetFolders":
+        """The same, where other published files are looked for in the folder of `data` if that is a file."""
+        return replace(self, data=self.data.parent) if self.data.is_file() else self
 
     def find_audio(self, names: Sequence[str] = ("audio",)) -> Path:
         """The folder of the songs: `audio`, or the first of `names` in `data`, or `data` itself."""
-        if self.audio is not None:
-            if not self.audio.is_dir():
-                raise ValueError(f"audio_dir: there is no folder {self.audio}.")
-            return self.audio
-        folder = self.data.parent if self.data.is_file() else self.data
-        return next((folder / name for name in names if (folder / name).is_dir()), folder)
+        if self.audio is not None and not self.audio.is_dir():
+            raise ValueError(f"audio_dir: there is no folder {self.audio}.")
+        folder = self.beside().data
+        return self.audio or next((folder / name for name in names if (folder / name).is_dir()), folder)
 
 
 @dataclass(frozen=True)
 class SetSong:
-    """
-    A song of a set.
-
-    Args:
-        id (`str`): Its id in the manifest.
-        name (`str`): What the published files call it.
-        path (`Path`, *optional*): Its audio file; None with `issue`.
-        issue (`str`, *optional*): Why it has no usable audio. The text up to a colon is the same for all such songs.
-        duration_s (`float`, *optional*): By the header of the file, see [`read_durations`].
-        is_excerpt (`bool`): Whether the name of the file says that it is only a part of the song.
-    """
+    """A song of a set."""
 
     id: str
-    name: str
+    name: str  # what the published files call it
     path: Path | None = None
-    issue: str | None = None
-    duration_s: float | None = None
-    is_excerpt: bool = False
+    issue: str | None = None  # why it has no path; the text up to a colon is the same for all such songs
+    duration_s: float | None = None  # from `read_durations`
+    is_excerpt: bool = False  # by the name of its file
 
 
 @dataclass(frozen=True)
 class SetText:
-    """
-    A text of a set.
-
-    Args:
-        id (`str`): Unique in the set.
-        text (`str` or `list[str]`): A string, or a list of sentences; the same type for all texts of a set.
-        song_ids (`tuple[str, ...]`): The songs that it describes.
-        extra (`Mapping[str, Any]`): More columns of its rows, such as `section_s` or `sections`.
-    """
+    """A text of a set, a string or a list of sentences, with further columns of its rows."""
 
     id: str
     text: str | list[str]
@@ -115,32 +86,18 @@ class SetText:
 
 @dataclass
 class SetContent:
-    """
-    What a converter has read.
+    """What a converter has read."""
 
-    Args:
-        variant (`str`): Which part of the set, in a few words, for the name of the manifest.
-        songs (`Mapping[str, SetSong]`): By their ids, from [`read_durations`].
-        texts (`Sequence[SetText]`): Also those of songs without audio.
-        captions (`str`): Which texts are the captions, in a sentence.
-        files (`Sequence[Path]`): The published files that were read.
-        published (`str`, *optional*): Key of the converter's published counts, if this part has any.
-        left_out (`Sequence[tuple[str, str]]`): Place and reason of each row that gave no text.
-        section_query (`bool`): Whether a text describes a section and not the whole song.
-        notes (`Sequence[str]`): What users must know, said in the warning.
-        details (`Mapping[str, Any]`): More for provenance.json.
-    """
-
-    variant: str
-    songs: Mapping[str, SetSong]
-    texts: Sequence[SetText]
-    captions: str
-    files: Sequence[Path]
-    published: str | None = None
-    left_out: Sequence[tuple[str, str]] = ()
-    section_query: bool = False
-    notes: Sequence[str] = ()
-    details: Mapping[str, Any] = field(default_factory=dict)
+    variant: str  # which part of the set, for the name of the manifest
+    songs: Mapping[str, SetSong]  # from `read_durations`
+    texts: Sequence[SetText]  # also those of songs without audio
+    captions: str  # which texts these are, in a sentence
+    files: Sequence[Path]  # the published files that were read
+    published: str | None = None  # key of the published counts of the converter
+    left_out: Sequence[tuple[str, str]] = ()  # place and reason of each row that gave no text
+    section_query: bool = False  # whether a text describes a section and not the whole song
+    notes: Sequence[str] = ()  # what else the warning says
+    details: Mapping[str, Any] = field(default_factory=dict)  # what else provenance.json has
 
 
 @dataclass(frozen=True)
@@ -189,11 +146,10 @@ class SetConverter:
             ValueError: if an option is unknown or has a wrong value, if a published file or column is missing or
                 contradicts itself, or if no song with a text has usable audio.
         """
-        unknown = [name for name in options if name not in self.options]
-        if unknown:
+        if unknown := [name for name in options if name not in self.options]:
             raise ValueError(f"{self.name} takes the options {', '.join(self.options)}, got {', '.join(unknown)}.")
-        defaults = {name: inspect.signature(self.read).parameters[name].default for name in self.options}
-        options = {**defaults, **options}
+        parameters = inspect.signature(self.read).parameters
+        options = {name: options.get(name, parameters[name].default) for name in self.options}
         if lacking := [name for name, value in options.items() if value is inspect.Parameter.empty]:
             raise ValueError(f"{self.name} needs the option {', '.join(lacking)}: {self.options[lacking[0]]}.")
         folders = SetFolders(Path(data_dir), None if audio_dir is None else Path(audio_dir), Path(output_dir))
@@ -201,30 +157,42 @@ class SetConverter:
 
     def describe(self) -> str:
         """All that a user needs to know before the download, in lines."""
-        counts = [f"{songs:,} songs and {texts:,} texts ({part})" for part, (songs, texts) in self.published.items()]
-        lines = [
-            f"{self.name}: {self.summary}",
-            f"Source: {self.source}",
-            f"Download: {self.download}",
-            f"Licence: {self.licence}",
-            f"In the paper: {self.paper_row}",
-            f"Published: {'; '.join(counts) or 'no counts'}",
-            *(["Options, as NAME=VALUE:"] if self.options else []),
-        ]
-        return "\n".join([*lines, *(f"    {name}: {meaning}" for name, meaning in self.options.items())])
+        counts = [f"{part}: {songs:,} songs, {texts:,} texts" for part, (songs, texts) in self.published.items()]
+        return "\n".join(
+            [
+                f"{self.name}: {self.summary}",
+                f"Source: {self.source}",
+                f"Download: {self.download}",
+                f"Licence: {self.licence}",
+                f"In the paper: {self.paper_row}",
+                f"Published: {'; '.join(counts) or 'no counts'}",
+                "Options, as NAME=VALUE:",
+                *(f"    {name}: {meaning}" for name, meaning in self.options.items()),
+            ]
+        )
 
 
 def _write(converter: SetConverter, content: SetContent, output_dir: Path, options: Mapping[str, Any]) -> Path:
+    def relative(song: SetSong) -> str:
+        return os.path.relpath(song.path, output_dir).replace(os.sep, "/")
+
     name = f"{converter.name} {content.variant}".strip()
     songs, texts = content.songs, content.texts
+    usable = {song.id: song for song in songs.values() if song.path is not None}
+    missing = [song for song in songs.values() if song.path is None]
     rows = [
-        _make_row(text, songs[song_id], output_dir)
+        {
+            "audio": relative(usable[song_id]),
+            "song_id": song_id,
+            "duration_s": round(usable[song_id].duration_s, 3),
+            "text": text.text,
+            "text_ids": [text.id],
+            **text.extra,
+        }
         for text in texts
         for song_id in text.song_ids
-        if songs[song_id].path is not None
+        if song_id in usable
     ]
-    usable = [song for song in songs.values() if song.path is not None]
-    missing = [song for song in songs.values() if song.path is None]
     if not rows:
         first = f", the first is {missing[0].name} ({missing[0].issue})" if missing else ""
         raise ValueError(
@@ -234,27 +202,27 @@ def _write(converter: SetConverter, content: SetContent, output_dir: Path, optio
     described = {row["song_id"] for row in rows}
     num_texts = len({row["text_ids"][0] for row in rows})
     published = converter.published.get(content.published or "")
-    short = sum(song.duration_s < SHORT_S for song in usable)
-    seconds = [song.duration_s for song in usable]
-    left_out = dict(Counter(reason for _, reason in content.left_out).most_common())
+    seconds = [song.duration_s for song in usable.values()]
+    short = sum(length < SHORT_S for length in seconds)
+    left_out = Counter(reason for _, reason in content.left_out)
 
     notes = []
     if published is not None and published != (len(songs), len(texts)):
-        notes.append(
-            f"{published[0]} songs and {published[1]} texts are published, the files name {len(songs)} and "
-            f"{len(texts)}."
-        )
+        counts = f"{published[0]} songs and {published[1]} texts are published"
+        notes.append(f"{counts}, the files name {len(songs)} and {len(texts)}.")
     if missing:
         issues = Counter((song.issue or "").split(":")[0] for song in missing)
         notes.append(
-            f"{len(missing)} of {len(songs)} songs have no usable audio ({_count(issues)}), {len(texts) - num_texts} "
+            f"{len(missing)} of {len(songs)} songs have no usable audio ({_join(issues)}), {len(texts) - num_texts} "
             f"of {len(texts)} texts are left out with them. Metrics on fewer songs are higher than those on all."
         )
     if left_out:
-        notes.append(f"{len(content.left_out)} rows gave no text ({_count(left_out)}).")
+        notes.append(f"{left_out.total()} rows gave no text ({_join(left_out)}).")
     if short:
         notes.append(f"{short} of {len(usable)} recordings are shorter than {SHORT_S:g} s.")
     notes += content.notes
+    with atomic_write(output_dir / MANIFEST) as temporary:
+        temporary.write_bytes(lines)
     provenance = {
         "name": name,
         "set": converter.name,
@@ -268,6 +236,7 @@ def _write(converter: SetConverter, content: SetContent, output_dir: Path, optio
         "published": published and {"songs": published[0], "texts": published[1]},
         "in_files": {"songs": len(songs), "texts": len(texts)},
         "in_manifest": {"songs": len(described), "texts": num_texts, "rows": len(rows)},
+        "identical_texts": _count_identical(texts),
         "audio": {
             "hours": round(sum(seconds) / 3600, 3),
             "shortest_s": round(min(seconds), 2),
@@ -275,74 +244,52 @@ def _write(converter: SetConverter, content: SetContent, output_dir: Path, optio
             "longest_s": round(max(seconds), 2),
             f"shorter_than_{SHORT_S:g}_s": short,
         },
-        "identical_texts": _count_identical(texts),
         "songs_without_text": [
-            {"audio": _relative(song.path, output_dir), "song_id": song.id}
-            for song in usable
-            if song.id not in described
+            {"song_id": song.id, "audio": relative(song)} for song in usable.values() if song.id not in described
         ],
         "missing": [{"id": song.id, "path": song.name, "reason": song.issue} for song in missing],
         "rows_left_out": {
-            "count": len(content.left_out),
-            "by_reason": left_out,
+            "count": left_out.total(),
+            "by_reason": dict(left_out.most_common()),
             "first": [f"{place}: {reason}" for place, reason in content.left_out[:MAX_LISTED]],
         },
-        "files": [
-            {"name": path.name, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()} for path in content.files
-        ],
-        "manifest": {"name": MANIFEST, "sha256": hashlib.sha256(lines).hexdigest()},
+        "files": [{"name": path.name, "sha256": _hash(path.read_bytes())} for path in content.files],
+        "manifest": {"name": MANIFEST, "sha256": _hash(lines)},
         "notes": notes,
     }
-    with atomic_write(output_dir / MANIFEST) as temporary:
-        temporary.write_bytes(lines)
     write_json(output_dir / PROVENANCE, provenance)
     if notes:
         logger.warning("%s: %s", name, " ".join(notes))
     return output_dir / MANIFEST
 
 
-def _make_row(text: SetText, song: SetSong, output_dir: Path) -> dict[str, Any]:
-    return {
-        "audio": _relative(song.path, output_dir),
-        "song_id": song.id,
-        "duration_s": round(song.duration_s, 3),
-        "text": text.text,
-        "text_ids": [text.id],
-        **text.extra,
-    }
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def _relative(path: Path, folder: Path) -> str:
-    return os.path.relpath(path, folder).replace(os.sep, "/")
-
-
-def _count(reasons: Mapping[str, int]) -> str:
-    return ", ".join(f"{reason}: {count}" for reason, count in reasons.items())
+def _join(reasons: Counter[str]) -> str:
+    return ", ".join(f"{reason}: {count}" for reason, count in reasons.most_common())
 
 
 def _count_identical(texts: Sequence[SetText]) -> int:
     """Texts with the words of a text of another song: no model can rank more than one of these songs first."""
-
-    def words(text: SetText) -> str:
-        return " ".join((text.text if isinstance(text.text, str) else " ".join(text.text)).lower().split())
-
+    whole = [text.text if isinstance(text.text, str) else " ".join(text.text) for text in texts]
+    words = [" ".join(text.lower().split()) for text in whole]
     songs: dict[str, set[str]] = {}
-    for text in texts:
-        songs.setdefault(words(text), set()).update(text.song_ids)
-    return sum(bool(songs[words(text)] - set(text.song_ids)) for text in texts)
+    for key, text in zip(words, texts, strict=True):
+        songs.setdefault(key, set()).update(text.song_ids)
+    return sum(bool(songs[key] - set(text.song_ids)) for key, text in zip(words, texts, strict=True))
 
 
 def read_durations(songs: Iterable[SetSong]) -> dict[str, SetSong]:
-    """Songs by their ids, with the durations that the headers of their files give; what is unreadable has no path."""
+    """Songs by their ids, with the durations that the headers of their files give; unreadable files are removed."""
 
     def read(song: SetSong) -> SetSong:
-        if song.path is None:
-            return song
         try:
-            duration_s = audio_duration_s(song.path)
+            duration_s = None if song.path is None else audio_duration_s(song.path)
         except ValueError as error:
             return replace(song, path=None, issue=str(error).removeprefix(f"{audio_name(song.path)}: "))
-        if not duration_s:
+        if duration_s == 0:
             return replace(song, path=None, issue="unreadable audio: no samples")
         return replace(song, duration_s=duration_s)
 
@@ -351,25 +298,20 @@ def read_durations(songs: Iterable[SetSong]) -> dict[str, SetSong]:
 
 
 def find_by_ids(ids: Iterable[str], folder: Path) -> dict[str, SetSong]:
-    """Songs whose files are called by their ids, see [`find_songs`]."""
+    """Songs whose files are named by their ids, see [`find_songs`]."""
     ids = list(dict.fromkeys(ids))
     files, issues = find_songs(ids, folder)
-    return {
-        song_id: SetSong(song_id, song_id, files[song_id].path, is_excerpt=files[song_id].is_excerpt)
-        if song_id in files
-        else SetSong(song_id, song_id, issue=issues[song_id])
-        for song_id in ids
-    }
+    songs = {song_id: SetSong(song_id, song_id, issue=issues.get(song_id)) for song_id in ids}
+    for song_id, file in files.items():
+        songs[song_id] = replace(songs[song_id], path=file.path, is_excerpt=file.is_excerpt)
+    return songs
 
 
-def find_by_name(
-    folder: Path, name: str, suffixes: tuple[str, ...] = (".mp3", ".flac", ".wav", ".ogg")
-) -> Path | None:
+def find_by_name(folder: Path, name: str) -> Path | None:
     """The file `name` in `folder`, or the one of this name with another suffix; None if there is none."""
     path = folder / name
-    added = (path.with_name(path.name + suffix) for suffix in suffixes)
-    changed = (path.with_suffix(suffix) for suffix in suffixes)
-    return next((candidate for candidate in (path, *added, *changed) if candidate.is_file()), None)
+    others = [path.with_name(path.name + suffix) for suffix in SUFFIXES] + [path.with_suffix(one) for one in SUFFIXES]
+    return next((candidate for candidate in (path, *others) if candidate.is_file()), None)
 
 
 def read_table(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
@@ -394,9 +336,10 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
 
 def read_flag(cell: str, place: str) -> bool:
     """A cell that says yes or no; an empty one says no."""
-    if cell.strip().lower() not in (*TRUE, *FALSE):
+    flags = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False, "": False}
+    if (flag := flags.get(cell.strip().lower())) is None:
         raise ValueError(f"data_dir: {place} must be True, False or empty, got {cell!r}.")
-    return cell.strip().lower() in TRUE
+    return flag
 
 
 def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
@@ -415,6 +358,5 @@ def check_inside(name: str, place: str) -> str:
 
 def check_unique(ids: Iterable[str], what: str, path: Path) -> None:
     """Raises a ValueError if an id occurs twice."""
-    counts = Counter(ids)
-    if repeated := [one for one, count in counts.items() if count > 1]:
+    if repeated := [one for one, count in Counter(ids).items() if count > 1]:
         raise ValueError(f"data_dir: {path} has the {what} {repeated[0]!r} twice.")

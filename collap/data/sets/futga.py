@@ -149,17 +149,14 @@ def _read_subset(folders: SetFolders, table: str, subset: str) -> set[str] | Non
     """The songs of a subset by the table of the other set, None for all."""
     if subset == "all":
         return None
-    if table == "musiccaps":
-        return set(musiccaps.read_clips(folders.find_beside(musiccaps.TABLE), subset))
-    return {
-        row["track_id"] for _, row in song_describer.read_tracks(folders.find_beside(song_describer.TABLE), subset)
-    }
+    other = musiccaps if table == "musiccaps" else song_describer
+    return {row[other.ID] for _, row in other.read_rows(folders.beside().find_file(other.TABLE), subset)}
 
 
 def _read_aliases(folders: SetFolders) -> dict[str, str]:
     """Names and YouTube ids of the Harmonix Set by each other, if its table of addresses is there."""
     try:
-        table = folders.find_beside("youtube_urls.csv", ("", "dataset"))
+        table = folders.beside().find_file("youtube_urls.csv", ("", "dataset"))
     except ValueError:
         return {}
     aliases = {}

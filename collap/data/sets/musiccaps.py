@@ -21,39 +21,33 @@ from .converter import (
     read_table,
 )
 
-TABLE = "musiccaps-public.csv"
+TABLE, ID = "musiccaps-public.csv", "ytid"
 COLUMNS = ("ytid", "start_s", "end_s", "caption", "is_balanced_subset", "is_audioset_eval")
 FLAGS = {"audioset_eval": "is_audioset_eval", "balanced": "is_balanced_subset"}
 
 
-def read_clips(table: Path, subset: str) -> dict[str, str]:
-    """The caption of each clip of a subset, by its YouTube id."""
-    rows = read_table(table, COLUMNS)
-    for number, row in enumerate(rows, start=1):
+def read_rows(table: Path, subset: str) -> list[tuple[str, dict[str, str]]]:
+    """Place and row of each clip of a subset, checked."""
+    rows = [(f"{table.name}, row {number}", row) for number, row in enumerate(read_table(table, COLUMNS), start=1)]
+    for place, row in rows:
         row["ytid"] = row["ytid"].strip()
         if not row["ytid"]:
-            raise ValueError(f"data_dir: {table.name}, row {number} must have a ytid, got {row}.")
-    check_unique((row["ytid"] for row in rows), "ytid", table)
+            raise ValueError(f"data_dir: {place} must have a ytid, got {row}.")
+    check_unique((row["ytid"] for _, row in rows), "ytid", table)
     flag = FLAGS.get(subset)
-    clips = {
-        row["ytid"]: row["caption"].strip()
-        for row in rows
-        if flag is None or read_flag(row[flag], f"{table.name}: {flag} of {row['ytid']}")
-    }
-    if not clips:
-        raise ValueError(f"subset: no row of {table} has {flag}.")
-    return clips
+    return [(place, row) for place, row in rows if flag is None or read_flag(row[flag], f"{place}: {flag}")]
 
 
 def read(folders: SetFolders, subset: str = "all") -> SetContent:
     check_choice("subset", subset, MUSICCAPS.published)
     table = folders.find_file(TABLE)
-    clips = read_clips(table, subset)
-    songs = read_durations(find_by_ids(clips, folders.find_audio()).values())
-    texts = [SetText(clip, caption, (clip,)) for clip, caption in clips.items() if caption]
-    left_out = [(f"clip {clip}", "an empty caption") for clip, caption in clips.items() if not caption]
-    captions = "those of the musicians, one for each clip"
-    return SetContent(subset, songs, texts, captions, [table], published=subset, left_out=left_out)
+    rows = read_rows(table, subset)
+    songs = read_durations(find_by_ids([row["ytid"] for _, row in rows], folders.find_audio()).values())
+    captions = [(place, row["ytid"], row["caption"].strip()) for place, row in rows]
+    texts = [SetText(clip, caption, (clip,)) for _, clip, caption in captions if caption]
+    left_out = [(place, "an empty caption") for place, _, caption in captions if not caption]
+    rule = "those of the musicians, one for each clip"
+    return SetContent(subset, songs, texts, rule, [table], published=subset, left_out=left_out)
 
 
 MUSICCAPS = SetConverter(

@@ -24,11 +24,11 @@ from .converter import (
     read_table,
 )
 
-TABLE = "song_describer.csv"
+TABLE, ID = "song_describer.csv", "track_id"
 COLUMNS = ("caption_id", "track_id", "caption", "is_valid_subset", "path")
 
 
-def read_tracks(table: Path, subset: str) -> list[tuple[str, dict[str, str]]]:
+def read_rows(table: Path, subset: str) -> list[tuple[str, dict[str, str]]]:
     """Place and row of each caption of a subset, checked."""
     rows = [(f"{table.name}, row {number}", row) for number, row in enumerate(read_table(table, COLUMNS), start=1)]
     check_unique((row["caption_id"] for _, row in rows), "caption_id", table)
@@ -51,7 +51,7 @@ def read(folders: SetFolders, subset: str = "full") -> SetContent:
     check_choice("subset", subset, SONG_DESCRIBER.published)
     table, folder = folders.find_file(TABLE), folders.find_audio()
     songs, texts, left_out = {}, [], []
-    for place, row in read_tracks(table, subset):
+    for place, row in read_rows(table, subset):
         track, caption = row["track_id"], row["caption"].strip()
         if track not in songs:
             path = _find(folder, row["path"])
@@ -61,9 +61,8 @@ def read(folders: SetFolders, subset: str = "full") -> SetContent:
         else:
             left_out.append((place, "an empty caption"))
     captions = "as people wrote them; a song has up to 5, each is a text"
-    return SetContent(
-        subset, read_durations(songs.values()), texts, captions, [table], published=subset, left_out=left_out
-    )  # fmt: skip
+    songs = read_durations(songs.values())
+    return SetContent(subset, songs, texts, captions, [table], published=subset, left_out=left_out)
 
 
 def _find(folder: Path, path: str) -> Path | None:

@@ -24,16 +24,12 @@ from .converter import (
     SetFolders,
     SetSong,
     SetText,
-    check_choice,
     check_unique,
     find_by_name,
     read_durations,
 )
 
-CASES = {
-    "sentence": "each utterance is a sentence, in small letters except the first, with a full stop",
-    "published": "as published, in capitals and without punctuation",
-}
+PAUSE_S = 0.3  # silence between the utterances of a track
 
 
 @dataclass(frozen=True)
@@ -41,53 +37,38 @@ class Utterance:
     """A line of a transcript: name, words, and the file if it is there."""
 
     id: str
-    text: str
+    words: str
     file: Path | None
 
 
-def read(
-    folders: SetFolders,
-    unit: str = "chapter",
-    max_s: float | None = None,
-    pause_s: float = 0.3,
-    case: str = "sentence",
-) -> SetContent:
-    check_choice("unit", unit, ("chapter", "utterance"))
-    check_choice("case", case, CASES)
-    if max_s is not None and not (_is_number(max_s) and max_s > 0):
+def read(folders: SetFolders, max_s: float | None = None) -> SetContent:
+    if max_s is not None and (isinstance(max_s, bool) or not isinstance(max_s, int | float) or max_s <= 0):
         raise ValueError(f"max_s must be more than 0 s, got {max_s!r}.")
-    if not (_is_number(pause_s) and 0 <= pause_s < float("inf")):
-        raise ValueError(f"pause_s must be seconds and not negative, got {pause_s!r}.")
     transcripts = sorted(folders.data.rglob("*.trans.txt")) if folders.data.is_dir() else []
     if not transcripts:
         raise ValueError(f"data_dir: {folders.data} must be a folder with transcripts (.trans.txt) in it.")
     check_unique((path.name for path in transcripts), "transcript", folders.data)
-    audio, part = folders.find_audio(()), folders.data.absolute().name
+    audio = folders.find_audio(())
     chapters = {
         path.name.removesuffix(".trans.txt"): _read_transcript(path, audio / path.parent.relative_to(folders.data))
         for path in transcripts
     }
     utterances = [utterance for chapter in chapters.values() for utterance in chapter]
-    if unit == "utterance":
-        tracks = {utterance.id: [utterance] for utterance in utterances}
-    else:
-        files = (SetSong(one.id, one.id, one.file) for one in utterances if one.file is not None)
-        seconds = {song.id: song.duration_s or 0.0 for song in read_durations(files).values()} if max_s else {}
-        tracks = {
-            name: track
-            for chapter, members in chapters.items()
-            for name, track in _cut(chapter, members, seconds, max_s, pause_s).items()
-        }
-    tracks_dir = folders.output / "audio" if unit == "chapter" else None
-    songs = [_make_track(name, track, pause_s, tracks_dir) for name, track in tracks.items()]
-    texts = [SetText(name, [_write(one.text, case) for one in track], (name,)) for name, track in tracks.items()]
+    files = read_durations(SetSong(one.id, one.id, one.file) for one in utterances)
+    tracks = {
+        name: track
+        for chapter, members in chapters.items()
+        for name, track in _cut(chapter, members, files, max_s).items()
+    }
+    songs = [_make_track(name, track, folders.output / "audio") for name, track in tracks.items()]
     return SetContent(
-        f"{part} {unit}",
+        folders.data.absolute().name,
         read_durations(songs),
-        texts,
-        f"the transcript; {CASES[case]}",
+        [SetText(name, [_as_sentence(one.words) for one in track], (name,)) for name, track in tracks.items()],
+        "the transcript; each utterance is a sentence, in small letters except the first, with a full stop",
         transcripts,
         details={
+            "pause_s": PAUSE_S,
             "speakers": len({chapter.split("-")[0] for chapter in chapters}),
             "chapters": len(chapters),
             "utterances": len(utterances),
@@ -117,35 +98,32 @@ def _read_transcript(path: Path, folder: Path) -> list[Utterance]:
 
 
 def _cut(
-    chapter: str, utterances: list[Utterance], seconds: Mapping[str, float], max_s: float | None, pause_s: float
+    chapter: str, utterances: list[Utterance], files: Mapping[str, SetSong], max_s: float | None
 ) -> dict[str, list[Utterance]]:
     """A chapter as tracks of at most `max_s`; an utterance that is longer by itself is a track of its own."""
     tracks: list[list[Utterance]] = [[]]
     length_s = 0.0
     for utterance in utterances:
-        own_s = seconds.get(utterance.id, 0.0)  # of a missing utterance: its track has no audio then
-        if max_s is not None and tracks[-1] and length_s + pause_s + own_s > max_s:
+        own_s = files[utterance.id].duration_s or 0.0  # of a missing utterance: its track has no audio then
+        if max_s is not None and tracks[-1] and length_s + PAUSE_S + own_s > max_s:
             tracks.append([])
             length_s = 0.0
-        length_s += own_s + (pause_s if tracks[-1] else 0.0)
+        length_s += own_s + (PAUSE_S if tracks[-1] else 0.0)
         tracks[-1].append(utterance)
     if len(tracks) == 1:
         return {chapter: tracks[0]}
     return {f"{chapter}_{number}": track for number, track in enumerate(tracks, start=1)}
 
 
-def _make_track(name: str, utterances: list[Utterance], pause_s: float, folder: Path | None) -> SetSong:
-    """A track with its file, joined if it is not there yet; without a folder the file of its only utterance."""
-    missing = [utterance.id for utterance in utterances if utterance.file is None]
-    if missing:
-        issue = f"no audio file for some utterances: {len(missing)} of {len(utterances)}"
-        return SetSong(name, f"{missing[0]}.flac", issue=issue)
-    files = [utterance.file for utterance in utterances if utterance.file is not None]
-    if folder is None:
-        return SetSong(name, files[0].name, files[0])
+def _make_track(name: str, utterances: list[Utterance], folder: Path) -> SetSong:
+    """A track with its file, which is joined if it is not there yet."""
     path = folder / f"{name}.flac"
+    files = [utterance.file for utterance in utterances if utterance.file is not None]
+    if missing := len(utterances) - len(files):
+        issue = f"no audio file for some utterances: {missing} of {len(utterances)}"
+        return SetSong(name, path.name, issue=issue)
     try:
-        join_audio(files, path, pause_s)
+        join_audio(files, path, PAUSE_S)
     except ValueError as error:
         return SetSong(name, path.name, issue=f"unreadable audio: {error}")
     return SetSong(name, path.name, path)
@@ -199,12 +177,8 @@ def _has_form(path: Path, form: tuple[int, int, int]) -> bool:
     return (header.samplerate, header.channels, header.frames) == form
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _write(words: str, case: str) -> str:
-    if case == "published" or words != words.upper():  # another corpus may have proper sentences already
+def _as_sentence(words: str) -> str:
+    if words != words.upper():  # another corpus may have proper sentences already
         return words
     words = re.sub(r"\bi\b", "I", words.lower())
     return words[0].upper() + words[1:] + ("" if words.endswith((".", "!", "?")) else ".")
@@ -218,10 +192,5 @@ SPEECH_TRANSCRIPTS = SetConverter(
     "CC BY 4.0 (LibriSpeech)",
     "of the kind of its zero-shot transfer, speech transcript to audio; not verified to be its recordings",
     read,
-    {
-        "unit": "chapter (joined to a track in output_dir/audio) or utterance (default: chapter)",
-        "max_s": "longest track in seconds; longer chapters are cut (default: no limit)",
-        "pause_s": "silence between utterances in seconds (default: 0.3)",
-        "case": "sentence or published: how transcripts are written (default: sentence)",
-    },
+    {"max_s": "longest track in seconds; longer chapters are cut between utterances (default: no limit)"},
 )
