@@ -1,13 +1,10 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Captions of FUTGA (arXiv 2407.20445): their tables, sections and times, and manifests of them."""
+"""Captions of FUTGA (arXiv 2407.20445): their sections and times, and captions of songs that are cut or reordered."""
 
-import csv
 import math
 import re
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from collap.processing.sentence_splitting_collap import split_sentences
@@ -27,27 +24,27 @@ _TIMES = re.compile(
 )
 
 
-class _NotHeardError(Exception):
-    """A time lies in no piece."""
+class _NotInPiecesError(Exception):
+    """A time is in none of the pieces."""
 
 
 def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: float | None) -> str | None:
     """
-    Tells a sentence's times as they are in a song that consists of pieces of another.
+    Rewrites the times in a sentence for a song that consists of pieces of another song.
 
-    Rewritten are clock times ("1:05", "0:14 to 0:32", "1:02:00", in the format that they have) and ranges in percent
-    ("from 20% to 40%"). A single percent is seldom a time ("50% louder") and stays as it is.
+    Clock times ("1:05", "0:14 to 0:32", "1:02:00") keep their format; ranges in percent ("from 20% to 40%") are
+    rewritten too. A single percent is seldom a time ("50% louder") and stays as it is.
 
     Args:
-        sentence (`str`): A sentence on the whole song.
-        pieces (`list[tuple[float, float]]`): What is heard of it, in this order; seconds.
+        sentence (`str`): A sentence about the whole song.
+        pieces (`list[tuple[float, float]]`): Start and end in seconds of each piece, in the order of the new song.
         owner (`int`, *optional*):
-            Number of the piece that the sentence speaks of, which comes first where a time lies on the border of two.
-            Left out for a sentence on the song: a single time at the song's end then says how long it is.
-        duration_s (`float`, *optional*): Of the whole song. If it is not known, no percents can be placed.
+            Index of the piece that the sentence describes, which is preferred for a time on the border of two pieces.
+            None for a sentence about the song: a single time at the end of the song is its length then.
+        duration_s (`float`, *optional*): Of the whole song. Without it no percents can be placed.
 
     Returns:
-        `str`, or None if a time is not heard in the pieces, or a range does not lie in one of them.
+        `str`, or None if a time is in none of the pieces, or a range is not within one of them.
     """
     new_duration_s = sum(end - start for start, end in pieces)
 
@@ -61,7 +58,7 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
             moved = _place(times, pieces, owner, CLOCK_TOLERANCE_S)
             told = [_write_clock(time, match[name]) for time, name in zip(moved, names, strict=True)]
         elif duration_s is None:
-            raise _NotHeardError
+            raise _NotInPiecesError
         else:
             times = [float(match[name]) / 100 * duration_s for name in names]
             moved = _place(times, pieces, owner, PERCENT_TOLERANCE * duration_s)
@@ -71,20 +68,20 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
 
     try:
         return _TIMES.sub(move, sentence)
-    except _NotHeardError:
+    except _NotInPiecesError:
         return None
 
 
 def _place(times: Sequence[float], pieces: Pieces, owner: int | None, tolerance_s: float) -> list[float]:
-    """Where times of the song, which have to lie in one piece together, are in the song of the pieces."""
+    """Times of the song, which must all be in one piece, as times of the new song."""
     fitting = [
         number
         for number, (start, end) in enumerate(pieces)
         if start - tolerance_s <= times[0] and list(times) == sorted(times) and times[-1] <= end + tolerance_s
     ]
     if not fitting:
-        raise _NotHeardError
-    # On a border something begins rather than ends.
+        raise _NotInPiecesError
+    # On a border a piece begins rather than ends.
     number = owner if owner in fitting else max(fitting, key=lambda number: pieces[number])
     start, end = pieces[number]
     before = sum(piece_end - piece_start for piece_start, piece_end in pieces[:number])
@@ -114,7 +111,7 @@ def _write_clock(seconds: float, like: str) -> str:
 
 
 def _zeros(text: str) -> int:
-    """The width that a number is filled up to by zeros."""
+    """The width to which a number is padded with zeros."""
     return len(text) if text.startswith("0") else 1
 
 
@@ -122,144 +119,9 @@ def _decimals(text: str) -> int:
     return len(text.partition(".")[2])
 
 
-# What columns may be called, ids likeliest first; compared without case and without signs.
-ID_NAMES = (
-    "ytid", "youtubeid", "ytvideoid", "videoid", "trackid", "songid", "audioid", "clipid", "fileid", "filename",
-    "filepath", "audiopath", "path", "file", "audio", "youtubeurl", "url", "id", "name",
-)  # fmt: skip
-CAPTION_NAMES = (
-    "futgacaption", "futgacaptions", "futga", "longcaption", "densecaption", "generatedcaption", "captions", "caption",
-    "captionsasstr", "description", "text", "output", "response", "prediction", "answer", "generated",
-)  # fmt: skip
-# What ids look like, for columns of other names.
-ID_FORMS: tuple[tuple[str, re.Pattern], ...] = (
-    ("YouTube ids", re.compile(r"[A-Za-z0-9_-]{11}|https?://\S*youtu\S+")),
-    ("files of audio", re.compile(r".+\.(?:wav|mp3|flac|ogg|opus|m4a|webm)", re.IGNORECASE)),
-    ("numbers with names", re.compile(r"\d{4}_\w+")),
-    ("track numbers", re.compile(r"\d{3,}")),
-)
-LEAST_SHARE = 0.9  # of a column's cells that look like ids
-LEAST_CAPTION_LENGTH = 100  # letters of a caption, in the median
-SAMPLE_ROWS = 1000  # from which columns are told apart
-TIME_ROWS = 50  # of them, where time ranges are looked for
-
-
-def read_table(path: Path) -> list[dict[str, str]]:
-    """Rows of a CSV with a header, all cells as text; ValueError if it has none, or a row has too many cells."""
-    if not path.is_file():
-        raise ValueError(f"csv_path: there is no file {path}.")
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
-        rows = list(reader)
-        names = list(reader.fieldnames or [])
-    if not rows:
-        raise ValueError(f"csv_path: {path} has no rows.")
-    if len(set(names)) < len(names) or any(len(name) > LEAST_CAPTION_LENGTH for name in names):
-        raise ValueError(
-            f"csv_path: the first line of {path} must be a header with a name for each column, got {names}."
-        )
-    for number, row in enumerate(rows, start=1):
-        if None in row:
-            raise ValueError(f"csv_path: row {number} of {path} has more cells than the header.")
-    return rows
-
-
-@dataclass(frozen=True)
-class FutgaColumns:
-    """Which columns of a table hold the ids and the captions, and by what they were told."""
-
-    id: str
-    caption: str
-    id_reason: str
-    caption_reason: str
-
-
-def detect_columns(
-    rows: list[dict[str, str]], id_column: str | None = None, caption_column: str | None = None
-) -> FutgaColumns:
-    """
-    Tells the columns of ids and captions by their names, or else by what they hold.
-
-    Args:
-        rows (`list[dict[str, str]]`): A table, at least one row.
-        id_column (`str`, *optional*): Name of the column of ids, if it is known.
-        caption_column (`str`, *optional*): Likewise of the captions.
-
-    Returns:
-        [`FutgaColumns`]
-
-    Raises:
-        ValueError: if a named column is not there, or one can't be told; with all columns and what they hold.
-    """
-    sample = rows[:SAMPLE_ROWS]
-    columns = {name: [row[name] or "" for row in sample] for name in rows[0]}
-    for argument, name in (("id_column", id_column), ("caption_column", caption_column)):
-        if name is not None and name not in columns:
-            raise ValueError(f"{argument} must be one of {_show(columns)}, got {name!r}.")
-    if caption_column is None:
-        others = {name: cells for name, cells in columns.items() if name != id_column}
-        caption_column, caption_reason = _detect_caption(others)
-    else:
-        caption_reason = "as given"
-    if id_column is None:
-        others = {name: cells for name, cells in columns.items() if name != caption_column}
-        id_column, id_reason = _detect_id(others)
-    else:
-        id_reason = "as given"
-    return FutgaColumns(id_column, caption_column, id_reason, caption_reason)
-
-
-def _detect_caption(columns: dict[str, list[str]]) -> tuple[str, str]:
-    named = [name for name in columns if _plain(name) in CAPTION_NAMES]
-    lengths = {name: statistics.median(map(len, cells)) for name, cells in columns.items()}
-    long = [name for name, length in lengths.items() if length >= LEAST_CAPTION_LENGTH]
-    with_times = [name for name in long if any(map(has_time_ranges, columns[name][:TIME_ROWS]))]
-    # MusicCaps has a human caption too: of several columns it is the one with times.
-    for found, reason in (
-        ([name for name in named if name in with_times or not with_times], "by its name"),
-        (with_times, "the only one with time ranges"),
-        (long, "the only one with long texts"),
-    ):
-        if len(found) == 1:
-            return found[0], reason
-    raise ValueError(f"caption_column can't be told, give it. The columns are {_show(columns)}.")
-
-
-def _detect_id(columns: dict[str, list[str]]) -> tuple[str, str]:
-    columns = {name: cells for name, cells in columns.items() if not _are_row_numbers(cells) and any(cells)}
-    for known in ID_NAMES:
-        for name in columns:
-            if _plain(name) == known:
-                return name, "by its name"
-    for form, pattern in ID_FORMS:
-        found = [
-            name
-            for name, cells in columns.items()
-            if sum(pattern.fullmatch(cell.strip()) is not None for cell in cells) >= LEAST_SHARE * len(cells)
-            and len(set(cells)) > len(cells) / 2
-        ]
-        if len(found) == 1:
-            return found[0], f"the only one of {form}"
-        if found:
-            break
-    raise ValueError(f"id_column can't be told, give it. The columns are {_show(columns)}.")
-
-
-def _are_row_numbers(cells: list[str]) -> bool:
-    return any(cells == [str(number) for number in range(first, first + len(cells))] for first in (0, 1))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _show(columns: dict[str, list[str]]) -> str:
-    return ", ".join(f"{name!r} (such as {cells[0]!r:.60})" for name, cells in columns.items())
-
-
-TOLERANCE_S = 2.0  # clock times may overlap, or run over the end of the song, by so much; they are cut to fit
+TOLERANCE_S = 2.0  # clock times may overlap, or exceed the song, by so much; they are cut to fit
 PERCENT_END = 95.0  # numbers without a unit that end between this and 100 are percent
-MOST_LABEL_WORDS = 8
+MAX_LABEL_WORDS = 8
 
 _NUMBER = r"\d{1,3}(?:\.\d+)?"
 _CLOCK = r"(?:\d{1,2}:)?\d{1,3}:\d{2}(?:\.\d+)?"
@@ -270,7 +132,7 @@ _OF_SONG = r"(?:\s+(?:of|in|into|through)\s+(?:the\s+)?(?:song|track|piece|music
 
 
 def _range(to: str, suffix: str) -> str:
-    """A range in one of the units, whose groups end with `suffix`: a pattern may hold a group of a name only once."""
+    """A range in one of the units, whose groups end with `suffix`: names of groups are unique in a pattern."""
     end = r"(?:the\s+)?end\b"
     return (
         r"(?<![\w:.%-])(?:"
@@ -287,13 +149,13 @@ _ANY = _range(_TO, "")
 _ANY_AND = _range(r"\s*and\s*", "_and")
 _BARE = rf"(?<![\w:.%-])(?P<bare>{_NUMBER})\s*[-–—]\s*(?P<bare_end>{_NUMBER})(?!\w|\s*%|[:.]\d)"
 _SEPARATORS = r"\s*[:,|–—\])-]*\s*"
-# Where a range may stand; elsewhere it is none ("grows by 10-20%", "from the 80s-90s"). The first that fits counts.
+# Where a range may be; elsewhere it is none ("grows by 10-20%", "from the 80s-90s"). The first match counts.
 _PLACES = [
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
         # In brackets: "Intro (0:00 - 0:30): ..."
         rf"\s*[(\[]\s*(?:(?:from|at|time|times)\s*:?\s*)?{_ABOUT}{_ANY}{_OF_SONG}\s*[)\]]",
-        # Told in a sentence: "From 10% to 30%, ...", "... between 0:30 and 1:05 ..."
+        # In a sentence: "From 10% to 30%, ...", "... between 0:30 and 1:05 ..."
         rf"\s*\b(?:from\s+{_ABOUT}{_ANY}|between\s+{_ABOUT}{_ANY_AND}){_OF_SONG},?",
         # At the start, followed by a label or a text: "0-18% - Intro: ...", "1:05-2:10 ..."
         rf"^{_ABOUT}{_ANY}{_OF_SONG}{_SEPARATORS}",
@@ -310,17 +172,17 @@ _MARKUP = re.compile(r"^\s*(?:>\s*)*(?:(?:[-*•+–]|\d{1,2}[.)]|#{1,6})\s+)*")
 _TIME_LABEL = re.compile(
     r"^(?:(?:time|timing|timestamps?|duration|range|boundar(?:y|ies)|position|segment|section|part)\s*)*\d*\s*$", re.I
 )
-_NUMBERED = re.compile(r"^(?:segment|section|part)\s*\d+\s*:\s*(?=.)", re.I)  # tells no more than the times did
+_NUMBERED = re.compile(r"^(?:segment|section|part)\s*\d+\s*:\s*(?=.)", re.I)  # has no more information than the times
 _CLOSING = re.compile(r"^(?:overall|in (?:summary|conclusion|short|general)|to (?:summarize|sum up|conclude))\b", re.I)
 _DECADES = re.compile(r"\b([2-9]0s\s*(?:-|–|—|to|and)\s*)(?=[2-9]0s\b)")
 _FROM_ZERO_SECONDS = re.compile(rf"(?<![\d.:])0(?:{_SECONDS})?{_TO}{_NUMBER}\s*s\b")
-_WORD_JOINER = "\u2060"  # has no width; inside a range it makes it none
+_WORD_JOINER = "\u2060"  # has no width; a range with it inside does not match
 
 
 @dataclass(frozen=True)
 class ParsedCaption:
     """
-    A caption in sentences, without markup and times, and what of it is heard when.
+    The sentences of a caption, without markup and times, and the sections that they describe.
 
     Args:
         sentences (`list[str]`): The whole text.
@@ -339,12 +201,12 @@ class ParsedCaption:
 
 @dataclass
 class _Part:
-    """What follows a range, or stands before the first one."""
+    """The text that follows a range, or the text before the first one."""
 
     unit: str | None = None
     start: str = ""
     end: str = ""
-    label: str | None = None  # of a heading whose text has not come yet
+    label: str | None = None  # a heading that still needs its text
     sentences: list[str] | None = None
 
     @property
@@ -352,8 +214,8 @@ class _Part:
         return f"{self.start}-{self.end}"
 
 
-class _FaultError(Exception):
-    """A problem, and its detail."""
+class _IssueError(Exception):
+    """A problem and its detail."""
 
 
 def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
@@ -361,8 +223,8 @@ def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
     Sentences and sections of a caption.
 
     Headings become the beginning of their first sentence ("Intro: A guitar plays."), bullets become sentences, and
-    time ranges are taken out, so that the text tells no times that an augmented song would not have. If one range
-    can't be trusted none is: the caption then has no sections, and all its sentences.
+    time ranges are removed, so that the text has no times that an augmented song would not have. If one range cannot
+    be trusted, none is: the caption then has no sections, and all its sentences.
 
     Args:
         caption (`str`): As FUTGA has it.
@@ -376,29 +238,29 @@ def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
     sentences = [sentence for part in [*parts, closing] for sentence in part.sentences]
     try:
         if several is not None:
-            raise _FaultError("several ranges in one sentence", several)
+            raise _IssueError("several ranges in one sentence", several)
         if len(parts) == 1:
-            raise _FaultError("no time ranges", "")
+            raise _IssueError("no time ranges", "")
         units = _units(parts[1:], duration_s)
         sections = []
         for part, unit in zip(parts[1:], units, strict=True):
             start_s, end_s = _to_seconds(part, unit, duration_s, sections[-1]["end_s"] if sections else 0.0)
             if not part.sentences:
-                raise _FaultError("a section without text", part.range)
+                raise _IssueError("a section without text", part.range)
             sections.append({"start_s": start_s, "end_s": end_s, "text": part.sentences})
-    except _FaultError as fault:
-        return ParsedCaption(sentences, None, None, *fault.args)
+    except _IssueError as issue:
+        return ParsedCaption(sentences, None, None, *issue.args)
     return ParsedCaption(sentences, sections, units[0] if len(set(units)) == 1 else "mixed")
 
 
 def has_time_ranges(caption: str) -> bool:
-    """Whether a text has a time range where FUTGA's captions have them."""
+    """Whether a text has a time range where captions of FUTGA have them."""
     parts, several = _split_parts(caption)
     return len(parts) > 1 or several is not None
 
 
 def _split_parts(caption: str) -> tuple[list[_Part], str | None]:
-    """The general part and one for each range; and a sentence with more than one range, if there is one."""
+    """The general part, a part for each range, and the first sentence with more than one range, if there is one."""
     text = re.sub(r"</?s>", " ", caption)
     text = text if "\n" in text else text.replace("\\n", "\n")
     if not _FROM_ZERO_SECONDS.search(text):
@@ -454,13 +316,13 @@ def _take_ranges(sentence: str) -> tuple[str, list[tuple[str, str, str]]]:
 
 
 def _is_label(rest: str, with_range: bool) -> bool:
-    if len(rest.split()) > MOST_LABEL_WORDS:
+    if len(rest.split()) > MAX_LABEL_WORDS:
         return False
     return rest.endswith(":") or (with_range and not rest.endswith((".", "!", "?")))
 
 
 def _finish(part: _Part) -> None:
-    """A heading without a text is all that is said of its section."""
+    """A heading without a text becomes the text of its section."""
     if part.label is not None and not part.sentences and not _TIME_LABEL.match(part.label):
         part.sentences.append(_polish(part.label))
     part.label = None
@@ -473,7 +335,7 @@ def _polish(sentence: str) -> str:
 
 
 def _cut_closing(parts: list[_Part]) -> _Part:
-    """What is said of the whole song after the last section ("Overall, ..."), taken from that section."""
+    """Sentences about the whole song after the last section ("Overall, ..."), removed from that section."""
     last = parts[-1].sentences
     places = [index for index, sentence in enumerate(last) if index > 0 and _CLOSING.match(sentence)]
     closing = _Part(sentences=last[places[0] :] if len(parts) > 1 and places else [])
@@ -491,7 +353,7 @@ def _units(parts: list[_Part], duration_s: float) -> list[str]:
             return ["percent"] * len(units)
         if abs(last - duration_s) <= TOLERANCE_S:
             return ["seconds"] * len(units)
-    raise _FaultError("numbers without a unit", ", ".join(part.range for part in parts))
+    raise _IssueError("numbers without a unit", ", ".join(part.range for part in parts))
 
 
 def _to_seconds(part: _Part, unit: str, duration_s: float, before_s: float) -> tuple[float, float]:
@@ -499,12 +361,12 @@ def _to_seconds(part: _Part, unit: str, duration_s: float, before_s: float) -> t
     limit_s = duration_s + (0.0 if unit == "percent" else TOLERANCE_S)
     start_s, end_s = (_read_time(time, unit, duration_s) for time in (part.start, part.end))
     if end_s <= start_s:
-        raise _FaultError("a range that is reversed", part.range)
+        raise _IssueError("a range that is reversed", part.range)
     if end_s > limit_s + 1e-6 or start_s >= duration_s:
-        raise _FaultError("a range beyond the end of the song", f"{part.range} in a song of {duration_s:.1f} s")
+        raise _IssueError("a range beyond the end of the song", f"{part.range} in a song of {duration_s:.1f} s")
     end_s = min(end_s, duration_s)
     if start_s < before_s - TOLERANCE_S or end_s <= before_s:
-        raise _FaultError("ranges that overlap or are out of order", f"{part.range} after one to {before_s:.1f} s")
+        raise _IssueError("ranges that overlap or are out of order", f"{part.range} after one to {before_s:.1f} s")
     return round(max(start_s, before_s), 3), round(end_s, 3)
 
 
@@ -517,18 +379,15 @@ def _read_time(time: str, unit: str, duration_s: float) -> float:
         return float(time)
     *larger, seconds = (float(number) for number in time.split(":"))
     if seconds >= 60 or any(number >= 60 for number in larger[1:]):
-        raise _FaultError("a clock time that is none", time)
+        raise _IssueError("a clock time that is none", time)
     return math.fsum(number * 60 ** (len(larger) - place) for place, number in enumerate(larger)) + seconds
 
 
 __all__ = [
     "CLOCK_TOLERANCE_S",
-    "FutgaColumns",
     "ParsedCaption",
     "Pieces",
-    "detect_columns",
     "has_time_ranges",
     "move_times",
     "parse_caption",
-    "read_table",
 ]

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Tables of FUTGA on a small scale: columns told, songs found, sections with times, what is missing counted."""
+"""Tables of FUTGA on a small scale: columns found, songs found, sections with times, what is missing counted."""
 
 import logging
 
@@ -10,7 +10,7 @@ pytest.importorskip("datasets", reason="the manifest reader needs the extra 'tra
 from set_miniatures import FUTGA, convert, pairs, write_audio, write_csv
 from test_sets import CAPTIONS, CLIPS, IDS
 
-from collap.data.sets.futga import detect_columns
+from collap.data.sets.futga import find_columns
 from collap.training.augmentation import Section, find_section_problem
 
 LONG = "A slow song with a piano, a bass and soft drums. The mood is calm and a little sad, and the tempo stays even. "
@@ -29,33 +29,25 @@ def rows_of(**columns):
         ({"ytid": IDS, "caption": [PERCENT] * 3}, ("ytid", "caption")),
         ({"": ["0", "1", "2"], "YouTube-ID": IDS, "Text": [LONG] * 3}, ("YouTube-ID", "Text")),
         # MusicCaps has captions by people too.
-        ({"ytid": IDS, "caption": [HUMAN] * 3, "futga": [PERCENT] * 3}, ("ytid", "futga")),
         ({"ytid": IDS, "caption": [HUMAN] * 3, "model": [CLOCK] * 3}, ("ytid", "model")),
+        ({"ytid": IDS, "notes": [CLOCK] * 3, "futga": [PERCENT] * 3}, ("ytid", "futga")),
         # An id that counts rows is none.
-        (
-            {"id": ["0", "1", "2"], "key": IDS, "words": [LONG] * 3, "start_s": ["30", "30", "40"]},
-            ("key", "words"),
-        ),
-        ({"where": ["00/1.mp3", "00/2.mp3", "01/3.mp3"], "a": [PERCENT] * 3, "b": [HUMAN] * 3}, ("where", "a")),
-        ({"key": ["0001_12step", "0003_6foot", "0004_abc"], "caption": [PERCENT] * 3}, ("key", "caption")),
-        ({"track": ["1004018", "1004019", "1004020"], "caption": [PERCENT] * 3}, ("track", "caption")),
+        ({"id": ["0", "1", "2"], "File": IDS, "caption": [LONG] * 3, "start_s": ["30"] * 3}, ("File", "caption")),
     ],
 )
-def test_columns_are_told(columns, expected):
-    assert detect_columns(rows_of(**columns)) == expected
+def test_columns_are_found(columns, expected):
+    assert find_columns(rows_of(**columns)) == expected
 
 
 def test_columns_that_cannot_be_told():
     rows = rows_of(one=IDS, two=IDS[::-1], a=[PERCENT] * 3, b=[CLOCK] * 3)
     with pytest.raises(ValueError, match=r"caption_column can't be told, give it. .* 'one' \(such as '-0abcDEF_12'\)"):
-        detect_columns(rows)
+        find_columns(rows)
     with pytest.raises(ValueError, match=r"id_column can't be told, give it. .* 'two' \(such as 'Kx_12345678'\)"):
-        detect_columns(rows, caption_column="a")
+        find_columns(rows, caption_column="a")
     with pytest.raises(ValueError, match=r"id_column must be one of 'one' .*, got 'three'"):
-        detect_columns(rows, id_column="three")
-    assert detect_columns(rows, "two", "b") == ("two", "b")
-    with pytest.raises(ValueError, match="id_column can't be told"):
-        detect_columns(rows_of(words=["a", "b", "c"], caption=[PERCENT] * 3))
+        find_columns(rows, id_column="three")
+    assert find_columns(rows, "two", "b") == ("two", "b")
 
 
 def test_audioset_with_sections(tmp_path, caplog):
@@ -109,7 +101,7 @@ def test_audioset_with_sections(tmp_path, caplog):
 
 @pytest.fixture
 def audioset(tmp_path):
-    rows = [{"id": number, "video": ytid, "output": FUTGA.format(what=ytid)} for number, ytid in enumerate(IDS)]
+    rows = [{"id": number, "video_id": ytid, "output": FUTGA.format(what=ytid)} for number, ytid in enumerate(IDS)]
     write_csv(tmp_path / "AudioSet-Eval.csv", rows)
     for ytid in IDS[:2]:
         write_audio(tmp_path / "songs" / f"{ytid}.wav", 31)
@@ -171,7 +163,7 @@ def test_song_describer_tracks_however_the_table_writes_them(tmp_path, form):
     write_csv(tmp_path / "song_describer.csv", CAPTIONS)
     captions = [FUTGA.format(what=track) for track in tracks]
     names = [form.format(track=track, folder=track[-2:]) for track in tracks]
-    write_csv(tmp_path / "SongDescriber.tsv", rows_of(song=names, text=captions))
+    write_csv(tmp_path / "SongDescriber.tsv", rows_of(path=names, text=captions))
     (tmp_path / "SongDescriber.tsv").rename(tmp_path / "described.tsv")
     for track in tracks:
         write_audio(tmp_path / "audio" / track[-2:] / f"{track}.2min.mp3")

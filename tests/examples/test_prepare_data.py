@@ -27,7 +27,7 @@ def test_a_table_of_futga_becomes_a_manifest(tmp_path):
     soundfile.write(tmp_path / "songs" / "-0abcDEF_12.flac", np.zeros(40 * 8000), 8000)
     caption = f"{'A song with a piano and drums. ' * 4}\n**0-50%:** Intro\n- A piano.\n**50-100%:** End\n- Drums."
     with (tmp_path / "table.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["key", "words"], ["-0abcDEF_12", caption], ["-0abcDEF_13", caption]])
+        csv.writer(file).writerows([["Song ID", "words"], ["-0abcDEF_12", caption], ["-0abcDEF_13", caption]])
     folders = [
         "--data_dir",
         f"{tmp_path}/table.csv",
@@ -40,7 +40,7 @@ def test_a_table_of_futga_becomes_a_manifest(tmp_path):
         "--set", "futga", *folders, "--options", "table=audioset_eval", "times=removed", "caption_column=null"
     )
     assert result.returncode == 0, result.stderr
-    assert "ids from the column 'key', captions from 'words'" in result.stderr
+    assert "ids from the column 'Song ID', captions from 'words'" in result.stderr
     assert "WARNING: futga audioset_eval: 1 of 2 songs have no usable audio" in result.stderr
     assert result.stdout == f"{tmp_path}/out/manifest.jsonl: 1 songs, 1 texts\n"
     row = json.loads((tmp_path / "out" / "manifest.jsonl").read_text())

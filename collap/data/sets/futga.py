@@ -2,13 +2,12 @@
 """
 Captions of FUTGA: a long text on each song, with the times of its sections, written by a language model.
 
-The names of the columns of its tables are not verified against the release: [`detect_columns`] finds ids and captions
-by names and contents, and provenance.json has what it found.
+The names of the columns of its tables are not verified against the release: [`find_columns`] goes by names and
+time ranges, and provenance.json has what it found.
 """
 
 import logging
 import re
-import statistics
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
@@ -54,11 +53,7 @@ CAPTION_NAMES = (
     "futgacaption", "futgacaptions", "futga", "longcaption", "densecaption", "generatedcaption", "captions", "caption",
     "captionsasstr", "description", "text", "output", "response", "prediction", "answer", "generated",
 )  # fmt: skip
-# YouTube ids and addresses, audio files, numbers with names (0001_12step), track numbers.
-ID_FORM = re.compile(r"(?i)[\w-]{11}|https?://\S*youtu\S+|.+\.(?:wav|mp3|flac|ogg|opus|m4a|webm)|\d{4}_\w+|\d{3,}")
-MIN_ID_SHARE = 0.9  # of the cells of a column of ids that have such a form
-MIN_CAPTION_LENGTH = 100  # letters, in the median
-MAX_SAMPLE = 1000  # rows by which columns are told
+MAX_SAMPLE = 50  # rows by which columns are told
 
 
 def read(
@@ -76,7 +71,7 @@ def read(
     if path.name in TABLES.values() and path.name != TABLES[table]:
         raise ValueError(f"table is {table!r}, but data_dir is the file {path}.")
     rows = read_table(path)
-    id_column, caption_column = detect_columns(rows, id_column, caption_column)
+    id_column, caption_column = find_columns(rows, id_column, caption_column)
     logger.info("%s: ids from the column %r, captions from %r", path.name, id_column, caption_column)
     chosen = _read_subset(folders, table, subset)
     captions: dict[str, list[str]] = {}
@@ -176,57 +171,36 @@ def _find_by_aliases(songs: Mapping[str, SetSong], aliases: Mapping[str, str], f
     return {**songs, **{song: replace(songs[song], path=path, issue=None) for song, path in found.items()}}
 
 
-def detect_columns(
+def find_columns(
     rows: list[dict[str, str]], id_column: str | None = None, caption_column: str | None = None
 ) -> tuple[str, str]:
     """
-    The columns of ids and captions, by their names, or else by their contents.
-
-    Args:
-        rows (`list[dict[str, str]]`): A table with at least one row.
-        id_column, caption_column (`str`, *optional*): Names that are known.
+    The columns of ids and captions, as given or by their names. Of several captions the one with time ranges counts:
+    MusicCaps has captions by people too.
 
     Raises:
-        ValueError: if a given column is not there, or one cannot be told.
+        ValueError: if a given column is not there, or one that is not given cannot be told.
     """
-    columns = {name: [row[name] for row in rows[:MAX_SAMPLE]] for name in rows[0]}
-    shown = ", ".join(f"{name!r} (such as {cells[0]!r:.60})" for name, cells in columns.items())
+    sample = {name: [row[name] for row in rows[:MAX_SAMPLE]] for name in rows[0]}
+    shown = ", ".join(f"{name!r} (such as {cells[0]!r:.60})" for name, cells in sample.items())
     for argument, name in (("id_column", id_column), ("caption_column", caption_column)):
-        if name is not None and name not in columns:
+        if name is not None and name not in sample:
             raise ValueError(f"{argument} must be one of {shown}, got {name!r}.")
     if caption_column is None:
-        others = {name: cells for name, cells in columns.items() if name != id_column}
-        caption_column = _detect_caption(others)
-        if caption_column is None:
+        with_times = [name for name, cells in sample.items() if any(map(has_time_ranges, cells))]
+        named = [name for name in with_times or sample if _plain(name) in CAPTION_NAMES]
+        found = with_times if len(with_times) == 1 else named
+        if len(found) != 1:
             raise ValueError(f"caption_column can't be told, give it. The columns are {shown}.")
+        caption_column = found[0]
     if id_column is None:
-        id_column = _detect_id({name: cells for name, cells in columns.items() if name != caption_column})
-        if id_column is None:
+        numbers = [[str(number) for number in range(first, first + len(rows[:MAX_SAMPLE]))] for first in (0, 1)]
+        named = [name for known in ID_NAMES for name in sample if _plain(name) == known]
+        found = [name for name in named if name != caption_column and sample[name] not in numbers]
+        if not found:
             raise ValueError(f"id_column can't be told, give it. The columns are {shown}.")
+        id_column = found[0]
     return id_column, caption_column
-
-
-def _detect_caption(columns: Mapping[str, list[str]]) -> str | None:
-    long = [name for name, cells in columns.items() if statistics.median(map(len, cells)) >= MIN_CAPTION_LENGTH]
-    with_times = [name for name in long if any(map(has_time_ranges, columns[name][:50]))]
-    named = [name for name in columns if _plain(name) in CAPTION_NAMES and (name in with_times or not with_times)]
-    # MusicCaps has captions by people too: of several columns it is the one with times.
-    return next((found[0] for found in (named, with_times, long) if len(found) == 1), None)
-
-
-def _detect_id(columns: Mapping[str, list[str]]) -> str | None:
-    def counts_rows(cells: list[str]) -> bool:
-        return any(cells == [str(number) for number in range(first, first + len(cells))] for first in (0, 1))
-
-    columns = {name: cells for name, cells in columns.items() if any(cells) and not counts_rows(cells)}
-    named = [name for known in ID_NAMES for name in columns if _plain(name) == known]
-    found = [
-        name
-        for name, cells in columns.items()
-        if sum(ID_FORM.fullmatch(cell.strip()) is not None for cell in cells) >= MIN_ID_SHARE * len(cells)
-        and len(set(cells)) > len(cells) / 2
-    ]
-    return named[0] if named else found[0] if len(found) == 1 else None
 
 
 def _plain(name: str) -> str:
@@ -248,7 +222,7 @@ FUTGA = SetConverter(
         "table": f"which table of FUTGA: {', '.join(TABLES)} (must be given)",
         "times": "removed or kept: the times of sections in the captions (default: removed)",
         "subset": "of musiccaps all, audioset_eval or balanced, of song_describer all or valid (default: all)",
-        "id_column": "column of the ids of the songs (default: told by names and contents)",
-        "caption_column": "column of the captions (default: told by names and contents)",
+        "id_column": "column of the ids of the songs (default: found by its name)",
+        "caption_column": "column of the captions (default: found by its name and time ranges)",
     },
 )
