@@ -87,7 +87,7 @@ def test_a_chapter_without_one_of_its_utterances_is_missing(data_dir):
     assert list(durations(rows)) == ["61-70970"]
     assert [(song["id"], song["reason"].split(":")[0]) for song in provenance["missing"]] == [
         ("121-123852", "unreadable audio"),
-        ("61-70968", "no audio file for some utterances"),
+        ("61-70968", "an utterance without audio"),
     ]
     assert [path.name for path in (data_dir / "converted/audio").iterdir()] == ["61-70970.flac"]
 
@@ -135,6 +135,6 @@ def test_other_folders_and_rates_are_refused(tmp_path):
     with pytest.raises(ValueError, match="must be a folder with transcripts"):
         convert("speech_transcripts", tmp_path)
     files = [write_audio(tmp_path / "a.wav"), write_audio(tmp_path / "b.wav", rate=8_000)]
-    with pytest.raises(ValueError, match="differ in sampling rate"):
-        join_audio(files, tmp_path / "joined.flac", 0.0)
+    with pytest.raises(ValueError, match="different sampling rates"):
+        join_audio(files, tmp_path / "joined.flac")
     assert not (tmp_path / "joined.flac").exists()

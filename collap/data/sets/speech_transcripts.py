@@ -8,10 +8,9 @@ and its words in capitals. The utterances of a chapter are joined to a long trac
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -19,6 +18,7 @@ import soundfile
 from collap.files import atomic_write
 
 from .converter import (
+    NO_AUDIO,
     SetContent,
     SetConverter,
     SetFolders,
@@ -54,13 +54,15 @@ def read(folders: SetFolders, max_s: float | None = None) -> SetContent:
         for path in transcripts
     }
     utterances = [utterance for chapter in chapters.values() for utterance in chapter]
-    files = read_durations(SetSong(one.id, one.id, one.file) for one in utterances)
+    files = read_durations(SetSong(one.id, one.id, one.file, None if one.file else NO_AUDIO) for one in utterances)
     tracks = {
         name: track
         for chapter, members in chapters.items()
         for name, track in _cut(chapter, members, files, max_s).items()
     }
-    songs = [_make_track(name, track, folders.output / "audio") for name, track in tracks.items()]
+    songs = [
+        _make_track(name, [files[one.id] for one in track], folders.output / "audio") for name, track in tracks.items()
+    ]
     return SetContent(
         folders.data.absolute().name,
         read_durations(songs),
@@ -115,40 +117,33 @@ def _cut(
     return {f"{chapter}_{number}": track for number, track in enumerate(tracks, start=1)}
 
 
-def _make_track(name: str, utterances: list[Utterance], folder: Path) -> SetSong:
+def _make_track(name: str, utterances: list[SetSong], folder: Path) -> SetSong:
     """A track with its file, which is joined if it is not there yet."""
     path = folder / f"{name}.flac"
-    files = [utterance.file for utterance in utterances if utterance.file is not None]
-    if missing := len(utterances) - len(files):
-        issue = f"no audio file for some utterances: {missing} of {len(utterances)}"
+    if broken := [utterance for utterance in utterances if utterance.path is None]:
+        issue = f"an utterance without audio: {broken[0].id}, {broken[0].issue}"
         return SetSong(name, path.name, issue=issue)
     try:
-        join_audio(files, path, PAUSE_S)
+        join_audio([utterance.path for utterance in utterances], path)
     except ValueError as error:
-        return SetSong(name, path.name, issue=f"unreadable audio: {error}")
+        return SetSong(name, path.name, issue=str(error))
     return SetSong(name, path.name, path)
 
 
-def join_audio(files: list[Path], path: Path, pause_s: float) -> None:
+def join_audio(files: list[Path], path: Path) -> None:
     """
-    Writes recordings one after the other, as FLAC of 16 bits.
+    Writes recordings one after the other with pauses, as FLAC of 16 bits, completely or not at all.
 
     A track that is there already with the right length stays: remove it if its recordings have changed.
 
-    Args:
-        files (`list[Path]`): Of one sampling rate and number of channels.
-        path (`Path`): The track, written completely or not at all.
-        pause_s (`float`): Silence between the recordings.
-
     Raises:
-        ValueError: if the recordings differ in form, or one cannot be decoded.
+        ValueError: if the recordings differ in sampling rate or channels, or one cannot be decoded to its end.
     """
-    headers = [_read_or_refuse(soundfile.info, file) for file in files]
-    forms = {(header.samplerate, header.channels) for header in headers}
-    if len(forms) > 1:
-        raise ValueError(f"the utterances differ in sampling rate and channels, {sorted(forms)}")
-    rate, channels = forms.pop()
-    pause = np.zeros((round(pause_s * rate), channels), dtype=np.float32)
+    headers = [soundfile.info(file) for file in files]
+    rate, channels = headers[0].samplerate, headers[0].channels
+    if any((header.samplerate, header.channels) != (rate, channels) for header in headers):
+        raise ValueError("utterances of different sampling rates or channels")
+    pause = np.zeros((round(PAUSE_S * rate), channels), dtype=np.float32)
     length = sum(header.frames for header in headers) + len(pause) * (len(files) - 1)
     if _has_form(path, (rate, channels, length)):
         return
@@ -157,16 +152,11 @@ def join_audio(files: list[Path], path: Path, pause_s: float) -> None:
         soundfile.SoundFile(temporary, "w", rate, channels, "PCM_16", format="FLAC") as track,
     ):
         for number, file in enumerate(files):
-            if number:
-                track.write(pause)
-            track.write(_read_or_refuse(soundfile.read, file, dtype="float32", always_2d=True)[0])
-
-
-def _read_or_refuse(read: Callable[..., Any], file: Path, **options: Any) -> Any:
-    try:
-        return read(file, **options)
-    except soundfile.LibsndfileError as error:
-        raise ValueError(str(error)) from error
+            try:
+                samples, _ = soundfile.read(file, dtype="float32", always_2d=True)
+            except soundfile.LibsndfileError as error:  # not one of writing
+                raise ValueError(f"unreadable audio: {file.name}, {error}") from error
+            track.write(np.concatenate([pause, samples]) if number else samples)
 
 
 def _has_form(path: Path, form: tuple[int, int, int]) -> bool:
