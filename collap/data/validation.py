@@ -91,7 +91,7 @@ class ValidationReport:
 
 def validate_manifest(
     manifest: str | Path,
-    processor: CollapProcessor,
+    processor: CollapProcessor | None = None,
     split: str | None = None,
     num_workers: int = 0,
     truncate_songs: bool = False,
@@ -119,7 +119,7 @@ def validate_manifest(
 
 def find_issues(
     rows: Sequence[Mapping[str, Any]],
-    processor: CollapProcessor,
+    processor: CollapProcessor | None = None,
     num_workers: int = 0,
     truncate_songs: bool = False,
     truncate_texts: bool = False,
@@ -127,14 +127,14 @@ def find_issues(
     """
     Decodes every song to its end, tokenizes every wording, and collects everything that would stop or harm a training.
 
-    What `processor` refuses is an issue. Other issues are files that end before their headers say (of ogg, whose
-    header does not say it, only where the row has `duration_s`), songs of zeros only, sections after the end of the
-    song, and a `duration_s` that is not the song's. Under `torchrun` or `accelerate launch` the rows are split
+    What `processor` refuses is an issue. Other issues are broken files, files that end before their headers say (of
+    ogg, whose header does not say it, only where the row has `duration_s`), songs of zeros, sections after the end of
+    the song, and a `duration_s` that is not the song's. Under `torchrun` or `accelerate launch` the rows are split
     between the processes, and each process gets the whole list.
 
     Args:
         rows (`Sequence` of mappings): From [`load_manifest`], with `check_audio=False` if files may be missing.
-        processor ([`CollapProcessor`]): What the songs and texts are for.
+        processor ([`CollapProcessor`], *optional*): Of the model. Without it nothing is too long.
         num_workers (`int`): Worker processes that decode; 0 decodes in this one.
         truncate_songs, truncate_texts (`bool`): Whether those that are too long will be truncated, which is no issue.
 
@@ -157,7 +157,7 @@ class _CheckedRows(Dataset):
 
     rows: Sequence[Mapping[str, Any]]
     indices: list[int]
-    processor: CollapProcessor
+    processor: CollapProcessor | None
     truncate_songs: bool
     truncate_texts: bool
 
@@ -179,7 +179,9 @@ def _identity(value: Any) -> Any:
     return value
 
 
-def _check_texts(row: Mapping[str, Any], processor: CollapProcessor, truncation: bool) -> list[tuple[str, str]]:
+def _check_texts(row: Mapping[str, Any], processor: CollapProcessor | None, truncation: bool) -> list[tuple[str, str]]:
+    if processor is None:
+        return []
     wordings = {"text": row.get("text")}
     wordings |= {f"texts[{number}]": text for number, text in enumerate(row.get("texts") or [])}
     found = []
@@ -193,7 +195,9 @@ def _check_texts(row: Mapping[str, Any], processor: CollapProcessor, truncation:
     return found
 
 
-def _check_decoded(row: Mapping[str, Any], processor: CollapProcessor, truncation: bool) -> list[tuple[str, str]]:
+def _check_decoded(
+    row: Mapping[str, Any], processor: CollapProcessor | None, truncation: bool
+) -> list[tuple[str, str]]:
     audio = row["audio"]
     file: str | BytesIO | None = audio if isinstance(audio, str) else audio.get("path")
     if not isinstance(audio, str) and audio.get("array") is not None:
@@ -218,10 +222,11 @@ def _check_decoded(row: Mapping[str, Any], processor: CollapProcessor, truncatio
         found.append((OTHER_LENGTH, f"duration_s is {duration_s:.1f}, the audio has {seconds:.1f} s"))
     if not torch.any(song.waveform):
         found.append((SILENT, f"all samples of its {seconds:.1f} s are 0"))
-    try:
-        processor.feature_extractor.load(song.waveform, SAMPLING_RATE, truncation=truncation)
-    except ValueError as error:
-        found.append((TOO_LONG, str(error)))
+    if processor is not None:
+        try:
+            processor.feature_extractor.load(song.waveform, SAMPLING_RATE, truncation=truncation)
+        except ValueError as error:
+            found.append((TOO_LONG, str(error)))
     late = [section["end_s"] for section in row.get("sections") or [] if section["end_s"] > seconds + END_TOLERANCE_S]
     if late:
         found.append((SECTIONS, f"{len(late)} section(s) up to {max(late):.1f} s, the audio has {seconds:.1f} s"))

@@ -16,6 +16,7 @@ from collap import CollapFeatureExtractor, CollapProcessor
 
 datasets = pytest.importorskip("datasets", reason="the manifest reader needs the extra 'train'")
 
+from collap.cli import main  # noqa: E402 - after the skip
 from collap.data.manifest import load_manifest  # noqa: E402 - after the skip
 from collap.data.validation import RowIssue, ValidationReport, find_issues, validate_manifest  # noqa: E402
 
@@ -180,6 +181,17 @@ def test_a_manifest_is_validated(rows, processor, tmp_path):
     assert not report.is_valid
     assert len(report.manifest_issues) == 7
     assert "line 7: text must be" in str(report)
+
+
+def test_the_command_reports_and_sets_the_exit_status(rows, processor, tmp_path, capsys):
+    processor.save_pretrained(tmp_path / "model")
+    path = tmp_path / "songs.jsonl"
+    path.write_text(json.dumps({"audio": rows[9]["audio"], "text": rows[9]["text"]}))
+    assert main(["validate", str(path)]) == 0
+    assert capsys.readouterr().out == "All 1 rows are valid.\n"
+    assert main(["validate", str(path), "--model", str(tmp_path / "model")]) == 1
+    assert "1 of 1 rows have issues:\n  text is refused: 1" in capsys.readouterr().out
+    assert main(["validate", str(path), "--model", str(tmp_path / "model"), "--truncate_texts"]) == 0
 
 
 def test_the_report_counts_by_kind_and_shows_the_first():
