@@ -8,7 +8,7 @@ An error of the input is one line and exit status 1; `collap --debug COMMAND ...
 import importlib
 import logging
 import sys
-from argparse import ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
+from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
 from collections.abc import Callable
 
 # Command -> where its function is, imported when it is called, and its line of `collap --help`.
@@ -17,7 +17,7 @@ COMMANDS = {
         "collap.modeling_collap.convert_beats_checkpoint:convert_beats",
         "convert a BEATs checkpoint of Microsoft to a folder for from_pretrained",
     ),
-    "validate": ("collap.cli:validate", "decode all songs of a manifest and report every issue"),
+    "validate": ("collap.data.validation:validate", "decode all songs of a manifest and report every issue"),
     "card": ("collap.hub.push:print_card", "print the model card of a trained model"),
     "publish": ("collap.hub.push:publish", "write a model repository with code and card, and push it to the Hub"),
 }
@@ -46,27 +46,6 @@ def load_command(name: str) -> Callable[[list[str]], int | None]:
     """The function of a command: it takes the arguments, and returns the exit status (None is 0)."""
     module, _, function = COMMANDS[name][0].partition(":")
     return getattr(importlib.import_module(module), function)
-
-
-def validate(arguments: list[str]) -> int:
-    """Prints the validation report of a manifest; the exit status is 1 if it has issues."""
-    parser = ArgumentParser("collap validate", description=validate.__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("manifest", help="a manifest, a folder of songs with their texts beside them, or a data set")
-    parser.add_argument("--model", help="folder or name on the Hub, to check the length of songs and texts too")
-    parser.add_argument("--split", help="split of a data set")
-    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode")
-    parser.add_argument("--truncate_songs", action="store_true", help="too long songs are no issue")
-    parser.add_argument("--truncate_texts", action="store_true", help="too long texts are no issue")
-    given = parser.parse_args(arguments)
-    from collap import CollapProcessor
-    from collap.data.validation import validate_manifest
-
-    processor = None if given.model is None else CollapProcessor.from_pretrained(given.model)
-    report = validate_manifest(
-        given.manifest, processor, given.split, given.num_workers, given.truncate_songs, given.truncate_texts
-    )
-    print(report)
-    return int(not report.is_valid)
 
 
 def main(arguments: list[str] | None = None) -> int:

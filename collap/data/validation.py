@@ -2,6 +2,7 @@
 """A validation report: every song of a manifest decoded to its end, every text tokenized."""
 
 import re
+from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -15,6 +16,7 @@ from accelerate.utils import gather_object
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from collap.cli import HelpFormatter
 from collap.data.manifest import load_manifest
 from collap.data.rows import END_TOLERANCE_S, ManifestError
 from collap.files import first_few
@@ -247,4 +249,22 @@ def _length_by_header(file: str | BytesIO) -> float:
     return seconds
 
 
-__all__ = ["RowIssue", "ValidationReport", "find_issues", "validate_manifest"]
+def validate(arguments: list[str]) -> int:
+    """Prints the validation report of a manifest; the exit status is 1 if it has issues."""
+    parser = ArgumentParser("collap validate", description=validate.__doc__, formatter_class=HelpFormatter)
+    parser.add_argument("manifest", help="a manifest, a folder of songs with their texts beside them, or a data set")
+    parser.add_argument("--model", help="folder or name on the Hub, to check the length of songs and texts too")
+    parser.add_argument("--split", help="split of a data set")
+    parser.add_argument("--num_workers", type=int, default=0, help="processes that decode")
+    parser.add_argument("--truncate_songs", action="store_true", help="too long songs are no issue")
+    parser.add_argument("--truncate_texts", action="store_true", help="too long texts are no issue")
+    given = parser.parse_args(arguments)
+    processor = None if given.model is None else CollapProcessor.from_pretrained(given.model)
+    report = validate_manifest(
+        given.manifest, processor, given.split, given.num_workers, given.truncate_songs, given.truncate_texts
+    )
+    print(report)
+    return int(not report.is_valid)
+
+
+__all__ = ["RowIssue", "ValidationReport", "find_issues", "validate", "validate_manifest"]
