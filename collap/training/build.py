@@ -14,7 +14,7 @@ from transformers import AutoProcessor, AutoTokenizer, set_seed
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
-from collap.data.validation import BadRow, find_bad_rows, report
+from collap.data.validation import RowIssue, ValidationReport, find_issues
 from collap.hub.card import CardArguments
 from collap.hub.push import publish_model
 
@@ -138,18 +138,18 @@ def _leave_out_bad(
 ) -> Dataset:
     """The rows without an issue; the others are logged and written to skipped_songs.jsonl."""
     if reader.features is None:
-        issues = find_bad_rows(
+        issues = find_issues(
             rows, reader.processor, training.dataloader_num_workers, reader.truncation, data.truncate_texts
         )
     else:
         issues = [
-            BadRow(index, str(audio if isinstance(audio, str) else audio.get("path")), "songs without features",
+            RowIssue(index, str(audio if isinstance(audio, str) else audio.get("path")), "songs without features",
                    f"there are none of it in {data.features}")
             for index, audio in enumerate(rows["audio"])
             if audio not in reader.features
         ]  # fmt: skip
     if issues and training.process_index == 0:
-        logger.warning("Left out of %s:\n%s", manifest, report(issues, len(rows)))
+        logger.warning("Left out of %s:\n%s", manifest, ValidationReport(len(rows), issues))
         file = Path(training.output_dir) / "skipped_songs.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as lines:
