@@ -253,24 +253,17 @@ def embed_songs(
     on_bad_audio: Literal["raise", "skip"] = "raise",
     num_workers: int = 1,
 ) -> EmbeddedSongs:
-    r"""
-    Caches the frames of songs as a retriever embeds them, in float32. See [`encode_songs`] for what it does with
-    processes and errors. Each song is encoded alone, so that its frames do not depend on how the work was split.
+    """
+    Caches the frames of songs as a retriever embeds them, in float32. Each song is encoded alone, so that its frames
+    do not depend on how the work was split. What is not said here is as in [`encode_songs`].
 
     Args:
         retriever ([`Retriever`]): Its `embed_song` is called by several threads at once.
         songs (`Mapping[str, str]`): Path of each song by its id.
         folder (`str` or `Path`): Holds hashes of files, and a [`TensorCache`] for each `song_revision`.
-        state (`PartialState`): The processes.
-        on_bad_audio (`"raise"` or `"skip"`): What happens with songs that are missing or cannot be encoded.
-        num_workers (`int`): Threads that encode songs: while one waits for the accelerator, others decode.
 
     Returns:
         [`EmbeddedSongs`], equal in all processes.
-
-    Raises:
-        ValueError: if a song cannot be encoded and `on_bad_audio` is `"raise"`, or is neither of the two.
-        OSError: if the disk is full.
     """
     folder, revision = Path(folder), retriever.song_revision
     folder.mkdir(parents=True, exist_ok=True)
