@@ -19,7 +19,7 @@ from collap.training.build import load_model
 
 STYLES = ("critic", "librarian", "amateur", "musician")
 LEADS = ("violin", "flute", "trumpet", "cello")
-GERMAN = {"violin": "eine Geige", "flute": "eine Flöte", "trumpet": "eine Trompete", "cello": "ein Cello"}
+GERMAN = {"violin": "eine Geige", "flute": "eine Flöte", "trumpet": "eine Trompete", "cello": "eine Gambe"}
 WORDINGS = ("", "_new", "_paraphrase")
 NUM_SONGS = 6
 FIELDS = {"projection_dim": 16, "frame_pooling": 8, "kernel_size": 2, "kernel_stride": 2}

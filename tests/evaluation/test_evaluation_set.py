@@ -92,7 +92,7 @@ def test_provenance_is_taken_over(tmp_path):
 
 def test_another_column(tmp_path):
     rows = [
-        {"audio": "a.wav", "text": ["A flute.", "A drum."], "text_new": ["Ein Ton."], "sections": [
+        {"audio": "a.wav", "text": ["A flute.", "A drum."], "text_new": ["Der Ton."], "sections": [
             {"start_s": 0, "end_s": 1, "text": ["A flute."], "query": ["A pipe."]},
             {"start_s": 1, "end_s": 2, "text": ["A drum."], "query": ["A tom."]},
         ]},
@@ -100,7 +100,7 @@ def test_another_column(tmp_path):
     ]  # fmt: skip
     manifest = write_manifest(tmp_path, rows)
     evaluation_set = load_evaluation_set(manifest, "text_new")
-    assert queries(evaluation_set) == [("a.wav#1", ["Ein Ton."], ("a.wav",))]
+    assert queries(evaluation_set) == [("a.wav#1", ["Der Ton."], ("a.wav",))]
     assert evaluation_set.notes == ["1 of 2 rows have no text_new."]
     assert (evaluation_set.name, len(evaluation_set.songs)) == ("manifest text_new", 2)
     of_sections = load_evaluation_set(manifest, "sections.query")
