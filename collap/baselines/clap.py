@@ -19,14 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import (
-    AutoProcessor,
-    BatchFeature,
-    ClapFeatureExtractor,
-    ClapModel,
-    PreTrainedModel,
-    ProcessorMixin,
-)
+from transformers import AutoProcessor, BatchFeature, ClapFeatureExtractor, ClapModel, PreTrainedModel, ProcessorMixin
 from transformers.audio_utils import window_function
 
 from collap.data.audio_files import read_audio
@@ -150,17 +143,15 @@ class VectorRetriever(ABC):
         processor (`ProcessorMixin`): Its feature extractor and its tokenizer.
         windows (`str`): Which part of a song is encoded: one of the class's `WINDOWS`.
         window_s (`float`, *optional*): Length of a window in seconds; None if songs are encoded whole.
-        num_positions (`int`): Tokens that the text model has positions for.
-        max_text_tokens (`int`, *optional*):
-            Most tokens of a text, special ones included; longer texts are cut. Default: the limit of tokenizer and
-            text model.
+        num_positions (`int`): Positions of the text model. Texts of more tokens than this, or than the tokenizer
+            allows, are cut.
         batch_size (`int`): Windows, and texts, that the model takes at a time.
 
     Attributes:
         num_truncated_texts (`int`): How many different texts were cut so far.
 
     Raises:
-        ValueError: if `windows` is none of `WINDOWS`, or a number is less than 1.
+        ValueError: if `windows` is none of `WINDOWS`, or `batch_size` is less than 1.
     """
 
     WINDOWS: tuple[str, ...] = ("first", "mean")
@@ -173,20 +164,17 @@ class VectorRetriever(ABC):
         windows: str,
         window_s: float | None,
         num_positions: int,
-        max_text_tokens: int | None = None,
         batch_size: int = 16,
     ):
         if windows not in self.WINDOWS:
             raise ValueError(f"windows must be one of {', '.join(map(repr, self.WINDOWS))}, got {windows!r}.")
-        for name, value in (("max_text_tokens", max_text_tokens), ("batch_size", batch_size)):
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}.")
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         self.model = model.eval()
         self.processor = processor
         self.windows = windows
         self.window_s = window_s
-        limit = min(processor.tokenizer.model_max_length, num_positions)
-        self.max_text_tokens = limit if max_text_tokens is None else min(limit, max_text_tokens)
+        self.max_text_tokens = min(processor.tokenizer.model_max_length, num_positions)
         self.batch_size = batch_size
         part = {"first": f"first {window_s} s", "mean": f"mean of {window_s} s windows"}.get(windows, "whole songs")
         self.name = f"{self.MODEL_CLASS.__name__} {model.config._name_or_path} ({part})".replace("  ", " ")
@@ -217,11 +205,6 @@ class VectorRetriever(ABC):
     def num_truncated_texts(self) -> int:
         return len(self._truncated)
 
-    @property
-    def sampling_rate(self) -> int:
-        """Of the waveforms that the model encodes, in Hz."""
-        return self.processor.feature_extractor.sampling_rate
-
     def embed_song(self, path: str) -> SongEmbedding:
         """
         The vector of a song, as frames of shape `(1, d)`.
@@ -230,9 +213,10 @@ class VectorRetriever(ABC):
             ValueError: if the file cannot be decoded; see [`read_audio`].
         """
         length_s = self.window_s if self.windows == "first" else None
-        audio = read_audio(path, self.sampling_rate, length_s=length_s)
+        sampling_rate = self.processor.feature_extractor.sampling_rate
+        audio = read_audio(path, sampling_rate, length_s=length_s)
         waveform = audio.waveform
-        size = len(waveform) if self.windows == "whole" else round(self.window_s * self.sampling_rate)
+        size = len(waveform) if self.windows == "whole" else round(self.window_s * sampling_rate)
         windows = [waveform[start : start + size] for start in range(0, len(waveform), size)]
         batches = [windows[first : first + self.batch_size] for first in range(0, len(windows), self.batch_size)]
         with torch.inference_mode():
@@ -240,7 +224,7 @@ class VectorRetriever(ABC):
         weights = np.array([len(window) for window in windows], dtype=np.float64)
         return SongEmbedding(
             frames=self._mean(vectors, weights)[None].astype(np.float32),
-            encoded_s=min(len(waveform) / self.sampling_rate, audio.duration_s),
+            encoded_s=min(len(waveform) / sampling_rate, audio.duration_s),
             duration_s=audio.duration_s,
         )
 
@@ -285,21 +269,14 @@ class ClapRetriever(VectorRetriever):
         model (`ClapModel`): The model. With `enable_fusion` too, no window is longer than its 10 s.
         processor (`ClapProcessor`): Its processor. A window is as long as its feature extractor says.
         windows (`str`): `"first"` or `"mean"`. The mean of the windows' unit vectors is scaled to unit length.
-        max_text_tokens, batch_size: As in [`VectorRetriever`]; the released models take 512 tokens.
+        batch_size (`int`): As in [`VectorRetriever`].
     """
 
     MODEL_CLASS = ClapModel
 
-    def __init__(
-        self,
-        model: ClapModel,
-        processor: ProcessorMixin,
-        windows: str = "first",
-        max_text_tokens: int | None = None,
-        batch_size: int = 16,
-    ):
+    def __init__(self, model: ClapModel, processor: ProcessorMixin, windows: str = "first", batch_size: int = 16):
         window_s = processor.feature_extractor.max_length_s
-        super().__init__(model, processor, windows, window_s, clap_positions(model), max_text_tokens, batch_size)
+        super().__init__(model, processor, windows, window_s, clap_positions(model), batch_size)
 
     def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:
         features = clap_features(self.processor.feature_extractor, windows).to(self.model.device, self.model.dtype)

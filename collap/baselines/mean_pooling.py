@@ -1,11 +1,13 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-CoLLAP without its attentions: the baseline that says what the attentions are good for.
+CoLLAP without its attentions: a baseline that shows what they contribute.
 
-It has the encoders, the text tower and the training of CoLLAP; `train.main` of examples/train.py takes the class. What
-is saved is a CoLLAP to all else, but for its `architectures`; [`load_collap`] goes by those.
+Encoders, text tower and training are those of CoLLAP. A saved model differs in its `architectures` only, by which
+[`load_collap`] finds the class.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,19 +19,37 @@ from collap.modeling_collap.scoring_collap import mean_over_sentences
 
 
 class MeanPoolingCollap(CollapModel):
-    """The cosine of one mean vector a song and one vector a text, as CLAP does it; with all of the song, not 10 s."""
+    """Scores are cosines of the mean of a song's frames and the mean of a text's sentences."""
 
     def similarity(
         self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
     ) -> torch.Tensor:
-        """As CoLLAP's, in which a mean has neither time nor moments: `use_time` and `section_query` change nothing."""
+        """As in [`CollapModel`]; `use_time` and `section_query` have no effect."""
         pooled = normalize(audio.last_hidden_state.float().sum(1), dim=-1)  # (B, d); frames of padding are zero
         pooled_text = mean_over_sentences(text.query_embeds.float().T, text.sentence_counts).T  # (T, d)
         return pooled @ normalize(pooled_text, dim=-1).T
 
 
+def load_config(name_or_path: str) -> dict[str, Any]:
+    """The configuration of a model; of a LoRA adapter that of its base model."""
+    adapter = Path(name_or_path) / "adapter_config.json"
+    if adapter.is_file():
+        name_or_path = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
+    return PreTrainedConfig.get_config_dict(name_or_path)[0]
+
+
 def load_collap(name_or_path: str, **options: Any) -> CollapModel:
-    """A CoLLAP or a [`MeanPoolingCollap`], whichever was saved; `options` are those of `from_pretrained`."""
-    architectures = PreTrainedConfig.get_config_dict(name_or_path)[0].get("architectures") or []
-    is_mean_pooling = MeanPoolingCollap.__name__ in architectures
-    return (MeanPoolingCollap if is_mean_pooling else CollapModel).from_pretrained(name_or_path, **options)
+    """
+    A CoLLAP or a [`MeanPoolingCollap`], whichever was saved; `options` are those of `from_pretrained`.
+
+    Raises:
+        ValueError: if the model was saved from another class.
+    """
+    classes = {model_class.__name__: model_class for model_class in (CollapModel, MeanPoolingCollap)}
+    (architecture,) = load_config(name_or_path).get("architectures") or ["CollapModel"]
+    if architecture not in classes:
+        raise ValueError(f"name_or_path must hold a model of {' or '.join(classes)}, got {architecture}.")
+    return classes[architecture].from_pretrained(name_or_path, **options)
+
+
+__all__ = ["MeanPoolingCollap", "load_collap", "load_config"]

@@ -20,7 +20,6 @@ class PeAudioRetriever(VectorRetriever):
             `"whole"`: the song as one clip, whose memory grows with its length; or `"first"` or `"mean"`, see
             [`collap.baselines.clap`].
         window_s (`float`): Length of a window in seconds, for `"first"` and `"mean"`.
-        max_text_tokens (`int`, *optional*): As in [`VectorRetriever`].
         batch_size (`int`): Texts that the model takes at a time. Clips go one by one: padding would change them.
     """
 
@@ -33,17 +32,16 @@ class PeAudioRetriever(VectorRetriever):
         processor: ProcessorMixin,
         windows: str = "whole",
         window_s: float = 10.0,
-        max_text_tokens: int | None = None,
         batch_size: int = 16,
     ):
         length_s = None if windows == "whole" else window_s
         positions = model.config.text_config.max_position_embeddings
-        super().__init__(model, processor, windows, length_s, positions, max_text_tokens, batch_size)
+        super().__init__(model, processor, windows, length_s, positions, batch_size)
 
     def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:
-        vectors = []
+        extractor, vectors = self.processor.feature_extractor, []
         for window in windows:
-            clip = self.processor.feature_extractor(window, sampling_rate=self.sampling_rate, return_tensors="pt")
+            clip = extractor(window, sampling_rate=extractor.sampling_rate, return_tensors="pt")
             vectors.append(self.model.get_audio_embeds(**clip.to(self.model.device, self.model.dtype)))
         return torch.cat(vectors)
 

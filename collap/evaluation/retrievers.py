@@ -2,7 +2,6 @@
 """Models that find songs by texts: CoLLAP and the baselines behind one interface."""
 
 import copy
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,10 +11,10 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import AutoProcessor, PreTrainedConfig
+from transformers import AutoProcessor
 
 from collap.baselines.clap import ClapRetriever
-from collap.baselines.mean_pooling import load_collap
+from collap.baselines.mean_pooling import load_collap, load_config
 from collap.baselines.pe_audio import PeAudioRetriever
 from collap.data.cache import (
     SongEmbedding,
@@ -292,8 +291,7 @@ def load_retriever(
     Raises:
         ValueError: if the model is of another type, lacks weights, or has no such option.
     """
-    config = _load_config(name_or_path)
-    model_type = config.get("model_type")
+    model_type = load_config(name_or_path).get("model_type")
     if model_type not in MODEL_TYPES:
         raise ValueError(
             f"name_or_path must hold a model of type {', '.join(MODEL_TYPES)}, got {model_type!r} in {name_or_path}."
@@ -308,8 +306,6 @@ def load_retriever(
     if windows is not None:
         raise ValueError(f"windows must be None for a CoLLAP, which encodes whole songs, got {windows!r}.")
     model = load_complete(load_collap, name_or_path).to(device)
-    if (architectures := config.get("architectures")) and type(model).__name__ not in architectures:
-        raise ValueError(f"name_or_path must hold a CollapModel or MeanPoolingCollap, got {architectures}.")
     model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the base model
     processor = AutoProcessor.from_pretrained(name_or_path)
     cache = None
@@ -320,18 +316,4 @@ def load_retriever(
     )
 
 
-def _load_config(name_or_path: str) -> dict[str, Any]:
-    """The configuration of a model; of an adapter that of the base model."""
-    adapter = Path(name_or_path) / "adapter_config.json"
-    if adapter.is_file():
-        name_or_path = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
-    return PreTrainedConfig.get_config_dict(name_or_path)[0]
-
-
-__all__ = [
-    "FIELDS_OF_TEXTS_AND_SCORES",
-    "CollapRetriever",
-    "CollapTexts",
-    "Retriever",
-    "load_retriever",
-]
+__all__ = ["FIELDS_OF_TEXTS_AND_SCORES", "CollapRetriever", "CollapTexts", "Retriever", "load_retriever"]

@@ -110,8 +110,6 @@ class TestClap:
         assert retriever.num_truncated_texts == 1
         retriever.embed_texts([long + " drums"])
         assert retriever.num_truncated_texts == 2
-        assert ClapRetriever(*unfused, max_text_tokens=4).max_text_tokens == 4
-        assert ClapRetriever(*unfused, max_text_tokens=400).max_text_tokens == limit
 
     def test_sentences_are_joined_and_texts_cut_into_blocks(self, unfused):
         retriever = ClapRetriever(*unfused, batch_size=2)

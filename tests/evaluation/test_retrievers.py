@@ -213,5 +213,5 @@ def test_mean_pooling_and_other_classes(collap, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
         if name == "MeanPoolingCollap":
             assert load_retriever(str(tmp_path)).name == f"MeanPoolingCollap {tmp_path}"
-    with pytest.raises(ValueError, match=r"must hold a CollapModel or MeanPoolingCollap, got \['OtherCollap'\]"):
+    with pytest.raises(ValueError, match="model of CollapModel or MeanPoolingCollap, got OtherCollap"):
         load_retriever(str(tmp_path))
