@@ -13,6 +13,7 @@ pytest.importorskip("datasets", reason="the manifest reader needs the extra 'tra
 from set_miniatures import convert, pairs, write_audio, write_csv
 
 from collap.data.sets import SETS
+from collap.evaluation.evaluation_set import load_evaluation_set
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -333,6 +334,16 @@ def test_castella_times_outside_of_the_recording_are_counted(castella):
     (row,), provenance = convert("castella", castella)
     assert (row["text"], row["section_s"], row["other_sections_s"]) == ("A bell", [40, 50], [])
     assert (provenance["times_left_out"], provenance["rows_left_out"]["count"]) == (5, 1)
+
+
+def test_evaluation_reads_the_manifest_with_its_provenance(castella):
+    manifest = SETS["castella"].convert(castella, castella / "converted")
+    loaded = load_evaluation_set(manifest)
+    assert (loaded.name, loaded.section_query) == ("castella test en sections", True)
+    assert sorted(loaded.songs) == sorted(recording["yid"] for recording in RECORDINGS)  # one has no text
+    assert loaded.targets().sum() == 2
+    assert loaded.provenance["published"] == {"songs": 640, "texts": 1360}
+    assert "640 songs and 1360 texts are published, the files name 2 and 2." in loaded.notes
 
 
 @pytest.mark.parametrize(
