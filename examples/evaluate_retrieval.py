@@ -6,16 +6,16 @@ How well a model finds the songs of a manifest by their texts, and the texts by 
         --output_dir results/my-collap
 
 The model is a CoLLAP (or one with mean pooling, or a LoRA adapter), or a `ClapModel` or `PeAudioModel` of
-transformers. A public set is converted to a manifest first: examples/prepare_data.py; docs/evaluation_sets.md has the
+transformers. A public set is converted to a manifest first: examples/prepare_data.py; docs/evaluation.md has the
 commands for the rows of CoLLAP's paper.
 
 `results.json` in the output folder holds the metrics with their intervals, and how they were made: which songs and
 texts, how much of each song was encoded, what was missing, the revision of the model, the command. recall@k is left
 out where k is not smaller than the gallery.
 
-Encoded songs are cached, so another manifest, other options or the same command after an interruption do not encode
-them again. One process is enough (`python examples/evaluate_retrieval.py ...`). Several split the work, and the result
-is that of one; on CPUs start them by `torchrun --nproc_per_node 2 examples/evaluate_retrieval.py ...`.
+Encoded songs are cached in `--cache_dir`, so the same command after an interruption, or another one with that folder,
+does not encode them again. One process is enough (`python examples/evaluate_retrieval.py ...`). Several split the work,
+and the result is that of one; on CPUs start them by `torchrun --nproc_per_node 2 examples/evaluate_retrieval.py ...`.
 
     python examples/evaluate_retrieval.py --compare A/results.json B/results.json
 

@@ -45,7 +45,7 @@ def test_scores_are_the_models(collap, songs, options):
     assert bool(options) == (np.abs(scores - default).max() > 1e-3)  # the option does something
 
 
-def test_whole_songs_are_heard(collap, songs):
+def test_whole_songs_are_encoded(collap, songs):
     embedded = [CollapRetriever(*collap).embed_song(song) for song in songs]
     assert [song.duration_s for song in embedded] == [1.5, 0.4, 2.0]
     assert [song.encoded_s for song in embedded] == pytest.approx([1.12, 0.32, 1.44])  # whole frames of 0.16 s
@@ -53,21 +53,20 @@ def test_whole_songs_are_heard(collap, songs):
     assert all(song.frames.dtype == np.float32 for song in embedded)
 
 
-def test_only_the_beginning(collap, songs):
-    model, processor = collap
+def test_songs_are_cut_only_by_max_length_s(collap, songs, tmp_path):
+    model, processor = tiny_collap()
     retriever = CollapRetriever(model, processor, max_length_s=0.64)
     song = retriever.embed_song(songs[2])
     assert (song.encoded_s, song.duration_s) == (pytest.approx(0.48), 2.0)
     assert "first 0.64 s" in retriever.name
     assert retriever.revision != CollapRetriever(*collap).revision
-    assert processor.feature_extractor.max_length_s is None  # that of the caller is left alone
-
-
-def test_a_song_is_never_cut_unasked(collap, songs):
-    model, processor = tiny_collap()
+    assert processor.feature_extractor.max_length_s is None  # the caller's processor is unchanged
     processor.feature_extractor.max_length_s = 1.0
     with pytest.raises(ValueError, match="no longer than max_length_s=1, got 2 s"):
         CollapRetriever(model, processor).embed_song(songs[2])
+    (tmp_path / "bad.wav").write_bytes(b"no audio")
+    with pytest.raises(ValueError, match=r"bad\.wav"):
+        CollapRetriever(*collap).embed_song(str(tmp_path / "bad.wav"))
 
 
 def test_texts_are_a_part_of_their_batch(collap, songs):
@@ -79,16 +78,20 @@ def test_texts_are_a_part_of_their_batch(collap, songs):
     np.testing.assert_allclose(np.concatenate(parts, axis=1), retriever.score(frames, texts), rtol=0, atol=1e-6)
 
 
-def test_long_texts_are_refused_or_counted(collap):
+def test_long_texts_are_refused_before_the_model_runs_or_counted(collap, monkeypatch):
     model, processor = collap
     long = "a choir sings " * 30
-    with pytest.raises(ValueError, match="at most 60 tokens, got 92"):
-        CollapRetriever(model, processor).embed_texts([long])
-    retriever = CollapRetriever(model, processor, truncate_texts=True)
-    retriever.embed_texts(["a choir", long, [long], long])
-    assert retriever.num_truncated_texts == 2  # a list is not the string
-    with pytest.raises(ValueError, match="at least one text"):
-        retriever.embed_texts([])
+    truncating = CollapRetriever(model, processor, truncate_texts=True)
+    truncating.embed_texts(["a choir", long, [long], long])
+    assert truncating.num_truncated_texts == 2  # a list is not the string
+    monkeypatch.setattr(model, "get_text_features", None)
+    retriever = CollapRetriever(model, processor)
+    retriever.check_texts(TEXTS)
+    for check in (retriever.check_texts, retriever.embed_texts):
+        with pytest.raises(ValueError, match="at most 60 tokens, got 92"):
+            check([long])
+        with pytest.raises(ValueError, match="at least one text"):
+            check([])
 
 
 def test_cached_features_stand_in_for_the_encoders(collap, songs, tmp_path):
@@ -103,12 +106,6 @@ def test_cached_features_stand_in_for_the_encoders(collap, songs, tmp_path):
         assert (found.encoded_s, found.duration_s) == pytest.approx((expected.encoded_s, expected.duration_s))
     with pytest.raises(ValueError, match="max_length_s must be None with features"):
         CollapRetriever(model, processor, max_length_s=1.0, features=cache)
-
-
-def test_a_file_that_is_no_audio(collap, tmp_path):
-    (tmp_path / "bad.wav").write_bytes(b"no audio")
-    with pytest.raises(ValueError, match=r"bad\.wav"):
-        CollapRetriever(*collap).embed_song(str(tmp_path / "bad.wav"))
 
 
 def test_the_revision_is_of_weights_and_settings(collap, tmp_path):
@@ -181,16 +178,6 @@ def test_only_what_songs_depend_on_is_in_their_revision(collap):
     assert other.song_revision == own.song_revision
     other.model.audio_model.adapter.bias.data[0] += 1e-3
     assert CollapRetriever(other.model, processor).song_revision != own.song_revision
-
-
-def test_texts_are_checked_without_the_model(collap, monkeypatch):
-    retriever = CollapRetriever(*collap)
-    monkeypatch.setattr(retriever.model, "get_text_features", None)
-    retriever.check_texts(TEXTS)
-    with pytest.raises(ValueError, match="at most 60 tokens, got 92"):
-        retriever.check_texts([*TEXTS, "a choir sings " * 30])
-    with pytest.raises(ValueError, match="at least one text"):
-        retriever.check_texts([])
 
 
 def test_what_a_folder_lacks_is_no_model(collap, tmp_path):
