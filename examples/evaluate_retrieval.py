@@ -14,8 +14,9 @@ texts, how much of each song was encoded, what was missing, the revision of the 
 out where k is not smaller than the gallery.
 
 Encoded songs are cached in `--cache_dir`, so the same command after an interruption, or another one with that folder,
-does not encode them again. One process is enough (`python examples/evaluate_retrieval.py ...`). Several split the work,
-and the result is that of one; on CPUs start them by `torchrun --nproc_per_node 2 examples/evaluate_retrieval.py ...`.
+does not encode them again. One process is enough (`python examples/evaluate_retrieval.py ...`). Several split the
+work, and the result is that of one; on CPUs start them by `torchrun --nproc_per_node 2 examples/evaluate_retrieval.py
+...`.
 
     python examples/evaluate_retrieval.py --compare A/results.json B/results.json
 

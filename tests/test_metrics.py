@@ -211,12 +211,6 @@ def test_intervals_of_medians_by_hand():
     assert even == (1.0, 2.0)  # draws of two: 1 1, 1 2 (median 1.5), 2 2
 
 
-def test_equal_seeds_give_equal_intervals():
-    values = np.random.default_rng(0).random(50)
-    assert bootstrap_intervals({"x": values}, seed=1) == bootstrap_intervals({"x": values}, seed=1)
-    assert bootstrap_intervals({"x": values}, seed=1) != bootstrap_intervals({"x": values}, seed=2)
-
-
 def test_intervals_hold_the_true_value_in_95_of_100_sets():
     """Of 300 sets of 60 songs drawn from a share of 0.3, about 95 % have an interval that holds 0.3."""
     generator = np.random.default_rng(0)
