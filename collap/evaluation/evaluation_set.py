@@ -183,12 +183,15 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
 
 
 def _load_provenance(file: Path, manifest: Path) -> tuple[dict[str, Any], list[str]]:
-    """The content of `provenance.json` and its notes; says if the manifest is not the one it was written for."""
+    """The content of `provenance.json` and its notes; nothing if it belongs to another manifest of the folder."""
     provenance = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    described = provenance.get("manifest", {})
+    if described.get("name", manifest.name) != manifest.name:
+        provenance, described = {}, {}
     notes = list(provenance.pop("notes", []))
     if manifest.is_file():
         digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
-        if provenance.get("manifest", {}).get("sha256", digest) != digest:
+        if described.get("sha256", digest) != digest:
             notes.append(f"{manifest.name} has changed since {PROVENANCE_FILE} was written.")
         provenance["manifest"] = {"name": manifest.name, "sha256": digest}
     return provenance, notes
@@ -218,8 +221,8 @@ def _describe_columns(rows: Any) -> str:
 
 def _texts_of_songs(texts: Iterable[EvaluationText], songs: dict[str, str]) -> list[EvaluationText]:
     """The texts of these songs, which belong to no others then."""
-    kept = [replace(text, song_ids=tuple(song for song in text.song_ids if song in songs)) for text in texts]
-    return [text for text in kept if text.song_ids]
+    found = [replace(text, song_ids=tuple(song for song in text.song_ids if song in songs)) for text in texts]
+    return [text for text in found if text.song_ids]
 
 
 __all__ = ["EvaluationSet", "EvaluationText", "MissingSong", "load_evaluation_set"]

@@ -88,6 +88,8 @@ def test_provenance_is_taken_over(tmp_path):
         "manifest.jsonl has changed since provenance.json was written.",
     ]
     assert evaluation_set.provenance["licence"] == "CC0"
+    other = (tmp_path / "manifest.jsonl").rename(tmp_path / "other.jsonl")
+    assert set(load_evaluation_set(other).provenance) == {"manifest"}
 
 
 def test_another_column(tmp_path):
