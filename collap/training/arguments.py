@@ -92,12 +92,8 @@ class DataArguments:
     )
 
     def augmentation(self) -> StructureAugmentation:
-        return StructureAugmentation(
-            self.section_crop_probability,
-            self.section_reorder_probability,
-            self.sentence_drop_probability,
-            self.sentence_shuffle_probability,
-        )
+        names = (item.name for item in fields(StructureAugmentation))
+        return StructureAugmentation(**{name: getattr(self, name) for name in names})
 
 
 @dataclass
@@ -105,17 +101,10 @@ class CollapTrainingArguments(TrainingArguments):
     r"""
     transformers' `TrainingArguments` with the size of the contrastive batch and the weight of the section loss.
 
-    Args:
-        contrastive_batch_size (`int`, *optional*):
-            Songs that are contrasted with each other in a step, over all processes. It replaces
-            `per_device_train_batch_size`. More songs are more negatives, so it changes the loss;
-            `gradient_accumulation_steps` adds no negatives.
-        micro_batch_size (`int`, *optional*):
-            Songs whose activations a process holds at a time. It changes the memory, not the loss or the gradients;
-            everything is encoded twice. Default: all songs at once.
-        section_loss_weight (`float`):
-            Weight of the section loss beside the loss of whole texts ([`SectionLoss`]; it is not in the
-            paper). It needs `sections` in the manifest and sentence granularity.
+    `contrastive_batch_size` replaces `per_device_train_batch_size`. More songs in it are more negatives, so it changes
+    the loss; `gradient_accumulation_steps` adds no negatives. `micro_batch_size` changes neither loss nor gradients;
+    with it everything is encoded twice. `section_loss_weight` ([`SectionLoss`], not in the paper) needs `sections` in
+    the manifest and sentence granularity.
 
     Raises:
         ValueError: if a number of songs is less than 1, the weight is negative, or there are fewer songs than
@@ -131,7 +120,7 @@ class CollapTrainingArguments(TrainingArguments):
     )
     micro_batch_size: int | None = field(
         default=None,
-        metadata={"help": "Songs whose activations a process holds at a time; changes the memory, not the loss."},
+        metadata={"help": "Songs whose activations a process holds at a time. Default: all of its songs."},
     )
     section_loss_weight: float = field(
         default=0.0, metadata={"help": "Weight of the loss of single sections; 1 is a good choice if there are any."}

@@ -2,8 +2,8 @@
 """
 Structure augmentation: parts of a song, or its sections in another order, with the caption to match.
 
-CoLLAP (arXiv 2410.02271) has musical temporal structure augmentation in its title and takes its captions from FUTGA
-(arXiv 2407.20445), which was trained on songs joined out of clips. How songs are cropped and rejoined here is ours.
+CoLLAP (arXiv 2410.02271) has musical temporal structure augmentation in its title; how songs are cropped and rejoined
+here is ours.
 """
 
 import itertools
@@ -20,7 +20,7 @@ CROSS_FADE_S = 0.005  # long enough to avoid a click, shorter than a frame of an
 
 @dataclass(frozen=True)
 class Section:
-    """A section of a song: its start and end in seconds, and the sentences that describe it."""
+    """Start and end of a section in seconds, and the sentences that describe it."""
 
     start_s: float
     end_s: float
@@ -56,12 +56,6 @@ class StructureAugmentation:
 
     A song is not cropped or reordered if [`find_section_problem`] finds a problem, if a crop leaves one section to
     reorder, or if no sentence would be left.
-
-    Args:
-        section_crop_probability (`float`): Probability of a crop.
-        section_reorder_probability (`float`): Probability of another order of the sections.
-        sentence_drop_probability (`float`): Probability that sentences are left out.
-        sentence_shuffle_probability (`float`): Probability that the sentences are shuffled.
 
     Raises:
         ValueError: if a value is not a probability; in a call, if there are no sentences.
@@ -107,13 +101,7 @@ class StructureAugmentation:
 
         `generator` first gives four numbers that decide on crop, reorder, drop and shuffle (always all four), then
         what each change needs. So two augmentations that differ in one probability agree on the other decisions.
-
-        Args:
-            sentences (`list[str]`): The caption of the song.
-            sections (`Sequence[Section]`): Its sections; empty if they are not known.
-            duration_s (`float`, *optional*): Length of the song. Without it the end of the last section is not
-                checked, and percents can't be rewritten.
-            generator (`torch.Generator`): Source of all randomness, on the CPU.
+        Without a `duration_s` the end of the last section is not checked, and percents can't be rewritten.
         """
         if not sentences:
             raise ValueError("sentences must hold at least one, got none.")

@@ -100,13 +100,9 @@ def make_trainer(
     if train_songs is not None and (data.section_crop_probability or data.section_reorder_probability):
         problems = [problem for row in train_songs.rows if (problem := reader.find_section_problem(row)) is not None]
         if problems:
-            logger.warning(
-                "%d of %d songs are never cropped or reordered; the first: %s.",
-                len(problems),
-                len(train_songs),
-                problems[0],
-            )
-    trainable = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+            share = f"{len(problems)} of {len(train_songs)}"
+            logger.warning("%s songs are never cropped or reordered; the first: %s.", share, problems[0])
+    trainable = model.num_parameters(only_trainable=True)
     logger.info("%d of %d parameters are trainable.", trainable, model.num_parameters())
     return CollapTrainer(
         model=model,

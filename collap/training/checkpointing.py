@@ -23,15 +23,13 @@ class AtomicCheckpointMixin:
     r"""
     A `Trainer` that resumes from complete checkpoints only: `class MyTrainer(AtomicCheckpointMixin, Trainer)`.
 
-    - A checkpoint counts when it holds `complete.json`, which is written when all files of all processes are on the
-      disk. Only then are old checkpoints deleted. So there is a complete one whenever a run was killed.
+    - A checkpoint is complete when it holds `complete.json`, which is written when all files of all processes are on
+      the disk. Only then are old checkpoints deleted (the last and the best always stay).
     - `train(resume_from_checkpoint=True)` (or `"true"`, as the command line gives it) resumes from the last complete
-      checkpoint. If there is none, training begins with step 1 and a warning: the same command starts and resumes.
-    - A resumed run logs the losses of the uninterrupted one: those between the last log and the checkpoint, which
-      transformers loses, are in `complete.json`.
-    - `save_model` replaces a model file by file, each at once.
-
-    With `load_best_model_at_end` the best and the last checkpoint stay, also with a `save_total_limit` of 1.
+      checkpoint. If there is none, training begins with a warning: the same command starts and resumes.
+    - A resumed run logs what the uninterrupted one would: the losses since the last log, which transformers loses, are
+      in `complete.json`.
+    - `save_model` replaces an earlier model when the new one is complete.
 
     Raises:
         OSError: if a checkpoint can't be written, as on a full disk. The message names the checkpoint to resume from;
@@ -49,29 +47,26 @@ class AtomicCheckpointMixin:
         self, resume_from_checkpoint: str | bool | None = None, trial: Any = None, *args: Any, **kwargs: Any
     ) -> TrainOutput:
         """As in transformers, from the last complete checkpoint."""
-        folder = Path(self.args.output_dir)
-        complete = complete_checkpoints(folder)
-        wish = str(resume_from_checkpoint).lower()
-        if wish == "true":
-            resume_from_checkpoint = str(complete[-1]) if complete else None
-            if not complete:
-                logger.warning("There is no complete checkpoint in %s: training begins with step 1.", folder)
-        elif wish in ("false", "none"):
-            resume_from_checkpoint = None
-            if complete:
-                logger.warning(
-                    "%s is of an earlier run. Use another output_dir to keep its checkpoints.", complete[-1]
+        complete = complete_checkpoints(Path(self.args.output_dir))
+        checkpoint = None
+        if str(resume_from_checkpoint).lower() == "true":
+            checkpoint = complete[-1] if complete else None
+            if checkpoint is None:
+                logger.warning("There is no complete checkpoint in %s: training begins anew.", self.args.output_dir)
+        elif str(resume_from_checkpoint).lower() not in ("false", "none"):
+            checkpoint = Path(resume_from_checkpoint)
+            if not (checkpoint / COMPLETE_FILE).is_file():
+                raise ValueError(
+                    f"resume_from_checkpoint must be a complete checkpoint, got {checkpoint}, in which there is no "
+                    f"{COMPLETE_FILE}."
                 )
-        elif not (Path(resume_from_checkpoint) / COMPLETE_FILE).is_file():
-            raise ValueError(
-                f"resume_from_checkpoint must be a complete checkpoint, got {resume_from_checkpoint}, in which there "
-                f"is no {COMPLETE_FILE}."
-            )
-        self._resumed_from = None if resume_from_checkpoint is None else Path(resume_from_checkpoint)
+        elif complete:
+            logger.warning("%s is of an earlier run. Use another output_dir to keep its checkpoints.", complete[-1])
+        self._resumed_from = checkpoint
         # transformers deletes old checkpoints before the new one is complete, so it must not know the limit.
         self._save_total_limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
-            return super().train(resume_from_checkpoint, trial, *args, **kwargs)
+            return super().train(checkpoint and str(checkpoint), trial, *args, **kwargs)
         except BaseException as error:
             self._remove_incomplete(error)
             raise
@@ -102,12 +97,10 @@ class AtomicCheckpointMixin:
             return
         folder = Path(output_dir or self.args.output_dir)
         unfinished = folder / "_unfinished"
-        if self.args.should_save:
-            shutil.rmtree(unfinished, ignore_errors=True)  # of a run that was killed
         try:
             super().save_model(str(unfinished), _internal_call=True)
             if self.args.should_save:
-                _flush(unfinished)
+                _flush(*unfinished.rglob("*"))
                 _replace_model(unfinished, folder)
         finally:
             if self.args.should_save:
@@ -137,7 +130,7 @@ class _CompleteCheckpoints(TrainerCallback):
         trainer.accelerator.wait_for_everyone()
         if trainer.is_local_process_zero():  # of each node, for nodes may have disks of their own
             checkpoint = checkpoint_of(args, state)
-            _flush(checkpoint)
+            _flush(*checkpoint.rglob("*"), checkpoint, checkpoint.parent)
             _mark_complete(checkpoint, trainer._tr_loss.item(), trainer._globalstep_last_logged)
         trainer.accelerator.wait_for_everyone()
         if args.should_save:
@@ -156,7 +149,7 @@ def complete_checkpoints(folder: Path) -> list[Path]:
 def _mark_complete(checkpoint: Path, loss: float, step_of_last_log: int) -> None:
     # The loss of a step is the same on all processes.
     write_json(checkpoint / COMPLETE_FILE, {"loss_since_last_log": loss, "step_of_last_log": step_of_last_log})
-    _flush_one(checkpoint)
+    _flush(checkpoint)
 
 
 def _delete_old(folder: Path, save_total_limit: int | None, best: str | None) -> None:
@@ -170,20 +163,14 @@ def _delete_old(folder: Path, save_total_limit: int | None, best: str | None) ->
         shutil.rmtree(checkpoint, ignore_errors=True)
 
 
-def _flush(folder: Path) -> None:
+def _flush(*paths: Path) -> None:
     """Brings files to the disk. A full disk of another machine, or a quota, may be reported only here."""
-    for path in (*folder.rglob("*"), folder, folder.parent):
-        _flush_one(path)
-
-
-def _flush_one(path: Path) -> None:
-    if os.name == "nt":
-        return  # Windows opens no folders, and flushes only what was opened for writing
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    for path in paths if os.name != "nt" else ():  # Windows opens no folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _replace_model(new: Path, folder: Path) -> None:

@@ -72,17 +72,11 @@ class TrainableClap(ClapModel):
         return_loss: bool | None = None,
         return_logits: bool = True,
     ) -> CollapOutput:
-        r"""
-        Args:
-            input_features (`torch.Tensor` of shape `(B, 1, num_frames, num_mel_bins)`): Of windows, one a song.
-            input_ids, attention_mask (`torch.Tensor` of shape `(B, num_tokens)`): Of texts, one a song.
-            is_longer, sentence_counts: Part of a batch, but not used.
-            song_ids, text_ids (`torch.Tensor` of shape `(B,)`, *optional*): As in [`contrastive_loss`].
-            return_loss (`bool`, *optional*): Whether to compute the loss.
-            return_logits (`bool`): Whether to score; the loss needs it.
+        """
+        As [`CollapModel`]'s, with one frame a song.
 
-        Returns:
-            [`CollapOutput`], with one frame a song.
+        `input_features` `(B, 1, num_frames, num_mel_bins)` are of windows, `input_ids` `(B, num_tokens)` of texts, one
+        a song. `is_longer` and `sentence_counts` are parts of a batch, but not used.
         """
         songs = self.get_audio_features(input_features=input_features).pooler_output  # (B, d)
         queries = self.get_text_features(input_ids=input_ids, attention_mask=attention_mask).pooler_output  # (B, d)
@@ -178,21 +172,11 @@ def _join(text: str | Sequence[str]) -> str:
 
 @dataclass
 class ClapDataCollator:
-    r"""
-    Makes a batch for [`TrainableClap`] from examples of a [`ClapSongReader`].
-
-    Args:
-        processor (`ClapProcessor`): Makes the model's inputs.
-        max_text_tokens (`int`): Maximum number of tokens of a text.
-        truncate_texts (`bool`): Whether longer texts are cut; otherwise they are an error.
-
-    Raises:
-        ValueError: in a call, if a text is too long.
-    """
+    """Makes a batch for [`TrainableClap`] from examples of a [`ClapSongReader`]."""
 
     processor: ProcessorMixin
     max_text_tokens: int
-    truncate_texts: bool = False
+    truncate_texts: bool = False  # otherwise longer texts are a ValueError
 
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> BatchFeature:
         texts = [example["text"] for example in examples]
@@ -289,17 +273,13 @@ def _refuse_arguments(config: ConfigArguments, data: DataArguments, training: Co
 
 def _check_texts(rows: Dataset, manifest: str, collator: ClapDataCollator) -> None:
     """Counts the texts that are too long before the training: an error, or a warning if they are to be cut."""
-    num_texts, too_long = 0, []
-    for number, row in enumerate(rows, start=1):
-        texts = [_join(text) for text in ([row["text"]] if row.get("texts") is None else row["texts"])]
-        num_texts += len(texts)
-        _, truncated = tokenize(collator.processor.tokenizer, texts, collator.max_text_tokens)
-        too_long += [number] * len(truncated)
+    texts = [_join(text) for row in rows for text in ([row["text"]] if row.get("texts") is None else row["texts"])]
+    too_long = [text for text in texts if tokenize(collator.processor.tokenizer, [text], collator.max_text_tokens)[1]]
     if not too_long:
         return
     message = (
-        f"{len(too_long)} of the {num_texts} texts of {manifest} have more than {collator.max_text_tokens} tokens, "
-        f"the first in row {too_long[0]}"
+        f"{len(too_long)} of the {len(texts)} texts of {manifest} have more than {collator.max_text_tokens} tokens, "
+        f"the first is {too_long[0]!r:.60}"
     )
     if not collator.truncate_texts:
         raise ValueError(f"{message}: give --truncate_texts to cut them.")

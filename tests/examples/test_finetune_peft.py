@@ -20,6 +20,7 @@ from transformers import AutoProcessor
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.training.lora import lora_config
+from examples import extract_features
 from examples.finetune_peft import main
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -59,7 +60,7 @@ def folder(tmp_path_factory) -> Path:
 
 @torch.no_grad()
 def center(model: CollapModel, batch: dict[str, torch.Tensor]) -> None:
-    """Puts the mean of all frames and of all sentences at zero: random towers give everything nearly one vector."""
+    """Moves the mean of all frames and of all sentences to zero: random towers give everything nearly one vector."""
     songs = {name: batch[name] for name in ("fbank_features", "input_features", "audio_attention_mask")}
     frames, frame_mask = model.audio_model.encode(**songs)
     model.audio_model.adapter.bias.copy_(-model.audio_model.adapter.weight @ frames[frame_mask].mean(0))
@@ -67,139 +68,110 @@ def center(model: CollapModel, batch: dict[str, torch.Tensor]) -> None:
     model.text_projection.bias.copy_(-model.text_projection.weight @ states.mean(0))
 
 
-def run(
-    folder: Path, output: str, *arguments: str, launcher: tuple[str, ...] = (sys.executable,)
-) -> subprocess.CompletedProcess[str]:
-    command = [
-        *launcher,
-        str(REPOSITORY / "examples" / "finetune_peft.py"),
-        f"--model_name_or_path={folder / 'model'}",
-    ]
-    command += [f"--train_manifest={folder / 'songs.jsonl'}", f"--output_dir={folder / output}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    quick = ["--use_cpu", "--learning_rate=0.02", "--disable_tqdm=true", "--save_strategy=no"]
-    return subprocess.run([*command, *quick, *arguments], env=environment, capture_output=True, text=True, check=False)
+def arguments(folder: Path, output: str, *more: str) -> list[str]:
+    shared = [f"--model_name_or_path={folder / 'model'}", f"--train_manifest={folder / 'songs.jsonl'}", "--use_cpu"]
+    shared += [f"--output_dir={folder / output}", "--learning_rate=0.02", "--disable_tqdm=true", "--report_to=none"]
+    return [*shared, "--save_strategy=no", *more]
 
 
-def succeed(folder: Path, output: str, *arguments: str, **keywords: tuple[str, ...]) -> str:
-    result = run(folder, output, *arguments, **keywords)
-    assert result.returncode == 0, result.stderr[-4000:]
-    return result.stdout
+def run(folder: Path, output: str, *more: str) -> tuple[float, float]:
+    """Loss before and after."""
+    after = main(arguments(folder, output, *more))["eval_loss"]
+    return json.loads((folder / output / "before_results.json").read_text())["before_loss"], after
 
 
-def losses(printed: str) -> list[float]:
-    """Before and after, of the table that is printed."""
-    found = re.search(r"^\| loss +\| +([\d.]+) \| +([\d.]+) \|$", printed, flags=re.MULTILINE)
-    return [float(value) for value in found.groups()]
-
-
-def logits(folder: Path, model: CollapModel, processor: CollapProcessor) -> torch.Tensor:
-    batch = processor(text=list(TEXTS.values()), audio=[str(folder / f"{name}.wav") for name in TEXTS])
+def logits(folder: Path, name: str) -> torch.Tensor:
+    model, processor = CollapModel.from_pretrained(folder / name), AutoProcessor.from_pretrained(folder / name)
+    batch = processor(text=list(TEXTS.values()), audio=[str(folder / f"{song}.wav") for song in TEXTS])
     with torch.no_grad():
         return model.eval()(**batch.convert_to_tensors("pt")).logits_per_audio
 
 
-@pytest.mark.slow
-def test_three_songs(folder: Path):
-    printed = succeed(folder, "lora", "--merge", "--lora_towers", "text", "music", "speech", "--num_train_epochs=30")
-    found = re.search(r"text_to_audio_recall@1 +\| +([\d.]+)% \| +([\d.]+)% \|$", printed, flags=re.MULTILINE)
-    assert float(found[2]) > float(found[1])
-    assert "recall@5" not in printed.rpartition("On the training songs")[2]  # of three songs
-    before, after = losses(printed)
+def test_three_songs(folder: Path, capsys):
+    towers = ["--lora_towers", "text", "music", "speech"]
+    before, after = run(folder, "lora", "--merge", *towers, "--num_train_epochs=30")
     assert after < before / 2
+    printed = capsys.readouterr().out.rpartition("On the training songs")[2]
+    recalls = re.search(r"text_to_audio_recall@1 +\| +([\d.]+)% \| +([\d.]+)% \|$", printed, flags=re.MULTILINE)
+    assert float(recalls[2]) > float(recalls[1])
+    assert f"| loss | {before:.4g} | {after:.4g} |" in re.sub(" +", " ", printed)
+    assert "recall@5" not in printed  # of three songs
     adapter = folder / "lora" / "adapter_model.safetensors"
     assert f"{adapter}, {adapter.stat().st_size / 1e6:.3g} MB" in printed
-    trained, total, share = re.search(r"Trained: ([\d,]+) of ([\d,]+) parameters \(([\d.]+)%\)", printed).groups()
-    trained, total = int(trained.replace(",", "")), int(total.replace(",", ""))
-    assert float(share) == pytest.approx(100 * trained / total, abs=0.01)
-
-    # The folder and the merged model give the same scores; the base model gives others.
     adapted = CollapModel.from_pretrained(folder / "lora")
-    assert trained == sum(
+    trained = sum(
         weight.numel() for name, weight in adapted.named_parameters() if "lora_" in name or "modules_to_save" in name
     )
-    assert total == adapted.num_parameters()
-    scores = logits(folder, adapted, AutoProcessor.from_pretrained(folder / "lora"))
-    merged = CollapModel.from_pretrained(folder / "lora" / "merged")
-    assert not hasattr(merged, "peft_config")
-    merged_scores = logits(folder, merged, AutoProcessor.from_pretrained(folder / "lora" / "merged"))
-    torch.testing.assert_close(merged_scores, scores, rtol=0, atol=1e-4)
-    assert contrastive_loss(scores).item() == pytest.approx(after, rel=1e-3)  # four digits are printed
-    base = CollapModel.from_pretrained(folder / "model")
-    base_scores = logits(folder, base, AutoProcessor.from_pretrained(folder / "model"))
-    assert contrastive_loss(base_scores).item() == pytest.approx(before, rel=1e-3)
+    assert f"Trained: {trained:,} of {adapted.num_parameters():,} parameters" in printed
+
+    # The folder and the merged model give the same scores; the base model gives others.
+    scores = logits(folder, "lora")
+    torch.testing.assert_close(logits(folder, "lora/merged"), scores, rtol=0, atol=1e-4)
+    assert contrastive_loss(scores).item() == pytest.approx(after, rel=1e-3)
+    assert contrastive_loss(logits(folder, "model")).item() == pytest.approx(before, rel=1e-3)
 
 
-@pytest.mark.slow
-def test_a_stopped_run_goes_on(folder: Path):
-    succeed(folder, "whole", "--num_train_epochs=4", "--save_strategy=epoch", "--save_total_limit=4")
+def test_a_stopped_run_is_resumed(folder: Path):
+    run(folder, "whole", "--num_train_epochs=4", "--save_strategy=epoch", "--save_total_limit=4")
     expected = (folder / "whole" / "adapter_model.safetensors").read_bytes()
     checkpoint = folder / "whole" / "checkpoint-2"
     assert (checkpoint / "adapter_model.safetensors").is_file()
-    succeed(folder, "whole", "--num_train_epochs=4", f"--resume_from_checkpoint={checkpoint}")
+    run(folder, "whole", "--num_train_epochs=4", f"--resume_from_checkpoint={checkpoint}")
     assert (folder / "whole" / "adapter_model.safetensors").read_bytes() == expected
 
 
 @pytest.mark.slow
 def test_two_processes_train_the_adapter_of_one(folder: Path):
-    arguments = ["--contrastive_batch_size=3", "--max_steps=1", "--save_strategy=steps", "--save_steps=1"]
-    arguments += ["--logging_strategy=steps", "--logging_steps=1", "--lora_towers", "text", "music"]
-    succeed(folder, "one", *arguments)
-    torchrun = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2")
-    printed = succeed(folder, "two", *arguments, "--micro_batch_size=1", launcher=torchrun)
-    assert printed.count("Trained: ") == 1
+    options = ["--contrastive_batch_size=3", "--max_steps=1", "--save_strategy=steps", "--save_steps=1"]
+    options += ["--logging_strategy=steps", "--logging_steps=1", "--lora_towers", "text", "music"]
+    main(arguments(folder, "one", *options))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
+    command += [str(REPOSITORY / "examples" / "finetune_peft.py"), *arguments(folder, "two", *options)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    result = subprocess.run(
+        [*command, "--micro_batch_size=1"], env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert result.stdout.count("Trained: ") == 1
     # Not the weights: Adam turns a gradient of almost zero into a whole step by its sign. A loss of the songs of one
     # process would differ by half; the centred embeddings amplify rounding.
-    states = [
-        json.loads((folder / name / "checkpoint-1" / "trainer_state.json").read_text()) for name in ("one", "two")
-    ]
+    states = [json.loads((folder / name / "checkpoint-1/trainer_state.json").read_text()) for name in ("one", "two")]
     one, two = (state["log_history"][0] for state in states)
     assert two["loss"] == pytest.approx(one["loss"], rel=1e-3)
     assert two["grad_norm"] == pytest.approx(one["grad_norm"], rel=1e-2)
 
 
-@pytest.mark.slow
 def test_it_learns_from_cached_features(folder: Path):
-    live = losses(succeed(folder, "live", "--num_train_epochs=1"))
-    extract = [sys.executable, str(REPOSITORY / "examples" / "extract_features.py"), "--use_cpu"]
-    extract += [f"--model_name_or_path={folder / 'model'}", f"--manifests={folder / 'songs.jsonl'}"]
-    subprocess.run([*extract, f"--features={folder / 'features'}"], capture_output=True, check=True)
-    cached = losses(succeed(folder, "cached", "--num_train_epochs=30", f"--features={folder / 'features'}"))
-    assert cached[0] == pytest.approx(live[0], rel=2e-3)  # four digits are printed
-    assert cached[1] < 0.8 * cached[0]
+    live, _ = run(folder, "live", "--num_train_epochs=1")
+    features = f"--features={folder / 'features'}"
+    model = f"--model_name_or_path={folder / 'model'}"
+    extract_features.main([model, f"--manifests={folder / 'songs.jsonl'}", features, "--use_cpu"])
+    before, after = run(folder, "cached", "--num_train_epochs=30", features)
+    assert before == pytest.approx(live, rel=1e-3)
+    assert after < 0.8 * before
 
 
 @pytest.mark.slow
-def test_in_bf16_with_checkpointed_activations_and_micro_batches(folder: Path):
-    arguments = ["--bf16", "--activation_checkpointing", "--micro_batch_size=1", "--learning_rate=0.005"]
-    printed = succeed(
-        folder, "little", *arguments, "--num_train_epochs=30", "--lora_towers", "text", "music", "speech"
-    )
-    before, after = losses(printed)
+def test_bf16_activation_checkpointing_and_micro_batches(folder: Path):
+    options = ["--bf16", "--activation_checkpointing", "--micro_batch_size=1", "--learning_rate=0.005"]
+    before, after = run(folder, "bf16", *options, "--num_train_epochs=30", "--lora_towers", "text", "music", "speech")
     assert after < before / 2
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("given", "message"),
     [
         (["--lora_towers", "text", "music", "--features=frames"], "leave music out of --lora_towers"),
-        (["--output_dir={model}"], "holds a whole model; an adapter needs another folder"),
+        (["--output_dir={model}"], "--output_dir .* holds a whole model"),
         (["--lora_towers", "lyrics"], "towers must be a list of one or more of"),
+        (["--model_name_or_path={adapter}"], "--model_name_or_path must be a whole model, got the adapter"),
     ],
 )
-def test_arguments_that_do_not_go_together(folder: Path, arguments: list[str], message: str):
-    given = [f"--model_name_or_path={folder / 'model'}", f"--train_manifest={folder / 'songs.jsonl'}"]
-    given += [f"--output_dir={folder / 'refused'}", "--use_cpu"]
-    given += [argument.format(model=folder / "model") for argument in arguments]
-    with pytest.raises(ValueError, match=message):
-        main(given)
-    assert not list(folder.glob("refused/*"))
-
-
-def test_an_adapter_is_not_fine_tuned(folder: Path):
+def test_arguments_that_do_not_go_together(folder: Path, given: list[str], message: str):
     model = CollapModel.from_pretrained(folder / "model")
     get_peft_model(model, lora_config(model)).save_pretrained(folder / "adapter")
     AutoProcessor.from_pretrained(folder / "model").save_pretrained(folder / "adapter")
-    given = [f"--model_name_or_path={folder / 'adapter'}", f"--train_manifest={folder / 'songs.jsonl'}"]
-    with pytest.raises(ValueError, match="--model_name_or_path must be a whole model, got the adapter"):
-        main([*given, f"--output_dir={folder / 'refused'}", "--use_cpu"])
+    given = [argument.format(model=folder / "model", adapter=folder / "adapter") for argument in given]
+    with pytest.raises(ValueError, match=message):
+        main(arguments(folder, "refused", *given))
+    assert not list(folder.glob("refused/*"))
