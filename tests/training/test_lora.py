@@ -164,20 +164,6 @@ def test_bf16_autocast_trains_lora_in_float32():
             assert nn.functional.cosine_similarity(gradient.flatten(), expected[name].flatten(), dim=0) > 0.9, name
 
 
-def test_cached_frames_train_lora_in_the_text_tower_as_audio_does():
-    model = adapt(tiny_model(), towers=["text"])
-    shake(model)
-    batch = inputs()
-    expected = gradients(model, batch)
-    songs = {name: batch.pop(name) for name in ("fbank_features", "input_features", "audio_attention_mask")}
-    with torch.no_grad():
-        encoder_frames, frame_mask = model.audio_model.encode(**songs)
-    for name, gradient in gradients(
-        model, {**batch, "encoder_frames": encoder_frames, "frame_mask": frame_mask}
-    ).items():
-        torch.testing.assert_close(gradient, expected[name], msg=name)
-
-
 def step(model: nn.Module, batch: dict, folder: Path, **arguments) -> dict[str, torch.Tensor]:
     """What one step of the trainer with SGD at a rate of 1 adds to the weights: their gradients."""
     before = {name: weight.detach().clone() for name, weight in model.named_parameters() if weight.requires_grad}

@@ -198,12 +198,10 @@ def test_sections_with_a_problem_are_not_used(sections, problem):
 
 def test_the_last_section_may_end_a_second_late():
     sections = [A, B, replace(C, end_s=101.0)]
-    assert find_section_problem(SENTENCES, sections, DURATION_S) is None
     assert max(song.pieces[-1][1] for song in draws(CROP, 50, sections=sections)) == DURATION_S
 
 
 def test_without_a_duration():
-    assert find_section_problem(SENTENCES, SECTIONS, None) is None
     songs = draws(CROP, 50, duration_s=None)
     for song in songs:
         if song.pieces is None:  # C alone, of which percents say nothing without a duration
@@ -221,7 +219,7 @@ def test_wrong_probabilities(name, value):
 
 
 def test_no_sentences():
-    with pytest.raises(ValueError, match="sentences must hold at least one"):
+    with pytest.raises(ValueError, match="sentences must hold"):
         draw(ALL, 0, sentences=[])
 
 
@@ -262,13 +260,10 @@ def test_waveform_that_needs_no_fades():
     assert cut[0, 495:510] == pytest.approx([1] * 5 + [0.1, 0.3, 0.5, 0.7, 0.9] + [1] * 5)
 
 
-def test_pieces_shorter_than_a_fade():
+def test_pieces_shorter_than_a_fade_or_beyond_the_end():
     waveform = np.ones(1000)
     assert cut_waveform(waveform, 1000, [(0.5, 0.502), (0.2, 0.2001)]) == pytest.approx([0.25, 0.75, 0.5])
-
-
-def test_a_piece_may_end_after_the_song():
-    assert len(cut_waveform(np.ones(1000), 1000, [(0.8, 1.7)])) == 200
+    assert len(cut_waveform(waveform, 1000, [(0.8, 1.7)])) == 200
 
 
 @pytest.mark.parametrize("pieces", [[], [(0.5, 0.5)], [(0.5, 0.4)], [(-0.1, 0.4)], [(1.0, 1.2)], [(0, 0.5), (9, 10)]])
