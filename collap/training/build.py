@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AutoProcessor, AutoTokenizer, set_seed
 
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap.data.audio_files import audio_name
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
 from collap.data.validation import RowIssue, ValidationReport, find_issues
@@ -122,14 +123,14 @@ def _load_songs(
     skip = data.on_bad_audio == "skip"
     rows = load_manifest(manifest, split, check_audio=not skip)
     if skip:
-        rows = _leave_out_bad(rows, manifest, reader, data, training)
+        rows = _without_issues(rows, manifest, reader, data, training)
     if reader.features is not None:
         with training.main_process_first():  # it writes the hashes of new files for the other processes
             reader.features.check(rows["audio"])
     return SongDataset(rows, reader)
 
 
-def _leave_out_bad(
+def _without_issues(
     rows: Dataset, manifest: str, reader: SongReader, data: DataArguments, training: CollapTrainingArguments
 ) -> Dataset:
     """The rows without an issue; the others are logged and written to skipped_songs.jsonl."""
@@ -139,11 +140,10 @@ def _leave_out_bad(
         )
     else:
         issues = [
-            RowIssue(index, str(audio if isinstance(audio, str) else audio.get("path")), "songs without features",
-                   f"there are none of it in {data.features}")
+            RowIssue(index, audio_name(audio), "song without features", f"it is not in {data.features}")
             for index, audio in enumerate(rows["audio"])
             if audio not in reader.features
-        ]  # fmt: skip
+        ]
     if issues and training.process_index == 0:
         logger.warning("Left out of %s:\n%s", manifest, ValidationReport(len(rows), issues))
         file = Path(training.output_dir) / "skipped_songs.jsonl"
