@@ -2,10 +2,10 @@
 r"""
 The exact contrastive loss of a batch that is spread over processes and micro-batches.
 
-Over processes: each scores its own songs against the texts of all, so that only the texts' queries and the finished
-rows of scores travel, never frames. Over micro-batches: gradient caching (Gao et al., arXiv 2101.06983). Everything is
-embedded without a graph; the loss over all of it gives the gradient of each embedding; then each micro-batch is
-embedded again, with a graph, and passes its gradients on. The loss and the gradients are those of one big batch.
+Over processes: each process scores its own songs against the texts of all, so that only text queries and rows of
+scores are sent, never frames. Over micro-batches: gradient caching (Gao et al., arXiv 2101.06983). All micro-batches
+are encoded without a graph; the loss of the whole batch gives the gradient of each embedding; then each micro-batch is
+encoded again, with a graph, and these gradients are passed on. Loss and gradients are those of one large batch.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,6 +21,12 @@ from collap.modeling_collap.loss_collap import contrastive_loss, symmetric_loss
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
 
+TEXT_ROWS = ("input_ids", "attention_mask", "token_type_ids")  # one row a sentence, all others one row a pair
+IDS = ("song_ids", "text_ids", "section_ids")
+
+
+# --- processes ---
+
 
 def num_processes() -> int:
     """Processes that train together; 1 if `torch.distributed` was not started."""
@@ -29,17 +35,10 @@ def num_processes() -> int:
 
 def gather_with_gradient(tensor: torch.Tensor) -> torch.Tensor:
     """
-    The rows of all processes, in the order of their ranks; a gradient finds its way back to the process of its row.
+    The rows `(rows of all processes, ...)` of all processes in the order of their ranks, with a gradient.
 
-    If every process computes the same loss from what was gathered, the gradient of a row is that of the *sum* of the
-    losses of all processes. DistributedDataParallel and FSDP divide by the number of processes, which leaves the
-    gradient of one loss.
-
-    Args:
-        tensor (`torch.Tensor` of shape `(rows of this process, ...)`): On the device of the process group.
-
-    Returns:
-        `torch.Tensor` of shape `(rows of all processes, ...)`; on one process `tensor` itself.
+    If every process computes the same loss from them, the gradient of a row is that of the *sum* of the losses of all
+    processes. DistributedDataParallel and FSDP divide by the number of processes, which leaves that of one loss.
     """
     return tensor if num_processes() == 1 else _Gather.apply(tensor)
 
@@ -51,8 +50,7 @@ class _Gather(torch.autograd.Function):
         counts = [torch.zeros(1, dtype=torch.long, device=tensor.device) for _ in range(num_processes())]
         dist.all_gather(counts, torch.tensor([len(tensor)], device=tensor.device))
         sizes = [int(count) for count in counts]
-        # The collective wants equal shapes.
-        padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
+        padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])  # all_gather needs equal shapes
         padded[: len(tensor)] = tensor
         gathered = [torch.empty_like(padded) for _ in sizes]
         dist.all_gather(gathered, padded)
@@ -66,13 +64,12 @@ class _Gather(torch.autograd.Function):
         return total[ctx.own]
 
 
-TEXT_ROWS = ("input_ids", "attention_mask", "token_type_ids")  # one row a sentence, everything else one a pair
-IDS = ("song_ids", "text_ids", "section_ids")
+# --- losses ---
 
 
 @dataclass
 class Pairs:
-    """What the loss needs to know of some songs and their texts."""
+    """Embeddings of songs and their texts: all that a loss needs of them."""
 
     frame_embeds: torch.Tensor  # (B, N, d)
     frame_mask: torch.Tensor  # (B, N)
@@ -84,51 +81,68 @@ class Pairs:
     @classmethod
     def of(cls, output: CollapOutput) -> "Pairs":
         audio, text = output.audio_model_output, output.text_model_output
-        return cls(
-            audio.last_hidden_state,
-            audio.frame_mask,
-            text.query_embeds,
-            text.time_query_embeds,
-            text.sentence_counts,
-            output.logit_scale,
-        )
+        texts = text.query_embeds, text.time_query_embeds, text.sentence_counts
+        return cls(audio.last_hidden_state, audio.frame_mask, *texts, output.logit_scale)
 
     @classmethod
     def join(cls, parts: list["Pairs"]) -> "Pairs":
-        """Several micro-batches as one batch; songs are padded to the longest of all."""
+        """Several batches as one; songs are padded to the longest of all."""
         longest = max(part.frame_mask.shape[1] for part in parts)
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        for name, before in (("frame_embeds", (0, 0, 0)), ("frame_mask", (0,))):
+            columns[name] = [nn.functional.pad(rows, (*before, longest - rows.shape[1])) for rows in columns[name]]
+        scales = columns.pop("logit_scale")
+        joined = {name: None if rows[0] is None else torch.cat(rows) for name, rows in columns.items()}
+        return cls(**joined, logit_scale=scales[0])
 
-        def pad(frames: torch.Tensor) -> torch.Tensor:
-            missing = (0, 0) * (frames.dim() - 2) + (0, longest - frames.shape[1])
-            return nn.functional.pad(frames, missing)
-
-        with_time = parts[0].time_query_embeds is not None
-        return cls(
-            torch.cat([pad(part.frame_embeds) for part in parts]),
-            torch.cat([pad(part.frame_mask) for part in parts]),
-            torch.cat([part.query_embeds for part in parts]),
-            torch.cat([part.time_query_embeds for part in parts]) if with_time else None,
-            torch.cat([part.sentence_counts for part in parts]),
-            parts[0].logit_scale,
+    def split(self) -> list["Pairs"]:
+        """Each pair as a batch of its own, without the padding of its song."""
+        counts, times = self.sentence_counts.tolist(), self.time_query_embeds
+        rows = (
+            self.frame_embeds,
+            self.frame_mask,
+            self.query_embeds.split(counts),
+            [None] * len(counts) if times is None else times.split(counts),
+            self.sentence_counts[:, None],
         )
+        return [
+            Pairs(frames[None, mask], mask[None, mask], *of_text, self.logit_scale)
+            for frames, mask, *of_text in zip(*rows, strict=True)
+        ]
+
+    def to(self, device: torch.device | str) -> "Pairs":
+        values = (getattr(self, field.name) for field in fields(self))
+        return Pairs(*(None if value is None else value.to(device) for value in values))
 
     def embeddings(self) -> dict[str, torch.Tensor]:
-        """What has a gradient."""
+        """The tensors that have a gradient."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: value for name, value in values.items() if value is not None and value.is_floating_point()}
+
+    @property
+    def audio(self) -> CollapAudioOutput:
+        return CollapAudioOutput(last_hidden_state=self.frame_embeds, frame_mask=self.frame_mask)
+
+    @property
+    def texts(self) -> CollapTextOutput:
+        return CollapTextOutput(
+            query_embeds=self.query_embeds,
+            time_query_embeds=self.time_query_embeds,
+            sentence_counts=self.sentence_counts,
+        )
 
 
 @dataclass
 class GatheredPairs:
     """The songs of this process and the texts of all: what a loss is computed from."""
 
-    model: CollapModel  # its `similarity` scores; no weight is read
+    model: CollapModel  # its `similarity` scores; no weight is used
     audio: CollapAudioOutput  # B songs of this process
     texts: CollapTextOutput  # of all processes
     logit_scale: torch.Tensor  # ()
     song_ids: torch.Tensor  # of all pairs
     text_ids: torch.Tensor  # of all pairs
-    section_ids: torch.Tensor  # of the sentences of all texts; -1 where none is known
+    section_ids: torch.Tensor  # of the sentences of all texts; -1 where there is none
 
     def logits(self, texts: CollapTextOutput, section_query: bool = False) -> torch.Tensor:
         """Scaled scores of the songs of all processes (rows) and `texts`, the same on every process."""
@@ -138,28 +152,23 @@ class GatheredPairs:
 
 def gather_pairs(model: CollapModel, pairs: Pairs, ids: dict[str, torch.Tensor]) -> GatheredPairs:
     """
-    Gathers the texts and ids of all processes.
+    Gathers the texts and ids of all processes; `model` has no wrappers.
 
-    Args:
-        model ([`CollapModel`]): Without its wrappers.
-        pairs ([`Pairs`]): Songs and texts of this process.
-        ids (`dict`): `song_ids` and `text_ids` `(B,)` and `section_ids` `(S,)` of this process. Missing song and text
-            ids are taken to be all different, missing section ids to be -1.
+    Of `song_ids` and `text_ids` `(B,)` and `section_ids` `(S,)`, missing ones are all different, or -1 for sections.
     """
-    times = pairs.time_query_embeds
+    times, counts, device = pairs.time_query_embeds, pairs.sentence_counts, pairs.sentence_counts.device
     texts = CollapTextOutput(
         query_embeds=gather_with_gradient(pairs.query_embeds),
         time_query_embeds=None if times is None else gather_with_gradient(times),
-        sentence_counts=gather_with_gradient(pairs.sentence_counts),
+        sentence_counts=gather_with_gradient(counts),
     )
-    # All processes have to gather. In place of missing ids stand numbers that no other pair of any process has.
-    counts, device = pairs.sentence_counts, pairs.sentence_counts.device
+    # All processes have to gather. Missing ids become numbers that no other pair of any process has.
     rank = dist.get_rank() if num_processes() > 1 else 0
     different = -1 - rank * 2**32 - torch.arange(len(counts), device=device)  # ids are never negative
     no_section = torch.full((len(pairs.query_embeds),), -1, device=device)
     return GatheredPairs(
         model,
-        CollapAudioOutput(last_hidden_state=pairs.frame_embeds, frame_mask=pairs.frame_mask),
+        pairs.audio,
         texts,
         pairs.logit_scale,
         gather_with_gradient(ids.get("song_ids", different)),
@@ -181,8 +190,8 @@ class SectionLoss:
     r"""
     The contrastive loss of songs and section queries (ours; the paper has only whole captions).
 
-    The sentences of a text that describe one section of the song have to find the song together, as one section query
-    (`section_query` of [`CollapModel.score`]), among all songs; and the song has to find them, among the sections of
+    The sentences of a text that describe one section of the song are one section query (`section_query` of
+    [`CollapModel.score`]). It has to find its song among all songs, and the song has to find it among the sections of
     all texts. The value is 0 if no text describes a section.
 
     Args:
@@ -204,31 +213,29 @@ def section_queries_of(texts: CollapTextOutput, section_ids: torch.Tensor) -> tu
     """
     The sections that texts describe, each as a text of its own.
 
-    Args:
-        texts ([`CollapTextOutput`]): Queries `(S, d)` and sentence counts `(T,)`.
-        section_ids (`torch.Tensor` of shape `(S,)`): Sentences of a text with the same number describe one section; -1
-            for a sentence that describes none.
-
-    Returns:
-        [`CollapTextOutput`] of *M* sections, and the text `(M,)` that each is from.
+    Sentences of a text with the same number in `section_ids` `(S,)` describe one section, those with -1 none. Returns
+    *M* sections and the index `(M,)` of the text of each.
     """
     counts = texts.sentence_counts
     text_of_sentence = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)  # (S,)
     described = (section_ids >= 0).nonzero().squeeze(-1)
     keys = torch.stack((text_of_sentence, section_ids), dim=-1)[described]
     sections, section_of_sentence, sizes = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
-    order = described[section_of_sentence.argsort(stable=True)]  # the sentences of a section side by side
+    order = described[section_of_sentence.argsort(stable=True)]  # section by section
     return CollapTextOutput(query_embeds=texts.query_embeds[order], sentence_counts=sizes), sections[:, 0]
 
 
+# --- micro-batches ---
+
+
 def split_ids(inputs: dict[str, Any]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The inputs of the model without the wish for a loss, and the ids that the loss goes by."""
+    """The inputs of the model without `return_loss`, and the ids for the loss."""
     ids = {name: inputs[name] for name in IDS if name in inputs}
     return {name: value for name, value in inputs.items() if name not in (*IDS, "return_loss")}, ids
 
 
 def count_micro_batches(num_pairs: int, micro_batch_size: int | None, device: torch.device) -> int:
-    """Micro-batches of at most `micro_batch_size` pairs; as many on each process, as the one with most needs."""
+    """Micro-batches of at most `micro_batch_size` pairs, the same number on all processes: the largest."""
     if micro_batch_size is None:
         return 1
     count = torch.tensor([-(-num_pairs // micro_batch_size)], device=device)
@@ -239,40 +246,37 @@ def count_micro_batches(num_pairs: int, micro_batch_size: int | None, device: to
 
 def split_pairs(inputs: dict[str, Any], num_parts: int) -> list[dict[str, Any]]:
     """
-    Cuts the inputs of the model into `num_parts` of about as many pairs, each without padding that only others need.
+    Cuts the inputs of the model into `num_parts` of about equal numbers of pairs, each with its own padding only.
 
-    There may be fewer parts than asked for: as many as there are pairs.
+    There are fewer parts if there are fewer pairs.
     """
     sentence_counts = inputs["sentence_counts"]
     ends = sentence_counts.cumsum(0).tolist()
     parts = []
     for pairs in torch.arange(len(sentence_counts)).tensor_split(min(num_parts, len(sentence_counts))):
         first, last = int(pairs[0]), int(pairs[-1])
-        of_pairs = slice(first, last + 1)
-        of_sentences = slice(ends[first] - int(sentence_counts[first]), ends[last])
-        part = {}
-        for name, value in inputs.items():
-            if isinstance(value, torch.Tensor) and value.dim() > 0:
-                value = value[of_sentences if name in TEXT_ROWS else of_pairs]
-            part[name] = value
+        rows = {True: slice(ends[first] - int(sentence_counts[first]), ends[last]), False: slice(first, last + 1)}
+        part = {
+            name: value[rows[name in TEXT_ROWS]] if isinstance(value, torch.Tensor) and value.dim() > 0 else value
+            for name, value in inputs.items()
+        }
         parts.append(_without_padding(part))
     return parts
 
 
 def _without_padding(part: dict[str, Any]) -> dict[str, Any]:
     """Cuts off the columns (tokens, frames, chunks) that are padding in every row."""
-    part = dict(part)
     padded = {
         "attention_mask": TEXT_ROWS,
         "frame_mask": ("encoder_frames", "frame_mask"),
         "audio_attention_mask": ("fbank_features", "input_features", "audio_attention_mask"),
     }
     for mask_name, names in padded.items():
-        if mask_name not in part:
-            continue
-        is_real = part[mask_name].bool().flatten(2).any(-1) if part[mask_name].dim() > 2 else part[mask_name].bool()
-        longest = int(is_real.any(0).nonzero().max()) + 1
-        part |= {name: part[name][:, :longest] for name in names if name in part}
+        if mask_name in part:
+            is_real = part[mask_name].bool()
+            is_real = is_real.flatten(2).any(-1) if is_real.dim() > 2 else is_real
+            longest = int(is_real.any(0).nonzero().max()) + 1
+            part = part | {name: part[name][:, :longest] for name in names if name in part}
     return part
 
 
@@ -288,7 +292,7 @@ class RandomState:
 
     @contextmanager
     def again(self) -> Iterator[None]:
-        """Inside, random numbers begin at the kept state; afterwards they go on as if nothing had been drawn."""
+        """Inside, random numbers start from this state; afterwards they continue as if none had been drawn."""
         devices = [] if self.device_state is None else [self.device]
         with torch.random.fork_rng(devices, device_type=self.device.type if devices else "cuda"):
             torch.set_rng_state(self.cpu_state)
@@ -307,84 +311,53 @@ def loss_and_backward(
     device: torch.device,
 ) -> torch.Tensor:
     """
-    The loss of a batch given as micro-batches, with its gradients accumulated in the weights.
+    The loss of a batch given as micro-batches; its gradients are accumulated in the weights.
 
     Args:
-        embed (`Callable`): Micro-batch to [`Pairs`]; runs the (wrapped) model's forward.
-        parts (`list`): The micro-batches of this process, one at least.
-        num_parts (`int`): Micro-batches of the process that has most. Sharded models need as many forward passes on
-            each process, so a process with fewer repeats its first, without effect.
-        loss_function (`Callable`): [`Pairs`] of all micro-batches to the loss.
-        backward (`Callable`): Computes gradients of a scalar (the accelerator's, which scales for float16).
-        accumulate (`Callable`): Context of all backward passes but the last: gradients stay on their process.
-        device (`torch.device`): Whose random numbers are drawn.
-
-    Returns:
-        `torch.Tensor`: the loss, without a graph.
+        embed: Micro-batch to [`Pairs`]; runs the forward pass of the (wrapped) model.
+        parts: The micro-batches of this process, at least one.
+        num_parts: The largest number of micro-batches of any process. Sharded models need the same number of forward
+            passes on each process, so a process with fewer repeats its first, without effect.
+        loss_function: [`Pairs`] of all micro-batches to the loss.
+        backward: Computes gradients of a scalar (the accelerator's, which scales for float16).
+        accumulate: Context of all backward passes but the last: gradients stay on their process.
+        device: The device of the random numbers.
     """
     if num_parts == 1:
         loss = loss_function(embed(parts[0]))
         backward(loss)
         return loss.detach()
 
+    repeated = num_parts - len(parts)
     states, embedded = [], []
-    for part in parts:
-        states.append(RandomState(device))
-        with torch.no_grad():
+    with torch.no_grad():
+        for part in parts:
+            states.append(RandomState(device))
             embedded.append(embed(part))
-    for _ in range(num_parts - len(parts)):
-        with torch.no_grad():
+        for _ in range(repeated):
             embed(parts[0])
-
-    together = Pairs.join(embedded)
-    leaves = {name: value.detach().requires_grad_() for name, value in together.embeddings().items()}
+    whole = Pairs.join(embedded)
+    leaves = {name: value.detach().requires_grad_() for name, value in whole.embeddings().items()}
     for name, leaf in leaves.items():
-        setattr(together, name, leaf)
-    loss = loss_function(together)
+        setattr(whole, name, leaf)
+    loss = loss_function(whole)
     gradients = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
 
-    # Dummies first: what comes last goes over the processes.
-    turns = [None] * (num_parts - len(parts)) + list(range(len(parts)))
-    ends = {"songs": 0, "sentences": 0}
-    for turn in turns:
-        is_last = turn == len(parts) - 1
-        with nullcontext() if is_last else accumulate():
-            if turn is None:
-                backward(sum(value.sum() * 0 for value in embed(parts[0]).embeddings().values()))
-                continue
-            with states[turn].again():
-                pairs = embed(parts[turn])
-            songs = slice(ends["songs"], ends["songs"] + len(pairs.frame_mask))
-            sentences = slice(ends["sentences"], ends["sentences"] + len(pairs.query_embeds))
-            ends = {"songs": songs.stop, "sentences": sentences.stop}
-            # A scalar whose gradient by each embedding is the one that the loss gave it.
-            backward(_dot(pairs, gradients, songs, sentences, len(parts)))
+    for _ in range(repeated):  # first, because the last backward pass sends the gradients to all processes
+        with accumulate():
+            backward(sum(value.sum() * 0 for value in embed(parts[0]).embeddings().values()))
+    num_songs = num_sentences = 0
+    for index, part in enumerate(parts):
+        with nullcontext() if index == len(parts) - 1 else accumulate():
+            with states[index].again():
+                pairs = embed(part)
+            embeddings = pairs.embeddings()
+            # A scalar whose gradient for each embedding is that of the loss.
+            total = embeddings.pop("logit_scale") * gradients["logit_scale"] / len(parts)
+            for name, value in embeddings.items():
+                first = num_songs if name == "frame_embeds" else num_sentences
+                gradient = gradients[name][first : first + len(value), : value.shape[1]]
+                total = total + (value * gradient).sum()
+            backward(total)
+        num_songs, num_sentences = num_songs + len(pairs.frame_mask), num_sentences + len(pairs.query_embeds)
     return loss.detach()
-
-
-def _dot(
-    pairs: Pairs, gradients: dict[str, torch.Tensor], songs: slice, sentences: slice, num_parts: int
-) -> torch.Tensor:
-    num_frames = pairs.frame_mask.shape[1]
-    total = pairs.logit_scale * gradients["logit_scale"] / num_parts
-    for name, value in pairs.embeddings().items():
-        if name == "frame_embeds":
-            total = total + (value * gradients[name][songs, :num_frames]).sum()
-        elif name != "logit_scale":
-            total = total + (value * gradients[name][sentences]).sum()
-    return total
-
-
-__all__ = [
-    "ContrastiveLoss",
-    "GatheredPairs",
-    "Pairs",
-    "SectionLoss",
-    "count_micro_batches",
-    "gather_pairs",
-    "gather_with_gradient",
-    "loss_and_backward",
-    "num_processes",
-    "split_ids",
-    "split_pairs",
-]

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""transformers' `Trainer` for CoLLAP: an exact contrastive loss, and evaluation by what it is for, finding songs."""
+"""transformers' `Trainer` for CoLLAP: an exact contrastive loss, and evaluation by retrieval."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -7,19 +7,16 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
-import torch.distributed as dist
+from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import DistributedType
 from torch import nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
 from collap.metrics import RECALL_AT, text_to_audio_and_audio_to_text
-from collap.modeling_collap.modeling_collap import CollapModel
-from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.checkpointing import AtomicCheckpointMixin
 from collap.training.dataset import ContrastiveBatchSampler, SongDataset
@@ -31,7 +28,6 @@ from collap.training.loss import (
     count_micro_batches,
     gather_pairs,
     loss_and_backward,
-    num_processes,
     split_ids,
     split_pairs,
 )
@@ -41,149 +37,23 @@ logger = logging.getLogger(__name__)
 MAX_SKIPPED_IN_A_ROW = 50  # the scaler of float16 needs up to 20 to find its scale
 
 
-class SkipNonFiniteSteps(TrainerCallback):
-    """
-    Leaves the weights as they are where a gradient is not finite, instead of making them all NaN.
-
-    With float16 the gradient scaler does that by itself, in silence; here it is counted too. (DeepSpeed takes its
-    steps by itself: there only what it skipped is counted.)
-
-    Raises:
-        FloatingPointError: if 50 steps in a row had no finite gradient: the weights are broken, or the data.
-    """
-
-    def __init__(self) -> None:
-        self.num_skipped = 0
-        self.num_in_a_row = 0
-        self._is_skipped = False
-        self._scale: float | None = None  # of float16's scaler, before the step
-
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any):
-        """Goes on counting where a resumed run had stopped."""
-        counts = [entry["skipped_steps"] for entry in state.log_history if "skipped_steps" in entry]
-        self.num_skipped = counts[-1] if counts else 0
-
-    def on_pre_optimizer_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        optimizer: Any = None,
-        **kwargs: Any,
-    ):
-        self._is_skipped, self._scale = False, None
-        scaler = getattr(optimizer, "scaler", None)
-        if scaler is not None:
-            self._scale = scaler.get_scale()
-            return
-        gradients = [
-            parameter.grad
-            for group in optimizer.param_groups
-            for parameter in group["params"]
-            if parameter.grad is not None
-        ]
-        if not gradients or _all_finite(gradients):
-            return
-        self._is_skipped = True
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                parameter.grad = None  # what has no gradient is passed over, by the weight decay too
-
-    def on_optimizer_step(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        optimizer: Any = None,
-        **kwargs: Any,
-    ):
-        # A scaler lowers its scale after an overflow and then alone. (Accelerate's `step_was_skipped` does not see the
-        # steps that a fused optimizer skips by itself.)
-        is_skipped = self._is_skipped or getattr(optimizer, "step_was_skipped", False)
-        if self._scale is not None:
-            is_skipped = optimizer.scaler.get_scale() < self._scale
-        if not is_skipped:
-            self.num_in_a_row = 0
-            return
-        self.num_skipped += 1
-        self.num_in_a_row += 1
-        logger.warning(
-            "Step %d is skipped: its gradient is not finite (%d skipped so far).",
-            state.global_step + 1,
-            self.num_skipped,
-        )
-        if self.num_in_a_row >= MAX_SKIPPED_IN_A_ROW:
-            raise FloatingPointError(
-                f"The gradients of {self.num_in_a_row} steps in a row were not finite. Go on from an earlier "
-                "checkpoint with a lower learning_rate, or look for broken audio with `collap validate`."
-            )
-
-
-def _all_finite(gradients: list[torch.Tensor]) -> bool:
-    # Of a sharded gradient each process sees its part, and all have to do the same.
-    parts = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
-    is_broken = torch.stack([~part.isfinite().all() for part in parts if part.numel()] or [torch.tensor(False)]).any()
-    if num_processes() > 1:
-        flag = is_broken.to(parts[0].device, torch.int32)
-        dist.all_reduce(flag, dist.ReduceOp.MAX)
-        is_broken = flag > 0
-    return not bool(is_broken)
-
-
-class ShardingMixin:
-    r"""
-    Lets a `Trainer` shard a CoLLAP by FSDP2; stands before it in the bases. Without FSDP it changes nothing.
-
-    - The weights are one unit, gathered once a step. A layer that is a unit of its own is gathered by all processes
-      each time that one of them calls it; but songs differ in length, so that processes call the encoders differently
-      often, and would wait for each other for ever.
-    - Mixed precision is autocast, as everywhere else. Accelerate's way with FSDP2, weights and outputs in bfloat16,
-      would round the embeddings before they are compared, and the temperature to steps of 3 %.
-
-    Raises:
-        ValueError: if the configuration of FSDP names units, or is of FSDP's first version.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        plugin = getattr(self.accelerator.state, "fsdp_plugin", None)
-        if plugin is None:
-            return
-        if plugin.fsdp_version != 2:
-            raise ValueError(
-                f"fsdp_version must be 2, got {plugin.fsdp_version}; see examples/launch_configs/fsdp2.yaml."
-            )
-        if plugin.auto_wrap_policy is not None:
-            raise ValueError(
-                "fsdp_auto_wrap_policy must be NO_WRAP: where songs differ in length, processes would wait for each "
-                "other's layers for ever; see examples/launch_configs/fsdp2.yaml."
-            )
-        plugin.mixed_precision_policy = None
-
-    def compute_loss_context_manager(self) -> AbstractContextManager:
-        """Autocast, where the wrapped model does not bring it."""
-        if self.is_fsdp_enabled:
-            return self.accelerator.autocast()
-        return super().compute_loss_context_manager()
-
-
-logger = logging.getLogger(__name__)
-
-
-class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
+class CollapTrainer(AtomicCheckpointMixin, Trainer):
     r"""
     A `Trainer` whose loss is that of the whole contrastive batch, and whose evaluation is retrieval.
 
     **Training.** *N* processes with *b* songs each, one process with *N b* songs, and *N b* songs in micro-batches
-    have the same loss and the same gradients, also where the last batch is uneven. What counts is
-    `args.contrastive_batch_size`; `gradient_accumulation_steps` average the losses of several such batches, which is
-    something else. Songs that share an id, or their text, are no negatives of each other. A step whose gradient is not
-    finite is skipped, said, and counted in the logs as `skipped_steps`. Checkpoints are atomic
-    ([`AtomicCheckpointMixin`]), and a resumed run is the uninterrupted one.
+    have the same loss and the same gradients. `args.contrastive_batch_size` is the number of songs in the loss;
+    `gradient_accumulation_steps` average the losses of several such batches, which is a different loss. Songs that
+    share an id, or their text, are no negatives of each other. A step whose gradient is not finite is skipped and
+    counted in the logs as `skipped_steps`. Checkpoints are atomic ([`AtomicCheckpointMixin`]), and a resumed run
+    equals the uninterrupted one.
 
-    **Evaluation.** Every text of the evaluation set looks for its song, and back: `evaluate()` logs `eval_loss` (the
-    contrastive loss, averaged over the batches) and, over the whole set, recall at 1, 5 and 10 and the median rank, as
-    in `eval_text_to_audio_recall@1`.
+    **FSDP2.** The weights must be one unit, gathered once a step. Songs differ in length, so that processes call the
+    layers of the encoders differently often: with layers as units they would wait for each other forever. Mixed
+    precision is autocast: weights and outputs in bfloat16 would round the embeddings before they are compared.
+
+    **Evaluation.** `evaluate()` logs `eval_loss` (the contrastive loss, averaged over the batches) and, over the whole
+    set, the recall and the median rank of each text's song and of each song's text (`eval_text_to_audio_recall@1`).
 
     Args:
         args ([`CollapTrainingArguments`]): With a `section_loss_weight`, [`SectionLoss`] is added to `loss`.
@@ -192,7 +62,9 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
             [`ContrastiveBatchSampler`], with others transformers' own.
 
     Raises:
-        ValueError: if one process has several GPUs: `nn.DataParallel` would contrast each GPU's songs alone.
+        TypeError: if `args` are of another class.
+        ValueError: if one process has several GPUs (`nn.DataParallel` would contrast the songs of each GPU alone), or
+            the configuration of FSDP is not as above.
     """
 
     def __init__(
@@ -206,70 +78,77 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
         if not isinstance(args, CollapTrainingArguments):
             raise TypeError(f"args must be CollapTrainingArguments, got {type(args).__name__}.")
         super().__init__(model, args, *other_args, **kwargs)
+        if args.n_gpu > 1:
+            raise ValueError(
+                f"There must be one process for each GPU, got one for {args.n_gpu}: start the script with `accelerate "
+                "launch` or `torchrun --nproc_per_node`, or set CUDA_VISIBLE_DEVICES to one GPU."
+            )
+        _prepare_fsdp(self.accelerator)
         self.loss = ContrastiveLoss() if loss is None else loss
         self.section_loss = SectionLoss(args.section_loss_weight) if args.section_loss_weight else None
-        if self.args.n_gpu > 1:
-            raise ValueError(
-                f"There must be one process a GPU, got one for {self.args.n_gpu}: start the script with "
-                "`accelerate launch` or `torchrun --nproc_per_node`, or show it one GPU by CUDA_VISIBLE_DEVICES."
-            )
-        if self.args.gradient_accumulation_steps > 1:
-            logger.warning(
-                "gradient_accumulation_steps=%d averages the losses of so many separate contrastive batches and adds "
-                "no negatives. For more negatives in the same memory raise contrastive_batch_size and set "
-                "micro_batch_size.",
-                self.args.gradient_accumulation_steps,
-            )
-        if self.args.device.type == "cpu":
-            self.args.dataloader_pin_memory = False  # there is nowhere to copy to; torch warns in every epoch
         self.skipped = SkipNonFiniteSteps()
         self.add_callback(self.skipped)
+        if args.gradient_accumulation_steps > 1:
+            logger.warning(
+                "gradient_accumulation_steps=%d averages the losses of separate contrastive batches and adds no "
+                "negatives. For more negatives in the same memory raise contrastive_batch_size and set "
+                "micro_batch_size.",
+                args.gradient_accumulation_steps,
+            )
+        if args.device.type == "cpu":
+            args.dataloader_pin_memory = False  # without a device, torch warns in every epoch
 
     def get_train_dataloader(self) -> DataLoader:
-        """Contrastive batches of a [`SongDataset`], which this process has its part of."""
-        songs = self.train_dataset
+        """The part of this process of the contrastive batches of a [`SongDataset`]."""
+        songs, args = self.train_dataset, self.args
         if not isinstance(songs, SongDataset):
             return super().get_train_dataloader()
-        arguments = self.args
         sampler = ContrastiveBatchSampler(
             len(songs),
-            arguments.contrastive_batch_size,
+            args.contrastive_batch_size,
             songs.lengths(),
-            num_processes=arguments.world_size,
-            process_index=arguments.process_index,
-            seed=arguments.seed if arguments.data_seed is None else arguments.data_seed,
-            drop_last=arguments.dataloader_drop_last,
+            num_processes=args.world_size,
+            process_index=args.process_index,
+            seed=args.seed if args.data_seed is None else args.data_seed,
+            drop_last=args.dataloader_drop_last,
         )
         loader = DataLoader(
             songs,
             batch_sampler=sampler,
             collate_fn=self.data_collator,
-            num_workers=arguments.dataloader_num_workers,
-            pin_memory=arguments.dataloader_pin_memory,
-            persistent_workers=arguments.dataloader_persistent_workers,
-            prefetch_factor=arguments.dataloader_prefetch_factor,
-            multiprocessing_context=arguments.dataloader_multiprocessing_context,
+            num_workers=args.dataloader_num_workers,
+            pin_memory=args.dataloader_pin_memory,
+            persistent_workers=args.dataloader_persistent_workers,
+            prefetch_factor=args.dataloader_prefetch_factor,
+            multiprocessing_context=args.dataloader_multiprocessing_context,
         )
-        # The songs are shared out already (Accelerate would cut batches of a stream by rows, of which texts have more
-        # than songs); and the batch stays where it is: micro-batches go to the device.
+        # The sampler has split the work already. The batch stays on the CPU: micro-batches go to the device.
         return prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
+
+    def compute_loss_context_manager(self) -> AbstractContextManager:
+        """As in transformers, with autocast under FSDP too, where the wrapped model does not contain it."""
+        return self.accelerator.autocast() if self.is_fsdp_enabled else super().compute_loss_context_manager()
 
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
-        """One contrastive batch, forward and backward; returns its share of the step's loss, the same everywhere."""
+        """Forward and backward pass of one contrastive batch; returns its part of the loss of the step."""
         model.train()
         if callable(getattr(self.optimizer, "train", None)):  # optimizers without a schedule have two modes
             self.optimizer.train()
         inputs, ids = split_ids(dict(inputs))
-        num_pairs = len(inputs["sentence_counts"])
-        num_parts = count_micro_batches(num_pairs, self.args.micro_batch_size, self.args.device)
+        num_parts = count_micro_batches(len(inputs["sentence_counts"]), self.args.micro_batch_size, self.args.device)
         ids = self._prepare_input(ids)
-        scorer = self.accelerator.unwrap_model(model)
+        unwrapped = self.accelerator.unwrap_model(model)
 
         def embed(part: dict[str, Any]) -> Pairs:
             with self.compute_loss_context_manager():
                 return Pairs.of(model(**self._prepare_inputs(part), return_logits=False))
+
+        def loss_of(pairs: Pairs) -> torch.Tensor:
+            gathered = gather_pairs(unwrapped, pairs, ids)
+            loss = self.loss(gathered)
+            return loss if self.section_loss is None else loss + self.section_loss(gathered)
 
         num_accumulated = self.current_gradient_accumulation_steps
         # DeepSpeed would divide by the number of accumulated batches once more.
@@ -279,19 +158,15 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
             embed,
             split_pairs(inputs, num_parts),
             num_parts,
-            lambda pairs: self._loss_of(gather_pairs(scorer, pairs, ids)),
+            loss_of,
             lambda value: self.accelerator.backward(value / num_accumulated, **options),
-            lambda: self._keep_gradients_here(model),
+            lambda: self._accumulate(model),
             self.args.device,
         )
         return loss / num_accumulated
 
-    def _loss_of(self, pairs: GatheredPairs) -> torch.Tensor:
-        loss = self.loss(pairs)
-        return loss if self.section_loss is None else loss + self.section_loss(pairs)
-
     @contextmanager
-    def _keep_gradients_here(self, model: nn.Module) -> Iterator[None]:
+    def _accumulate(self, model: nn.Module) -> Iterator[None]:
         """Inside, a backward pass adds to the gradients of this process only, and DeepSpeed takes no step."""
         state = self.accelerator.gradient_state
         is_last = state.sync_gradients
@@ -303,7 +178,7 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
             state._set_sync_gradients(is_last)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """As transformers', with the number of skipped steps, once there are any."""
+        """As in transformers, with the number of skipped steps if there are any."""
         if self.skipped.num_skipped:
             logs["skipped_steps"] = self.skipped.num_skipped
         super().log(logs, start_time)
@@ -316,67 +191,109 @@ class CollapTrainer(ShardingMixin, AtomicCheckpointMixin, Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """Embeds all songs and texts, scores each pair, and returns the scores as `predictions`."""
+        """Encodes all songs and texts and scores each pair; the scores are the `predictions`."""
         model = self.accelerator.unwrap_model(self.model).eval()
-        songs, losses = [], []
-        progress = tqdm(
-            dataloader, desc=description, disable=self.args.disable_tqdm or not self.is_world_process_zero()
-        )
-        for batch in progress:
-            batch = self._prepare_inputs(batch)
+        pairs, losses = [], []
+        hide = self.args.disable_tqdm or not self.is_world_process_zero()
+        for batch in tqdm(dataloader, desc=description, disable=hide):
             with torch.no_grad(), self.compute_loss_context_manager():
-                output = model(**batch)
+                output = model(**self._prepare_inputs(batch))
             losses.append(self.accelerator.gather(output.loss.float()).mean().item())
-            mine = self._one_by_one(output.audio_model_output, output.text_model_output)
-            # In the order of the data set, without the songs that a last batch repeats to give every process as many.
-            songs += self.accelerator.gather_for_metrics(mine, use_gather_object=True)
+            # In the order of the data set, without the songs that the last batch repeats for equal numbers.
+            own = Pairs.of(output).to("cpu").split()
+            pairs += self.accelerator.gather_for_metrics(own, use_gather_object=True)
         with torch.no_grad():
-            audio, text = join_songs(songs, model)
-            logits_per_audio = (output.logit_scale * model.similarity(audio, text)).cpu().numpy()
-        metrics = {"loss": sum(losses) / len(losses)}
-        # A k as large as the gallery says nothing; but recall@1, by which a model may be chosen, is always there.
-        recall_at = [k for k in RECALL_AT if k == 1 or k < len(songs)]
-        both = text_to_audio_and_audio_to_text(logits_per_audio, list(range(len(songs))), recall_at)
-        for direction, figures in both.items():
-            metrics |= {
-                f"{direction}_{name}": value
-                for name, value in figures.items()
-                if name.startswith(("recall", "median_rank"))
-            }
-        metrics["gallery_size"] = len(songs)
-        metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
-        return EvalLoopOutput(predictions=logits_per_audio, label_ids=None, metrics=metrics, num_samples=len(songs))
-
-    @staticmethod
-    def _one_by_one(audio: CollapAudioOutput, text: CollapTextOutput) -> list[dict[str, torch.Tensor]]:
-        """The songs of a batch without its padding, on the CPU: batches differ in what they are padded to."""
-        counts = text.sentence_counts.tolist()
-        columns = {
-            "frames": [
-                frames[mask].cpu() for frames, mask in zip(audio.last_hidden_state, audio.frame_mask, strict=True)
-            ],
-            "queries": [queries.cpu() for queries in text.query_embeds.split(counts)],
-        }
-        if text.time_query_embeds is not None:
-            columns["time_queries"] = [queries.cpu() for queries in text.time_query_embeds.split(counts)]
-        return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+            everything = Pairs.join(pairs).to(model.device)
+            scores = everything.logit_scale * model.similarity(everything.audio, everything.texts)
+        logits_per_audio = scores.cpu().numpy()
+        metrics = {f"{metric_key_prefix}_loss": sum(losses) / len(losses)}
+        # Recall at the number of songs is always 1, but recall@1 is always there: models are selected by it.
+        recall_at = [k for k in RECALL_AT if k == 1 or k < len(pairs)]
+        both = text_to_audio_and_audio_to_text(logits_per_audio, list(range(len(pairs))), recall_at)
+        for direction, values in both.items():
+            for name, value in values.items():
+                if name.startswith(("recall", "median_rank")):
+                    metrics[f"{metric_key_prefix}_{direction}_{name}"] = value
+        metrics[f"{metric_key_prefix}_gallery_size"] = len(pairs)
+        return EvalLoopOutput(predictions=logits_per_audio, label_ids=None, metrics=metrics, num_samples=len(pairs))
 
 
-def join_songs(songs: list[dict[str, Any]], model: CollapModel) -> tuple[CollapAudioOutput, CollapTextOutput]:
-    """Songs and their texts, kept one by one, as one batch on the model's device."""
-    frames = [song["frames"] for song in songs]
-    counts = torch.tensor([len(item) for item in frames])
-    audio = CollapAudioOutput(
-        last_hidden_state=pad_sequence(frames, batch_first=True).to(model.device),
-        frame_mask=(torch.arange(int(counts.max())) < counts[:, None]).to(model.device),
-    )
-    with_time = "time_queries" in songs[0]
-    text = CollapTextOutput(
-        query_embeds=torch.cat([song["queries"] for song in songs]).to(model.device),
-        time_query_embeds=torch.cat([song["time_queries"] for song in songs]).to(model.device) if with_time else None,
-        sentence_counts=torch.tensor([len(song["queries"]) for song in songs], device=model.device),
-    )
-    return audio, text
+def _prepare_fsdp(accelerator: Accelerator) -> None:
+    plugin = getattr(accelerator.state, "fsdp_plugin", None)
+    if plugin is None:
+        return
+    for name, value, expected in (
+        ("fsdp_version", plugin.fsdp_version, 2),
+        ("fsdp_auto_wrap_policy", plugin.auto_wrap_policy, None),
+    ):
+        if value != expected:
+            expected = "NO_WRAP" if expected is None else expected
+            raise ValueError(f"{name} must be {expected}, got {value}; see examples/launch_configs/fsdp2.yaml.")
+    plugin.mixed_precision_policy = None
 
 
-__all__ = ["CollapTrainer", "ShardingMixin", "SkipNonFiniteSteps"]
+class SkipNonFiniteSteps(TrainerCallback):
+    """
+    Skips the steps whose gradient is not finite, which would make all weights NaN, and counts them.
+
+    The gradient scaler of float16 and DeepSpeed skip steps by themselves: those are only counted.
+
+    Raises:
+        FloatingPointError: if 50 steps in a row had no finite gradient.
+    """
+
+    def __init__(self) -> None:
+        self.num_skipped = 0
+        self.num_in_a_row = 0
+        self._is_skipped = False
+        self._scale: float | None = None  # of the scaler, before the step
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any):
+        """Continues the count of a resumed run."""
+        counts = [entry["skipped_steps"] for entry in state.log_history if "skipped_steps" in entry]
+        self.num_skipped = counts[-1] if counts else 0
+
+    def on_pre_optimizer_step(self, *_: Any, optimizer: Any, **kwargs: Any) -> None:
+        scaler = getattr(optimizer, "scaler", None)
+        self._scale = None if scaler is None else scaler.get_scale()
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+        self._is_skipped = scaler is None and bool(gradients) and not _is_finite(gradients)
+        if self._is_skipped:
+            for parameter in parameters:
+                parameter.grad = None  # the optimizer skips what has no gradient, weight decay included
+
+    def on_optimizer_step(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        optimizer: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        # Only an overflow lowers the scale. (Accelerate's `step_was_skipped` misses the steps that a fused optimizer
+        # skips by itself.)
+        is_skipped = self._is_skipped or getattr(optimizer, "step_was_skipped", False)
+        if self._scale is not None:
+            is_skipped = optimizer.scaler.get_scale() < self._scale
+        if not is_skipped:
+            self.num_in_a_row = 0
+            return
+        self.num_skipped += 1
+        self.num_in_a_row += 1
+        step = state.global_step + 1
+        logger.warning("Step %d is skipped: its gradient is not finite (%d skipped so far).", step, self.num_skipped)
+        if self.num_in_a_row >= MAX_SKIPPED_IN_A_ROW:
+            raise FloatingPointError(
+                f"The gradients of {self.num_in_a_row} steps in a row were not finite. Resume from an earlier "
+                "checkpoint with a lower learning_rate, or check the audio with `collap validate`."
+            )
+
+
+def _is_finite(gradients: list[torch.Tensor]) -> bool:
+    """Whether all gradients are finite, the same on all processes, which hold parts of a sharded gradient."""
+    norm = nn.utils.get_total_norm(gradients)
+    return bool((norm.full_tensor() if hasattr(norm, "full_tensor") else norm).isfinite())
+
+
+__all__ = ["CollapTrainer", "SkipNonFiniteSteps"]
