@@ -124,7 +124,7 @@ def kernel_mass_at_boundaries(
         ValueError: if shapes do not fit.
     """
     frames = _frames_of_segments(kernel_attentions, kernel_attentions[..., 0], kernel_stride)  # (L, K)
-    _check_length("spans", spans, len(kernel_attentions))
+    _check_spans(spans, len(kernel_attentions))
     real = frames < len(frame_times)
     middles = np.asarray(frame_times, dtype=float).mean(1)[np.where(real, frames, 0)]  # (L, K)
     shares = np.full((2, len(spans)), np.nan)
@@ -146,19 +146,18 @@ def _check_weights(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tupl
             "weights must have the shape (sentences, segments) and times (segments, 2), got "
             f"{weights.shape} and {times.shape}."
         )
-    _check_length("spans", spans, len(weights))
+    _check_spans(spans, len(weights))
     return weights, times
 
 
-def _check_length(name: str, values: Sequence, num_sentences: int) -> None:
-    if len(values) != num_sentences:
-        raise ValueError(f"{name} must have one entry a sentence, {num_sentences}, got {len(values)}.")
+def _check_spans(spans: Spans, num_sentences: int) -> None:
+    if len(spans) != num_sentences:
+        raise ValueError(f"spans must have one entry a sentence, {num_sentences}, got {len(spans)}.")
 
 
 # Two groups of sentences describe one section if each fits the other's span at least this well: 1 is as well as its
 # own span, 0 is like the rest of the song.
 SHARED_SECTION = 0.6
-PEAK_QUANTILE = 0.95  # of a sentence's cosines: its level in its section
 
 
 @dataclass(frozen=True)
@@ -171,15 +170,14 @@ class Span:
     score: float  # mean cosine of the sentence with the frames of the span
 
 
-def align_in_order(
-    similarities: np.ndarray, times: np.ndarray, groups: Sequence[int | None] | None = None
-) -> list[Span]:
+def align_in_order(similarities: np.ndarray, times: np.ndarray) -> list[Span]:
     """
     Spans of all sentences of a text that describes the song from its start to its end.
 
     The song is cut into consecutive spans, one for each group of sentences in the order of the text, so that the sum
-    of the cosines is the largest possible (by dynamic programming). A group that this cut leaves out, such as a
-    sentence on the whole song, gets the better one of the two spans beside it.
+    of the cosines is the largest possible (by dynamic programming). Neighbours that fit each other's spans are joined
+    to one group, the most similar first. A group that this cut leaves out, such as a sentence on the whole song, gets
+    the better one of the two spans beside it.
 
     Cosines count relative to the sentence's mean over the song, as some sentences are close to every frame. A softmax
     over the sentences would change nothing: it subtracts the same number from all sentences of a frame.
@@ -187,15 +185,12 @@ def align_in_order(
     Args:
         similarities (`np.ndarray` of shape `(S, N)`): Cosines of the sentences with the frames.
         times (`np.ndarray` of shape `(N, 2)`): Start and end of each frame in seconds.
-        groups (`Sequence[int | None]` of length `S`, *optional*):
-            Consecutive sentences with the same number describe one section; None marks a sentence on the whole song.
-            Default: neighbours that fit each other's spans are joined, the most similar first.
 
     Returns:
         `list[Span]`: one a sentence, in the order of the text.
 
     Raises:
-        ValueError: if shapes do not fit, a cosine is NaN, or `groups` has no group at all.
+        ValueError: if shapes do not fit or a cosine is NaN.
 
     Example:
 
@@ -210,41 +205,27 @@ def align_in_order(
 
     ```
     """
-    similarities, times = _check_similarities(similarities, times)
+    similarities, times = np.asarray(similarities, dtype=float), np.asarray(times, dtype=float)
+    if similarities.ndim != 2 or similarities.size == 0:
+        raise ValueError(f"similarities must have shape (sentences, frames), got {similarities.shape}.")
+    if times.shape != (similarities.shape[1], 2):
+        raise ValueError(f"times must have shape ({similarities.shape[1]}, 2), got {times.shape}.")
+    if np.isnan(similarities).any():
+        raise ValueError("similarities: some are NaN; every cosine must be a number.")
     centred = similarities - similarities.mean(1, keepdims=True)  # (S, N)
-    frames = [(0, similarities.shape[1])] * len(similarities)
-    if groups is None:
-        members = [[sentence] for sentence in range(len(similarities))]
-        bounds = _segment(centred)
-        while (neighbours := _most_alike(centred, members, bounds)) is not None:
-            first, second = neighbours
-            members[first : second + 1] = [[*chain.from_iterable(members[first : second + 1])]]
-            bounds = _segment(_group_means(centred, members))
-    else:
-        members = _members(groups, len(similarities))
-        bounds = _segment(_group_means(centred, members))
-    for group, span in zip(members, _shared(centred, members, bounds), strict=True):
-        for sentence in group:
-            frames[sentence] = span
-    return [_span(sentence, *span, similarities, times) for sentence, span in enumerate(frames)]
-
-
-def locate(similarities: np.ndarray, times: np.ndarray) -> list[Span]:
-    """
-    The span of each sentence alone, for single queries and for texts in another order than the song.
-
-    It is the part of the song with the largest sum of what the cosines exceed a level by, which lies half way between
-    the sentence's mean over the song and its peaks. Arguments and errors as in [`align_in_order`].
-    """
-    similarities, times = _check_similarities(similarities, times)
-    peaks = np.quantile(similarities, PEAK_QUANTILE, axis=1)  # (S,)
-    levels = (similarities.mean(1) + peaks) / 2
+    groups = [[sentence] for sentence in range(len(similarities))]
+    scores = centred  # (G, N)
+    bounds = _segment(scores)
+    while (neighbours := _most_similar(scores, bounds)) is not None:
+        first, second = neighbours
+        groups[first : second + 1] = [[*chain.from_iterable(groups[first : second + 1])]]
+        scores = np.stack([centred[group].mean(0) for group in groups])
+        bounds = _segment(scores)
     spans = []
-    for sentence, votes in enumerate(similarities - levels[:, None]):
-        sums = np.concatenate([[0.0], votes.cumsum()])
-        gains = sums[1:] - np.minimum.accumulate(sums)[:-1]  # of the best part that ends with each frame
-        end = int(gains.argmax()) + 1
-        spans.append(_span(sentence, int(sums[:end].argmin()), end, similarities, times))
+    for group, (start, end) in zip(groups, _spans_of_groups(scores, bounds), strict=True):
+        for sentence in group:
+            score = float(similarities[sentence, start:end].mean())
+            spans.append(Span(sentence, float(times[start, 0]), float(times[end - 1, 1]), score))
     return spans
 
 
@@ -268,9 +249,8 @@ def _segment(scores: np.ndarray) -> np.ndarray:
     return bounds
 
 
-def _most_alike(centred: np.ndarray, members: list[list[int]], bounds: np.ndarray) -> tuple[int, int] | None:
+def _most_similar(scores: np.ndarray, bounds: np.ndarray) -> tuple[int, int] | None:
     """The two groups with consecutive spans that are most similar; None if none share a section."""
-    scores = _group_means(centred, members)
     sums = np.concatenate([np.zeros((len(scores), 1)), scores.cumsum(1)], axis=1)  # (G, N + 1)
     present = np.flatnonzero(np.diff(bounds))
     best, similarity = None, SHARED_SECTION
@@ -292,60 +272,15 @@ def _most_alike(centred: np.ndarray, members: list[list[int]], bounds: np.ndarra
     return best
 
 
-def _shared(centred: np.ndarray, members: list[list[int]], bounds: np.ndarray) -> list[tuple[int, int]]:
+def _spans_of_groups(scores: np.ndarray, bounds: np.ndarray) -> list[tuple[int, int]]:
     """Frames `[start, end)` of each group; a group without any gets the better one of the spans beside it."""
-    scores = _group_means(centred, members)
     present = np.flatnonzero(np.diff(bounds))
     spans = []
-    for group in range(len(members)):
+    for group, values in enumerate(scores):
         before, after = present[present <= group][-1:], present[present >= group][:1]
         choices = [(int(bounds[g]), int(bounds[g + 1])) for g in (*before, *after)]
-        spans.append(max(choices, key=lambda span: scores[group, slice(*span)].mean()))
+        spans.append(max(choices, key=lambda span: values[slice(*span)].mean()))
     return spans
 
 
-def _group_means(centred: np.ndarray, members: list[list[int]]) -> np.ndarray:
-    return np.stack([centred[group].mean(0) for group in members])  # (G, N)
-
-
-def _members(groups: Sequence[int | None], num_sentences: int) -> list[list[int]]:
-    _check_length("groups", groups, num_sentences)
-    members: list[list[int]] = []
-    last = None
-    for sentence, label in enumerate(groups):
-        if label is None:
-            continue
-        if not members or label != last:
-            members.append([])
-        members[-1].append(sentence)
-        last = label
-    if not members:
-        raise ValueError("groups: no sentence belongs to a group, all are None.")
-    return members
-
-
-def _span(sentence: int, start: int, end: int, similarities: np.ndarray, times: np.ndarray) -> Span:
-    score = float(similarities[sentence, start:end].mean())
-    return Span(sentence, float(times[start, 0]), float(times[end - 1, 1]), score)
-
-
-def _check_similarities(similarities: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    similarities, times = np.asarray(similarities, dtype=float), np.asarray(times, dtype=float)
-    if similarities.ndim != 2 or similarities.size == 0:
-        raise ValueError(f"similarities must have shape (sentences, frames), got {similarities.shape}.")
-    if times.shape != (similarities.shape[1], 2):
-        raise ValueError(f"times must have shape ({similarities.shape[1]}, 2), got {times.shape}.")
-    if np.isnan(similarities).any():
-        raise ValueError("similarities: some are NaN; every cosine must be a number.")
-    return similarities, times
-
-
-__all__ = [
-    "Span",
-    "align_in_order",
-    "frame_weights",
-    "kernel_mass_at_boundaries",
-    "locate",
-    "mass_inside",
-    "peak_inside",
-]
+__all__ = ["Span", "align_in_order", "frame_weights", "kernel_mass_at_boundaries", "mass_inside", "peak_inside"]

@@ -10,7 +10,7 @@ import numpy as np
 
 from collap.files import atomic_write
 
-from .localization import Span, frame_weights
+from .localization import Span, Spans, frame_weights
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,55 +24,41 @@ LETTER_INCHES = 0.085  # of a section's label
 INK, TRUE, FOUND = "#2b2b2b", "#2b2b2b", "#d9480f"
 TICKS_S = (5, 10, 15, 20, 30, 60, 120, 300, 600, 1200)
 
-TrueSpans = Sequence[tuple[float, float] | None]
 Sections = Sequence[tuple[float, float, str]]
 
 
 class SongFigure:
     """
     A figure with sentences to the left and song time to the right. Margins are in inches, so its proportions do not
-    depend on the number of sentences.
-
-    Args:
-        sentences (`Sequence[str]`): One a row.
-        spans_s (`np.ndarray` of shape `(columns, 2)`): Start and end in seconds of the columns.
-        sections (`Sequence[tuple[float, float, str]]`, *optional*): Start, end in seconds, label.
-        title (`str`, *optional*): Line above the rows.
-        row_inches (`float`): Height of a row.
-        right_inches (`float`): Right margin, where labels do not need more.
-
-    Attributes:
-        figure, axes: Of matplotlib; time in seconds, and a unit a row, downwards.
-        edges (`np.ndarray` of shape `(columns + 1,)`): The times between the columns.
-        width, height, right (`float`): In inches.
+    depend on the number of sentences. `edges` `(columns + 1,)` are the times between the columns; the `axes` have
+    seconds to the right, and a unit a row downwards.
     """
 
     def __init__(
         self,
         sentences: Sequence[str],
         spans_s: np.ndarray,
-        sections: Sections | None,
-        title: str | None,
+        sections: Sections,
+        title: str,
         row_inches: float,
         right_inches: float,
     ):
         # Figure without pyplot: no window, no display, no global state.
         from matplotlib.figure import Figure
 
-        self.sections, self.num_rows = sections or (), len(sentences)
+        self.sections, self.num_rows = sections, len(sentences)
         self.edges = np.append(spans_s[:, 0], spans_s[-1, 1])
         scale = PICTURE_INCHES / (self.edges[-1] - self.edges[0])
         self.slanted = any((end - start) * scale < LETTER_INCHES * len(label) for start, end, label in self.sections)
-        above = 0.15 + (0.45 if title else 0.0) + (0.0 if sections is None else 0.75 if self.slanted else 0.25)
+        above = 0.6 + (0.75 if self.slanted else 0.25)
         below, self.right = 0.95, 0.95 if self.slanted else right_inches
         rows = row_inches * self.num_rows
         self.width, self.height = TEXT_INCHES + PICTURE_INCHES + self.right, above + rows + below
         self.figure = Figure(figsize=(self.width, self.height), dpi=150, facecolor="white")
         self.axes = self.figure.add_axes(self.place(TEXT_INCHES, below, PICTURE_INCHES, rows))
         self._label_rows(sentences)
-        if title:
-            left, bottom, _, _ = self.place(0.12, self.height - 0.3, 0, 0)
-            self.figure.text(left, bottom, title, fontsize=12, weight="bold", va="center", parse_math=False)
+        left, bottom, _, _ = self.place(0.12, self.height - 0.3, 0, 0)
+        self.figure.text(left, bottom, title, fontsize=12, weight="bold", va="center", parse_math=False)
 
     def place(self, left: float, bottom: float, width: float, height: float) -> tuple[float, float, float, float]:
         """Inches as fractions of the figure."""
@@ -88,9 +74,7 @@ class SongFigure:
         bar.tick_params(labelsize=7, length=0, pad=1)
         bar.set_title(title, fontsize=7.5, pad=2)
 
-    def finish(
-        self, true_spans_s: TrueSpans | None, spans: Sequence[Span] | None, legend_left: float, path: Path
-    ) -> None:
+    def finish(self, true_spans_s: Spans, spans: Sequence[Span] | None, legend_left: float, path: Path) -> None:
         """Draws time, sections and spans over the rows, and a legend so many inches from the left; writes the file."""
         step = next((step for step in TICKS_S if self.edges[-1] / step <= 10), TICKS_S[-1])
         ticks = np.arange(0, self.edges[-1] + 0.01, step)
@@ -98,11 +82,11 @@ class SongFigure:
         self.axes.set_xlabel("time in the song (m:ss)", fontsize=8, color=INK, loc="left")
         self.axes.set_xlim(self.edges[0], self.edges[-1])
         self._draw_sections()
-        if handles := _draw_spans(self.axes, true_spans_s, spans):
-            corner = self.place(legend_left, 0.08, 0, 0)[:2]
-            self.figure.legend(
-                handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=2, frameon=False, fontsize=8
-            )
+        handles = _draw_spans(self.axes, true_spans_s, spans)
+        corner = self.place(legend_left, 0.08, 0, 0)[:2]
+        self.figure.legend(
+            handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=2, frameon=False, fontsize=8
+        )
         save_figure(self.figure, path)
 
     def _label_rows(self, sentences: Sequence[str]) -> None:
@@ -148,17 +132,15 @@ def clock(seconds: float) -> str:
     return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
 
 
-def _draw_spans(axes: "Axes", true_spans_s: TrueSpans | None, spans: Sequence[Span] | None) -> list:
+def _draw_spans(axes: "Axes", true_spans_s: Spans, spans: Sequence[Span] | None) -> list:
     """Outlines of the true spans and bars of those found; returns the handles of a legend."""
     from matplotlib.patches import Rectangle
 
-    handles = []
-    if true_spans_s is not None:
-        style = {"fill": False, "edgecolor": TRUE, "linewidth": 1.3}
-        for row, span in enumerate(true_spans_s):
-            if span is not None:
-                axes.add_patch(Rectangle((span[0], row + 0.06), span[1] - span[0], 0.88, **style, clip_on=False))
-        handles.append(Rectangle((0, 0), 1, 1, **style, label="section that the sentence describes"))
+    style = {"fill": False, "edgecolor": TRUE, "linewidth": 1.3}
+    for row, span in enumerate(true_spans_s):
+        if span is not None:
+            axes.add_patch(Rectangle((span[0], row + 0.06), span[1] - span[0], 0.88, **style, clip_on=False))
+    handles = [Rectangle((0, 0), 1, 1, **style, label="section that the sentence describes")]
     if spans is not None:
         style = {"facecolor": FOUND, "edgecolor": "white", "linewidth": 0.6}
         for span in spans:
@@ -172,10 +154,10 @@ def plot_attention(
     weights: np.ndarray,
     segment_spans_s: np.ndarray,
     sentences: Sequence[str],
-    sections: Sections | None = None,
-    true_spans_s: TrueSpans | None = None,
-    spans: Sequence[Span] | None = None,
-    title: str | None = None,
+    sections: Sections,
+    true_spans_s: Spans,
+    spans: Sequence[Span],
+    title: str,
 ) -> None:
     """
     Draws the attention of each sentence over the song: a row a sentence, song time to the right.
@@ -188,11 +170,11 @@ def plot_attention(
         weights (`np.ndarray` of shape `(S, L)`): Temporal attention of the `S` sentences over the `L` segments.
         segment_spans_s (`np.ndarray` of shape `(L, 2)`): Start and end of each segment in seconds.
         sentences (`Sequence[str]`): The sentences; long ones are cut to two lines.
-        sections (`Sequence[tuple[float, float, str]]`, *optional*): True sections: start, end in seconds, label.
-        true_spans_s (`Sequence[tuple[float, float] | None]`, *optional*):
-            Start and end of what each sentence describes, or None; drawn as outlines.
-        spans (`Sequence[Span]`, *optional*): What [`align_in_order`] found, drawn as bars.
-        title (`str`, *optional*): Line above the picture.
+        sections (`Sequence[tuple[float, float, str]]`): True sections: start, end in seconds, label.
+        true_spans_s (`Sequence[tuple[float, float] | None]`):
+            Start and end in seconds of what each sentence describes, or None; drawn as outlines.
+        spans (`Sequence[Span]`): What [`align_in_order`] found, drawn as bars.
+        title (`str`): Line above the picture.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -204,8 +186,6 @@ def plot_attention(
             f"{weights.shape} and {segment_spans_s.shape}."
         )
     _check_lengths(len(weights), sentences=sentences, true_spans_s=true_spans_s)
-    if spans is not None and any(not 0 <= span.sentence < len(sentences) for span in spans):
-        raise ValueError(f"spans must name sentences 0 ... {len(sentences) - 1}.")
     picture = SongFigure(sentences, segment_spans_s, sections, title, ROW_INCHES, right_inches=0.25)
     relative = weights / np.maximum(weights.max(1, keepdims=True), np.finfo(float).tiny)
     mesh = picture.axes.pcolormesh(
@@ -232,9 +212,9 @@ def plot_frame_attention(
     kernel_stride: int,
     frame_spans_s: np.ndarray,
     sentences: Sequence[str],
-    sections: Sections | None = None,
-    true_spans_s: TrueSpans | None = None,
-    title: str | None = None,
+    sections: Sections,
+    true_spans_s: Spans,
+    title: str,
 ) -> None:
     """
     Draws three strips a sentence, song time to the right.
@@ -287,10 +267,10 @@ def plot_frame_attention(
     picture.finish(true_spans_s, None, 0.12, Path(path))
 
 
-def _check_lengths(num_sentences: int, **given: Sequence | None) -> None:
+def _check_lengths(num_sentences: int, **given: Sequence) -> None:
     for name, values in given.items():
-        if values is not None and len(values) != num_sentences:
+        if len(values) != num_sentences:
             raise ValueError(f"{name} must have one entry a sentence, {num_sentences}, got {len(values)}.")
 
 
-__all__ = ["INK", "SongFigure", "clock", "plot_attention", "plot_frame_attention", "save_figure"]
+__all__ = ["INK", "clock", "plot_attention", "plot_frame_attention", "save_figure"]

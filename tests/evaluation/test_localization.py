@@ -4,7 +4,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 import pytest
 
-from collap.evaluation.localization import _segment, align_in_order, locate
+from collap.evaluation.localization import _segment, align_in_order
 
 FRAME_S = 2.5
 
@@ -56,7 +56,6 @@ def test_the_order_separates_repeated_sections():
     similarities = song([(0, 6), (6, 12), (0, 6), (18, 24)])
     similarities[[0, 2], 12:18] = 0.8
     assert seconds(align_in_order(similarities, frame_times(24))) == [(0, 15), (15, 30), (30, 45), (45, 60)]
-    assert seconds(locate(similarities, frame_times(24)))[0] == seconds(locate(similarities, frame_times(24)))[2]
 
 
 def test_sentences_of_one_section_share_its_span():
@@ -65,16 +64,12 @@ def test_sentences_of_one_section_share_its_span():
     for seed in range(10):
         similarities = song(sections, noise=0.05, seed=seed)
         assert seconds(align_in_order(similarities, frame_times(24))) == expected
-        assert seconds(align_in_order(similarities, frame_times(24), groups=[0, 0, 1, 2, 2, 2])) == expected
 
 
 def test_sentences_on_the_whole_song_take_nothing_from_the_others():
     sections = [None, (0, 8), (8, 12), (12, 24), None]
     similarities = song(sections, noise=0.05)
-    found = seconds(align_in_order(similarities, frame_times(24)))
-    assert found[1:4] == [(0, 20), (20, 30), (30, 60)]
-    told = seconds(align_in_order(similarities, frame_times(24), groups=[None, 0, 1, 2, None]))
-    assert told == [(0, 60), (0, 20), (20, 30), (30, 60), (0, 60)]
+    assert seconds(align_in_order(similarities, frame_times(24)))[1:4] == [(0, 20), (20, 30), (30, 60)]
 
 
 def test_a_sentence_that_is_close_to_every_frame_has_no_advantage():
@@ -95,7 +90,6 @@ def test_more_sentences_than_frames():
 def test_one_frame():
     similarities = np.array([[0.5], [0.2]])
     assert seconds(align_in_order(similarities, frame_times(1))) == [(0, FRAME_S)] * 2
-    assert seconds(locate(similarities, frame_times(1))) == [(0, FRAME_S)] * 2
 
 
 def test_times_with_gaps():
@@ -104,23 +98,6 @@ def test_times_with_gaps():
     assert seconds(align_in_order(similarities, times)) == [(0.0, 2.0), (2.5, 4.0)]
 
 
-def test_locate_by_hand():
-    spans = locate(song([(12, 24), (3, 7), (0, 2)], noise=0.05), frame_times(24))
-    assert seconds(spans) == [(30, 60), (7.5, 17.5), (0, 5)]
-    assert [span.sentence for span in spans] == [0, 1, 2]
-    assert spans[0].score == pytest.approx(0.8, abs=0.05)
-
-
-def test_locate_equals_trying_all():
-    similarities = np.random.default_rng(0).normal(size=(50, 12))
-    levels = (similarities.mean(1) + np.quantile(similarities, 0.95, axis=1)) / 2
-    times = np.stack([np.arange(12), np.arange(12) + 1], axis=1)
-    for votes, span in zip(similarities - levels[:, None], locate(similarities, times), strict=True):
-        parts = {(start, end): votes[start:end].sum() for start in range(12) for end in range(start + 1, 13)}
-        assert parts[span.start_s, span.end_s] == pytest.approx(max(parts.values()))
-
-
-@pytest.mark.parametrize("function", [align_in_order, locate])
 @pytest.mark.parametrize(
     ("similarities", "times", "message"),
     [
@@ -130,13 +107,6 @@ def test_locate_equals_trying_all():
         (np.full((2, 3), np.nan), np.zeros((3, 2)), "similarities: some are NaN"),
     ],
 )
-def test_faults(function, similarities, times, message):
+def test_faults(similarities, times, message):
     with pytest.raises(ValueError, match=message):
-        function(similarities, times)
-
-
-def test_faults_of_groups():
-    with pytest.raises(ValueError, match="groups must have one entry a sentence, 2, got 1"):
-        align_in_order(np.zeros((2, 3)), frame_times(3), groups=[0])
-    with pytest.raises(ValueError, match="all are None"):
-        align_in_order(np.zeros((2, 3)), frame_times(3), groups=[None, None])
+        align_in_order(similarities, times)
