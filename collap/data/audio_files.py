@@ -127,8 +127,7 @@ class AudioHashes:
     Hashes of songs. Those of files are remembered in `folder`, by path, size and time of the last change: to read
     hundreds of gigabytes at each start of a training would take long.
 
-    The file is only ever appended to, a line of JSON a hash; a line that a kill has torn is ignored. Several processes
-    may use it.
+    The file is only ever appended to; a line that a kill has torn is ignored. Several processes may use it.
 
     Args:
         folder (`Path`): Holds `audio_hashes.jsonl`.
@@ -208,21 +207,18 @@ def find_audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -
     return sorted(path for path in visible_files(folder) if path.suffix.lower() in suffixes)
 
 
-MIN_ID_LENGTH_IN_NAME = 6  # shorter ids occur in too many file names
-ID_RULES = (
-    "the id is its path",
-    "the id is its name",
-    "the id is its name up to a dot",
-    "a YouTube id with Y or seconds",
-    "a YouTube id behind a title",
-    "the number is the same",
-    "the id is in its name",
-)
-_PATH, _NAME, _UP_TO_DOT, _AUDIOSET, _TITLE, _NUMBER, _CONTAINED = range(len(ID_RULES))
 _YOUTUBE_ID = r"[A-Za-z0-9_-]{11}"
 _YOUTUBE_ADDRESS = re.compile(rf"(?:[?&]v=|youtu\.be/|/embed/|/shorts/)({_YOUTUBE_ID})")
-_SPAN = r"(?P<span>(?:_\d+(?:\.\d+)?){1,2})?"  # start and end of an excerpt, in seconds or milliseconds
-_NUMBERED = re.compile(r"(\d+)(_.+)?")
+# Names of files of YouTube; with a span they hold only these seconds (or milliseconds) of the song.
+_YOUTUBE_NAMES = [
+    re.compile(rf"Y?(?P<id>{_YOUTUBE_ID})(?P<span>(?:_\d+(?:\.\d+)?){{1,2}})?"),  # AudioSet
+    re.compile(rf"\[(?P<id>{_YOUTUBE_ID})\](?P<span>-\[[\d.]+-[\d.]+\])"),  # MusicCaps
+    re.compile(rf".+\[(?P<id>{_YOUTUBE_ID})\](?P<span>)"),  # of downloaders, behind a title
+]
+_NUMBERED = re.compile(r"(\d+)(_.+)?")  # Harmonix Set
+_NAME, _UP_TO_DOT, _YOUTUBE, _NUMBER = range(4)  # rules of find_songs
+
+FileIndex = dict[tuple[int, object], list[Path]]  # of a rule and what it compares
 
 
 @dataclass(frozen=True)
@@ -232,12 +228,10 @@ class SongFile:
 
     Args:
         path (`Path`): Where it is.
-        rule (`str`): The entry of `ID_RULES` by which it was found.
         is_excerpt (`bool`): Whether its name says that it holds only some seconds of the song.
     """
 
     path: Path
-    rule: str
     is_excerpt: bool = False
 
 
@@ -245,15 +239,12 @@ def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, SongFile], d
     """
     Finds the audio file of each song id in a folder and the folders below it.
 
-    The first of these rules that finds a file for an id counts:
-    1. the id is a path, and the path of the file ends with it: `00/18500.mp3`;
-    2. the name without suffix is the id (without the suffix or the YouTube address that the id may have);
-    3. the name up to its first dot is the id: `18500.2min.mp3` of Song Describer;
-    4. the name is a YouTube id after a `Y`, or before seconds, as AudioSet's files are often called:
-       `Y-0abcDEF_12.wav`, `-0abcDEF_12_30.000_40.000.wav`; the latter are excerpts;
-    5. the name ends with the YouTube id, as downloaders write it: `A title [-0abcDEF_12].opus`, or after a hyphen;
-    6. one is a number and the other begins with it: `0001` or `1` and `0001_12step.mp3` of the Harmonix Set;
-    7. the name contains an id of six letters or more, with no letter or digit next to it.
+    The first of these rules that finds a file for an id counts. Of an id its suffix and its folders do not count, of a
+    YouTube address only the id.
+    1. the name without suffix is the id;
+    2. the name up to its first dot is the id: `18500.2min.mp3` of Song Describer;
+    3. the YouTube id is the same, see [`youtube_id`]; files with seconds in their names are excerpts;
+    4. one is a number and the other begins with it: `0001` or `1` and `0001_12step.mp3` of the Harmonix Set.
 
     Args:
         ids (`Iterable[str]`): As the published table has them.
@@ -264,21 +255,16 @@ def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, SongFile], d
         has by the same rule or a better one, or a format that cannot be decoded. The text up to a colon is the kind
         of issue, the rest is about this id.
     """
-    ids = list(dict.fromkeys(ids))
-    decodable = _FileIndex(folder, AUDIO_SUFFIXES)
-    contained = decodable.find_contained(ids)
-    foreign = _FileIndex(folder, FOREIGN_AUDIO_SUFFIXES)
+    decodable, foreign = (_index_files(folder, suffixes) for suffixes in (AUDIO_SUFFIXES, FOREIGN_AUDIO_SUFFIXES))
     issues: dict[str, str] = {}
     claims: dict[Path, list[tuple[int, str]]] = defaultdict(list)
-    for song_id in ids:
-        rule, files = decodable.find(song_id)
-        if not files:
-            rule, files = _CONTAINED, contained[song_id]
+    for song_id in dict.fromkeys(ids):
+        rule, files = _look_up(song_id, decodable)
         if len(files) == 1:
             claims[files[0]].append((rule, song_id))
         elif files:
             issues[song_id] = f"several audio files: {', '.join(map(str, files[:3]))}{', ...' * (len(files) > 3)}"
-        elif others := foreign.find(song_id)[1]:
+        elif others := _look_up(song_id, foreign)[1]:
             issues[song_id] = f"unreadable audio: {others[0]} has a format that cannot be decoded"
         else:
             issues[song_id] = "no audio file"
@@ -286,73 +272,41 @@ def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, SongFile], d
     for file, claimants in claims.items():
         best = min(claimants)[0]
         winners = [song_id for rule, song_id in claimants if rule == best]
-        for rule, song_id in claimants:
+        for _, song_id in claimants:
             if winners == [song_id]:
-                is_excerpt = any(match["span"] for match in _match_audioset(file.stem))
-                songs[song_id] = SongFile(folder / file, ID_RULES[rule], is_excerpt)
+                match = _match_youtube(file.stem)
+                songs[song_id] = SongFile(folder / file, is_excerpt=bool(match and match["span"]))
             else:
                 other = next(winner for winner in winners if winner != song_id)
                 issues[song_id] = f"an audio file that another id has: {file}, {other!r}"
     return songs, issues
 
 
-class _FileIndex:
-    """Files of a folder by what ids are compared with."""
-
-    def __init__(self, folder: Path, suffixes: tuple[str, ...]):
-        self.files = [path.relative_to(folder) for path in find_audio_files(folder, suffixes)]
-        self.by_key: dict[tuple[int, object], list[Path]] = defaultdict(list)
-        for file in self.files:
-            for key in dict.fromkeys(_keys_of_file(file)):
-                self.by_key[key].append(file)
-
-    def find(self, song_id: str) -> tuple[int, list[Path]]:
-        """The files of the first rule that finds any, and this rule."""
-        found: dict[int, list[Path]] = defaultdict(list)
-        for rule, key in _keys_of_id(song_id):
-            found[rule] += self.by_key.get((rule, key), [])
-        rule = min((rule for rule, files in found.items() if files), default=_CONTAINED)
-        return rule, list(dict.fromkeys(found[rule]))
-
-    def find_contained(self, ids: Iterable[str]) -> dict[str, list[Path]]:
-        """Files whose names contain an id, by windows of the names: the time is not ids times files."""
-        by_length: dict[int, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-        for song_id in ids:
-            if len(bare := bare_id(song_id)) >= MIN_ID_LENGTH_IN_NAME:
-                by_length[len(bare)][bare].append(song_id)
-        found: dict[str, list[Path]] = defaultdict(list)
-        for file in self.files:
-            for length, names in by_length.items():
-                for start in range(len(file.stem) - length + 1):
-                    neighbours = file.stem[max(0, start - 1) : start] + file.stem[start + length : start + length + 1]
-                    if not any(letter.isalnum() for letter in neighbours):
-                        for song_id in names.get(file.stem[start : start + length], []):
-                            found[song_id].append(file)
-        return found
+def _index_files(folder: Path, suffixes: tuple[str, ...]) -> FileIndex:
+    index: FileIndex = defaultdict(list)
+    for path in find_audio_files(folder, suffixes):
+        file = path.relative_to(folder)
+        keys = [(_NAME, file.stem), (_UP_TO_DOT, file.name.split(".")[0])]
+        if match := _match_youtube(file.stem):
+            keys.append((_YOUTUBE, match["id"]))
+        if match := _NUMBERED.fullmatch(file.stem):
+            keys.append((_NUMBER, (int(match[1]), match[2] is None)))
+        for key in keys:
+            index[key].append(file)
+    return index
 
 
-def _keys_of_file(file: Path) -> Iterator[tuple[int, object]]:
-    parts = file.as_posix().split("/")
-    yield from ((_PATH, "/".join(parts[start:])) for start in range(len(parts) - 1))
-    yield _NAME, file.stem
-    yield _UP_TO_DOT, file.name.split(".")[0]
-    yield from ((_AUDIOSET, match["id"]) for match in _match_audioset(file.stem))
-    if match := re.search(rf".\[({_YOUTUBE_ID})\]$|..-({_YOUTUBE_ID})$", file.stem):
-        yield _TITLE, match[1] or match[2]
-    if match := _NUMBERED.fullmatch(file.stem):
-        yield _NUMBER, ("beginning" if match[2] else "number", int(match[1]))
-
-
-def _keys_of_id(song_id: str) -> Iterator[tuple[int, object]]:
-    path = song_id.strip().replace("\\", "/").lstrip("./")
-    if "/" in path and "://" not in path:
-        yield _PATH, path
-    bare = bare_id(song_id)
-    yield from ((rule, bare) for rule in (_NAME, _UP_TO_DOT, _AUDIOSET, _TITLE))
-    if match := _NUMBERED.fullmatch(bare):
-        yield _NUMBER, ("number", int(match[1]))
-        if not match[2]:
-            yield _NUMBER, ("beginning", int(match[1]))
+def _look_up(song_id: str, index: FileIndex) -> tuple[int, list[Path]]:
+    """The first rule that finds files, and the files."""
+    name = bare_id(song_id)
+    keys = {_NAME: [name], _UP_TO_DOT: [name], _YOUTUBE: [youtube_id(song_id)], _NUMBER: []}
+    if match := _NUMBERED.fullmatch(name):
+        number = int(match[1])
+        keys[_NUMBER] = [(number, True)] if match[2] else [(number, True), (number, False)]
+    for rule, compared in keys.items():
+        if files := [file for key in compared for file in index.get((rule, key), [])]:
+            return rule, files
+    return _NUMBER, []
 
 
 def bare_id(song_id: str) -> str:
@@ -370,16 +324,12 @@ def youtube_id(song_id: str) -> str:
     It is found in an address and in names such as `Y-0abcDEF_12.wav`, `-0abcDEF_12_30.000_40.000.wav` (AudioSet),
     `[-0abcDEF_12]-[30-40].wav` (MusicCaps) and `A title [-0abcDEF_12].opus`.
     """
-    bare = bare_id(song_id)
-    if matches := _match_audioset(bare):
-        return matches[0]["id"]
-    match = re.search(rf".\[({_YOUTUBE_ID})\]$|^\[({_YOUTUBE_ID})\]-\[[\d.]+-[\d.]+\]$", bare)
-    return match[1] or match[2] if match else bare
+    match = _match_youtube(bare_id(song_id))
+    return match["id"] if match else bare_id(song_id)
 
 
-def _match_audioset(name: str) -> list[re.Match]:
-    matches = (re.fullmatch(rf"{prefix}(?P<id>{_YOUTUBE_ID}){_SPAN}", name) for prefix in ("Y", ""))
-    return [match for match in matches if match]
+def _match_youtube(name: str) -> re.Match | None:
+    return next((match for pattern in _YOUTUBE_NAMES if (match := pattern.fullmatch(name))), None)
 
 
 __all__ = [

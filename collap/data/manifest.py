@@ -3,7 +3,9 @@
 
 import csv
 import json
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +14,10 @@ import pyarrow.compute
 from datasets import Audio, Dataset, DatasetDict, Value, load_dataset, load_from_disk
 
 from collap.data.audio_files import AUDIO_SUFFIXES, FOREIGN_AUDIO_SUFFIXES, find_audio_files, visible_files
-from collap.data.rows import ROW_COLUMNS, TEXT_COLUMNS, check_row, raise_issues, require_columns
+from collap.files import first_few
 
 Row = dict[str, Any]
-PlacedRows = Iterable[tuple[str, Row]]  # place, such as "line 3", and row
+PlacedRow = tuple[str, Row]  # place, such as "line 3", and row
 
 MANIFEST_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".tar", ".zip")
@@ -26,7 +28,25 @@ CELL_TYPES = {
     "duration_s": (float, "a number"),
     "song_id": (str, "a text"),
 }
-CHECKED_COLUMNS = ("song_id", "duration_s", "sections")  # columns whose values [`check_row`] may change
+TEXT_COLUMNS = ("text", "texts")
+ROW_COLUMNS = ("audio", *TEXT_COLUMNS, "song_id", "duration_s", "sections")
+SECTION_KEYS = ("start_s", "end_s", *TEXT_COLUMNS)
+END_TOLERANCE_S = 0.5  # a section may end so much later than its song: lengths of songs are rounded
+
+
+class ManifestError(ValueError):
+    """
+    Issues in the rows of a manifest.
+
+    Args:
+        issues (`Sequence[str]`): All of them, each with its line or row; the message has the first.
+        source (`str` or `Path`): The manifest.
+    """
+
+    def __init__(self, issues: Sequence[str], source: str | Path):
+        shown = first_few([issue[:300] for issue in issues])
+        super().__init__("\n".join([f"{source} has {len(issues)} issue(s):", *shown]))
+        self.issues = list(issues)
 
 
 def load_manifest(
@@ -75,29 +95,27 @@ def load_manifest(
             attribute `issues` has all.
     """
     path = Path(path_or_dataset_name)
-    is_manifest = path.suffix.lower() in MANIFEST_SUFFIXES
+    suffix = path.suffix.lower()
+    is_manifest = suffix in MANIFEST_SUFFIXES
     is_folder = not is_manifest and path.is_dir() and not _is_saved_data_set(path) and _is_audio_folder(path)
     if split is not None and (is_manifest or is_folder):
         raise ValueError(f"split={split!r} was given, but the manifest {path} is one split: leave split out.")
     if is_manifest and not path.is_file():
         raise ValueError(f"path_or_dataset_name: there is no manifest {path}.")
-    options = {"keep_extra_columns": keep_extra_columns, "check_audio": check_audio}
+    folder = path.absolute() if is_folder else path.absolute().parent if is_manifest else None
+    check = RowCheck(path_or_dataset_name, folder, keep_extra_columns, check_audio)
     if is_folder:
-        rows, issues = _read_audio_folder(path)
-        return _load_rows(rows, path, path.absolute(), issues, **options)
-    folder = path.absolute().parent if is_manifest else None
-    if is_manifest and path.suffix.lower() != ".parquet":
-        rows = _read_csv(path) if path.suffix.lower() == ".csv" else _read_json_lines(path)
-        return _load_rows([(f"line {number}", row) for number, row in rows], path, folder, [], **options)
-    if is_manifest:
-        data = load_dataset("parquet", data_files=str(path), split="train")
-    else:
-        data = _load_data_set(path_or_dataset_name, split)
-    return _check_data_set(data, path_or_dataset_name, folder, **options)
+        return _load_rows(*_read_audio_folder(path), check)
+    if suffix == ".csv":
+        return _load_rows(list(_read_csv(path)), [], check)
+    if suffix in (".jsonl", ".json"):
+        return _load_rows(list(_read_json_lines(path)), [], check)
+    if suffix == ".parquet":
+        return _check_data_set(load_dataset("parquet", data_files=str(path), split="train"), check)
+    return _check_data_set(_load_data_set(path_or_dataset_name, split), check)
 
 
-def _read_json_lines(path: Path) -> Iterator[tuple[int, Row]]:
-    """Number of the line, from 1, and row; empty lines are none."""
+def _read_json_lines(path: Path) -> Iterator[PlacedRow]:
     # Not load_dataset("json"): it has no line numbers and infers types from the first block of lines only.
     with path.open(encoding="utf-8-sig") as lines:
         for number, line in enumerate(lines, start=1):
@@ -109,11 +127,10 @@ def _read_json_lines(path: Path) -> Iterator[tuple[int, Row]]:
                 raise ValueError(f"{path}, line {number} is not JSON: {error}.") from error
             if not isinstance(row, dict):
                 raise ValueError(f"{path}, line {number}: one JSON object a line is expected, got {line.strip():.60}.")
-            yield number, row
+            yield f"line {number}", row
 
 
-def _read_csv(path: Path) -> Iterator[tuple[int, Row]]:
-    """Number of the row's last line, from 1, and row."""
+def _read_csv(path: Path) -> Iterator[PlacedRow]:
     # Not load_dataset("csv"): pandas turns a text such as "None" or "NA" into a missing value.
     with path.open(encoding="utf-8-sig", newline="") as lines:
         reader = csv.DictReader(lines)
@@ -127,7 +144,7 @@ def _read_csv(path: Path) -> Iterator[tuple[int, Row]]:
                     row[name] = read(row[name]) if row[name] else None
                 except ValueError as error:
                     raise ValueError(f"{place}: {name} is not {expected}, got {row[name]!r:.80}: {error}.") from error
-            yield reader.line_num, row
+            yield f"line {reader.line_num}", row
 
 
 def _is_audio_folder(folder: Path) -> bool:
@@ -136,7 +153,7 @@ def _is_audio_folder(folder: Path) -> bool:
     return not suffixes & set(DATA_SUFFIXES) and bool(suffixes & {*AUDIO_SUFFIXES, *FOREIGN_AUDIO_SUFFIXES})
 
 
-def _read_audio_folder(folder: Path) -> tuple[list[tuple[str, Row]], list[str]]:
+def _read_audio_folder(folder: Path) -> tuple[list[PlacedRow], list[str]]:
     """Name and row of each song that has a text beside it, and what does not belong together."""
     files: dict[Path, tuple[list[Path], list[Path]]] = {}  # audio files and texts by their path without suffix
     for index, suffixes in enumerate(((*AUDIO_SUFFIXES, *FOREIGN_AUDIO_SUFFIXES), (".txt", ".json"))):
@@ -193,72 +210,72 @@ def _load_data_set(name: str | Path, split: str | None) -> Dataset:
     return data
 
 
-def _load_rows(
-    rows: list[tuple[str, Row]],
-    source: Path,
-    folder: Path,
-    issues: list[str],
-    keep_extra_columns: bool,
-    check_audio: bool,
-) -> Dataset:
+@dataclass(frozen=True)
+class RowCheck:
+    """What rows are checked by; the names are those of [`load_manifest`]."""
+
+    source: str | Path
+    folder: Path | None  # what paths of audio are relative to; without it they stay as they are
+    keep_extra_columns: bool
+    check_audio: bool
+
+
+def _load_rows(rows: list[PlacedRow], issues: list[str], check: RowCheck) -> Dataset:
     if not rows and not issues:
-        raise ValueError(f"The manifest {source} has no songs.")
+        raise ValueError(f"The manifest {check.source} has no songs.")
     names = list(dict.fromkeys(name for _, row in rows for name in row))  # of all rows, not only of the first
     if rows:
-        require_columns(names, source)
-    columns = _check_rows(rows, names, source, folder, issues, keep_extra_columns, check_audio)
+        _require_columns(names, check)
+    columns = _check_rows(rows, names, issues, check)
     for name, values in columns.items():
-        _check_one_type(name, values, source)
+        _check_one_type(name, values, check)
     return Dataset.from_dict(columns)
 
 
-def _check_data_set(
-    data: Dataset, source: str | Path, folder: Path | None, keep_extra_columns: bool, check_audio: bool
-) -> Dataset:
-    """A data set with all its rows checked; `folder` is what its paths are relative to."""
+def _check_data_set(data: Dataset, check: RowCheck) -> Dataset:
     if len(data) == 0:
-        raise ValueError(f"The manifest {source} has no songs.")
-    require_columns(data.column_names, source)
+        raise ValueError(f"The manifest {check.source} has no songs.")
+    _require_columns(data.column_names, check)
     for column, feature in data.features.items():
         if isinstance(feature, Audio):
             # The processor decodes: torchcodec, which `datasets` would use, needs FFmpeg on the machine.
             data = data.cast_column(column, Audio(decode=False))
     names = [column for column in data.column_names if column in ROW_COLUMNS]
 
-    def iterate() -> Iterator[tuple[str, Row]]:
+    def iterate() -> Iterator[PlacedRow]:
         number = 0
         for table in data.select_columns(names).with_format("arrow").iter(1000):
             for values in zip(*(_to_list(table[column]) for column in names), strict=True):
                 number += 1
                 yield f"row {number}", dict(zip(names, values, strict=True))
 
-    columns = _check_rows(iterate(), names, source, folder, [], keep_extra_columns, check_audio)
-    order = data.column_names if keep_extra_columns else names
+    order = data.column_names if check.keep_extra_columns else names
     is_path = data.features["audio"] == Value("string")
-    for name, values in columns.items():  # songs' bytes are neither read nor copied
-        if name in CHECKED_COLUMNS or (name == "audio" and is_path):
-            _check_one_type(name, values, source)
+    for name, values in _check_rows(iterate(), names, [], check).items():
+        # Texts do not change; songs' bytes are neither read nor copied.
+        if name in ("song_id", "duration_s", "sections") or (name == "audio" and is_path):
+            _check_one_type(name, values, check)
             data = data.remove_columns(name).add_column(name, values)
     return data.select_columns(order)
 
 
+def _require_columns(names: Sequence[str], check: RowCheck) -> None:
+    if "audio" not in names or not set(TEXT_COLUMNS) & set(names):
+        raise ValueError(f"{check.source} needs the columns 'audio' and 'text' (or 'texts'), it has {sorted(names)}.")
+
+
 def _check_rows(
-    rows: PlacedRows,
-    names: list[str],
-    source: str | Path,
-    folder: Path | None,
-    issues: list[str],
-    keep_extra_columns: bool,
-    check_audio: bool,
+    rows: Iterable[PlacedRow], names: Sequence[str], issues: list[str], check: RowCheck
 ) -> dict[str, list[Any]]:
     """The columns of the checked rows; raises one error for all issues, those known before included."""
     columns: dict[str, list[Any]] = {}
     for place, row in rows:
-        row, found = check_row(row, names, folder, check_audio, keep_extra_columns)
+        checked, found = _check_row(row, names, check)
         issues += [f"{place}: {issue}" for issue in found]
-        for name, value in row.items():
+        for name, value in checked.items():
             columns.setdefault(name, []).append(value)
-    raise_issues(issues, source)
+    if issues:
+        raise ManifestError(issues, check.source)
     return columns
 
 
@@ -272,7 +289,7 @@ def _to_list(column: pyarrow.ChunkedArray) -> list[Any]:
     return [{"bytes": b"" if there else None, "path": path} for path, there in zip(paths, has_bytes, strict=True)]
 
 
-def _check_one_type(name: str, values: list[Any], source: str | Path) -> None:
+def _check_one_type(name: str, values: list[Any], check: RowCheck) -> None:
     try:
         Dataset.from_dict({name: values})
     except (ValueError, TypeError) as error:  # Arrow's own errors are subclasses of these two
@@ -281,7 +298,127 @@ def _check_one_type(name: str, values: list[Any], source: str | Path) -> None:
             if name in (*TEXT_COLUMNS, "sections")
             else "give it one type, or leave it out by keep_extra_columns=False"
         )
-        raise ValueError(f"The column {name!r} of {source} mixes types: {advice} ({error}).") from error
+        raise ValueError(f"The column {name!r} of {check.source} mixes types: {advice} ({error}).") from error
 
 
-__all__ = ["load_manifest"]
+def _check_row(row: Row, names: Sequence[str], check: RowCheck) -> tuple[Row, list[str]]:
+    """A row of these columns in the form that training takes, and its issues; with issues it must not be used."""
+    checked = {name: row.get(name) for name in names if check.keep_extra_columns or name in ROW_COLUMNS}
+    issues = []
+    if "text" in names and not _is_text(row.get("text")):
+        issues.append(
+            "text must be a text or a list of sentences, none empty (several wordings belong in 'texts'), got "
+            f"{row.get('text')!r}"
+        )
+    texts = row.get("texts")
+    if "texts" in names and not (isinstance(texts, list) and texts and all(map(_is_text, texts))):
+        issues.append(f"texts must be a list of texts, none empty, got {texts!r}")
+    checked["audio"], found = _check_audio(row.get("audio"), check)
+    issues += found
+    song_id, duration_s = row.get("song_id"), row.get("duration_s")
+    if song_id is not None:
+        if isinstance(song_id, bool) or not isinstance(song_id, str | int):
+            issues.append(f"song_id must be a text or a whole number, got {song_id!r}")
+        checked["song_id"] = str(song_id)
+    if duration_s is not None:
+        if not _is_time(duration_s) or duration_s == 0:
+            issues.append(f"duration_s must be seconds, more than 0, got {duration_s!r}")
+        else:
+            checked["duration_s"] = float(duration_s)
+    if row.get("sections") is not None and not issues:  # they are compared with the texts and the duration
+        checked["sections"], issues = _check_sections(row, check.keep_extra_columns)
+    return checked, issues
+
+
+def _is_text(text: Any) -> bool:
+    sentences = text if isinstance(text, list) else [text]
+    return bool(sentences) and all(isinstance(sentence, str) and sentence.strip() for sentence in sentences)
+
+
+def _is_time(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0
+
+
+def _check_audio(audio: Any, check: RowCheck) -> tuple[Any, list[str]]:
+    """A path, or the dict of `bytes` and `path` that a data set has."""
+    path = audio
+    if isinstance(audio, dict):
+        path = audio.get("path")
+        if audio.get("bytes") is not None:
+            return audio, []
+        if not path:
+            return audio, ["audio has neither bytes nor a path"]
+    elif not isinstance(audio, str) or not audio:
+        return audio, [f"audio must be a path, got {audio!r}"]
+    elif check.folder is not None:
+        audio = path = str(check.folder / audio)  # an absolute path stays as it is
+    return audio, [f"no audio file at {path}"] if check.check_audio and not Path(path).is_file() else []
+
+
+def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[dict[str, Any]] | None, list[str]]:
+    """Sections in the order of the text; that they follow each other in time is checked by who needs it."""
+    sections = row["sections"]
+    if not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
+        return None, [f"sections must be a list of objects with start_s, end_s and text, got {sections!r}"]
+    column = "texts" if row.get("texts") is not None else "text"
+    wordings = row["texts"] if column == "texts" else [row["text"]]
+    whole = [_join(wording) for wording in wordings]
+    positions = [0] * len(wordings)  # in each wording, where the sections so far have ended
+    duration_s = row.get("duration_s")
+    checked, issues = [], []
+    for index, section in enumerate(sections):
+        name = f"sections[{index}]"
+        start_s, end_s = section.get("start_s"), section.get("end_s")
+        if not _is_time(start_s) or not _is_time(end_s) or start_s >= end_s:
+            issues.append(f"{name} must have start_s >= 0 and a later end_s, got {start_s!r} and {end_s!r}")
+        elif duration_s is not None and end_s > duration_s + END_TOLERANCE_S:
+            issues.append(f"{name} ends at {end_s:g} s, after the end of the song at duration_s={duration_s:g}")
+        try:
+            texts = _section_texts(section, column, wordings)
+        except ValueError as error:
+            issues.append(f"{name}{error}")
+            continue
+        for number, text in enumerate(texts):
+            for sentence in text if isinstance(text, list) else [text]:
+                position = whole[number].find(_join(sentence), positions[number])
+                if position < 0:
+                    place = "text" if column == "text" else f"texts[{number}]"
+                    issues.append(f"{name}: {place} of the row does not contain {sentence!r}, in the sections' order")
+                    break
+                positions[number] = position + len(_join(sentence))
+        extra = {key: value for key, value in section.items() if keep_extra_keys and key not in SECTION_KEYS}
+        text = {column: texts if column == "texts" else texts[0]}
+        checked.append({"start_s": start_s, "end_s": end_s, **text, **extra})
+    if issues:
+        return None, issues
+    for section in checked:
+        section |= {"start_s": float(section["start_s"]), "end_s": float(section["end_s"])}
+    return checked or None, []
+
+
+def _section_texts(section: dict[str, Any], column: str, wordings: list[Any]) -> list[Any]:
+    """The text of a section for each wording of the row; or a ValueError with the end of a message."""
+    if section.get(column) is not None:
+        texts = section["texts"] if column == "texts" else [section["text"]]
+        if not isinstance(texts, list) or len(texts) != len(wordings) or not all(map(_is_text, texts)):
+            expected = f"a list of {len(wordings)} texts, as the row's" if column == "texts" else "a text, not empty"
+            raise ValueError(f".{column} must be {expected}, got {section[column]!r}")
+        return texts
+    if section.get("sentences") is None:
+        raise ValueError(f" must have {column!r}, as the row has, got only {sorted(section)}")
+    indices = section["sentences"] if column == "texts" else [section["sentences"]]
+    try:
+        texts = [[wording[index] for index in chosen] for wording, chosen in zip(wordings, indices, strict=True)]
+    except (TypeError, IndexError, ValueError) as error:
+        raise ValueError(f".sentences must be indices of the row's sentences, got {section['sentences']!r}") from error
+    if not all(isinstance(wording, list) for wording in wordings) or not all(texts):
+        raise ValueError(".sentences needs one index at least, and a row whose text is a list of sentences")
+    return texts
+
+
+def _join(text: str | list[str]) -> str:
+    return " ".join((text if isinstance(text, str) else " ".join(text)).split())
+
+
+__all__ = ["END_TOLERANCE_S", "ManifestError", "load_manifest"]

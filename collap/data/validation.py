@@ -3,7 +3,7 @@
 
 import re
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -17,8 +17,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from collap.cli import HelpFormatter
-from collap.data.manifest import load_manifest
-from collap.data.rows import END_TOLERANCE_S, ManifestError
+from collap.data.audio_files import audio_path
+from collap.data.manifest import END_TOLERANCE_S, ManifestError, load_manifest
 from collap.files import first_few
 from collap.processing.audio_loading_collap import load_songs
 from collap.processing.feature_extraction_beats import SAMPLING_RATE
@@ -147,7 +147,7 @@ def find_issues(
     found = []
     with state.split_between_processes(list(range(len(rows)))) as indices:
         checked = _CheckedRows(rows, list(indices), processor, truncate_songs, truncate_texts)
-        loader = DataLoader(checked, batch_size=None, num_workers=num_workers, collate_fn=_identity)
+        loader = DataLoader(checked, batch_size=None, num_workers=num_workers, collate_fn=list)
         for issues in tqdm(loader, desc="Validating", unit="song", disable=not state.is_main_process):
             found += issues
     return sorted(gather_object(found), key=lambda row: row.index)
@@ -169,70 +169,50 @@ class _CheckedRows(Dataset):
     def __getitem__(self, place: int) -> list[RowIssue]:
         index = self.indices[place]
         row = self.rows[index]
-        found = _check_decoded(row, self.processor, self.truncate_songs)
-        found += _check_texts(row, self.processor, self.truncate_texts)
         audio = row["audio"]
-        path = audio if isinstance(audio, str) else audio.get("path")
-        song = path or row.get("song_id") or "a song without a name"
+        song = audio if isinstance(audio, str) else audio.get("path") or row.get("song_id") or "a song without a name"
+        found = [*self._check_audio(row), *self._check_texts(row)]
         return [RowIssue(index, song, kind, issue) for kind, issue in found]
 
+    def _check_texts(self, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        wordings = {"text": row.get("text")}
+        wordings |= {f"texts[{number}]": text for number, text in enumerate(row.get("texts") or [])}
+        for name, text in wordings.items():
+            if self.processor is None or text is None:
+                continue
+            try:
+                self.processor(text=[text], truncation=self.truncate_texts)
+            except (TypeError, ValueError) as error:
+                yield TEXT, str(error).replace("text[0]", name)
 
-def _identity(value: Any) -> Any:
-    return value
-
-
-def _check_texts(row: Mapping[str, Any], processor: CollapProcessor | None, truncation: bool) -> list[tuple[str, str]]:
-    if processor is None:
-        return []
-    wordings = {"text": row.get("text")}
-    wordings |= {f"texts[{number}]": text for number, text in enumerate(row.get("texts") or [])}
-    found = []
-    for name, text in wordings.items():
-        if text is None:
-            continue
+    def _check_audio(self, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+        path = audio_path(row["audio"])
+        if path is not None and not Path(path).is_file():
+            yield MISSING, f"there is no file {path}"
+            return
         try:
-            processor(text=[text], truncation=truncation)
+            (song,) = load_songs([row["audio"]])
         except (TypeError, ValueError) as error:
-            found.append((TEXT, str(error).replace("text[0]", name)))
-    return found
+            # The loader gives the error of the decoder as the cause of its own.
+            yield (REFUSED if error.__cause__ is None else UNREADABLE), str(error).replace("audio[0]", "audio")
+            return
 
-
-def _check_decoded(
-    row: Mapping[str, Any], processor: CollapProcessor | None, truncation: bool
-) -> list[tuple[str, str]]:
-    audio = row["audio"]
-    file: str | BytesIO | None = audio if isinstance(audio, str) else audio.get("path")
-    if not isinstance(audio, str) and audio.get("array") is not None:
-        file = None
-    elif not isinstance(audio, str) and audio.get("bytes") is not None:
-        file = BytesIO(audio["bytes"])
-    if isinstance(file, str) and not Path(file).is_file():
-        return [(MISSING, f"there is no file {file}")]
-    try:
-        (song,) = load_songs([audio])
-    except (TypeError, ValueError) as error:
-        # The loader gives the error of the decoder as the cause of its own.
-        kind = REFUSED if error.__cause__ is None else UNREADABLE
-        return [(kind, str(error).replace("audio[0]", "audio"))]
-
-    found = []
-    seconds = len(song.waveform) / SAMPLING_RATE
-    if file is not None and _is_shorter(seconds, promised_s := _length_by_header(file)):
-        found.append((CUT_OFF, f"its header says {promised_s:.1f} s, there are {seconds:.1f} s"))
-    duration_s = row.get("duration_s")
-    if duration_s is not None and (_is_shorter(seconds, duration_s) or _is_shorter(duration_s, seconds)):
-        found.append((OTHER_LENGTH, f"duration_s is {duration_s:.1f}, the audio has {seconds:.1f} s"))
-    if not torch.any(song.waveform):
-        found.append((SILENT, f"all samples of its {seconds:.1f} s are 0"))
-    if processor is not None:
-        try:
-            processor.feature_extractor.load(song.waveform, SAMPLING_RATE, truncation=truncation)
-        except ValueError as error:
-            found.append((TOO_LONG, str(error)))
-    late = [section["end_s"] for section in row.get("sections") or [] if section["end_s"] > seconds + END_TOLERANCE_S]
-    if late:
-        found.append((SECTIONS, f"{len(late)} section(s) up to {max(late):.1f} s, the audio has {seconds:.1f} s"))
-    return found
+        seconds = len(song.waveform) / SAMPLING_RATE
+        if _is_shorter(seconds, promised_s := _length_by_header(path or BytesIO(row["audio"]["bytes"]))):
+            yield CUT_OFF, f"its header says {promised_s:.1f} s, there are {seconds:.1f} s"
+        duration_s = row.get("duration_s")
+        if duration_s is not None and (_is_shorter(seconds, duration_s) or _is_shorter(duration_s, seconds)):
+            yield OTHER_LENGTH, f"duration_s is {duration_s:.1f}, the audio has {seconds:.1f} s"
+        if not torch.any(song.waveform):
+            yield SILENT, f"all samples of its {seconds:.1f} s are 0"
+        if self.processor is not None:
+            try:
+                self.processor.feature_extractor.load(song.waveform, SAMPLING_RATE, truncation=self.truncate_songs)
+            except ValueError as error:
+                yield TOO_LONG, str(error)
+        ends = [section["end_s"] for section in row.get("sections") or []]
+        if late := [end_s for end_s in ends if end_s > seconds + END_TOLERANCE_S]:
+            yield SECTIONS, f"{len(late)} section(s) up to {max(late):.1f} s, the audio has {seconds:.1f} s"
 
 
 def _is_shorter(seconds: float, than: float) -> bool:

@@ -18,31 +18,27 @@ def folder(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("song_id", "name", "rule"),
+    ("song_id", "name"),
     [
-        ("18/1004018.mp3", "audio/18/1004018.mp3", "the id is its path"),
-        ("-0abcDEF_12", "-0abcDEF_12.flac", "the id is its name"),
-        ("Y0abcDEF_12", "Y0abcDEF_12.flac", "the id is its name"),
-        ("song.wav", "more/song.mp3", "the id is its name"),
-        ("https://www.youtube.com/watch?v=-0abcDEF_12&t=3", "-0abcDEF_12.mp3", "the id is its name"),
-        ("1004018", "18/1004018.2min.mp3", "the id is its name up to a dot"),
-        ("18/1004018.mp3", "18/1004018.2min.mp3", "the id is its name up to a dot"),
-        ("-0abcDEF_12", "Y-0abcDEF_12.wav", "a YouTube id with Y or seconds"),
-        ("-0abcDEF_12", "Y-0abcDEF_12_30000_40000.wav", "a YouTube id with Y or seconds"),
-        ("Y0abcDEF_12", "Y0abcDEF_12_30.000_40.000.wav", "a YouTube id with Y or seconds"),
-        ("-0abcDEF_12", "A title (live) [-0abcDEF_12].opus", "a YouTube id behind a title"),
-        ("-0abcDEF_12", "A title--0abcDEF_12.ogg", "a YouTube id behind a title"),
-        ("0001_12step", "0001.mp3", "the number is the same"),
-        ("0001", "0001_12step.mp3", "the number is the same"),
-        ("1", "0001_12step.mp3", "the number is the same"),
-        ("12step", "pop-12step-live.mp3", "the id is in its name"),
+        ("-0abcDEF_12", "-0abcDEF_12.flac"),
+        ("Y0abcDEF_12", "Y0abcDEF_12.flac"),
+        ("song.wav", "more/song.mp3"),
+        ("https://www.youtube.com/watch?v=-0abcDEF_12&t=3", "-0abcDEF_12.mp3"),
+        ("1004018", "18/1004018.2min.mp3"),
+        ("18/1004018.mp3", "18/1004018.2min.mp3"),
+        ("-0abcDEF_12", "Y-0abcDEF_12.wav"),
+        ("-0abcDEF_12", "Y-0abcDEF_12_30000_40000.wav"),
+        ("Y0abcDEF_12", "Y0abcDEF_12_30.000_40.000.wav"),
+        ("-0abcDEF_12", "A title (live) [-0abcDEF_12].opus"),
+        ("0001_12step", "0001.mp3"),
+        ("0001", "0001_12step.mp3"),
+        ("1", "0001_12step.mp3"),
     ],
 )
-def test_rules(folder, song_id, name, rule):
+def test_rules(folder, song_id, name):
     others = ["other.mp3", "0002_12stepping.mp3", "00/1004019.2min.mp3", "-0abcDEF_13.flac", "notes.txt"]
     songs, problems = find_songs([song_id, "nothing"], folder(name, *others))
     assert songs[song_id].path == folder() / name
-    assert songs[song_id].rule == rule
     assert songs[song_id].is_excerpt == ("000" in name and "_30" in name)
     assert problems == {"nothing": "no audio file"}
 
@@ -51,12 +47,6 @@ def test_an_exact_name_comes_before_one_that_only_holds_the_id(folder):
     songs, problems = find_songs(["1004018"], folder("1004018.mp3", "1004018.2min.mp3", "x-1004018-y.mp3"))
     assert songs["1004018"].path.name == "1004018.mp3"
     assert not problems
-
-
-def test_no_short_id_inside_of_names(folder):
-    songs, problems = find_songs(["12", "stepper"], folder("pop-12-live.mp3", "pop-12steppers.mp3"))
-    assert not songs
-    assert set(problems.values()) == {"no audio file"}
 
 
 def test_what_is_not_unique_is_no_match(folder):
@@ -75,15 +65,6 @@ def test_files_that_cannot_be_decoded_are_named(folder):
     assert not songs
     expected = "unreadable audio: A title [-0abcDEF_12].m4a has a format that cannot be decoded"
     assert problems == {"-0abcDEF_12": expected}
-
-
-def test_many_songs_are_found_in_one_pass(folder):
-    """20,000 ids inside the names of as many files: by pairs that would be 400 million comparisons."""
-    ids = [f"track{number:05d}" for number in range(20_000)]
-    names = [f"x/album - {song_id} (live).mp3" for song_id in ids[:300]]
-    songs, problems = find_songs(ids, folder(*names))
-    assert len(songs) == 300
-    assert len(problems) == 19_700
 
 
 @pytest.mark.parametrize(
