@@ -2,7 +2,7 @@
 """Songs and texts to scores, scores to a result; processes split the work, encoded songs are cached."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 
-from collap.data.cache import TensorCache
 from collap.encode import embed_songs
 from collap.files import atomic_write, first_few, write_json
 
@@ -27,13 +26,11 @@ BLOCK_TEXTS = 512
 
 def score_songs(
     retriever: Retriever,
-    songs: Sequence[np.ndarray],
+    load_frames: Callable[[int], np.ndarray],
+    num_frames: Sequence[int],
     texts: Any,
-    num_frames: Sequence[int] | None = None,
-    state: PartialState | None = None,
+    state: PartialState,
     block_frames: int = BLOCK_FRAMES,
-    block_songs: int = BLOCK_SONGS,
-    block_texts: int = BLOCK_TEXTS,
 ) -> np.ndarray:
     r"""
     Scores of all texts and songs, in blocks of songs of similar length: the one place that compares them.
@@ -43,13 +40,11 @@ def score_songs(
 
     Args:
         retriever ([`Retriever`]): The model that encoded songs and texts.
-        songs (`Sequence[np.ndarray]`): Frames of each song, in memory or loaded when they are needed.
+        load_frames (`Callable[[int], np.ndarray]`): Gives the frames `(N, d)` of a song by its index.
+        num_frames (`Sequence[int]`): Of each song.
         texts: What `retriever.embed_texts` gave.
-        num_frames (`Sequence[int]`, *optional*): Of each song; needed if `songs` loads them.
-        state (`PartialState`, *optional*): The processes that split the work.
-        block_frames, block_songs (`int`): Most frames (padding included) and songs of a block. A longer song is a
-            block of its own.
-        block_texts (`int`): Texts that are scored at a time.
+        state (`PartialState`): The processes that split the work.
+        block_frames (`int`): Most frames (padding included) of a block. A longer song is a block of its own.
 
     Returns:
         `np.ndarray` of shape `(texts, songs)` in float32, in all processes.
@@ -57,29 +52,28 @@ def score_songs(
     Raises:
         ValueError: if a score is not finite.
     """
-    blocks = list(_make_blocks(num_frames or [len(frames) for frames in songs], block_frames, block_songs))
-    starts = range(0, len(texts), block_texts)
-    text_blocks = [texts.select(start, min(start + block_texts, len(texts))) for start in starts]
-    own = blocks if state is None else blocks[state.process_index :: state.num_processes]
-    show = state is None or state.is_main_process
+    own = list(_make_blocks(num_frames, block_frames))[state.process_index :: state.num_processes]
+    starts = range(0, len(texts), BLOCK_TEXTS)
+    text_blocks = [texts.select(start, min(start + BLOCK_TEXTS, len(texts))) for start in starts]
     scored = []
-    for block in tqdm(own, desc=f"Scoring {len(texts)} texts", unit="block", delay=5, disable=not show):
-        frames = [songs[index] for index in block]
+    hidden = not state.is_main_process
+    for block in tqdm(own, desc=f"Scoring {len(texts)} texts", unit="block", delay=5, disable=hidden):
+        frames = [load_frames(index) for index in block]
         scores = np.concatenate([retriever.score(frames, part) for part in text_blocks], axis=1)
         if not np.isfinite(scores).all():
             raise ValueError(f"scores of {retriever.name} must be finite, got others for song {block[0]}.")
         scored.append((block, scores.T))
-    table = np.empty((len(texts), len(songs)), dtype=np.float32)
-    for block, scores in scored if state is None else gather_object(scored):
+    table = np.empty((len(texts), len(num_frames)), dtype=np.float32)
+    for block, scores in gather_object(scored):
         table[:, block] = scores
     return table
 
 
-def _make_blocks(num_frames: Sequence[int], block_frames: int, block_songs: int) -> Iterator[list[int]]:
+def _make_blocks(num_frames: Sequence[int], block_frames: int) -> Iterator[list[int]]:
     """Indices of songs that are scored together: of similar length, so that there is little padding."""
     block: list[int] = []
     for index in sorted(range(len(num_frames)), key=lambda index: (num_frames[index], index)):
-        if block and (len(block) == block_songs or (len(block) + 1) * num_frames[index] > block_frames):
+        if block and (len(block) == BLOCK_SONGS or (len(block) + 1) * num_frames[index] > block_frames):
             yield block
             block = []
         block.append(index)
@@ -96,10 +90,7 @@ class EvaluationArguments:
         metadata={"help": "Songs and texts: a manifest, or a folder of songs with their texts beside them."},
     )
     text_column: str | None = field(
-        default=None,
-        metadata={
-            "help": "Another column of texts than text and texts, or sections.NAME for the key NAME of each section."
-        },
+        default=None, metadata={"help": "Column of texts; sections.NAME is the key NAME of each section."}
     )
     model_name_or_path: str | None = field(
         default=None, metadata={"help": "The model: a folder, or a name on the Hub."}
@@ -108,8 +99,7 @@ class EvaluationArguments:
     on_bad_audio: str = field(
         default="raise",
         metadata={
-            "help": "'raise': stop if songs are missing or cannot be encoded. 'skip': leave them out; the result "
-            "names them.",
+            "help": "If songs are missing or cannot be encoded: stop, or leave them out and name them in the result.",
             "choices": ["raise", "skip"],
         },
     )
@@ -122,8 +112,7 @@ class EvaluationArguments:
     section_query: bool | None = field(
         default=None,
         metadata={
-            "help": "Whether each text describes a section of its song, not all of it (CoLLAP). Default: as the "
-            "manifest's provenance.json says."
+            "help": "Whether each text describes a section of its song (CoLLAP). Default: as provenance.json says."
         },
     )
     windows: str | None = field(
@@ -142,9 +131,7 @@ class EvaluationArguments:
     )
     truncate_texts: bool = field(
         default=False,
-        metadata={
-            "help": "Cut texts that are too long, and count them, instead of stopping. Models of clips always do."
-        },
+        metadata={"help": "Cut and count texts that are too long instead of stopping. Baselines always do."},
     )
     cache_dir: str | None = field(
         default=None,
@@ -191,20 +178,14 @@ def load_set(arguments: EvaluationArguments) -> EvaluationSet:
     evaluation_set = load_evaluation_set(arguments.manifest, arguments.text_column)
     missing, songs = evaluation_set.missing, list(evaluation_set.songs)
     if missing and arguments.on_bad_audio == "raise":
+        lines = "\n".join(first_few([f"{song.path}: {song.reason}" for song in missing]))
         raise ValueError(
-            "\n".join(
-                [
-                    f"{evaluation_set.name}: {len(missing)} of {len(missing) + len(songs)} songs are missing:",
-                    *first_few([f"{song.path}: {song.reason}" for song in missing]),
-                    "Metrics on fewer songs are higher. To evaluate without them, which the result will say, set "
-                    "--on_bad_audio skip.",
-                ]
-            )
+            f"{evaluation_set.name}: {len(missing)} of {len(missing) + len(songs)} songs are missing:\n{lines}\n"
+            "Metrics on fewer songs are higher. --on_bad_audio skip evaluates without them, and the result says so."
         )
     if arguments.max_songs is not None and arguments.max_songs < len(songs):
-        chosen = songs[: arguments.max_songs]
-        note = f"Only the first {len(chosen)} of {len(songs)} songs were evaluated (--max_songs)."
-        evaluation_set = evaluation_set.keep_songs(chosen, note)
+        note = f"Only the first {arguments.max_songs} of {len(songs)} songs were evaluated (--max_songs)."
+        evaluation_set = evaluation_set.keep_songs(songs[: arguments.max_songs], note)
     return evaluation_set
 
 
@@ -238,11 +219,11 @@ def evaluate(
     cached = [embedded.cache.songs[song_hash] for song_hash in hashes]
     scores = score_songs(
         retriever,
-        CachedFrames(embedded.cache, hashes),
-        retriever.embed_texts(texts),
+        lambda index: embedded.cache.read(hashes[index]).frames,
         [song.num_frames for song in cached],
+        retriever.embed_texts(texts),
         state,
-        block_frames=arguments.block_frames,
+        arguments.block_frames,
     )
     if not state.is_main_process:
         return None
@@ -274,20 +255,6 @@ def evaluate(
             np.save(temporary, scores)
     result.save(output / "results.json")
     return result
-
-
-@dataclass(frozen=True)
-class CachedFrames(Sequence):
-    """The frames of songs, each loaded when it is needed."""
-
-    cache: TensorCache
-    hashes: list[str]
-
-    def __len__(self) -> int:
-        return len(self.hashes)
-
-    def __getitem__(self, index: int) -> np.ndarray:
-        return self.cache.read(self.hashes[index]).frames
 
 
 __all__ = ["EvaluationArguments", "evaluate", "load_set", "score_songs"]

@@ -20,14 +20,7 @@ SECTIONS = "sections."  # in front of the name of a key of sections
 
 @dataclass(frozen=True)
 class EvaluationText:
-    """
-    One query.
-
-    Args:
-        id (`str`): Unique in the set.
-        text (`str` or `list[str]`): The text or its sentences.
-        song_ids (`tuple[str, ...]`): The songs that it describes, at least one.
-    """
+    """One query: a text or its sentences, with an id that is unique in the set and the songs that it describes."""
 
     id: str
     text: str | list[str]
@@ -71,10 +64,9 @@ class EvaluationSet:
 
     def __post_init__(self) -> None:
         if not self.songs or not self.texts:
-            first = f", the first is {self.missing[0].path} ({self.missing[0].reason})" if self.missing else ""
+            missing = "".join(f"; {song.path} is missing ({song.reason})" for song in self.missing[:1])
             raise ValueError(
-                f"{self.name} has {len(self.songs)} songs and {len(self.texts)} texts to evaluate; "
-                f"{len(self.missing)} songs are missing{first}."
+                f"{self.name} has {len(self.songs)} songs and {len(self.texts)} texts to evaluate{missing}."
             )
         if repeated := [text_id for text_id, count in Counter(text.id for text in self.texts).items() if count > 1]:
             raise ValueError(f"{self.name} has the text id {repeated[0]!r} twice.")
@@ -160,9 +152,8 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
             elif song not in texts[key].song_ids:
                 texts[key] = replace(texts[key], song_ids=(*texts[key].song_ids, song))
     if not texts:
-        raise ValueError(
-            f"text_column must name texts in {path}, which has {_describe_columns(rows)}; got {text_column!r}."
-        )
+        columns = ", ".join(rows.column_names)
+        raise ValueError(f"text_column must name texts in {path}, which has {columns}; got {text_column!r}.")
     if num_without:
         notes.append(f"{num_without} of {len(rows)} rows have no {text_column}.")
 
@@ -207,16 +198,6 @@ def _texts_of_row(row: dict[str, Any], text_column: str | None) -> list[str | li
         content = row.get(text_column)
         found = content if text_column.startswith("texts") and content else [content]
     return [text for index, text in enumerate(found) if text and text not in found[:index]]
-
-
-def _describe_columns(rows: Any) -> str:
-    keys = {
-        key
-        for row in rows.select(range(min(100, len(rows))))
-        for section in row.get("sections") or []
-        for key in section
-    }
-    return ", ".join([*rows.column_names, *(SECTIONS + key for key in sorted(keys))])
 
 
 def _texts_of_songs(texts: Iterable[EvaluationText], songs: dict[str, str]) -> list[EvaluationText]:

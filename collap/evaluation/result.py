@@ -4,7 +4,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,22 +30,19 @@ class EvaluationResult:
         intervals (`dict[str, dict[str, tuple[float, float]]]`):
             95 % bootstrap intervals of the metrics; songs are drawn, each with all of its texts (a text of several
             songs belongs to the first of them).
-        ranks (`dict[str, dict[str, float]]`): Of each direction the rank of the best right answer by the id of the
-            query, a text or a song.
+        ranks (`dict[str, dict[str, float]]`):
+            Of each direction the rank of the best right answer by the id of the query, a text or a song.
         song_of_text (`dict[str, str]`): The first song of each text.
-        set_name (`str`): Of the [`EvaluationSet`].
-        provenance (`dict[str, Any]`): Of the whole set: source, licence, caption rule, published counts.
-        notes (`list[str]`): What readers must know about the set.
+        set_name, provenance, notes: Of the [`EvaluationSet`].
         manifest_hash (`str`): Of the ids, texts and pairs that were evaluated.
-        audio_hash (`str`): Of the songs' ids and the content of their files. Only results with the same two hashes
-            can be compared.
+        audio_hash (`str`):
+            Of the songs' ids and the content of their files. Only results with the same two hashes can be compared.
         gallery_size, num_texts (`int`): Numbers of songs and texts.
         missing (`list[dict[str, str]]`): Songs of the set that were not evaluated, and why.
-        encoded (`dict[str, float]`): Seconds encoded of each song (`min`, `median`, `max`), the `share` of all audio,
-            and `songs_cut`, how many songs lack more than a second and 1 % (the last 0.08 s of each chunk of 30 s have
-            no frame, which is no cut).
-        model (`str`): Name of the model.
-        revision (`str`): Hash of its weights and configuration.
+        encoded (`dict[str, float]`):
+            Seconds encoded of each song (`min`, `median`, `max`), the `share` of all audio, and `songs_cut`, how many
+            songs lack more than a second and 1 %: the last 0.08 s of a chunk of 30 s never have a frame.
+        model, revision (`str`): Name of the model, and hash of its weights and configuration.
         options (`dict[str, Any]`): Of the evaluation, such as `use_time`.
         command (`str`): What makes this result.
         versions (`dict[str, str]`): Of the libraries.
@@ -68,11 +65,11 @@ class EvaluationResult:
     encoded: dict[str, float]
     model: str
     revision: str
-    options: dict[str, Any] = field(default_factory=dict)
-    command: str = ""
-    versions: dict[str, str] = field(default_factory=dict)
-    date: str = ""
-    seconds: float = 0.0
+    options: dict[str, Any]
+    command: str
+    versions: dict[str, str]
+    date: str
+    seconds: float
 
     @classmethod
     def of(
@@ -84,8 +81,8 @@ class EvaluationResult:
         duration_s: Sequence[float],
         model: str,
         revision: str,
-        options: Mapping[str, Any] | None = None,
-        seconds: float = 0.0,
+        options: Mapping[str, Any],
+        seconds: float,
     ) -> "EvaluationResult":
         """
         The result of a table of scores. recall@k is left out where k is not smaller than the gallery.
@@ -98,7 +95,7 @@ class EvaluationResult:
             model, revision, options, seconds: As above.
 
         Raises:
-            ValueError: if shapes do not fit, a score is NaN, or seconds are not finite, negative or all 0.
+            ValueError: if shapes do not fit, or a score is NaN.
         """
         targets = evaluation_set.targets()  # (texts, songs)
         if np.shape(scores) != targets.shape:
@@ -107,8 +104,6 @@ class EvaluationResult:
         for name, values in (("encoded_s", encoded), ("duration_s", duration)):
             if values.shape != targets.shape[1:]:
                 raise ValueError(f"{name} must have one entry a song, {targets.shape[1]}, got shape {values.shape}.")
-            if not (np.isfinite(values) & (values >= 0)).all() or not values.any():
-                raise ValueError(f"{name} must be finite, at least 0 and not all 0, got {values}.")
         texts, songs = [text.id for text in evaluation_set.texts], list(evaluation_set.songs)
         song_of_text = targets.argmax(1)
         queries = np.flatnonzero(targets.any(0))  # songs without a text are no queries
@@ -149,7 +144,7 @@ class EvaluationResult:
             },
             model=model,
             revision=revision,
-            options=dict(options or {}),
+            options=dict(options),
             command=this_command(),
             versions=library_versions(PACKAGES),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -206,7 +201,7 @@ COLUMNS = ("recall@1", "recall@5", "recall@10", "map@10", "median_rank")
 HITS_AT = (1, 5, 10)
 
 
-def compare(results: Sequence[EvaluationResult], direction: str = "text_to_audio") -> str:
+def compare(results: Sequence[EvaluationResult], direction: str) -> str:
     """
     A table with a row for each result, and one of the differences between the others and the first.
 
@@ -218,18 +213,17 @@ def compare(results: Sequence[EvaluationResult], direction: str = "text_to_audio
         direction (`str`): `"text_to_audio"` or `"audio_to_text"`.
 
     Raises:
-        ValueError: if there is no result or no such direction, or results are of different songs or texts.
+        ValueError: if results are of different songs or texts.
     """
-    if direction not in DIRECTIONS:
-        raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, got {direction!r}.")
-    if not results:
-        raise ValueError("results must hold at least one result, got none.")
     for kind, name in (("songs or texts", "manifest_hash"), ("recordings", "audio_hash")):
         if len({getattr(result, name) for result in results}) > 1:
             hashes = [f"{result.model} {getattr(result, name)} ({result.gallery_size} songs)" for result in results]
             raise ValueError(f"results must not be of different {kind}; {name}: {', '.join(hashes)}.")
     columns = [name for name in COLUMNS if all(name in result.metrics[direction] for result in results)]
-    names = _row_names(results)
+    models = [result.model for result in results]
+    names = [
+        f"{result.model} ({result.revision})" if models.count(result.model) > 1 else result.model for result in results
+    ]
     rows = [
         [name, *(result.cell(direction, column) for column in columns)]
         for name, result in zip(names, results, strict=True)
@@ -252,22 +246,6 @@ def _differences(results: Sequence[EvaluationResult], names: Sequence[str], dire
         cells = [(100 * values[key].mean(), 100 * lower, 100 * upper) for key, (lower, upper) in ends.items()]
         rows.append([name, *("{:+.1f} [{:+.1f}, {:+.1f}]".format(*cell) for cell in cells)])
     return rows
-
-
-def _row_names(results: Sequence[EvaluationResult]) -> list[str]:
-    """The models' names; where one occurs more often, with the options and the revision that differ."""
-    names = []
-    for result in results:
-        same = [other for other in results if other.model == result.model]
-        differing = [
-            f"{key}={value}"
-            for key, value in result.options.items()
-            if any(other.options.get(key) != value for other in same)
-        ]
-        if any(other.revision != result.revision for other in same):
-            differing.append(result.revision)
-        names.append(f"{result.model} ({', '.join(differing)})" if differing else result.model)
-    return names
 
 
 __all__ = ["DIRECTIONS", "EvaluationResult", "compare"]

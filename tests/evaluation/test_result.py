@@ -29,10 +29,11 @@ SCORES = np.array([[0.9, 0.1, 0.2], [0.3, 0.1, 0.5], [0.2, 0.8, 0.1]])
 
 
 def make_result(**changes) -> EvaluationResult:
-    result = EvaluationResult.of(
-        SCORES, make_set(), HASHES, [10, 20, 30], [10, 20, 60], "tiny", "abc", {"use_time": True}, 3
-    )
-    return replace(result, **changes)
+    return replace(result_of(SCORES, make_set(), HASHES, [10, 20, 30], [10, 20, 60], "tiny"), **changes)
+
+
+def result_of(*arguments) -> EvaluationResult:
+    return EvaluationResult.of(*arguments, "abc", {"use_time": True}, 3)
 
 
 def test_metrics_by_hand():
@@ -70,16 +71,12 @@ def test_how_it_was_made(monkeypatch):
     assert result.command in lines
 
 
-def test_it_is_saved_whole_and_read_again(tmp_path):
+def test_it_is_saved_and_read_again(tmp_path):
     file = tmp_path / "results" / "tiny.json"
     make_result().save(file)
     again = EvaluationResult.load(file)
     assert again.metrics == json.loads(json.dumps(make_result().metrics))
     assert again.format() == replace(make_result(), date=again.date).format()
-    with pytest.raises(TypeError):
-        make_result(options={"model": object()}).save(file)
-    assert EvaluationResult.load(file) == again
-    assert [path.name for path in file.parent.iterdir()] == ["tiny.json"]
 
 
 @pytest.mark.parametrize(
@@ -87,42 +84,32 @@ def test_it_is_saved_whole_and_read_again(tmp_path):
     [
         (SCORES[:2], [1, 1, 1], "scores must have shape"),
         (SCORES, [1, 1], "encoded_s must have one entry a song, 3"),
-        (SCORES, [1, 2, np.nan], "encoded_s must be finite"),
-        (SCORES, [1, 2, -1], "encoded_s must be finite"),
-        (SCORES, [0, 0, 0], "encoded_s must be finite"),
     ],
 )
 def test_bad_arguments(scores, encoded_s, message):
     with pytest.raises(ValueError, match=message):
-        EvaluationResult.of(scores, make_set(), HASHES, encoded_s, [10, 20, 60], "tiny", "abc")
+        result_of(scores, make_set(), HASHES, encoded_s, [10, 20, 60], "tiny")
 
 
 def test_only_results_of_the_same_songs_are_compared():
-    table = compare([make_result(), make_result(model="other")])
+    table = compare([make_result(), make_result(model="other")], "text_to_audio")
     assert "other" in table
     assert "recall@5" not in table
     fewer = make_set(songs={"a": "a.wav", "b": "b.wav"})
-    other = EvaluationResult.of(SCORES[:, :2], fewer, HASHES, [10, 20], [10, 20], "other", "abc")
+    other = result_of(SCORES[:, :2], fewer, HASHES, [10, 20], [10, 20], "other")
     with pytest.raises(ValueError, match=r"different songs or texts; .* \(3 songs\), other .* \(2 songs"):
-        compare([make_result(), other])
-    other_files = EvaluationResult.of(SCORES, make_set(), HASHES | {"b": "7"}, [10] * 3, [10] * 3, "other", "abc")
+        compare([make_result(), other], "text_to_audio")
+    other_files = result_of(SCORES, make_set(), HASHES | {"b": "7"}, [10] * 3, [10] * 3, "other")
     assert other_files.manifest_hash == make_result().manifest_hash
     with pytest.raises(ValueError, match=r"different recordings; audio_hash: tiny"):
-        compare([make_result(), other_files])
-    with pytest.raises(ValueError, match="direction must be one of text_to_audio, audio_to_text, got 'both'"):
-        compare([make_result()], direction="both")
+        compare([make_result(), other_files], "text_to_audio")
 
 
-@pytest.mark.parametrize(
-    ("changes", "names"),
-    [
-        ({"options": {"use_time": False}}, ["tiny (use_time=True)", "tiny (use_time=False)", "other"]),
-        ({"revision": "def"}, ["tiny (abc)", "tiny (def)", "other"]),
-    ],
-)
-def test_rows_of_one_model_have_different_names(changes, names):
-    table = compare([make_result(), make_result(**changes), make_result(model="other")]).split("\n\n")[0]
-    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == names
+def test_rows_of_one_model_have_different_names():
+    results = [make_result(), make_result(revision="def"), make_result(model="other")]
+    table = compare(results, "text_to_audio").split("\n\n")[0]
+    names = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
+    assert names == ["tiny (abc)", "tiny (def)", "other"]
 
 
 def test_differences_of_the_same_queries_by_hand():
@@ -136,23 +123,23 @@ def test_differences_of_the_same_queries_by_hand():
     for number in range(0, count, 2):
         worse[number, (number + 1) % count] = 2
     first, second = (
-        EvaluationResult.of(scores, songs, dict.fromkeys(ids, "0"), [9] * count, [9] * count, name, "abc")
+        result_of(scores, songs, dict.fromkeys(ids, "0"), [9] * count, [9] * count, name)
         for name, scores in (("good", good), ("worse", worse))
     )
     assert second.ranks["text_to_audio"] == {f"t{number}": 2 - number % 2 for number in range(count)}
     change = np.array([0 if number % 2 else -1 for number in range(count - 1)] + [1])
     lower, upper = bootstrap_intervals({"hits": change}, ids)["hits"]
     expected = f"{100 * change.mean():+.1f} [{100 * lower:+.1f}, {100 * upper:+.1f}]"
-    lines = re.sub(" +", " ", compare([first, second]).split("\n\n")[1]).splitlines()
+    lines = re.sub(" +", " ", compare([first, second], "text_to_audio").split("\n\n")[1]).splitlines()
     assert lines[0] == "| minus good | hits@1 | hits@5 | hits@10 | mrr |"
     assert lines[2].startswith(f"| worse | {expected} | +0.0 [+0.0, +0.0] |")
-    assert "hits" not in compare([first])
+    assert "hits" not in compare([first], "text_to_audio")
 
 
 def test_queries_are_matched_by_their_ids():
     """Another order of the songs and texts is the same set."""
     base = make_set()
     turned = replace(base, songs=dict(reversed(base.songs.items())), texts=base.texts[::-1])
-    other = EvaluationResult.of(SCORES[::-1, ::-1], turned, HASHES, [10] * 3, [10] * 3, "other", "abc")
-    table = compare([make_result(), other]).split("\n\n")[1]
+    other = result_of(SCORES[::-1, ::-1], turned, HASHES, [10] * 3, [10] * 3, "other")
+    table = compare([make_result(), other], "text_to_audio").split("\n\n")[1]
     assert re.findall(r"[+-]\d+\.\d", table) == ["+0.0"] * 6  # hits@1 and mrr: the gallery has three songs

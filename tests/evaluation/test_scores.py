@@ -8,7 +8,8 @@ from tiny_clap import tiny_clap
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 
 from collap.baselines.clap import ClapRetriever
-from collap.evaluation.evaluate import _make_blocks, score_songs
+from collap.evaluation import evaluate
+from collap.evaluation.evaluate import score_songs
 from collap.evaluation.retrievers import CollapRetriever
 
 SECONDS = (1.5, 0.4, 2.0, 6.0, 0.4, 1.0, 2.0, 3.0)
@@ -25,23 +26,28 @@ def frames(retriever, tmp_path_factory) -> list[np.ndarray]:
     return [retriever.embed_song(path).frames for path in songs.values()]
 
 
-@pytest.mark.parametrize(
-    "blocks",
-    [{}, {"block_frames": 1}, {"block_frames": 20, "block_texts": 2}, {"block_songs": 3, "block_texts": 1}],
-)
-@pytest.mark.parametrize("state", [None, PartialState(cpu=True)], ids=["no state", "state"])
-def test_blocks_give_the_scores_of_all_at_once(retriever, frames, blocks, state):
+def score(retriever, frames, texts, block_frames=1000) -> np.ndarray:
+    counts = [len(song) for song in frames]
+    return score_songs(retriever, frames.__getitem__, counts, texts, PartialState(cpu=True), block_frames)
+
+
+@pytest.mark.parametrize("blocks", [(1000, 256, 512), (1, 256, 512), (20, 256, 2), (1000, 3, 1)])
+def test_blocks_give_the_scores_of_all_at_once(retriever, frames, blocks, monkeypatch):
+    block_frames, block_songs, block_texts = blocks
+    monkeypatch.setattr(evaluate, "BLOCK_SONGS", block_songs)
+    monkeypatch.setattr(evaluate, "BLOCK_TEXTS", block_texts)
     texts = retriever.embed_texts(TEXTS)
     expected = retriever.score(frames, texts).T  # (texts, songs)
-    table = score_songs(retriever, frames, texts, state=state, **blocks)
+    table = score(retriever, frames, texts, block_frames)
     assert (table.shape, table.dtype) == ((5, 8), np.float32)
     assert np.ptp(expected) > 0.005  # songs and texts differ
     np.testing.assert_allclose(table, expected, rtol=0, atol=1e-6)
 
 
-def test_blocks_hold_songs_of_similar_length():
+def test_blocks_hold_songs_of_similar_length(monkeypatch):
+    monkeypatch.setattr(evaluate, "BLOCK_SONGS", 3)
     lengths = [50, 3, 4, 50, 5, 200, 4]
-    blocks = list(_make_blocks(lengths, block_frames=100, block_songs=3))
+    blocks = list(evaluate._make_blocks(lengths, block_frames=100))
     assert [[lengths[index] for index in block] for block in blocks] == [[3, 4, 4], [5, 50], [50], [200]]
     assert sorted(index for block in blocks for index in block) == list(range(7))
 
@@ -51,11 +57,11 @@ def test_models_of_one_vector(tmp_path):
     clap = ClapRetriever(*tiny_clap(*texts), windows="mean")
     frames = [clap.embed_song(path).frames for path in write_songs(tmp_path, SECONDS).values()]
     embedded = clap.embed_texts(texts)
-    table = score_songs(clap, frames, embedded, block_songs=3, block_texts=2)
+    table = score(clap, frames, embedded, block_frames=3)
     np.testing.assert_allclose(table, embedded.vectors @ np.concatenate(frames).T, rtol=0, atol=1e-6)
 
 
 def test_scores_that_are_not_finite_are_an_error(retriever, frames, monkeypatch):
     monkeypatch.setattr(retriever, "score", lambda songs, texts: np.full((len(songs), len(texts)), np.nan))
     with pytest.raises(ValueError, match="scores of CollapModel must be finite"):
-        score_songs(retriever, frames, retriever.embed_texts(TEXTS))
+        score(retriever, frames, retriever.embed_texts(TEXTS))

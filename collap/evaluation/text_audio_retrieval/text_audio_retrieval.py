@@ -19,19 +19,6 @@ Args:
     recall_at (list of int): The numbers k of best answers to look at.
 Returns:
     dict of float: recall@k and hit_rate@k for each k, map@10, mrr, median_rank, num_queries, gallery_size.
-Example:
-    metric = evaluate.load("collap/evaluation/text_audio_retrieval")
-    scores = [[0.9, 0.1, 0.3], [0.8, 0.3, 0.5]]
-    found = metric.compute(predictions=scores, references=[[0], [1, 2]], recall_at=[1, 2])
-    found["recall@1"], found["recall@2"], found["median_rank"]  # 0.5, 0.75, 1.5
-"""
-
-_CITATION = """\
-@inproceedings{collap,
-  title = {CoLLAP: Contrastive Long-form Language-Audio Pretraining with Musical Temporal Structure Augmentation},
-  year = {2025},
-  note = {arXiv 2410.02271; it reports recall},
-}
 """
 
 
@@ -39,13 +26,11 @@ class TextAudioRetrieval(evaluate.Metric):
     """[`collap.metrics.retrieval_metrics`] for `evaluate`."""
 
     def _info(self) -> evaluate.MetricInfo:
-        features = {
-            "predictions": datasets.Sequence(datasets.Value("float64")),
-            "references": datasets.Sequence(datasets.Value("int64")),
-        }
+        types = {"predictions": "float64", "references": "int64"}
+        features = {name: datasets.Sequence(datasets.Value(kind)) for name, kind in types.items()}
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
-            citation=_CITATION,
+            citation="",
             inputs_description=_KWARGS_DESCRIPTION,
             features=datasets.Features(features),
         )
