@@ -26,15 +26,16 @@ from collap.data.audio_files import read_audio
 from collap.data.cache import SongEmbedding, describe_computation, hash_model
 from collap.modeling_collap.modeling_collap import load_complete
 
+BATCH_SIZE = 16  # windows, and texts, that a model takes at a time
+
 
 def clap_features(extractor: ClapFeatureExtractor, windows: Sequence[np.ndarray]) -> BatchFeature:
     """
     `input_features` and `is_longer` of windows that are no longer than the model's 10 s, without randomness.
 
-    `ClapFeatureExtractor` cuts longer waveforms at a random place (`truncation="rand_trunc"`) or makes three random
-    cuts of the spectrogram (`"fusion"`), and where none is longer it marks a random one as such. Here no window is
-    longer and none is marked; shorter ones are padded in the extractor's way. The spectrograms are the same, computed
-    in float32 in an eighth of the time.
+    `ClapFeatureExtractor` cuts longer waveforms at random places, and where none is longer it marks a random one as
+    such. Here no window is longer and none is marked; shorter ones are padded in the extractor's way. The spectrograms
+    are the same, computed in float32 in an eighth of the time.
 
     Args:
         extractor (`ClapFeatureExtractor`): Only its settings are used.
@@ -143,15 +144,11 @@ class VectorRetriever(ABC):
         processor (`ProcessorMixin`): Its feature extractor and its tokenizer.
         windows (`str`): Which part of a song is encoded: one of the class's `WINDOWS`.
         window_s (`float`, *optional*): Length of a window in seconds; None if songs are encoded whole.
-        num_positions (`int`): Positions of the text model. Texts of more tokens than this, or than the tokenizer
-            allows, are cut.
-        batch_size (`int`): Windows, and texts, that the model takes at a time.
-
-    Attributes:
-        num_truncated_texts (`int`): How many different texts were cut so far.
+        num_positions (`int`):
+            Positions of the text model. Texts of more tokens than this, or than the tokenizer allows, are cut.
 
     Raises:
-        ValueError: if `windows` is none of `WINDOWS`, or `batch_size` is less than 1.
+        ValueError: if `windows` is none of `WINDOWS`.
     """
 
     WINDOWS: tuple[str, ...] = ("first", "mean")
@@ -164,18 +161,14 @@ class VectorRetriever(ABC):
         windows: str,
         window_s: float | None,
         num_positions: int,
-        batch_size: int = 16,
     ):
         if windows not in self.WINDOWS:
             raise ValueError(f"windows must be one of {', '.join(map(repr, self.WINDOWS))}, got {windows!r}.")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         self.model = model.eval()
         self.processor = processor
         self.windows = windows
         self.window_s = window_s
         self.max_text_tokens = min(processor.tokenizer.model_max_length, num_positions)
-        self.batch_size = batch_size
         part = {"first": f"first {window_s} s", "mean": f"mean of {window_s} s windows"}.get(windows, "whole songs")
         self.name = f"{self.MODEL_CLASS.__name__} {model.config._name_or_path} ({part})".replace("  ", " ")
         settings = {"feature_extractor": processor.feature_extractor.to_dict(), "windows": [windows, window_s]}
@@ -190,35 +183,25 @@ class VectorRetriever(ABC):
 
     @classmethod
     def from_pretrained(
-        cls, name_or_path: str, device: str | torch.device = "cpu", **options: Any
+        cls, name_or_path: str, device: str | torch.device = "cpu", windows: str = "mean"
     ) -> "VectorRetriever":
-        """
-        Loads model and processor from a folder or the Hub; `options` are those of the class.
-
-        Raises:
-            ValueError: if the checkpoint lacks weights of the model.
-        """
+        """Loads model and processor from a folder or the Hub; a ValueError if the checkpoint lacks weights."""
         model = load_complete(cls.MODEL_CLASS, name_or_path)
-        return cls(model.to(device), AutoProcessor.from_pretrained(name_or_path), **options)
+        return cls(model.to(device), AutoProcessor.from_pretrained(name_or_path), windows)
 
     @property
     def num_truncated_texts(self) -> int:
         return len(self._truncated)
 
     def embed_song(self, path: str) -> SongEmbedding:
-        """
-        The vector of a song, as frames of shape `(1, d)`.
-
-        Raises:
-            ValueError: if the file cannot be decoded; see [`read_audio`].
-        """
+        """The vector of a song, as frames of shape `(1, d)`; a ValueError if it cannot be decoded ([`read_audio`])."""
         length_s = self.window_s if self.windows == "first" else None
         sampling_rate = self.processor.feature_extractor.sampling_rate
         audio = read_audio(path, sampling_rate, length_s=length_s)
         waveform = audio.waveform
         size = len(waveform) if self.windows == "whole" else round(self.window_s * sampling_rate)
         windows = [waveform[start : start + size] for start in range(0, len(waveform), size)]
-        batches = [windows[first : first + self.batch_size] for first in range(0, len(windows), self.batch_size)]
+        batches = [windows[first : first + BATCH_SIZE] for first in range(0, len(windows), BATCH_SIZE)]
         with torch.inference_mode():
             vectors = torch.cat([self._embed_windows(batch).float().cpu() for batch in batches]).numpy()  # (W, d)
         weights = np.array([len(window) for window in windows], dtype=np.float64)
@@ -236,8 +219,8 @@ class VectorRetriever(ABC):
         """The vectors of texts; the sentences of a list are joined by spaces, longer texts are cut and counted."""
         texts = join_sentences(texts)
         vectors = []
-        for first in range(0, len(texts), self.batch_size):
-            batch = texts[first : first + self.batch_size]
+        for first in range(0, len(texts), BATCH_SIZE):
+            batch = texts[first : first + BATCH_SIZE]
             tokens, truncated = tokenize(self.processor.tokenizer, batch, self.max_text_tokens)
             self._truncated |= {hashlib.sha256(batch[index].encode()).digest() for index in truncated}
             with torch.inference_mode():
@@ -269,14 +252,12 @@ class ClapRetriever(VectorRetriever):
         model (`ClapModel`): The model. With `enable_fusion` too, no window is longer than its 10 s.
         processor (`ClapProcessor`): Its processor. A window is as long as its feature extractor says.
         windows (`str`): `"first"` or `"mean"`. The mean of the windows' unit vectors is scaled to unit length.
-        batch_size (`int`): As in [`VectorRetriever`].
     """
 
     MODEL_CLASS = ClapModel
 
-    def __init__(self, model: ClapModel, processor: ProcessorMixin, windows: str = "first", batch_size: int = 16):
-        window_s = processor.feature_extractor.max_length_s
-        super().__init__(model, processor, windows, window_s, clap_positions(model), batch_size)
+    def __init__(self, model: ClapModel, processor: ProcessorMixin, windows: str = "first"):
+        super().__init__(model, processor, windows, processor.feature_extractor.max_length_s, clap_positions(model))
 
     def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:
         features = clap_features(self.processor.feature_extractor, windows).to(self.model.device, self.model.dtype)

@@ -7,6 +7,8 @@ from transformers import BatchFeature, PeAudioModel, ProcessorMixin
 
 from .clap import VectorRetriever
 
+WINDOW_S = 10.0
+
 
 class PeAudioRetriever(VectorRetriever):
     r"""
@@ -17,28 +19,19 @@ class PeAudioRetriever(VectorRetriever):
         model (`PeAudioModel`): The model.
         processor (`PeAudioProcessor`): Its processor, which takes clips of any length.
         windows (`str`):
-            `"whole"`: the song as one clip, whose memory grows with its length; or `"first"` or `"mean"`, see
-            [`collap.baselines.clap`].
-        window_s (`float`): Length of a window in seconds, for `"first"` and `"mean"`.
-        batch_size (`int`): Texts that the model takes at a time. Clips go one by one: padding would change them.
+            `"whole"`: the song as one clip, whose memory grows with its length; or `"first"` or `"mean"` of windows of
+            10 s, see [`collap.baselines.clap`].
     """
 
     MODEL_CLASS = PeAudioModel
     WINDOWS = ("whole", "first", "mean")
 
-    def __init__(
-        self,
-        model: PeAudioModel,
-        processor: ProcessorMixin,
-        windows: str = "whole",
-        window_s: float = 10.0,
-        batch_size: int = 16,
-    ):
-        length_s = None if windows == "whole" else window_s
-        positions = model.config.text_config.max_position_embeddings
-        super().__init__(model, processor, windows, length_s, positions, batch_size)
+    def __init__(self, model: PeAudioModel, processor: ProcessorMixin, windows: str = "whole"):
+        window_s = None if windows == "whole" else WINDOW_S
+        super().__init__(model, processor, windows, window_s, model.config.text_config.max_position_embeddings)
 
     def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:
+        # One by one: padding would change them.
         extractor, vectors = self.processor.feature_extractor, []
         for window in windows:
             clip = extractor(window, sampling_rate=extractor.sampling_rate, return_tensors="pt")

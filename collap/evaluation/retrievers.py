@@ -16,13 +16,7 @@ from transformers import AutoProcessor
 from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import load_collap, load_config
 from collap.baselines.pe_audio import PeAudioRetriever
-from collap.data.cache import (
-    SongEmbedding,
-    TensorCache,
-    describe_computation,
-    describe_features,
-    hash_model,
-)
+from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
 from collap.modeling_collap.modeling_collap import CollapModel, load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.processing.feature_extraction_collap import CollapBatchFeature
@@ -64,6 +58,7 @@ class Retriever(Protocol):
         """Scores `(songs, texts)` in float32 of the frames of songs and of what `embed_texts` gave."""
 
 
+BATCH_SIZE = 32  # texts that the model takes at a time
 # Fields of a CollapConfig that texts and scores depend on, and the frames of a song do not.
 FIELDS_OF_TEXTS_AND_SCORES = (
     "text_config",
@@ -116,11 +111,10 @@ class CollapRetriever:
         use_time, section_query (`bool`): As in [`CollapModel.similarity`].
         max_length_s (`float`, *optional*): Encode only the first seconds of each song. Default: all of it.
         truncate_texts (`bool`): Whether texts (or sentences) that are too long are cut and counted instead of refused.
-        batch_size (`int`): Texts that the model takes at a time.
         features ([`TensorCache`], *optional*): Cached frames of the encoders, in float16; the encoders are not run.
 
     Raises:
-        ValueError: if `batch_size` is less than 1, or both `features` and `max_length_s` are given.
+        ValueError: if both `features` and `max_length_s` are given.
     """
 
     def __init__(
@@ -131,11 +125,8 @@ class CollapRetriever:
         section_query: bool = False,
         max_length_s: float | None = None,
         truncate_texts: bool = False,
-        batch_size: int = 32,
         features: TensorCache | None = None,
     ):
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
         if features is not None and max_length_s is not None:
             raise ValueError(f"max_length_s must be None with features, which have their own, got {max_length_s:g}.")
         self.model = model.eval()
@@ -143,7 +134,6 @@ class CollapRetriever:
         self.use_time = use_time
         self.section_query = section_query
         self.truncate_texts = truncate_texts
-        self.batch_size = batch_size
         self.features = features
         if max_length_s is not None:
             self.processor = copy.deepcopy(processor)
@@ -198,19 +188,17 @@ class CollapRetriever:
         Raises:
             ValueError: if the file cannot be encoded ([`CollapFeatureExtractor`]), or `features` lack it.
         """
-        if self.features is not None:
-            return self._embed_cached(path)
-        inputs = self.processor(audio=path, truncation=self._truncates_songs, return_tensors="pt")
-        frames = self.model.get_audio_features(**inputs.to(self.model.device)).last_hidden_state[0]  # (N, d)
-        coverage = inputs.coverage[0]
-        return SongEmbedding(frames.float().cpu().numpy(), coverage.encoded_s, coverage.duration_s)
-
-    def _embed_cached(self, path: str) -> SongEmbedding:
-        cached = self.features.read(self.features.find(path))
-        encoder_frames = torch.from_numpy(cached.frames)[None].to(self.model.device, torch.float32)  # (1, N, E)
-        mask = torch.ones(encoder_frames.shape[:2], dtype=torch.bool, device=encoder_frames.device)
-        frames = self.model.get_audio_features(encoder_frames=encoder_frames, frame_mask=mask).last_hidden_state[0]
-        return SongEmbedding(frames.float().cpu().numpy(), cached.encoded_s, cached.duration_s)
+        if self.features is None:
+            inputs = self.processor(audio=path, truncation=self._truncates_songs, return_tensors="pt")
+            encoded = inputs.coverage[0]
+            inputs = inputs.to(self.model.device)
+        else:
+            encoded = self.features.read(self.features.find(path))
+            encoder_frames = torch.from_numpy(encoded.frames)[None].to(self.model.device, torch.float32)  # (1, N, E)
+            mask = torch.ones(encoder_frames.shape[:2], dtype=torch.bool, device=encoder_frames.device)
+            inputs = {"encoder_frames": encoder_frames, "frame_mask": mask}
+        frames = self.model.get_audio_features(**inputs).last_hidden_state[0]  # (N, d)
+        return SongEmbedding(frames.float().cpu().numpy(), encoded.encoded_s, encoded.duration_s)
 
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:
         """Raises the errors of [`embed_texts`] without running the model."""
@@ -221,8 +209,8 @@ class CollapRetriever:
         """Inputs of the text model, a batch of texts at a time."""
         if not texts:
             raise ValueError("texts must hold at least one text, got none.")
-        for start in range(0, len(texts), self.batch_size):
-            batch = texts[start : start + self.batch_size]
+        for start in range(0, len(texts), BATCH_SIZE):
+            batch = texts[start : start + BATCH_SIZE]
             inputs = self.processor(text=batch, truncation=self.truncate_texts, return_tensors="pt")
             for text, coverage in zip(batch, inputs.coverage, strict=True):
                 if coverage.num_encoded_tokens < coverage.num_tokens:
@@ -260,9 +248,6 @@ class CollapRetriever:
         return self.model.similarity(songs, texts.output, **options).float().cpu().numpy()
 
 
-MODEL_TYPES = ("collap", "clap", "pe_audio")
-
-
 def load_retriever(
     name_or_path: str,
     device: str | torch.device = "cpu",
@@ -279,32 +264,28 @@ def load_retriever(
     Args:
         name_or_path (`str`): A folder or a name on the Hub; also a LoRA adapter of a CoLLAP.
         device (`str` or `torch.device`): Where it runs.
-        use_time, section_query, max_length_s, truncate_texts: As in [`CollapRetriever`]. Baselines ignore time and
-            section queries, and always cut texts that are too long.
+        use_time, section_query, max_length_s, truncate_texts:
+            As in [`CollapRetriever`]. Baselines ignore time and section queries, and always cut long texts.
         windows (`str`, *optional*):
             As in [`ClapRetriever`] (default `"mean"`) and [`PeAudioRetriever`] (default `"whole"`).
         features (`str` or `Path`, *optional*): Folder of cached features of a CoLLAP.
-
-    Returns:
-        [`Retriever`]
 
     Raises:
         ValueError: if the model is of another type, lacks weights, or has no such option.
     """
     model_type = load_config(name_or_path).get("model_type")
-    if model_type not in MODEL_TYPES:
+    if model_type not in ("collap", "clap", "pe_audio"):
         raise ValueError(
-            f"name_or_path must hold a model of type {', '.join(MODEL_TYPES)}, got {model_type!r} in {name_or_path}."
+            f"name_or_path must hold a model of type collap, clap or pe_audio, got {model_type!r} in {name_or_path}."
         )
-    if model_type != "collap":
-        for name, value in (("features", features), ("max_length_s", max_length_s)):
-            if value is not None:
-                raise ValueError(f"{name} must be None for a {model_type} ({name_or_path}), got {value}.")
-        if model_type == "clap":
-            return ClapRetriever.from_pretrained(name_or_path, device=device, windows=windows or "mean")
-        return PeAudioRetriever.from_pretrained(name_or_path, device=device, windows=windows or "whole")
-    if windows is not None:
-        raise ValueError(f"windows must be None for a CoLLAP, which encodes whole songs, got {windows!r}.")
+    others = {"windows": windows} if model_type == "collap" else {"features": features, "max_length_s": max_length_s}
+    for name, value in others.items():
+        if value is not None:
+            raise ValueError(f"{name} must be None for a {model_type} ({name_or_path}), got {value}.")
+    if model_type == "clap":
+        return ClapRetriever.from_pretrained(name_or_path, device, windows or "mean")
+    if model_type == "pe_audio":
+        return PeAudioRetriever.from_pretrained(name_or_path, device, windows or "whole")
     model = load_complete(load_collap, name_or_path).to(device)
     model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the base model
     processor = AutoProcessor.from_pretrained(name_or_path)

@@ -46,7 +46,7 @@ class TestClap:
         inputs["is_longer"] = torch.zeros(3, 1, dtype=torch.bool)  # a random one is marked
         with torch.no_grad():
             expected = model(**inputs).logits_per_audio.numpy()
-        retriever = ClapRetriever(model, processor, batch_size=2)
+        retriever = ClapRetriever(model, processor)
         songs = [retriever.embed_song(path).frames for path in paths]
         scores = retriever.score(songs, retriever.embed_texts(TEXTS))
         assert scores.dtype == np.float32
@@ -58,9 +58,7 @@ class TestClap:
         retriever = ClapRetriever(*clap, windows=windows)
         path = write_song(tmp_path / "song.wav", 3.4)
         np.random.seed(1)
-        first, state = retriever.embed_song(path).frames, np.random.get_state()[1]
-        np.random.seed(1)
-        np.testing.assert_array_equal(state, np.random.get_state()[1])
+        first = retriever.embed_song(path).frames
         np.random.seed(2)
         np.testing.assert_array_equal(first, retriever.embed_song(path).frames)
 
@@ -73,8 +71,9 @@ class TestClap:
         np.testing.assert_array_equal(embedding.frames, retriever.embed_song(str(tmp_path / "begin.wav")).frames)
         assert (embedding.encoded_s, embedding.duration_s) == (1.0, 3.4)
 
-    def test_mean_encodes_all_and_weighs_each_window_by_its_seconds(self, unfused, tmp_path):
-        retriever = ClapRetriever(*unfused, windows="mean", batch_size=3)
+    def test_mean_encodes_all_and_weighs_each_window_by_its_seconds(self, unfused, tmp_path, monkeypatch):
+        monkeypatch.setattr("collap.baselines.clap.BATCH_SIZE", 3)
+        retriever = ClapRetriever(*unfused, windows="mean")
         path = write_song(tmp_path / "song.wav", 3.5)
         audio = soundfile.read(path, dtype="float32")[0]
         single = ClapRetriever(*unfused, windows="first")
@@ -110,8 +109,9 @@ class TestClap:
         retriever.embed_texts([long + " drums"])
         assert retriever.num_truncated_texts == 2
 
-    def test_sentences_are_joined_and_texts_cut_into_blocks(self, unfused):
-        retriever = ClapRetriever(*unfused, batch_size=2)
+    def test_sentences_are_joined_and_texts_cut_into_blocks(self, unfused, monkeypatch):
+        monkeypatch.setattr("collap.baselines.clap.BATCH_SIZE", 2)
+        retriever = ClapRetriever(*unfused)
         texts = retriever.embed_texts([["a slow piano", "then a choir"], *TEXTS])
         np.testing.assert_allclose(texts.vectors[0], texts.vectors[1], atol=1e-6)
         np.testing.assert_allclose(np.linalg.norm(texts.vectors, axis=1), 1, atol=1e-5)
@@ -126,9 +126,7 @@ class TestClap:
         again = load_retriever(tmp_path, windows="first")
         assert isinstance(again, ClapRetriever)
         assert first.revision == again.revision
-        assert "ClapModel" in again.name
-        assert str(tmp_path) in again.name
-        assert "first 1 s" in again.name
+        assert again.name == f"ClapModel {tmp_path} (first 1 s)"
         assert ClapRetriever(model, processor, windows="mean").revision != first.revision
         with torch.no_grad():
             again.model.text_projection.linear2.bias.add_(1e-3)
@@ -137,15 +135,10 @@ class TestClap:
     def test_bad_input_is_named(self, unfused, tmp_path):
         with pytest.raises(ValueError, match=r"windows must be one of 'first', 'mean', got 'random'"):
             ClapRetriever(*unfused, windows="random")
-        with pytest.raises(ValueError, match="batch_size must be at least 1, got 0"):
-            ClapRetriever(*unfused, batch_size=0)
         retriever = ClapRetriever(*unfused)
         (tmp_path / "words.wav").write_text("no audio")
-        soundfile.write(tmp_path / "empty.wav", np.zeros(0), RATE)
-        soundfile.write(tmp_path / "nan.wav", np.full(RATE, np.nan), RATE, subtype="FLOAT")
-        for name, message in (("gone", ""), ("words", ""), ("empty", "no sample"), ("nan", "not finite")):
-            with pytest.raises(ValueError, match=rf"{name}\.wav.*{message}"):
-                retriever.embed_song(str(tmp_path / f"{name}.wav"))
+        with pytest.raises(ValueError, match=r"words\.wav"):
+            retriever.embed_song(str(tmp_path / "words.wav"))
         with pytest.raises(ValueError, match="at least one text"):
             retriever.embed_texts([])
         with pytest.raises(ValueError, match=r"texts\[1\] must not be empty"):
@@ -220,11 +213,12 @@ class TestPeAudio:
         assert np.ptp(expected) > 0.1
         np.testing.assert_allclose(3 * scores - 1, expected, atol=1e-4)
 
-    def test_it_encodes_whole_songs_or_windows(self, pe_audio, tmp_path):
+    def test_it_encodes_whole_songs_or_windows(self, pe_audio, tmp_path, monkeypatch):
+        monkeypatch.setattr("collap.baselines.pe_audio.WINDOW_S", 0.2)
         path = write_song(tmp_path / "song.wav", 0.5)
         vectors = {}
         for windows in PeAudioRetriever.WINDOWS:
-            retriever = PeAudioRetriever(*pe_audio, windows=windows, window_s=0.2)
+            retriever = PeAudioRetriever(*pe_audio, windows=windows)
             embedding = retriever.embed_song(path)
             np.testing.assert_array_equal(embedding.frames, retriever.embed_song(path).frames)
             assert embedding.duration_s == 0.5

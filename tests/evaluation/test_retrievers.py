@@ -35,8 +35,9 @@ def live_scores(model, processor, songs, **options) -> np.ndarray:
 
 
 @pytest.mark.parametrize("options", [{}, {"use_time": False}, {"section_query": True}])
-def test_scores_are_the_models(collap, songs, options):
-    retriever = CollapRetriever(*collap, batch_size=2, **options)
+def test_scores_are_the_models(collap, songs, options, monkeypatch):
+    monkeypatch.setattr("collap.evaluation.retrievers.BATCH_SIZE", 2)
+    retriever = CollapRetriever(*collap, **options)
     embedded = [retriever.embed_song(song) for song in songs]
     scores = retriever.score([song.frames for song in embedded], retriever.embed_texts(TEXTS))
     assert (scores.shape, scores.dtype) == ((3, 5), np.float32)
@@ -144,7 +145,7 @@ def test_a_folder_is_what_its_configuration_says(tmp_path):
     with pytest.raises(ValueError, match=r"max_length_s must be None for a clap"):
         load_retriever(str(tmp_path), max_length_s=3.0)
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
-    with pytest.raises(ValueError, match="model of type collap, clap, pe_audio, got 'bert'"):
+    with pytest.raises(ValueError, match="model of type collap, clap or pe_audio, got 'bert'"):
         load_retriever(str(tmp_path))
 
 
@@ -187,7 +188,7 @@ def test_what_a_folder_lacks_is_no_model(collap, tmp_path):
     processor.save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"lacks 1 weights of a CollapModel, such as audio_model\.adapter\.weight"):
         load_retriever(str(tmp_path))
-    with pytest.raises(ValueError, match="windows must be None for a CoLLAP"):
+    with pytest.raises(ValueError, match="windows must be None for a collap"):
         load_retriever(str(tmp_path), windows="first")
 
 
