@@ -16,7 +16,7 @@ from collap import BeatsConfig, BeatsModel
 
 
 class BeatsModelTester:
-    """Makes the tiny model and the input that the common tests ask for."""
+    """Makes the tiny model and the input of the common tests."""
 
     def __init__(self, parent: unittest.TestCase):
         self.parent = parent
@@ -57,7 +57,7 @@ class OutputWithLoss(BaseModelOutput):
 
 
 class BeatsModelWithLoss(BeatsModel):
-    """An encoder has no loss; the training tests want one."""
+    """An encoder has no loss; the training tests need one."""
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> OutputWithLoss:
         states = super().forward(input_values, attention_mask).last_hidden_state

@@ -5,80 +5,54 @@ import unittest
 from unittest import mock
 
 import torch
-from transformers import GPT2Config, RobertaConfig, WhisperConfig
+from tiny_models import (
+    FBANK_FRAMES,
+    MEL_FRAMES,
+    VOCAB_SIZE,
+    tiny_beats_config,
+    tiny_config,
+    tiny_text_config,
+    tiny_whisper_config,
+)
+from transformers import GPT2Config, RobertaConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
 from transformers.utils import ModelOutput
 from transformers_tests.test_configuration_common import ConfigTester
 from transformers_tests.test_modeling_common import ModelTesterMixin, floats_tensor, ids_tensor
 
-from collap import BeatsConfig, CollapConfig, CollapModel
+from collap import CollapConfig, CollapModel
 
 
 class CollapModelTester:
-    """Makes the tiny model and the batch that the common tests ask for: the paper's reading, with RoBERTa."""
+    """Makes the tiny model and the batch of the common tests: the paper's reading, with RoBERTa."""
 
     def __init__(self, parent: unittest.TestCase):
         self.parent = parent
         self.batch_size = 7  # what the comparison of attention implementations would fill up to, with noise for masks
         self.num_chunks = 2  # of 0.64 s
-        self.num_fbank_frames = 62
-        self.num_mel_frames = 64
+        self.num_fbank_frames = FBANK_FRAMES
+        self.num_mel_frames = MEL_FRAMES
         self.num_mel_bins = 20
         self.seq_length = 7  # tokens
-        self.vocab_size = 99
-        self.hidden_size = 32
+        self.vocab_size = VOCAB_SIZE
+        self.hidden_size = 16
         self.num_hidden_layers = 2  # of each tower
         self.is_training = True
 
-    def get_text_config(self) -> RobertaConfig | GPT2Config:
-        return RobertaConfig(
-            vocab_size=self.vocab_size,
-            hidden_size=self.hidden_size,
-            num_hidden_layers=self.num_hidden_layers,
-            num_attention_heads=4,
-            intermediate_size=37,
-            max_position_embeddings=40,
-        )
-
     def get_config(self) -> CollapConfig:
-        music = BeatsConfig(
-            embed_dim=16,
-            hidden_size=32,
-            num_hidden_layers=2,
-            num_attention_heads=4,
-            intermediate_size=37,
-            num_conv_pos_embeddings=16,
-            num_conv_pos_embedding_groups=2,
-        )
-        speech = WhisperConfig(
-            vocab_size=51,
-            num_mel_bins=self.num_mel_bins,
-            d_model=16,
-            encoder_layers=2,
-            encoder_attention_heads=2,
-            encoder_ffn_dim=37,
-            decoder_layers=1,
-            decoder_attention_heads=2,
-            decoder_ffn_dim=37,
-            max_source_positions=self.num_mel_frames // 2,
-            max_target_positions=8,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-            decoder_start_token_id=1,
-        )
-        return CollapConfig(
-            music_config=music,
-            speech_config=speech,
+        return tiny_config(
+            music_config=tiny_beats_config(),
+            speech_config=tiny_whisper_config(num_mel_bins=self.num_mel_bins, encoder_layers=self.num_hidden_layers),
             text_config=self.get_text_config(),
-            projection_dim=32,
-            chunk_length_s=0.64,
-            kernel_size=2,
-            kernel_stride=2,
             freeze_music_model=False,  # so that every weight must get its gradient
             freeze_speech_model=False,
             **self.get_own_fields(),
         )
+
+    def get_text_config(self) -> RobertaConfig | GPT2Config:
+        config = tiny_text_config("roberta")
+        config.num_hidden_layers = self.num_hidden_layers
+        return config
 
     def get_own_fields(self) -> dict:
         """The fields of CollapConfig in which the two readings differ."""
@@ -108,17 +82,9 @@ class CollapSentenceModelTester(CollapModelTester):
     """The same with what is ours: two sentences a text, each with its time, and GPT-2."""
 
     def get_text_config(self) -> RobertaConfig | GPT2Config:
-        return GPT2Config(
-            vocab_size=self.vocab_size,
-            n_embd=self.hidden_size,
-            n_layer=self.num_hidden_layers,
-            n_head=4,
-            n_inner=37,
-            n_positions=40,
-            bos_token_id=0,
-            eos_token_id=1,
-            pad_token_id=1,
-        )
+        config = tiny_text_config("gpt2")
+        config.n_layer, config.pad_token_id = self.num_hidden_layers, 1
+        return config
 
     def get_own_fields(self) -> dict:
         return {"text_granularity": "sentence", "temporal_position": True, "num_time_features": 4}

@@ -18,11 +18,8 @@ def test_defaults_are_the_papers_encoders():
     assert config.text_pooling == "first"
 
 
-def test_joined_by_index_a_chunk_has_whispers_vectors():
-    assert CollapConfig(frame_pooling=1).frames_per_chunk == 1500
-
-
-def test_wide_pooling_keeps_the_short_rest_of_a_chunk():
+def test_frames_of_a_chunk():
+    assert CollapConfig(frame_pooling=1).frames_per_chunk == 1500  # Whisper's, joined by index
     assert CollapConfig(frame_pooling=64).frames_per_chunk == 24  # 23 of 1.28 s and one of 0.48 s
 
 

@@ -298,14 +298,6 @@ class TestPrecision:
             model.half()
             assert model(torch.randn(1, 64, 128)).last_hidden_state.isfinite().all()
 
-    def test_half_precision_is_close(self):
-        model = random_model()
-        features = torch.randn(2, 64, 128)
-        with torch.no_grad():
-            expected = model(features).last_hidden_state
-            output = model.to(torch.bfloat16)(features).last_hidden_state.float()
-        assert torch.nn.functional.cosine_similarity(output, expected, dim=-1).min() > 0.98
-
     @pytest.mark.parametrize("attn_implementation", ["eager", "sdpa"])
     def test_autocast(self, attn_implementation: str):
         model = random_model(attn_implementation=attn_implementation).train()
@@ -356,16 +348,6 @@ class TestTraining:
 
 
 class TestLoading:
-    def test_round_trip(self, tmp_path: Path):
-        model = random_model()
-        model.save_pretrained(tmp_path)
-        loaded, info = BeatsModel.from_pretrained(tmp_path, output_loading_info=True)
-        assert not info["missing_keys"]
-        assert not info["unexpected_keys"]
-        features = torch.randn(1, 48, 128)
-        with torch.no_grad():
-            assert torch.equal(loaded(features).last_hidden_state, model(features).last_hidden_state)
-
     def test_device_map_and_dtype(self, tmp_path: Path):
         random_model().save_pretrained(tmp_path)
         model = BeatsModel.from_pretrained(tmp_path, device_map="cpu", dtype=torch.bfloat16)
@@ -381,13 +363,6 @@ class TestLoading:
 
 
 class TestInterface:
-    def test_tuple(self):
-        model, features = random_model(), torch.randn(1, 48, 128)
-        output = model(features, return_dict=False, output_hidden_states=True)
-        assert isinstance(output, tuple)
-        assert output[0].shape == (1, 24, 16)
-        assert len(output[1]) == 3
-
     @pytest.mark.parametrize("shape", [(2, 64, 80), (64, 128), (2, 15, 128)])
     def test_wrong_input_shape(self, shape: tuple[int, ...]):
         with pytest.raises(ValueError, match="input_values must have the shape"):

@@ -11,12 +11,7 @@ from collap import CollapAudioOutput, CollapModel, CollapTextOutput
 from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.modeling_collap.modeling_collap import pool_tokens
 
-SONGS = [
-    2 * FBANK_FRAMES + 40,
-    17,
-    FBANK_FRAMES,
-    4 * FBANK_FRAMES,
-]  # fbank frames: 2, 0, 1 and 4 full chunks and rests
+SONGS = [2 * FBANK_FRAMES + 40, 17, FBANK_FRAMES, 4 * FBANK_FRAMES]  # 2, 0, 1 and 4 full chunks, some with a rest
 
 
 def make_model(**changes) -> CollapModel:
@@ -108,17 +103,22 @@ class TestAudio:
         model.audio_model.speech_model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
         with torch.no_grad():
             model.get_audio_features(**audio_inputs([FBANK_FRAMES, 4 * FBANK_FRAMES]))
-        assert seen == [5]  # not 8: the short song costs what it weighs
+        assert seen == [5]  # not 8
 
-    def test_kept_encoder_frames_stand_in_for_the_audio(self):
+    def test_cached_encoder_frames_and_embeddings_give_the_same_scores(self):
         model = make_model()
         inputs, text = audio_inputs(SONGS), text_inputs([5, 9, 3])
         with torch.no_grad():
             frames, mask = model.audio_model.encode(**inputs)
             assert frames.shape == (*mask.shape, model.config.encoder_hidden_size)
-            kept = model(encoder_frames=frames, frame_mask=mask, **text)
-            live = model(**inputs, **text)
-        torch.testing.assert_close(kept.logits_per_audio, live.logits_per_audio)
+            cached = model(encoder_frames=frames, frame_mask=mask, **text)
+            expected = model(**inputs, **text).logits_per_audio
+            scores = model.score(model.get_audio_features(**inputs), model.get_text_features(**text))
+            unscored = model(**inputs, **text, return_logits=False)
+        torch.testing.assert_close(cached.logits_per_audio, expected)
+        torch.testing.assert_close(scores, expected)
+        assert unscored.logits_per_audio is None
+        torch.testing.assert_close(unscored.audio_embeds, cached.audio_embeds)
 
     def test_frame_and_segment_times(self):
         model = make_model(kernel_size=2, kernel_stride=2)
@@ -144,13 +144,13 @@ class TestAudio:
             ),
         ],
     )
-    def test_bad_inputs_are_refused_by_name(self, change, message: str):
+    def test_errors_name_the_input(self, change, message: str):
         inputs = audio_inputs(SONGS)
         change(inputs)
         with pytest.raises(ValueError, match=message):
             make_model().get_audio_features(**inputs)
 
-    def test_encoder_frames_need_their_mask_and_stand_alone(self):
+    def test_encoder_frames_need_their_mask_alone(self):
         model = make_model()
         frames = torch.randn(1, 3, model.config.encoder_hidden_size)
         with pytest.raises(ValueError, match="frame_mask is missing"):
@@ -202,7 +202,7 @@ class TestText:
             torch.testing.assert_close(fast, slow, atol=1e-4, rtol=1e-4)
 
     @pytest.mark.parametrize(("text", "position"), [("roberta", 0), ("gpt2", 3)])
-    def test_which_token_stands_for_the_sentence(self, text: str, position: int):
+    def test_the_token_that_is_pooled(self, text: str, position: int):
         model = make_model(text=text)
         inputs = text_inputs([9, 4])
         with torch.no_grad():
@@ -216,15 +216,6 @@ class TestText:
         mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 0]])  # padded on the left, and on the right
         for pooling, expected in {"first": [1.0, 2.0], "last": [5.0, 6.0], "mean": [3.0, 4.0]}.items():
             assert pool_tokens(states, mask, pooling).flatten().tolist() == expected
-
-    def test_the_last_real_token_is_found_under_left_padding(self):
-        model = make_model(text="gpt2")
-        ids = torch.tensor([[2, 2, 5, 6], [7, 8, 9, 10]])
-        mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 1]])
-        with torch.no_grad():
-            output = model.get_text_features(ids, mask)
-            expected = torch.nn.functional.normalize(model.text_projection(output.last_hidden_state[:, -1]), dim=-1)
-        torch.testing.assert_close(output.query_embeds, expected)
 
     @pytest.mark.parametrize("counts", [[2, 2], [3, 0], [1, 3]])
     def test_sentence_counts_must_fit(self, counts: list[int]):
@@ -248,7 +239,7 @@ class TestTime:
     def model(self) -> CollapModel:
         return make_model(text_granularity="sentence", temporal_position=True)
 
-    def test_one_sentence_tells_no_order(self, model: CollapModel):
+    def test_one_sentence_has_no_order(self, model: CollapModel):
         with torch.no_grad():
             text = model.get_text_features(**text_inputs([3, 4, 5], [1, 2]))
         assert text.time_query_embeds[0].abs().max() == 0
@@ -317,7 +308,7 @@ class TestScoresAndLoss:
         expected = torch.tensor((2 * math.log(2) + math.log(3)) / 3)
         torch.testing.assert_close(contrastive_loss(logits, song_ids=song_ids), expected)
         torch.testing.assert_close(contrastive_loss(logits, text_ids=song_ids), expected)
-        # The first two songs hear their two texts equally and not the third: nothing is left to ask for.
+        # The first two songs score their two texts equally: the loss is 0.
         logits = torch.tensor([[50.0, 50.0, 0.0], [50.0, 50.0, 0.0], [0.0, 0.0, 50.0]])
         torch.testing.assert_close(contrastive_loss(logits, song_ids=song_ids), torch.tensor(0.0))
         torch.testing.assert_close(contrastive_loss(logits), torch.tensor(2 / 3 * math.log(2)))
@@ -362,6 +353,8 @@ class TestScoresAndLoss:
         assert model(**inputs).logits_per_audio.shape == (4, 3)
         with pytest.raises(ValueError, match="got 4 songs and 3 texts"):
             model(**inputs, return_loss=True)
+        with pytest.raises(ValueError, match="got return_logits=False"):
+            model(**inputs, return_loss=True, return_logits=False)
 
     @pytest.mark.parametrize("counts", [None, [2, 1]])
     def test_score_blocks_change_nothing(self, counts: list[int] | None):
@@ -372,7 +365,7 @@ class TestScoresAndLoss:
             model.config.score_block_size = 20
             torch.testing.assert_close(model(**inputs).logits_per_audio, expected, atol=1e-5, rtol=0)
 
-    def test_one_moment_is_the_temporal_alignment_of_the_mean_sentence(self):
+    def test_a_section_query_is_the_temporal_alignment_of_the_mean_sentence(self):
         """Both segments have a frame of each sentence, but only the second has one of both at once."""
         model = CollapModel(tiny_config(text_granularity="sentence", kernel_size=2, kernel_stride=2)).eval()
         model.config.kernel_weight, model.config.temporal_weight = 0.3, 0.7
@@ -399,14 +392,6 @@ class TestScoresAndLoss:
         torch.testing.assert_close(output.kernel_attentions.sum(-1), torch.ones(4, 3, 6))
         torch.testing.assert_close(output.temporal_attentions.sum(-1), torch.ones(4, 3))
         assert output.temporal_attentions[1, :, 1:].abs().max() == 0  # a song of one segment
-
-    def test_scores_from_kept_frames(self):
-        model = make_model()
-        inputs, text = audio_inputs(SONGS), text_inputs([5, 9, 3])
-        with torch.no_grad():
-            audio, queries = model.get_audio_features(**inputs), model.get_text_features(**text)
-            assert isinstance(queries, CollapTextOutput)
-            torch.testing.assert_close(model.score(audio, queries), model(**inputs, **text).logits_per_audio)
 
 
 class TestTraining:

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoFeatureExtractor, WhisperFeatureExtractor
 from transformers.audio_utils import load_audio
 
-from collap import BeatsFeatureExtractor, CollapFeatureExtractor
+from collap import CollapFeatureExtractor
 from collap.processing import feature_extraction_collap
 from collap.processing.feature_extraction_beats import kaldi_fbank
 
@@ -72,28 +72,9 @@ def test_chunks_and_coverage(extractor, num_samples, frames, encoded_s):
     assert record.num_tokens is None
 
 
-def test_each_chunk_equals_the_same_audio_alone(extractor):
-    song = noise(2 * CHUNK_SAMPLES + 5000)
-    whole = extractor(song, sampling_rate=RATE, return_tensors="pt")
-    for chunk in range(3):
-        piece = song[chunk * CHUNK_SAMPLES : (chunk + 1) * CHUNK_SAMPLES]
-        alone = extractor(piece, sampling_rate=RATE, return_tensors="pt")
-        assert_same({key: value[:, chunk : chunk + 1] for key, value in whole.items()}, dict(alone))
-
-
-def test_features_of_a_chunk_are_those_of_both_encoders_own_extractors():
-    song = noise(RATE * 37)
-    inputs = CollapFeatureExtractor()(song, sampling_rate=RATE, return_tensors="pt")
-    for chunk, piece in enumerate([song[: RATE * 30], song[RATE * 30 :]]):
-        whisper = WhisperFeatureExtractor()(piece, sampling_rate=RATE, return_tensors="pt")["input_features"][0]
-        beats = BeatsFeatureExtractor()(piece, sampling_rate=RATE, return_tensors="pt")["input_values"][0]
-        torch.testing.assert_close(inputs["input_features"][0, chunk], whisper, rtol=0, atol=0)
-        torch.testing.assert_close(inputs["fbank_features"][0, chunk, : len(beats)], beats, rtol=0, atol=0)
-
-
 @pytest.mark.parametrize("chunk_length_s", [0.64, 2.56, 2.58, 30.0])
 @pytest.mark.parametrize("group_s", [0.0, 3.0, 10.0])
-def test_chunks_taken_together_equal_chunks_taken_one_by_one(chunk_length_s, group_s, monkeypatch):
+def test_each_chunk_equals_the_extractors_of_both_encoders(chunk_length_s, group_s, monkeypatch):
     """Groups of one chunk, of some, of all; full ones and not; a last chunk that is short. To the last bit."""
     monkeypatch.setattr(feature_extraction_collap, "GROUP_S", group_s)
     extractor = CollapFeatureExtractor(chunk_length_s=chunk_length_s, num_speech_mel_bins=20)
@@ -115,7 +96,7 @@ def test_chunks_taken_together_equal_chunks_taken_one_by_one(chunk_length_s, gro
             assert (inputs["input_features"][index, chunk] == log_mel[0]).all()
 
 
-def test_how_many_chunks_are_taken_together_does_not_grow_with_the_song(extractor, monkeypatch):
+def test_the_number_of_chunks_in_a_group_is_bounded(extractor, monkeypatch):
     sizes = []
 
     def record(waveforms):
@@ -244,7 +225,7 @@ def stereo_file(tmp_path):
     return path
 
 
-def test_files_are_decoded_by_transformers_and_the_coverage_says_how(extractor, stereo_file):
+def test_files_are_decoded_by_transformers(extractor, stereo_file):
     expected = extractor(load_audio(str(stereo_file), RATE, backend="soundfile"), sampling_rate=RATE)
     content = stereo_file.read_bytes()
     kinds = [
@@ -304,33 +285,13 @@ SONG = noise(RATE)
         (SONG, {"sampling_rate": None}, r"^sampling_rate must be given for audio, an array, and be 16000 .* got None"),
         (SONG, {"sampling_rate": 44100}, r"^sampling_rate of audio must be 16000 \(Hz\), got 44100: .*soxr.resample"),
         ({"array": SONG}, {"sampling_rate": None}, r"^sampling_rate must be given for audio, .* got None"),
-        (
-            {"array": SONG, "sampling_rate": 8000},
-            {"sampling_rate": None},
-            r"^sampling_rate of audio must be 16000 .*8000",
-        ),
-        (
-            {"array": SONG, "sampling_rate": 8000},
-            {},
-            r"^sampling_rate must be that of audio or be left out, got 16000 and 8000",
-        ),
-        (
-            np.stack([SONG, SONG]),
-            {},
-            r"^audio must have one channel, got 2 \(its shape is \(2, 16000\)\): pass downmix",
-        ),
+        ({"array": SONG, "sampling_rate": 8000}, {"sampling_rate": None}, r"^sampling_rate of audio must be .*8000"),
+        ({"array": SONG, "sampling_rate": 8000}, {}, r"^sampling_rate must be that of audio .* got 16000 and 8000"),
+        (np.stack([SONG, SONG]), {}, r"^audio must have one channel, got 2 .*: pass downmix"),
         (np.zeros((9, 16000)), {}, r"^audio must be \(samples,\), .* at most 8 channels, got the shape \(9, 16000\)"),
         (np.zeros((2, 8)), {}, r"^audio must be \(samples,\), .* got the shape \(2, 8\)"),
-        (np.zeros((1, 2, 16000)), {}, r"^audio must be one mono waveform .* got the shape \(1, 2, 16000\)"),
-        (torch.zeros(()), {}, r"^audio must be one mono waveform .* got the shape \(\)"),
         (np.zeros((2, 0)), {}, r"^audio must be .* got the shape \(2, 0\)"),
-        (np.zeros(0), {}, r"^audio must have at least 2800 samples .* got none"),
         ([], {}, r"^audio must hold at least one song, got an empty list"),
-        (SONG[:2799], {}, r"^audio must have at least 2800 samples \(175 ms .* got 2799"),
-        (np.where(np.arange(RATE) == 5, np.nan, SONG), {}, r"^audio must be finite, but holds NaN"),
-        (torch.full((RATE,), torch.inf), {}, r"^audio must be finite, but holds NaN or inf"),
-        ((SONG * 32767).astype(np.int16), {}, r"^audio must be floats in \[-1, 1\], got .*int16: .*32768"),
-        (SONG * 32767, {}, r"^audio must be in \[-1, 1\], got samples from .*32768"),
         ((np.stack([SONG, SONG]) * 32767).astype(np.int16), {"downmix": True}, r"^audio must be floats .*int16"),
         ("gone.wav", {}, r"^audio must be an existing file of audio, got 'gone.wav'\.$"),
         ("https://example.org/song.mp3", {}, r"^audio must be an existing file .*addresses are not fetched"),
@@ -339,38 +300,23 @@ SONG = noise(RATE)
         ({"path": None, "bytes": None}, {}, r"^audio must hold 'array' and 'sampling_rate', .* got a dict with \[\]"),
         ([SONG, SONG, "gone.wav"], {}, r"^audio\[2\] must be an existing file of audio, got 'gone.wav'"),
         ([SONG, SONG[:100]], {}, r"^audio\[1\] must have at least 2800 samples .* got 100"),
+        (None, {}, r"^audio must be a path, a numpy array, a torch tensor or an audio dict .* got NoneType"),
+        ([SONG, 3], {}, r"^audio\[1\] must be a path, .* got int"),
+        (b"RIFF", {}, r"^audio must be a path, .* got bytes"),
+        (SONG, {"sampling_rate": "16000"}, r"^sampling_rate of audio must be the number 16000 \(Hz\), got '16000'"),
+        (SONG, {"sampling_rate": True}, r"^sampling_rate of audio must be the number 16000 \(Hz\), got True"),
+        ({"array": 3, "sampling_rate": RATE}, {}, r"^audio must be a numpy array, .* got int"),
     ],
 )
-def test_value_errors(extractor, audio, options, message):
-    with pytest.raises(ValueError, match=message):
+def test_errors_name_the_song(extractor, audio, options, message):
+    with pytest.raises((ValueError, TypeError), match=message):
         extractor(audio, **{"sampling_rate": RATE, **options})
 
 
-@pytest.mark.parametrize(
-    ("audio", "sampling_rate", "message"),
-    [
-        (None, RATE, r"^audio must be a path, a numpy array, a torch tensor or an audio dict .* got NoneType"),
-        ([SONG, 3], RATE, r"^audio\[1\] must be a path, .* got int"),
-        (b"RIFF", RATE, r"^audio must be a path, .* got bytes"),
-        (SONG, "16000", r"^sampling_rate of audio must be the number 16000 \(Hz\), got '16000'"),
-        (SONG, True, r"^sampling_rate of audio must be the number 16000 \(Hz\), got True"),
-        ({"array": 3, "sampling_rate": RATE}, RATE, r"^audio must be a numpy array, .* got int"),
-    ],
-)
-def test_type_errors(extractor, audio, sampling_rate, message):
-    with pytest.raises(TypeError, match=message):
-        extractor(audio, sampling_rate=sampling_rate)
-
-
-@pytest.mark.parametrize("name", ["notes.wav", "film.mp4"])
-def test_a_file_that_is_no_audio(extractor, tmp_path, name):
-    path = tmp_path / name
-    path.write_text("no sound")
-    with pytest.raises(ValueError, match=rf"^audio\[0\] must be audio that soundfile can read, got '.*{name}': "):
-        extractor([path])
-
-
-def test_a_file_is_checked_as_an_array_is(extractor, tmp_path):
+def test_files_are_checked(extractor, tmp_path):
+    (tmp_path / "film.mp4").write_text("no sound")
+    with pytest.raises(ValueError, match=r"^audio\[0\] must be audio that soundfile can read, got '.*film.mp4': "):
+        extractor([tmp_path / "film.mp4"])
     soundfile.write(tmp_path / "short.wav", noise(100), RATE)
     with pytest.raises(ValueError, match=r"^audio\[1\] must have at least 2800 samples .* got 100"):
         extractor([noise(RATE), tmp_path / "short.wav"], sampling_rate=RATE)
@@ -398,11 +344,6 @@ def test_settings_out_of_range(settings, message):
         CollapFeatureExtractor(**settings)
 
 
-def test_unknown_return_tensors(extractor):
-    with pytest.raises(ValueError, match="tf is not a valid TensorType"):
-        extractor(SONG, sampling_rate=RATE, return_tensors="tf")
-
-
 # --- the Hugging Face side ------------------------------------------------------------------------------------------
 
 
@@ -420,16 +361,10 @@ def test_save_and_load(tmp_path):
         assert loaded.to_dict() == extractor.to_dict()
 
 
-def test_kinds_of_tensors(extractor):
-    for kind, expected in ((None, np.ndarray), ("np", np.ndarray), ("pt", torch.Tensor)):
-        inputs = extractor(SONG, sampling_rate=RATE, return_tensors=kind)
-        assert all(isinstance(value, expected) for value in inputs.values())
-
-
-def test_batch_keeps_its_coverage_and_its_integers(extractor):
+def test_pickle_and_dtypes_of_a_batch(extractor):
     inputs = extractor([SONG], sampling_rate=RATE, return_tensors="pt")
     coverage = inputs.coverage
-    assert "coverage" not in inputs  # `model(**inputs)` would choke on it
+    assert "coverage" not in inputs
     loaded = pickle.loads(pickle.dumps(inputs))
     assert_same(loaded, inputs)
     assert loaded.coverage == coverage

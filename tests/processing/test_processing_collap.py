@@ -65,6 +65,11 @@ def test_split_sentences(text, expected):
     assert split_sentences(text) == expected
 
 
+def test_split_sentences_of_another_language():
+    text = "Das Lied beginnt z. B. leise. Dann klingt Gesang."
+    assert split_sentences(text, "de") == ["Das Lied beginnt z. B. leise.", "Dann klingt Gesang."]
+
+
 def test_a_text_becomes_its_sentences(sentences):
     one, two = "a choir sings. it fades!", ["piano starts .", " drums set in . ", "it fades ."]
     batch = sentences(text=[one, two], return_tensors="pt")
@@ -84,32 +89,17 @@ def test_a_text_becomes_its_sentences(sentences):
         (3, 16, 16),
     ]
     assert batch.coverage[0].duration_s is None
+    alone = sentences(text=one, return_tensors="pt")
+    assert alone["sentence_counts"].tolist() == [2]
 
-
-def test_a_document_is_one_row(documents):
-    one, two = "a choir sings . it fades !", ["piano starts .", " drums set in . "]
+    # A document is one row.
+    documents = CollapProcessor(sentences.feature_extractor, sentences.tokenizer)
     batch = documents(text=[one, two], return_tensors="pt")
     assert batch["sentence_counts"].tolist() == [1, 1]
-    assert documents.batch_decode(batch["input_ids"], skip_special_tokens=True) == [
-        one,
-        "piano starts . drums set in .",
-    ]
+    assert documents.batch_decode(batch["input_ids"], skip_special_tokens=True)[1] == (
+        "piano starts . drums set in . it fades ."
+    )
     assert [record.sentences for record in batch.coverage] == [1, 1]
-
-
-def test_one_text_is_a_list_of_one(sentences):
-    text = "a choir sings. it fades!"
-    alone, listed = sentences(text=text, return_tensors="pt"), sentences(text=[text], return_tensors="pt")
-    assert alone["sentence_counts"].tolist() == [2]
-    assert all(torch.equal(alone[key], listed[key]) for key in listed)
-    two_texts = sentences(text=["a choir sings .", "it fades !"])
-    assert two_texts["sentence_counts"] == [1, 1]
-
-
-def test_language(feature_extractor, tokenizer):
-    text = "Das Lied beginnt z. B. leise. Dann klingt Gesang."
-    german = CollapProcessor(feature_extractor, tokenizer, text_granularity="sentence", language="de")
-    assert german.split_texts(text) == [["Das Lied beginnt z. B. leise.", "Dann klingt Gesang."]]
 
 
 def test_without_sentencex(sentences, documents, monkeypatch):
@@ -123,7 +113,7 @@ def test_without_sentencex(sentences, documents, monkeypatch):
 # --- songs and texts ------------------------------------------------------------------------------------------------
 
 
-def test_songs_and_texts_need_not_be_as_many(sentences):
+def test_songs_and_texts_of_different_numbers(sentences):
     batch = sentences(
         text=["a choir sings. it fades!", "piano starts .", "drums set in ."],
         audio=[noise(1.0), noise(0.3)],
@@ -131,6 +121,7 @@ def test_songs_and_texts_need_not_be_as_many(sentences):
         return_tensors="pt",
     )
     assert set(batch) == set(sentences.model_input_names)
+    assert next(iter(batch)) == "fbank_features"  # accelerate takes the batch size from the first tensor
     assert batch["fbank_features"].shape == (2, 2, 62, 128)
     assert batch["input_ids"].shape[0] == 4
     # row i: the i-th song and the i-th text
@@ -141,12 +132,6 @@ def test_songs_and_texts_need_not_be_as_many(sentences):
     ]
     more_songs = sentences(text="it fades .", audio=[noise(1.0), noise(0.3)], sampling_rate=RATE)
     assert [record.num_encoded_tokens for record in more_songs.coverage] == [5, None]
-
-
-def test_songs_come_first(sentences):
-    """accelerate and Trainer read the batch size off the first tensor; rows of text are sentences, not pairs."""
-    batch = sentences(text="a choir sings. it fades!", audio=noise(1.0), sampling_rate=RATE)
-    assert next(iter(batch)) == "fbank_features"
 
 
 def test_columns_of_a_data_set(sentences, tmp_path):
@@ -258,13 +243,6 @@ def test_which_limit_holds(feature_extractor, tokenizer, gpt2_tokenizer):
     assert unlimited(text=" ".join([LONG] * 100)).coverage[0].num_encoded_tokens == 4000
 
 
-def test_a_caption_of_250_words_fits_whole(feature_extractor, tokenizer):
-    tokenizer.model_max_length = 512  # as RoBERTa's
-    processor = CollapProcessor(feature_extractor, tokenizer)
-    (record,) = processor(text=" ".join(["it fades ."] * 84)).coverage
-    assert record.num_tokens == record.num_encoded_tokens == 254
-
-
 # --- errors of texts ------------------------------------------------------------------------------------------------
 
 
@@ -303,13 +281,10 @@ def test_a_tokenizer_without_pad_token_pads_with_its_end_token(feature_extractor
     with caplog.at_level(logging.INFO, logger="collap"):
         processor = CollapProcessor(feature_extractor, gpt2_tokenizer)
     assert "no pad token: padding with its end token '<|endoftext|>'" in caplog.text
-    assert gpt2_tokenizer.pad_token is None  # the caller's stays as it was
+    assert gpt2_tokenizer.pad_token is None
     batch = processor(text=["it fades .", "a choir sings ."], return_tensors="pt")
     assert batch["input_ids"][0, -1] == gpt2_tokenizer.eos_token_id
     assert batch["attention_mask"].tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]
-
-
-def test_a_tokenizer_that_has_nothing_to_pad_with(feature_extractor, gpt2_tokenizer):
     gpt2_tokenizer.eos_token = None
     with pytest.raises(ValueError, match="tokenizer must have a pad token or an end token to pad with"):
         CollapProcessor(feature_extractor, gpt2_tokenizer)

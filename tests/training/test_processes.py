@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Two real processes share the songs whose features are extracted, and evaluate to the figures of one process."""
+"""Two processes split the songs to encode, and score the evaluation set as one process does."""
 
 import json
 import os
@@ -35,15 +35,16 @@ songs = sorted(str(path) for path in folder.glob("*.wav"))
 extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
 extract_features([*songs, songs[1]], folder / "features", model.audio_model, extractor)
 TensorCache(folder / "features", describe_features(model.audio_model, extractor)).check(songs)
-metrics = make_trainer(model, folder, batch_size=2).evaluate()
+trainer = make_trainer(model, folder, batch_size=2)
+scores = trainer.predict(trainer.eval_dataset).predictions.tolist()
 state = PartialState()
-result = {"processes": state.num_processes, "metrics": metrics}
+result = {"processes": state.num_processes, "scores": scores}
 (folder / f"process-{state.process_index}.json").write_text(json.dumps(result))
 """
 
 
 def run(folder: Path, num_processes: int) -> tuple[list[dict], str]:
-    """What each process found, and what all of them said."""
+    """The result of each process, and what all of them printed."""
     folder.mkdir()
     for index, seconds in enumerate(SECONDS):
         waveform = 0.1 * np.random.default_rng(index).standard_normal(int(16_000 * seconds))
@@ -69,7 +70,7 @@ def load_shards(folder: Path) -> list[dict[str, torch.Tensor]]:
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_work_and_find_the_same(tmp_path):
+def test_two_processes_split_the_work_and_score_the_same(tmp_path):
     (alone,), _ = run(tmp_path / "one", 1)
     both, said = run(tmp_path / "two", 2)
     assert [result["processes"] for result in both] == [2, 2]
@@ -83,7 +84,5 @@ def test_two_processes_share_the_work_and_find_the_same(tmp_path):
         for name, frames in share.items():
             torch.testing.assert_close(frames, expected[name], atol=2e-3, rtol=1e-3)
 
-    for result in both:
-        for name, value in alone["metrics"].items():
-            if "recall" in name or "rank" in name or "gallery" in name:
-                assert result["metrics"][name] == pytest.approx(value), name
+    for result in both:  # the ranks could differ where rounding changes the order of almost equal scores
+        torch.testing.assert_close(torch.tensor(result["scores"]), torch.tensor(alone["scores"]), atol=1e-5, rtol=0)

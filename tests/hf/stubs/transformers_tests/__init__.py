@@ -4,13 +4,15 @@ beside them our stand-ins for the few companions that its source distribution la
 
 import pytest
 import transformers
-from fetch_transformers_tests import FOLDER, fetched_version
+from fetch_transformers_tests import FOLDER, fetched_version, in_ci
 
 if fetched_version() != transformers.__version__:
-    pytest.skip(
-        f"needs the test files of transformers {transformers.__version__}, found {fetched_version() or 'none'}: "
-        "run tests/hf/fetch_transformers_tests.py (make test-hf does)",
-        allow_module_level=True,
+    message = (
+        f"needs the test files of transformers {transformers.__version__}, found {fetched_version() or 'none'}: run "
+        "tests/hf/fetch_transformers_tests.py (make test-all does)"
     )
+    if in_ci():
+        raise RuntimeError(message)
+    pytest.skip(message, allow_module_level=True)
 
 __path__.append(str(FOLDER / "tests"))
