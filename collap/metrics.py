@@ -75,8 +75,7 @@ def query_metrics(
     """
     scores = _checked_scores(scores)
     right = _right_answers(targets, scores.shape)
-    wrong = [k for k in recall_at if k != int(k) or k < 1]
-    if wrong:
+    if wrong := [k for k in recall_at if k != int(k) or k < 1]:
         raise ValueError(f"recall_at must hold whole numbers of at least 1, got {wrong}.")
     positions = _positions(scores, right)  # (queries, most right answers of a query)
     num_right = right.sum(1)  # (queries,)
@@ -133,14 +132,7 @@ def text_to_audio_and_audio_to_text(
 
 
 def chance_level(gallery_size: int, recall_at: Sequence[int] = RECALL_AT) -> dict[str, float]:
-    """
-    What random scores give on average in a gallery of this size with one right answer a query.
-
-    Returns:
-        `dict[str, float]`: the keys of [`retrieval_metrics`] without `num_queries`.
-    """
-    if gallery_size < 1:
-        raise ValueError(f"gallery_size must be at least 1, got {gallery_size}.")
+    """[`retrieval_metrics`] of random scores, on average, in a gallery with one right answer a query."""
     metrics = {f"recall@{k}": min(k / gallery_size, 1.0) for k in recall_at}
     reciprocal = 1 / np.arange(1, gallery_size + 1)
     metrics[f"map@{MAP_AT}"] = float(reciprocal[:MAP_AT].sum() / gallery_size)
@@ -184,8 +176,7 @@ def _checked_scores(scores: np.ndarray) -> np.ndarray:
     scores = np.asarray(scores)
     if scores.ndim != 2 or scores.size == 0:
         raise ValueError(f"scores must be a table with rows and columns, got shape {scores.shape}.")
-    num_nan = int(np.isnan(scores).sum())
-    if num_nan:
+    if num_nan := int(np.isnan(scores).sum()):
         raise ValueError(f"scores: {num_nan} of {scores.size} are NaN; every score must be a number.")
     return scores
 
@@ -211,17 +202,14 @@ def _right_answers(targets: np.ndarray | Sequence[int], shape: tuple[int, int]) 
 
 
 SAMPLES_AT_ONCE = 100
+TAILS = ((1 - 0.95) / 2, 1 - (1 - 0.95) / 2)
 
 
 def bootstrap_intervals(
-    per_query: Mapping[str, np.ndarray],
-    groups: Sequence | np.ndarray | None = None,
-    num_samples: int = 1000,
-    seed: int = 0,
-    level: float = 0.95,
+    per_query: Mapping[str, np.ndarray], groups: Sequence | np.ndarray | None = None, num_samples: int = 1000
 ) -> dict[str, tuple[float, float]]:
     """
-    Bootstrap intervals of metrics, from the parts that [`query_metrics`] gives.
+    95 % bootstrap intervals of metrics, from the parts that [`query_metrics`] gives; the same each time.
 
     Queries are drawn with replacement. Several texts of one song are no independent queries: with `groups` songs are
     drawn, each with all of its queries. The interval does not include the variance between training seeds.
@@ -230,15 +218,12 @@ def bootstrap_intervals(
         per_query (`Mapping[str, np.ndarray]`): Arrays `(queries,)`. Metrics are means, `median_rank` is the median.
         groups (`Sequence` of length `queries`, *optional*): Group of each query, such as its song.
         num_samples (`int`): How often to draw.
-        seed (`int`): Of the draws: equal seeds give equal intervals.
-        level (`float`): Share of the draws inside the interval.
 
     Returns:
         `dict[str, tuple[float, float]]`: the lower and the upper end by the names of `per_query`.
 
     Raises:
-        ValueError: if arrays differ in length, are empty or hold NaN, `num_samples` is below 1, or `level` lies
-            outside of (0, 1).
+        ValueError: if arrays differ in length, are empty or hold NaN.
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile intervals; drawing clusters:
     Davison and Hinkley, Bootstrap Methods and their Application (1997).
@@ -254,39 +239,31 @@ def bootstrap_intervals(
 
     ```
     """
-    lengths = {name: np.shape(values) for name, values in per_query.items()}
-    if not lengths or len(set(lengths.values())) != 1 or next(iter(lengths.values())) in ((), (0,)):
-        raise ValueError(f"per_query must hold arrays of one length, and not empty ones; got shapes {lengths}.")
-    (num_queries,) = next(iter(lengths.values()))
+    shapes = {np.shape(values) for values in per_query.values()}
+    if len(shapes) != 1 or shapes & {(), (0,)}:
+        raise ValueError(f"per_query must hold arrays of one length, and not empty ones; got shapes {shapes}.")
+    ((num_queries,),) = shapes
     if groups is None:
         groups = np.arange(num_queries)
     if len(groups) != num_queries:
         raise ValueError(f"groups must have one entry a query, {num_queries}, got {len(groups)}.")
     if with_nan := [name for name, values in per_query.items() if np.isnan(values).any()]:
         raise ValueError(f"per_query must have no NaN, got some in {', '.join(with_nan)}.")
-    if num_samples < 1:
-        raise ValueError(f"num_samples must be at least 1, got {num_samples}.")
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}.")
 
     _, group_of_query = np.unique(np.asarray(groups), return_inverse=True)
     num_groups = int(group_of_query.max()) + 1
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(0)
     drawn: dict[str, list[np.ndarray]] = {name: [] for name in per_query}
     for start in range(0, num_samples, SAMPLES_AT_ONCE):
         size = min(SAMPLES_AT_ONCE, num_samples - start)
         times = generator.multinomial(num_groups, np.full(num_groups, 1 / num_groups), size)  # (size, groups)
         weights = times[:, group_of_query].astype(float)  # (size, queries)
         for name, values in per_query.items():
-            metric = _medians if name == "median_rank" else _means
-            drawn[name].append(metric(np.asarray(values, dtype=float), weights))
-    tail = (1 - level) / 2
-    ends = {name: np.quantile(np.concatenate(values), (tail, 1 - tail)) for name, values in drawn.items()}
+            values = np.asarray(values, dtype=float)
+            is_median = name == "median_rank"
+            drawn[name].append(_medians(values, weights) if is_median else weights @ values / weights.sum(1))
+    ends = {name: np.quantile(np.concatenate(values), TAILS) for name, values in drawn.items()}
     return {name: (float(lower), float(upper)) for name, (lower, upper) in ends.items()}
-
-
-def _means(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    return weights @ values / weights.sum(1)
 
 
 def _medians(values: np.ndarray, weights: np.ndarray) -> np.ndarray:

@@ -143,8 +143,6 @@ def test_chance_level_is_what_random_scores_give():
         assert measured[name] == pytest.approx(expected[name], abs=0.01)
     assert measured["median_rank"] == pytest.approx(expected["median_rank"], abs=1)
     assert chance_level(3)["recall@10"] == 1.0
-    with pytest.raises(ValueError, match="gallery_size"):
-        chance_level(0)
 
 
 @pytest.mark.parametrize(
@@ -165,10 +163,9 @@ def test_faults(scores, targets, message):
         retrieval_metrics(scores, targets)
 
 
-@pytest.mark.parametrize("k", [0, -1, 1.5])
-def test_faults_of_recall_at(k):
-    with pytest.raises(ValueError, match=rf"recall_at must hold whole numbers of at least 1, got \[{k}\]"):
-        retrieval_metrics(np.zeros((2, 3)), [0, 1], recall_at=(1, k))
+def test_faults_of_recall_at():
+    with pytest.raises(ValueError, match=r"recall_at must hold whole numbers of at least 1, got \[0, 1.5\]"):
+        retrieval_metrics(np.zeros((2, 3)), [0, 1], recall_at=(1, 0, 1.5))
 
 
 def test_table():
@@ -204,36 +201,23 @@ def test_intervals_of_medians_by_hand():
     ranks = generator.integers(1, 12, 21).astype(float)
     times = np.random.default_rng(0).multinomial(21, np.full(21, 1 / 21), 50)
     medians = [np.median(np.repeat(ranks, counts)) for counts in times]
-    expected = np.quantile(medians, (0.1, 0.9))
-    found = bootstrap_intervals({"median_rank": ranks}, num_samples=50, level=0.8)["median_rank"]
+    expected = np.quantile(medians, (0.025, 0.975))
+    found = bootstrap_intervals({"median_rank": ranks}, num_samples=50)["median_rank"]
     assert found == pytest.approx(expected)
     even = bootstrap_intervals({"median_rank": np.array([1.0, 2.0])}, num_samples=500)["median_rank"]
     assert even == (1.0, 2.0)  # draws of two: 1 1, 1 2 (median 1.5), 2 2
 
 
-def test_intervals_hold_the_true_value_in_95_of_100_sets():
-    """Of 300 sets of 60 songs drawn from a share of 0.3, about 95 % have an interval that holds 0.3."""
-    generator = np.random.default_rng(0)
-    held = 0
-    for _ in range(300):
-        values = (generator.random(60) < 0.3).astype(float)
-        lower, upper = bootstrap_intervals({"x": values}, num_samples=300)["x"]
-        held += lower <= 0.3 <= upper
-    assert 0.90 <= held / 300 <= 0.98
-
-
 @pytest.mark.parametrize(
-    ("per_query", "options", "message"),
+    ("per_query", "groups", "message"),
     [
-        ({}, {}, "per_query"),
-        ({"a": np.ones(3), "b": np.ones(4)}, {}, "one length"),
-        ({"a": np.ones(0)}, {}, "not empty"),
-        ({"a": np.ones(3)}, {"groups": [1, 2]}, "groups must have one entry a query, 3, got 2"),
-        ({"a": np.ones(3)}, {"level": 1.0}, "level"),
-        ({"a": np.ones(3)}, {"num_samples": 0}, "num_samples must be at least 1, got 0"),
-        ({"a": np.ones(3), "b": np.array([1, np.nan, 1])}, {}, "per_query must have no NaN, got some in b"),
+        ({}, None, "per_query"),
+        ({"a": np.ones(3), "b": np.ones(4)}, None, "one length"),
+        ({"a": np.ones(0)}, None, "not empty"),
+        ({"a": np.ones(3)}, [1, 2], "groups must have one entry a query, 3, got 2"),
+        ({"a": np.ones(3), "b": np.array([1, np.nan, 1])}, None, "per_query must have no NaN, got some in b"),
     ],
 )
-def test_faults_of_intervals(per_query, options, message):
+def test_faults_of_intervals(per_query, groups, message):
     with pytest.raises(ValueError, match=message):
-        bootstrap_intervals(per_query, **options)
+        bootstrap_intervals(per_query, groups)

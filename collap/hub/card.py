@@ -17,10 +17,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from collap.metrics import format_table
 
-LIBRARY_NAME = "transformers"
-PIPELINE_TAG = "feature-extraction"  # the Hub's list of tasks has none for audio retrieval
 DIRECTIONS = {"text_to_audio": "text → song", "audio_to_text": "song → text"}
 # The loss of the evaluation stays out: it depends on the batch size and so compares with nothing.
+ORDER = ("recall", "hit_rate", "median_rank", "mrr")  # of the metrics in a table
 METRIC = re.compile(r"(?:recall|hit_rate)@\d+|median_rank|mrr")
 
 
@@ -112,7 +111,11 @@ def _read_evaluation(file: str | Path, dataset: str, dataset_id: str) -> Evaluat
     directions = {}
     for direction in DIRECTIONS:
         own = {name.removeprefix(f"{direction}_"): value for name, value in values.items()}
-        metrics = {name: own[name] for name in sorted(filter(METRIC.fullmatch, own), key=_place)}
+        # In the file they are sorted as strings.
+        names = sorted(
+            filter(METRIC.fullmatch, own), key=lambda name: (ORDER.index(name.partition("@")[0]), len(name))
+        )
+        metrics = {name: own[name] for name in names}
         if metrics:
             sizes = {name: own[name] for name in ("num_queries", "gallery_size") if name in own}
             directions[direction] = metrics | sizes
@@ -130,12 +133,6 @@ def _read_evaluation(file: str | Path, dataset: str, dataset_id: str) -> Evaluat
     return Evaluation(dataset, dataset_id, directions)
 
 
-def _place(metric: str) -> tuple[int, int]:
-    """The order of metrics in a table: recall@1, recall@5, recall@10, ...; in the file they are sorted as strings."""
-    name, _, number = metric.partition("@")
-    return ("recall", "hit_rate", "median_rank", "mrr").index(name), int(number or 0)
-
-
 def render_card(template: Path, name: str, tags: list[str], arguments: CardArguments, **variables: Any) -> ModelCard:
     """
     Renders the README of a repository from its template.
@@ -148,7 +145,7 @@ def render_card(template: Path, name: str, tags: list[str], arguments: CardArgum
         variables: Other variables of the template.
 
     Raises:
-        ValueError: as [`read_evaluations`]; or if a variable of the template is undefined or `None`.
+        ValueError: as [`read_evaluations`]; or if a variable of the template is undefined.
     """
     evaluations = read_evaluations(arguments)
     results = [result for evaluation in evaluations for result in evaluation.results()]
@@ -157,8 +154,8 @@ def render_card(template: Path, name: str, tags: list[str], arguments: CardArgum
         license=arguments.license,
         license_name=arguments.license_name,
         license_link=arguments.license_link,
-        library_name=LIBRARY_NAME,
-        pipeline_tag=PIPELINE_TAG,
+        library_name="transformers",
+        pipeline_tag="feature-extraction",  # the Hub's list of tasks has none for audio retrieval
         tags=tags,
         base_model=arguments.base_model or None,
         datasets=arguments.datasets or None,
@@ -167,7 +164,7 @@ def render_card(template: Path, name: str, tags: list[str], arguments: CardArgum
         eval_results=results or None,
     )
     # Not ModelCard.from_template, which leaves a gap where a variable is undefined.
-    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, finalize=_refuse_none, autoescape=False)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)
     try:
         content = environment.from_string(template.read_text(encoding="utf-8")).render(
             card_data=data.to_yaml(),
@@ -181,9 +178,3 @@ def render_card(template: Path, name: str, tags: list[str], arguments: CardArgum
     except jinja2.UndefinedError as error:
         raise ValueError(f"The template {template} can't be filled: {error}.") from error
     return ModelCard(content.rstrip() + "\n")
-
-
-def _refuse_none(value: Any) -> Any:
-    if value is None:
-        raise ValueError("The template of the card would show a None.")
-    return value

@@ -11,9 +11,8 @@ The first command writes the folder and checks it without a network. Read its RE
 second command checks again and pushes. Without `--dry_run` the first command does both.
 
 The folder holds the weights, the configuration, the code, the licence and a model card. It loads by
-`AutoModel.from_pretrained(folder, trust_remote_code=True)`, and likewise by `AutoProcessor`, `AutoConfig`,
-`AutoFeatureExtractor` and `AutoTokenizer`. A PEFT adapter
-(a folder with `adapter_config.json`) is merged into its base.
+`AutoModel.from_pretrained(folder, trust_remote_code=True)`, and likewise by the other auto classes. A PEFT adapter (a
+folder with `adapter_config.json`) is merged into its base.
 
 Pushing needs a token with write access: `hf auth login`, or the variable HF_TOKEN.
 """
@@ -56,50 +55,44 @@ UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 1e30
 class Kind:
     """The classes, the card template and the tags of one model type."""
 
-    config_class: type
+    auto_classes: dict[type, type]  # each of our classes and the auto class that loads it
     model_class: type[PreTrainedModel]
-    feature_extractor_class: type
-    processor_class: type | None
+    processor_class: Any  # of a BEATs its feature extractor
     template: Path
-    tags: tuple[str, ...]
+    tags: list[str]
 
 
 KINDS = {
     "collap": Kind(
-        CollapConfig,
+        {
+            CollapConfig: AutoConfig,
+            CollapModel: AutoModel,
+            CollapFeatureExtractor: AutoFeatureExtractor,
+            CollapProcessor: AutoProcessor,
+        },
         CollapModel,
-        CollapFeatureExtractor,
         CollapProcessor,
         HERE / "model_card.md",
-        ("collap", "audio", "music", "text-to-audio-retrieval", "contrastive", "arxiv:2410.02271"),
+        ["collap", "audio", "music", "text-to-audio-retrieval", "contrastive", "arxiv:2410.02271"],
     ),
     "beats": Kind(
-        BeatsConfig,
+        {BeatsConfig: AutoConfig, BeatsModel: AutoModel, BeatsFeatureExtractor: AutoFeatureExtractor},
         BeatsModel,
         BeatsFeatureExtractor,
-        None,
         HERE / "model_card_beats.md",
-        ("beats", "audio", "arxiv:2212.09058"),
+        ["beats", "audio", "arxiv:2212.09058"],
     ),
 }
 
 
 @dataclass
 class Publication:
-    """
-    A model with its processor, ready to be published.
-
-    Args:
-        kind ([`Kind`]): The model type.
-        model (`PreTrainedModel`): The model; an adapter is merged into it.
-        processor (`ProcessorMixin` or `FeatureExtractionMixin`): Its processor; of a BEATs its feature extractor.
-        base_models (`list[str]`): Hub models of its towers, as far as the configuration names them.
-    """
+    """A model with its processor, ready to be published."""
 
     kind: Kind
-    model: PreTrainedModel
-    processor: Any
-    base_models: list[str]
+    model: PreTrainedModel  # an adapter is merged into it
+    processor: Any  # of a BEATs its feature extractor
+    base_models: list[str]  # on the Hub, of its towers or of the adapter
 
     @classmethod
     def load(cls, name_or_path: str) -> "Publication":
@@ -117,32 +110,31 @@ class Publication:
                 name_or_path = base
         else:
             kind, model = _load_model(name_or_path)
-        processor = (kind.processor_class or kind.feature_extractor_class).from_pretrained(name_or_path)
-        if kind.processor_class is not None:
+        processor = kind.processor_class.from_pretrained(name_or_path)
+        if kind is KINDS["collap"]:
             _check_fit(model.config, processor)
             for name in ("is_local", "local_files_only"):  # how this process found the tokenizer
                 processor.tokenizer.init_kwargs.pop(name, None)
-        return cls(kind, model, processor, base_models or _strip_paths(model.config))
+        towers = _strip_paths(model.config)
+        return cls(kind, model, processor, base_models or towers)
 
     def card(self, name: str, arguments: CardArguments) -> ModelCard:
         """The model card; errors as in [`render_card`]."""
-        if self.kind.processor_class is None and arguments.evaluation_json:
-            raise ValueError(
-                f"evaluation_json is for retrieval models, got it for a {self.kind.model_class.__name__}."
-            )
+        if self.kind is KINDS["beats"] and arguments.evaluation_json:
+            raise ValueError("evaluation_json is for retrieval models, got it for a BeatsModel.")
         if self.base_models and not arguments.base_model:
             logger.info("base_model of the card: %s (--base_model changes it)", self.base_models)
             arguments = replace(arguments, base_model=self.base_models)
         config = self.model.config
         variables = {"config": config, "num_parameters": f"{self.model.num_parameters():,}"}
-        if self.kind.processor_class is not None:
+        if self.kind is KINDS["collap"]:
             tokens = self.processor.max_text_tokens or self.processor.tokenizer.model_max_length
             variables |= {
                 "chunk_encoded_s": config.vectors_per_chunk * config.frame_length_s / config.frame_pooling,
                 "max_length_s": self.processor.feature_extractor.max_length_s,
                 "max_text_tokens": tokens if tokens < UNLIMITED_TOKENS else None,
             }
-        return render_card(self.kind.template, name, list(self.kind.tags), arguments, **variables)
+        return render_card(self.kind.template, name, self.kind.tags, arguments, **variables)
 
     @contextmanager
     def with_code(self) -> Iterator[None]:
@@ -151,19 +143,12 @@ class Publication:
 
         Only here, never at import: else every `save_pretrained` of a training would copy code.
         """
-        auto_classes = {
-            self.kind.config_class: AutoConfig,
-            self.kind.model_class: AutoModel,
-            self.kind.feature_extractor_class: AutoFeatureExtractor,
-            self.kind.processor_class: AutoProcessor,
-        }
-        auto_classes.pop(None, None)
-        for ours, auto_class in auto_classes.items():
+        for ours, auto_class in self.kind.auto_classes.items():
             ours.register_for_auto_class(auto_class)
         try:
             yield
         finally:
-            for ours in auto_classes:
+            for ours in self.kind.auto_classes:
                 ours._auto_class = None
 
 
@@ -316,16 +301,7 @@ def publish_model(
     """
     [`write_repository`] and [`push_repository`] in one, for the end of a training; no folder is left.
 
-    Args:
-        model (`str` or `Path`): Folder of a model with its processor, or of an adapter.
-        repo_id (`str`): USER/NAME; a NAME alone belongs to the user of the token.
-        card, token, private: As in the two.
-
-    Returns:
-        `str`: address of the commit.
-
-    Raises:
-        ValueError, RuntimeError: as the two.
+    `repo_id` is USER/NAME; a NAME alone belongs to the user of the token. All else is as in the two.
     """
     again = f"Try again by `collap publish --model {model} --output_dir FOLDER --repo_id {repo_id}`."
     if "/" not in repo_id:
@@ -346,7 +322,7 @@ class PublishArguments:
     model: str | None = field(
         default=None,
         metadata={
-            "help": "Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: push output_dir."
+            "help": "Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: use output_dir."
         },
     )
     repo_id: str | None = field(default=None, metadata={"help": "Hub repository to push to, as USER/NAME."})

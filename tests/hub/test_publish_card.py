@@ -33,32 +33,12 @@ def written(trained, tmp_path_factory) -> Path:
 
 
 def test_the_metadata_says_all_of_it(trained, tmp_path):
-    folder = write(
-        trained,
-        tmp_path / "out",
-        "--license",
-        "other",
-        "--license_name",
-        "my-terms",
-        "--license_link",
-        "https://example.org/terms",
-        "--language",
-        "en",
-        "de",
-        "--datasets",
-        "some/songs",
-        "--base_model",
-        "some/beats",
-        "openai/whisper-tiny",
-        "--evaluation_json",
-        str(trained / "eval_results.json"),
-        "--evaluation_dataset",
-        "Songs of mine",
-        "--evaluation_dataset_id",
-        "some/test-songs",
-        "--training_data",
-        "Two songs.",
+    options = "--license other --license_name my-terms --license_link https://example.org/terms --language en de"
+    options += (
+        " --datasets some/songs --base_model some/beats openai/whisper-tiny --evaluation_dataset_id some/test-songs"
     )
+    told = [*evaluation(trained / "eval_results.json"), *options.split(), "--training_data", "Two songs."]
+    folder = write(trained, tmp_path / "out", *told)
     card = ModelCard.load(folder / "README.md")
     metadata = card.data.to_dict()
     (index,) = metadata.pop("model-index")
@@ -89,7 +69,7 @@ def test_the_metadata_says_all_of_it(trained, tmp_path):
     assert "published under `my-terms`" in card.text
 
 
-def test_no_figure_but_those_of_the_json(written):
+def test_no_metrics_but_those_of_the_json(written):
     section = ModelCard.load(written / "README.md").text.partition("## Evaluation")[2].partition("##")[0]
     rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if "|" in line]
     assert rows[0] == ["Songs of mine", "recall@1", "recall@5", "recall@10", "median_rank", "gallery_size"]
@@ -100,27 +80,12 @@ def test_no_figure_but_those_of_the_json(written):
     assert not re.search(r"\bNone\b|\bnan\b|Undefined", (written / "README.md").read_text())
 
 
-def test_without_an_evaluation_there_is_none(trained, tmp_path):
-    folder = write(trained, tmp_path / "out")
-    card = ModelCard.load(folder / "README.md")
-    assert not {"model-index", "metrics", "base_model", "datasets", "language"} & set(card.data.to_dict())
-    assert "None was published." in card.text
-
-
 def test_two_evaluations_keep_their_names(trained, tmp_path):
     """The model-index joins results of one data set id, so two data sets without an id must not share one."""
     other = tmp_path / "other.json"
     other.write_text(json.dumps({**METRICS, "eval_gallery_size": 7}))
-    folder = write(
-        trained,
-        tmp_path / "out",
-        "--evaluation_json",
-        str(trained / "eval_results.json"),
-        str(other),
-        "--evaluation_dataset",
-        "Songs of mine",
-        "Songs of yours",
-    )
+    files = evaluation(trained / "eval_results.json", other, names=("Songs of mine", "Songs of yours"))
+    folder = write(trained, tmp_path / "out", *files)
     card = ModelCard.load(folder / "README.md")
     names = [(result.dataset_name, result.dataset_type) for result in card.data.eval_results]
     assert names == [("Songs of mine", "songs-of-mine")] * 8 + [("Songs of yours", "songs-of-yours")] * 8
@@ -152,14 +117,10 @@ def test_a_bad_evaluation_is_refused(tmp_path, content, names, message):
         render_card(template, "a/b", [], arguments)
 
 
-@pytest.mark.parametrize(
-    ("template", "message"),
-    [("{{ card_data }} {{ number_of_songs }}", "'number_of_songs' is undefined"), ("{{ longest }}", "show a None")],
-)
-def test_a_template_with_a_gap_is_refused(tmp_path, template, message):
-    (tmp_path / "card.md").write_text(f"---\n{template}\n---\n")
-    with pytest.raises(ValueError, match=message):
-        render_card(tmp_path / "card.md", "a/b", [], CardArguments(), longest=None)
+def test_a_template_with_a_gap_is_refused(tmp_path):
+    (tmp_path / "card.md").write_text("---\n{{ card_data }} {{ number_of_songs }}\n---\n")
+    with pytest.raises(ValueError, match="'number_of_songs' is undefined"):
+        render_card(tmp_path / "card.md", "a/b", [], CardArguments())
 
 
 def test_the_card_tells_what_is_cut(tmp_path):
@@ -192,19 +153,11 @@ def test_towers_of_the_hub_are_named_and_paths_are_not(trained, tmp_path):
 CARD_FAULTS = [
     ("license: apache-2.0", "license: other", "license 'other' needs a license_name"),
     ("license: apache-2.0", "license:\n- mit", "license must be"),
-    ("feature-extraction", "song-retrieval", "pipeline_tag must be a task of transformers, got 'song-retrieval'"),
-    ("library_name: transformers", "library_name: collap", "library_name must be 'transformers'"),
     ("tags:", "language: english\ntags:", "language must be an ISO code such as 'en', got 'english'"),
     ("tags:", "base_model: ./towers/beats\ntags:", "base_model must name a repository on the Hub"),
     ("tags:", "datasets:\n- a/b/c\ntags:", "datasets must name a repository on the Hub, got 'a/b/c'"),
-    ("- collap", "- 5", "tags must be a list of names"),
-    ("value: 0.46875", "value: .nan", "model-index: recall@1 must be a number, got nan"),
-    ("value: 0.46875", "value: high", "model-index: recall@1 must be a number, got 'high'"),
     ("      type: songs-of-mine", "", "can't be read as a model card"),
-    ("tags:", "tags: [", "can't be read as a model card"),
-    ("## Training data", "## Training data {{ more }}", "holds {{, left over from its template"),
     ("(LICENSE)", "(LICENCE)", "links to 'LICENCE', which is not in the folder"),
-    ("import torch\n", "import torch as\n", "its Python does not parse"),
     ('("songs"', '("sons"', "loads 'sons', not 'songs'"),
 ]
 
@@ -221,40 +174,42 @@ def test_a_fault_of_the_card_is_found(written, tmp_path, old, new, problem):
     assert any(problem in found for found in problems), problems
 
 
-def test_a_fault_of_the_folder_is_found(written, tmp_path):
-    def problems(change) -> str:
-        folder = tmp_path / "songs"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(written, folder)
-        change(folder)
-        return "; ".join(repository_problems(folder, "songs"))
+def forget_code(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    del config["auto_map"]
+    (folder / "config.json").write_text(json.dumps(config))
 
-    def cut(folder: Path) -> None:
-        weights = (folder / "model.safetensors").read_bytes()
-        (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
 
-    def forget_code(folder: Path) -> None:
-        config = json.loads((folder / "config.json").read_text())
-        del config["auto_map"]
-        (folder / "config.json").write_text(json.dumps(config))
+def cut_weights(folder: Path) -> None:
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
 
-    assert problems(lambda folder: (folder / "modeling_collap.py").unlink()) == (
-        "config.json names modeling_collap.py, which is missing"
-    )
-    assert "README.md is missing" in problems(lambda folder: (folder / "README.md").unlink())
-    assert "LICENSE is missing" in problems(lambda folder: (folder / "LICENSE").unlink())
-    assert "processor_config.json" in problems(lambda folder: (folder / "processor_config.json").unlink())
-    assert "model.safetensors can't be read" in problems(lambda folder: (folder / "model.safetensors").unlink())
-    assert "model.safetensors can't be read" in problems(cut)
-    assert "config.json has no auto_map" in problems(forget_code)
-    assert "optimizer.pt is no safetensors" in problems(lambda folder: (folder / "optimizer.pt").write_bytes(b""))
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda folder: (folder / "modeling_collap.py").unlink(),
+            "config.json names modeling_collap.py, which is miss",
+        ),
+        (lambda folder: (folder / "LICENSE").unlink(), "LICENSE is missing"),
+        (lambda folder: (folder / "processor_config.json").unlink(), "neither processor_config.json nor"),
+        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors can't be read"),
+        (cut_weights, "model.safetensors can't be read"),
+        (forget_code, "config.json has no auto_map"),
+        (lambda folder: (folder / "optimizer.pt").write_bytes(b""), "optimizer.pt is no safetensors"),
+    ],
+)
+def test_a_fault_of_the_folder_is_found(written, tmp_path, change, problem):
+    folder = shutil.copytree(written, tmp_path / "songs")
+    change(folder)
+    assert problem in "; ".join(repository_problems(folder, "songs"))
 
 
 def test_nothing_is_written_if_something_is_wrong(trained, tmp_path):
     before = contents(trained)
-    with pytest.raises(ValueError, match="license_name") as raised:
+    with pytest.raises(ValueError, match=r"2 problem\(s\)"):  # all of them at once
         write(trained, tmp_path / "out", "--license", "other", "--language", "english")
-    assert "2 problem(s)" in str(raised.value)  # all of them at once
     assert list(tmp_path.iterdir()) == []
     assert contents(trained) == before
 
@@ -295,11 +250,4 @@ def test_beats_has_no_evaluation_of_retrieval(trained, tmp_path):
     CollapModel.from_pretrained(trained).audio_model.music_model.save_pretrained(tmp_path / "beats")
     CollapProcessor.from_pretrained(trained).feature_extractor.save_pretrained(tmp_path / "beats")
     with pytest.raises(ValueError, match="evaluation_json is for retrieval models, got it for a BeatsModel"):
-        write(
-            tmp_path / "beats",
-            tmp_path / "out",
-            "--evaluation_json",
-            str(trained / "eval_results.json"),
-            "--evaluation_dataset",
-            "Songs of mine",
-        )
+        write(tmp_path / "beats", tmp_path / "out", *evaluation(trained / "eval_results.json"))
