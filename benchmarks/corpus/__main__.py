@@ -10,6 +10,7 @@ the songs and the manifests hold.
 import argparse
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from .build import DEFAULT_SPLITS, Recipe, build_corpus
 from .plan import SIZES, SPLITS, read_structures
@@ -19,27 +20,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.corpus", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--output_dir", required=True, help="folder of the corpus")
+    parser.add_argument("--output_dir", type=Path, required=True, help="folder of the corpus")
     parser.add_argument("--size", choices=sorted(SIZES), default="demo", help="number and length of the songs")
     parser.add_argument("--splits", nargs="+", choices=(*SPLITS, "all"), default=DEFAULT_SPLITS, help="what to build")
-    parser.add_argument(
-        "--num_songs",
-        nargs="+",
-        default=[],
-        metavar="SPLIT=N",
-        help="other numbers of songs, for example content=1000",
-    )
+    parser.add_argument("--num_songs", nargs="+", default=[], metavar="SPLIT=N", help="other numbers of songs")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--clock_times", action="store_true", help="captions tell each section's times (0:14 to 0:32)")
     parser.add_argument(
-        "--clock_share", type=float, default=0.0, help="share of the training captions that tell times (0.25: 4 of 16)"
+        "--clock_share",
+        type=float,
+        default=0.0,
+        help="share of the training captions that tell each section's times (0.25: 4 of 16)",
     )
     parser.add_argument(
         "--test_columns",
-        action=argparse.BooleanOptionalAction,
-        help="more columns of test songs: captions with times, which tags are told (default: all sizes but demo)",
+        action="store_true",
+        help="also for size demo: captions with times, paraphrases and which tags are told, for test songs",
     )
-    parser.add_argument("--german", action="store_true", help="captions in German too (sizes demo and small)")
     parser.add_argument(
         "--structures",
         help="section layouts of real songs (split 'structures'): JSON lines, or a folder of the Harmonix Set",
@@ -56,17 +52,15 @@ def main() -> None:
         size=replace(SIZES[arguments.size], num_songs=num_songs),
         seed=arguments.seed,
         splits=tuple(split for split in SPLITS if split in arguments.splits or "all" in arguments.splits),
-        clock_times=arguments.clock_times,
         clock_share=arguments.clock_share,
-        test_columns=arguments.size != "demo" if arguments.test_columns is None else arguments.test_columns,
-        german=arguments.german,
+        test_columns=arguments.test_columns or arguments.size != "demo",
         structures=tuple(read_structures(arguments.structures)) if arguments.structures else (),
     )
     try:
-        output_dir = build_corpus(arguments.output_dir, recipe, arguments.num_processes)
+        build_corpus(arguments.output_dir, recipe, arguments.num_processes)
     except ValueError as error:
         parser.error(str(error))
-    print(f"The song corpus is in {output_dir}")
+    print(f"The song corpus is in {arguments.output_dir}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import ctypes
 import math
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
+from importlib.metadata import files
 from pathlib import Path
 
 import numpy as np
@@ -103,10 +103,8 @@ def write_loop(section: Section, key: str, mode: str) -> list[Note]:
     notes: list[Note] = []
     if section.lead != "none":
         lowest = LOWEST_LEAD_NOTES.get(section.lead, 60)
-        notes += [
-            Note("lead", pitch(degree, lowest), start, length, 1.0 if start % 2 == 0 else 0.85)
-            for degree, start, length in melody
-        ]
+        for degree, start, length in melody:
+            notes.append(Note("lead", pitch(degree, lowest), start, length, 1.0 if start % 2 == 0 else 0.85))
     for bar, chord in enumerate(progression):
         first = float(bar * BEATS_PER_BAR)
         # The chord's three notes folded into one octave, so that neighbouring chords lie close together.
@@ -172,38 +170,8 @@ ESPEAK_VOICES = {"male": ("en-us+m3", 50), "female": ("en-us+f1", 85)}
 VOICE_LEVEL = 0.14  # rms of each word
 SILENCE_LEVEL = 0.01  # of a word's peak: what is quieter at its ends is cut off
 
-# Lines of short words, so that each word fits on a beat.
-LINES = (
-    "the river runs down to the sea",
-    "i hear the wind in the trees",
-    "we walk along the road at night",
-    "the stars look down on the town",
-    "hold my hand and stay with me",
-    "the rain falls soft on the roof",
-    "bring me home before the dawn",
-    "the city sleeps under the snow",
-    "a fire burns in the dark",
-    "we dance until the lights go out",
-    "open the door and let me in",
-    "the moon is high above the hill",
-    "i wrote your name in the sand",
-    "the train rolls on through the rain",
-    "time moves slow when you are gone",
-    "the birds fly south in the fall",
-    "sing me a song of the old days",
-    "the boat drifts out on the tide",
-    "all the leaves are gold and red",
-    "wake up and look at the sun",
-    "the clock on the wall has stopped",
-    "give me one more day with you",
-    "the street is long and the night is cold",
-    "we built a house out of stone",
-)
-
-
-def step_beats(beats_per_minute: int) -> int:
-    """Beats from one word to the next, which are half a second or more."""
-    return 1 if beats_per_minute <= 120 else 2
+# Of short words, so that each word fits on a beat.
+LINES = Path(__file__).with_name("lyrics.txt").read_text(encoding="utf-8").splitlines()
 
 
 @cache
@@ -212,17 +180,12 @@ def spoken_words() -> dict[tuple[str, str], np.ndarray]:
 
     espeak-ng carries state from one word to the next, so all words are spoken once, in a fixed order: the same samples
     in every process.
-
-    Raises:
-        RuntimeError: if espeak-ng can't be started.
     """
     import espeakng_loader  # only the songs with a voice need it
 
     espeak = ctypes.CDLL(espeakng_loader.get_library_path())
     synchronous, no_options = 2, 0
     rate = espeak.espeak_Initialize(synchronous, 0, espeakng_loader.get_data_path().encode(), no_options)
-    if rate <= 0:
-        raise RuntimeError(f"espeak-ng could not be started (espeak_Initialize returned {rate})")
     chunks: list[np.ndarray] = []
 
     @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -235,8 +198,8 @@ def spoken_words() -> dict[tuple[str, str], np.ndarray]:
     words = {}
     pitch_parameter = 3
     for voice, (name, pitch) in ESPEAK_VOICES.items():
-        if espeak.espeak_SetVoiceByName(name.encode()) != 0:
-            raise RuntimeError(f"espeak-ng has no voice {name!r}")
+        if rate <= 0 or espeak.espeak_SetVoiceByName(name.encode()) != 0:
+            raise RuntimeError(f"espeak-ng could not be started with the voice {name!r}")
         espeak.espeak_SetParameter(pitch_parameter, pitch, 0)
         for word in sorted({word for line in LINES for word in line.split()}):
             chunks.clear()
@@ -244,15 +207,12 @@ def spoken_words() -> dict[tuple[str, str], np.ndarray]:
             by_character, utf8 = 1, 1
             espeak.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, by_character, 0, utf8, None, None)
             espeak.espeak_Synchronize()
-            words[voice, word] = _trim_and_level(soxr.resample(np.concatenate(chunks), rate, SAMPLING_RATE))
+            samples = soxr.resample(np.concatenate(chunks), rate, SAMPLING_RATE)
+            loud = np.flatnonzero(np.abs(samples) > SILENCE_LEVEL * np.abs(samples).max())
+            samples = samples[loud[0] : loud[-1] + 1]
+            words[voice, word] = (samples * (VOICE_LEVEL / np.sqrt(np.mean(samples**2)))).astype(np.float32)
     espeak.espeak_Terminate()
     return words
-
-
-def _trim_and_level(samples: np.ndarray) -> np.ndarray:
-    loud = np.flatnonzero(np.abs(samples) > SILENCE_LEVEL * np.abs(samples).max())
-    samples = samples[loud[0] : loud[-1] + 1]
-    return (samples * (VOICE_LEVEL / np.sqrt(np.mean(samples**2)))).astype(np.float32)
 
 
 def place_words(theme_seed: int, num_bars: int, beats_per_minute: int) -> list[tuple[str, float]]:
@@ -262,7 +222,8 @@ def place_words(theme_seed: int, num_bars: int, beats_per_minute: int) -> list[t
     last one off.
     """
     rng = np.random.default_rng([theme_seed, 1])
-    step, end, beat = step_beats(beats_per_minute), BEATS_PER_BAR * num_bars, 0
+    step = 1 if beats_per_minute <= 120 else 2  # beats from one word to the next: half a second or more
+    end, beat = BEATS_PER_BAR * num_bars, 0
     placed = []
     while beat < end:
         line = LINES[int(rng.integers(len(LINES)))].split()
@@ -293,11 +254,9 @@ def _synthesizer():
     """The synthesizer with its sound font loaded, and the font's number."""
     import tinysoundfont
 
-    package = find_spec("pretty_midi")  # found, not imported: importing it takes longer than the file
-    if package is None or package.origin is None:
-        raise ImportError("the sound font lies in the pretty_midi wheel: `pip install pretty_midi`")
     synthesizer = tinysoundfont.Synth(samplerate=SAMPLING_RATE)
-    return synthesizer, synthesizer.sfload(str(Path(package.origin).with_name("TimGM6mb.sf2")))
+    (font,) = (path for path in files("pretty_midi") if path.name == "TimGM6mb.sf2")
+    return synthesizer, synthesizer.sfload(str(font.locate()))
 
 
 @cache
@@ -334,13 +293,14 @@ def calibrated_note(part: str, program: int, pitch: int) -> np.ndarray:
     return note[: audible[-1] + 1 if len(audible) else 1]
 
 
-def _program(section: Section, part: str) -> int:
-    programs = {"lead": LEADS, "accompaniment": ACCOMPANIMENTS, "bass": BASSES}
-    return DRUM_KIT if part == "drums" else programs[part][getattr(section, part)]
-
-
 def _play_loop(section: Section, notes: list[Note], bar_samples: int, num_bars: int) -> np.ndarray:
     """The first `num_bars` bars of the loop with what still sounds after their end."""
+    programs = {
+        "lead": LEADS.get(section.lead),
+        "accompaniment": ACCOMPANIMENTS[section.accompaniment],
+        "bass": BASSES.get(section.bass),
+        "drums": DRUM_KIT,
+    }
     release = np.linspace(1, 0, round(RELEASE_S * SAMPLING_RATE), dtype=np.float32)
     beat = bar_samples / BEATS_PER_BAR
     loop = np.zeros(num_bars * bar_samples + round(1.1 * SAMPLING_RATE), dtype=np.float32)
@@ -349,7 +309,7 @@ def _play_loop(section: Section, notes: list[Note], bar_samples: int, num_bars: 
             continue
         start = round(note.start * beat)
         held = len(loop) if note.part == "drums" else round(note.length * beat)
-        sound = calibrated_note(note.part, _program(section, note.part), note.pitch)[: held + len(release)]
+        sound = calibrated_note(note.part, programs[note.part], note.pitch)[: held + len(release)]
         sound = sound * np.float32(note.accent)
         fading = sound[held:]
         fading *= release[: len(fading)]

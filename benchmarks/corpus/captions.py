@@ -1,21 +1,20 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Writes captions: an opening sentence, one to three sentences a section, a closing one or two.
 
-A caption says only what can be heard: instruments, texture, dynamics, voice, key, mode, tempo and the order of the
-sections; never how long the song is.
+A caption tells instruments, texture, dynamics, voice, key, mode, tempo and the order of the sections, never how long
+the song is.
 """
 
 import json
 import re
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from .plan import SAMPLING_RATE, Section, Song
 
-WORDINGS = ("seen", "new")
 Phrases = dict[str, list[str]]  # alternatives by wording
 # The vocabulary of both wordings, which share no phrase: training captions have the seen one, test captions both. The
 # new names recombine words of the seen ones ("an airy concert flute" after "a concert flute" and "an airy flute"),
@@ -29,28 +28,24 @@ PHRASES = json.loads((Path(__file__).parent / "wordings.json").read_text(encodin
 ALWAYS_TOLD = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics")
 
 
-@dataclass(frozen=True)
-class Caption:
-    """The sentences of a caption and, for each section of the song, the indices of the sentences that describe it.
-
-    `section_tags` names the tags of each section that these sentences tell.
-    """
+class Caption(NamedTuple):
+    """A caption of a song."""
 
     sentences: list[str]
-    section_sentences: list[list[int]]
-    section_tags: list[list[str]]
+    section_sentences: list[list[int]]  # of each section, the indices of the sentences that describe it
+    section_tags: list[list[str]]  # of each section, the names of the tags that these sentences tell
 
 
-@dataclass(frozen=True)
-class Query:
-    """The sentences of a query about one section, and the names of the tags that they tell."""
+class Query(NamedTuple):
+    """A text about one section, and the names of the tags that it tells."""
 
     sentences: list[str]
     tags: list[str]
 
 
 class CaptionWriter:
-    """Writes one caption or one query in one of the wordings.
+    """
+    Writes one caption or one query.
 
     Args:
         wording (`str`): "seen" (training, and the first text of test songs) or "new" (test songs only).
@@ -59,8 +54,6 @@ class CaptionWriter:
     """
 
     def __init__(self, wording: str, rng: np.random.Generator, clock_times: bool = False):
-        if wording not in WORDINGS:
-            raise ValueError(f"`wording` must be one of {WORDINGS}, got {wording!r}")
         self.wording = wording
         self.rng = rng
         self.clock_times = clock_times
@@ -97,26 +90,17 @@ class CaptionWriter:
         return chosen
 
     def _song_sentence(self, options: Phrases, song: Song) -> str:
-        return _sentence(
-            self._choose(options).format(
-                tempo=self._choose(PHRASES["tempo_words"][song.tempo]),
-                mood=self._choose(PHRASES["mode_words"][song.mode]),
-                key=song.key,
-                mode=song.mode,
-            )
-        )
+        frame = self._choose(options)
+        tempo = self._choose(PHRASES["tempo_words"][song.tempo])
+        mood = self._choose(PHRASES["mode_words"][song.mode])
+        return _sentence(frame.format(tempo=tempo, mood=mood, key=song.key, mode=song.mode))
 
     def _describe(self, song: Song, index: int) -> Query:
         """The sentences about one section; the first says when it comes, by its label, its place or its times."""
-        if index == 0:
-            times, places = PHRASES["start"], PHRASES["start_place"]
-        elif index == len(song.sections) - 1:
-            times, places = PHRASES["end"], PHRASES["end_place"]
-        else:
-            times, places = PHRASES["middle"], PHRASES["middle_place"]
+        where = "start" if index == 0 else "end" if index == len(song.sections) - 1 else "middle"
         label = _section_name(song, index)
-        place = self._choose(places).format(label=label)
-        when = self._choose(times).format(label=label)
+        place = self._choose(PHRASES[f"{where}_place"]).format(label=label)
+        when = self._choose(PHRASES[where]).format(label=label)
         if self.clock_times:
             start, end = (_clock(sample) for sample in song.section_bounds[index])
             place, when = f"{place} ({start} to {end})", f"{when} ({start} to {end})"
@@ -136,17 +120,12 @@ class CaptionWriter:
         names = PHRASES["accompaniment_names"][section.accompaniment][self.wording]
         name, source = names[int(self.rng.integers(len(names)))]
         slots["chords"] = self._choose(PHRASES["textures"][section.texture]).format(name=name, source=source)
-        rhythm = {
-            (True, True): PHRASES["bass_and_drums"],
-            (True, False): PHRASES["bass_only"],
-            (False, True): PHRASES["drums_only"],
-            (False, False): PHRASES["no_rhythm"],
-        }["bass" in slots, "drums" in slots]
-        chosen = [
-            PHRASES["melody"] if "lead" in slots else PHRASES["no_melody"],
-            rhythm,
-            PHRASES["dynamics"][section.dynamics],
-        ]
+        if "bass" in slots:
+            rhythm = "bass_and_drums" if "drums" in slots else "bass_only"
+        else:
+            rhythm = "drums_only" if "drums" in slots else "no_rhythm"
+        melody = "melody" if "lead" in slots else "no_melody"
+        chosen = [PHRASES[melody], PHRASES[rhythm], PHRASES["dynamics"][section.dynamics]]
         tags = [*ALWAYS_TOLD]
         if section.voice != "none" or self.rng.random() < 0.3:
             chosen.append(PHRASES["voice"][section.voice])

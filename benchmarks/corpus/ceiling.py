@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .build import CORPUS_FILE
-from .plan import TRAINING_SPLITS
+from collap.files import markdown_table
+
+from .plan import SPLITS, TRAINING_SPLITS
 
 SONG_TAGS = ("key", "mode", "tempo")  # every opening sentence tells all three
 SUFFIXES = {"seen": "", "new": "_new", "paraphrase": "_paraphrase"}  # of a wording's columns
@@ -27,26 +28,18 @@ COLUMNS = ("split", "songs", "wording", "captions", "without order", "one-sectio
 
 
 def query_fits(lines: Sequence[dict], suffix: str = "") -> np.ndarray:
-    """For each one-section query, how many songs hold a section with all that it tells.
+    """
+    For each one-section query, how many songs hold a section with all that it tells (1 or more).
 
-    Args:
-        lines (`Sequence[dict]`): the gallery: all lines of a split's manifest.
-        suffix (`str`): of the wording's columns: "", "_new", "_paraphrase" or "_freehand".
-
-    Returns:
-        `np.ndarray` of int, one number (1 or more) a query, song by song.
-
-    Raises:
-        ValueError: if the manifest does not say which tags its queries tell.
+    `lines` are those of a split's manifest, `suffix` is that of the wording's columns.
     """
     column = f"query_tags{suffix}"
-    holders: dict[tuple[str, ...], dict[tuple[str, ...], set[int]]] = {}
+    holders: dict[tuple[str, ...], dict[tuple[str, ...], set[int]]] = {}  # by names and values of the tags
     counts = []
-    sections = [section for line in lines for section in line["sections"]]
-    # Only one section of a song is described by hand.
-    asked = [section for section in sections if column in section] or sections
-    for section in asked:
-        told = _told(section, column)
+    for section in (section for line in lines for section in line["sections"]):
+        if suffix == "_freehand" and column not in section:
+            continue  # only one section of a song is described by hand
+        told = tuple(section[column])
         if told not in holders:
             holders[told] = defaultdict(set)
             for index, line in enumerate(lines):
@@ -57,26 +50,13 @@ def query_fits(lines: Sequence[dict], suffix: str = "") -> np.ndarray:
 
 
 def caption_fits(lines: Sequence[dict], suffix: str = "", ordered: bool = True) -> np.ndarray:
-    """For each caption, how many songs hold all that it tells.
-
-    Args:
-        lines (`Sequence[dict]`): the gallery: all lines of a split's manifest.
-        suffix (`str`): of the wording's columns: "", "_new" or "_paraphrase".
-        ordered (`bool`): whether the sections have to come in the caption's order.
-
-    Returns:
-        `np.ndarray` of int, one number (1 or more) a song.
-
-    Raises:
-        ValueError: if the manifest does not say which tags its captions tell.
-    """
-    column = f"text_tags{suffix}"
+    """For each caption, how many songs hold all that it tells (1 or more), with the sections in its order or not."""
     alike: dict[tuple, list[dict]] = defaultdict(list)  # songs with as many sections, of one key, mode and tempo
     for line in lines:
         alike[_song_key(line)].append(line)
     counts = []
     for line in lines:
-        told = [(_told(section, column), section) for section in line["sections"]]
+        told = [(section[f"text_tags{suffix}"], section) for section in line["sections"]]
         wanted = [(names, _values(section, names)) for names, section in told]
         count = 0
         for other in alike[_song_key(line)]:
@@ -84,15 +64,6 @@ def caption_fits(lines: Sequence[dict], suffix: str = "", ordered: bool = True) 
             count += all(fits[place][place] for place in range(len(fits))) if ordered else _can_be_paired(fits)
         counts.append(count)
     return np.array(counts)
-
-
-def _told(section: dict, column: str) -> tuple[str, ...]:
-    if column not in section:
-        raise ValueError(
-            f"the sections have no column {column!r}, which names the tags that are told: build the corpus with "
-            "`--test_columns` (or another size than demo)"
-        )
-    return tuple(section[column])
 
 
 def _values(section: dict, names: Iterable[str]) -> tuple[str, ...]:
@@ -126,46 +97,33 @@ def ceiling(fits: np.ndarray) -> float:
 
 def table(folder: Path, splits: Iterable[str]) -> str:
     """The ceilings of a corpus as a Markdown table: recall@1, and the queries that fit one song, in percent."""
-    rows: list[Sequence[object]] = [COLUMNS, ["---"] * len(COLUMNS)]
+    rows: list[Sequence[str]] = [COLUMNS]
     for split in splits:
-        text = (folder / f"{split}.jsonl").read_text(encoding="utf-8")
-        lines = [json.loads(line) for line in text.splitlines()]
-        stored = all("text_paraphrase" in line for line in lines)
-        for wording, suffix in SUFFIXES.items():
-            if wording == "paraphrase" and not stored:
+        lines = [json.loads(line) for line in (folder / f"{split}.jsonl").read_text(encoding="utf-8").splitlines()]
+        suffixes = SUFFIXES | ({"freehand": "_freehand"} if split == "freehand" else {})
+        for wording, suffix in suffixes.items():
+            if wording == "paraphrase" and not all("text_paraphrase" in line for line in lines):
                 continue
             queries = query_fits(lines, suffix)
-            values = [
-                ceiling(caption_fits(lines, suffix)),
-                ceiling(caption_fits(lines, suffix, ordered=False)),
-                ceiling(queries),
-                float(100 * np.mean(queries == 1)),
-            ]
-            rows.append([split, len(lines), wording, *(f"{value:.1f}" for value in values)])
-        if split == "freehand":
-            queries = query_fits(lines, "_freehand")
-            values = [ceiling(queries), float(100 * np.mean(queries == 1))]
-            rows.append([split, len(lines), "freehand", "", "", *(f"{value:.1f}" for value in values)])
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in rows)
+            captions = ["", ""]
+            if wording != "freehand":
+                captions = [f"{ceiling(caption_fits(lines, suffix, ordered)):.1f}" for ordered in (True, False)]
+            of_queries = [f"{ceiling(queries):.1f}", f"{100 * np.mean(queries == 1):.1f}"]
+            rows.append([split, str(len(lines)), wording, *captions, *of_queries])
+    return markdown_table(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("corpus", type=Path, help="folder of a built corpus")
-    parser.add_argument("--splits", nargs="+", help="test splits; the default is all that are there")
-    arguments = parser.parse_args()
-    record = arguments.corpus / CORPUS_FILE
-    if not record.is_file():
-        parser.error(f"`corpus`: {arguments.corpus} holds no {CORPUS_FILE}")
-    built = json.loads(record.read_text(encoding="utf-8"))["arguments"]["splits"]
-    splits = arguments.splits or [split for split in built if split not in TRAINING_SPLITS]
-    unknown = [split for split in splits if split not in built or split in TRAINING_SPLITS]
-    if unknown:
-        parser.error(f"--splits takes test splits of {arguments.corpus}, got {', '.join(unknown)}")
+    folder = parser.parse_args().corpus
+    splits = [split for split in SPLITS if split not in TRAINING_SPLITS and (folder / f"{split}.jsonl").is_file()]
+    if not splits:
+        parser.error(f"corpus: {folder} holds no manifest of a test split")
     try:
-        print(table(arguments.corpus, splits))
-    except ValueError as error:
-        parser.error(str(error))
+        print(table(folder, splits))
+    except KeyError as error:
+        parser.error(f"corpus: the sections have no column {error}: build the corpus with --test_columns")
 
 
 if __name__ == "__main__":

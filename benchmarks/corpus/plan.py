@@ -6,6 +6,7 @@ The sound of a section does not depend on its place, so the order of a song's se
 """
 
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -64,23 +65,14 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class CorpusSize:
-    """How much is made.
+    """How much is made."""
 
-    Args:
-        num_songs (`Mapping[str, int]`): songs of each split; multiples of 4 where a split is made of groups.
-        min_duration_s (`float`): shortest song in seconds (not of the splits "long_2" to "long_20").
-        max_duration_s (`float`): longest song in seconds (not of the splits "long_2" to "long_20").
-        num_leads (`int`): so many of the lead instruments are used (the first ones).
-        num_accompaniments (`int`): so many of the accompanying instruments are used (the first ones).
-        audio_format (`str`): "wav" (fast to write and read) or "flac" (half the disk space or less).
-    """
-
-    num_songs: Mapping[str, int]
-    min_duration_s: float
+    num_songs: Mapping[str, int]  # of each split; multiples of 4 where a split is made of groups
+    min_duration_s: float  # of all splits but "long_2" to "long_20"
     max_duration_s: float
-    num_leads: int
+    num_leads: int  # so many of the instruments are used, the first ones
     num_accompaniments: int
-    audio_format: str
+    audio_format: str  # "wav" (fast to write and read) or "flac" (half the disk space or less)
 
 
 def _songs_of_splits(train: int, validation: int, content: int, other: int, long: int) -> dict[str, int]:
@@ -152,11 +144,6 @@ class Song:
     sections: tuple[Section, ...]
 
     @property
-    def stream(self) -> str:
-        """The name of the song's random streams (see `stream_of`)."""
-        return stream_of(self.split)
-
-    @property
     def bar_samples(self) -> int:
         """Samples of one bar: a whole number, so that every bar and section starts exactly on a sample."""
         return round(BEATS_PER_BAR * 60 * SAMPLING_RATE / self.beats_per_minute)
@@ -183,34 +170,18 @@ def stream_of(split: str) -> str:
 
 
 def draw_song(
-    size: CorpusSize,
-    seed: int,
-    split: str,
-    index: int,
-    structures: Sequence[tuple[tuple[str, float], ...]] = (),
+    size: CorpusSize, seed: int, split: str, index: int, structures: Sequence[tuple[tuple[str, float], ...]] = ()
 ) -> Song:
-    """Draws one song of a split.
+    """
+    Draws one song of a split; the result depends on the arguments only. README.md says what each split holds.
 
-    Args:
-        size (`CorpusSize`): lengths and instruments.
-        seed (`int`): seed of the corpus.
-        split (`str`): one of `SPLITS`. "order", "validation_order": the 4 songs of a group hold the same sections in
-            4 orders.
-            "near_duplicates": the 4 songs of a group differ in one section. "structures": layouts of real songs.
-            "instrument_pairs": every section with a lead has a held-out pair. "long_2" to "long_20": songs of that
-            many minutes, to a bar; those of the same index differ in nothing but their length. "freehand": one section
-            is what a description written by hand tells, the index-th of them.
-        index (`int`): number of the song in its split.
-        structures: what `read_structures` gives; only the split "structures" uses it.
-
-    Returns:
-        `Song`: depends on the arguments only.
+    Only the split "structures" uses `structures`, which is what `read_structures` gives.
     """
     grouped = split in GROUPED_SPLITS
     base_index = index // GROUP_SIZE if grouped else index
     member = index % GROUP_SIZE
     rng = random_stream(seed, stream_of(split), base_index, "song")
-    described = freehand_tags()[index] if split == "freehand" else None
+    described = read_freehand()[index]["tags"] if split == "freehand" else None
     tempo = described["tempo"] if described else str(rng.choice(list(TEMPOS)))
     song = Song(
         split=split,
@@ -222,8 +193,10 @@ def draw_song(
         mode=described["mode"] if described else str(rng.choice(MODES)),
         sections=(),
     )
+    bar_s = song.bar_samples / SAMPLING_RATE
+    least_bars = math.ceil(MIN_SECTION_S / bar_s)  # of a section
     if split == "structures":
-        longest = int(size.max_duration_s // _shortest_section_s(song.bar_samples / SAMPLING_RATE))
+        longest = int(size.max_duration_s // (least_bars * bar_s))
         layouts = [layout for layout in structures if len(layout) <= longest]
         labels, weights = zip(*layouts[int(rng.integers(len(layouts)))], strict=True)
     else:
@@ -234,17 +207,21 @@ def draw_song(
     # The duration is drawn apart from the layout: the number of sections, and with it the length of the caption,
     # says nothing about the length of the song.
     shortest_s, longest_s = size.min_duration_s, size.max_duration_s
-    bar_s = song.bar_samples / SAMPLING_RATE
     if split in LONG_MINUTES:
         duration_s = 60.0 * LONG_MINUTES[split]
         shortest_s, longest_s = duration_s - bar_s, duration_s + bar_s
     else:
         duration_s = rng.uniform(shortest_s, longest_s)
-    bars = _bars_of_sections(np.asarray(weights), duration_s, bar_s, shortest_s, longest_s)
+    # Whole bars a section, in the proportion of the weights, with the song's length inside the range.
+    shares = np.asarray(weights) / np.sum(weights)
+    bars = np.maximum(least_bars, np.round(shares * duration_s / bar_s)).astype(int)
+    while bars.sum() * bar_s > longest_s and bars.max() > least_bars:
+        bars[bars.argmax()] -= 1
+    while bars.sum() * bar_s < shortest_s:
+        bars[bars.argmin()] += 1
     theme_seeds = {label: int(rng.integers(2**31)) for label in dict.fromkeys(labels)}
-    blanks = [
-        Section(label, num_bars, theme_seeds[label], *[""] * 7) for label, num_bars in zip(labels, bars, strict=True)
-    ]
+    lengths = zip(labels, bars.tolist(), strict=True)
+    blanks = [Section(label, num_bars, theme_seeds[label], *[""] * 7) for label, num_bars in lengths]
     sections: list[Section] = []
     if described:
         sections = _draw_around(described, blanks, rng, size)
@@ -261,30 +238,6 @@ def draw_song(
             drawn.append(_draw_section(sections[place], drawn, changes, size, split))
         sections[place] = drawn[-1] if member else sections[place]
     return replace(song, sections=tuple(sections))
-
-
-def _shortest_section_s(bar_s: float) -> float:
-    """Seconds of the fewest whole bars that last at least `MIN_SECTION_S`."""
-    return float(np.ceil(MIN_SECTION_S / bar_s) * bar_s)
-
-
-def _bars_of_sections(
-    weights: np.ndarray, duration_s: float, bar_s: float, shortest_s: float, longest_s: float
-) -> list[int]:
-    """Whole bars a section, in the proportion of the weights, with the song's length inside the range."""
-    shortest = round(_shortest_section_s(bar_s) / bar_s)
-    bars = np.maximum(shortest, np.round(weights / weights.sum() * duration_s / bar_s)).astype(int)
-    while bars.sum() * bar_s > longest_s and bars.max() > shortest:
-        bars[bars.argmax()] -= 1
-    while bars.sum() * bar_s < shortest_s:
-        bars[bars.argmin()] += 1
-    return bars.tolist()
-
-
-def held_out_pairs(size: CorpusSize) -> list[tuple[str, str]]:
-    """The pairs of the instruments of this size that occur in test songs only."""
-    pairs = product(list(LEADS)[: size.num_leads], list(ACCOMPANIMENTS)[: size.num_accompaniments])
-    return [pair for pair in pairs if is_held_out_pair(*pair)]
 
 
 def _draw_section(
@@ -326,7 +279,8 @@ def _draw_held_out_pair(
     if rng.random() < NO_LEAD:
         pairs = [("none", accompaniment) for accompaniment in list(ACCOMPANIMENTS)[: size.num_accompaniments]]
     else:
-        pairs = held_out_pairs(size)
+        pairs = product(list(LEADS)[: size.num_leads], list(ACCOMPANIMENTS)[: size.num_accompaniments])
+        pairs = [pair for pair in pairs if is_held_out_pair(*pair)]
     free = [pair for pair in pairs if pair not in used] or pairs
     return free[int(rng.integers(len(free)))]
 
@@ -341,16 +295,11 @@ def read_freehand() -> list[dict]:
     return [json.loads(line) for line in FREEHAND.read_text(encoding="utf-8").splitlines()]
 
 
-def freehand_tags() -> list[dict[str, str]]:
-    """The tags of the sections that are described by hand."""
-    return [line["tags"] for line in read_freehand()]
-
-
 def _draw_around(
     tags: Mapping[str, str], blanks: Sequence[Section], rng: np.random.Generator, size: CorpusSize
 ) -> list[Section]:
     """One section with these tags; no other section has those of any description."""
-    described = [{name: others[name] for name in SECTION_TAGS} for others in freehand_tags()]
+    described = [{name: line["tags"][name] for name in SECTION_TAGS} for line in read_freehand()]
     place = int(rng.integers(len(blanks)))
     target = replace(blanks[place], **{name: tags[name] for name in SECTION_TAGS})
     drawn = [target]
@@ -399,27 +348,23 @@ def read_structures(path: str | Path) -> list[tuple[tuple[str, float], ...]]:
 
     Returns:
         For each song of 4 sections or more, its `(label, seconds)` pairs without silent ones.
-
-    Raises:
-        ValueError: if there is no such song.
     """
+    path = Path(path)
+    if path.is_dir():
+        texts = [file.read_text(encoding="utf-8") for file in sorted(path.glob("*.txt"))]
+        songs = [[line.split() for line in text.splitlines() if line.strip()] for text in texts]
+    else:
+        songs = [json.loads(line)["sections"] for line in path.read_text(encoding="utf-8").splitlines()]
     layouts = []
-    for marks in _read_marks(Path(path)):
+    for marks in songs:
         layout = []
         for (start_s, label), (end_s, _) in pairwise(marks):
-            if label not in ("silence", "end") and end_s > start_s:
+            seconds = float(end_s) - float(start_s)
+            if label not in ("silence", "end") and seconds > 0:
                 ours = next((ours for start, ours in _REAL_LABELS.items() if label.startswith(start)), "interlude")
-                layout.append((ours, end_s - start_s))
+                layout.append((ours, seconds))
         if len(layout) >= 4:
             layouts.append(tuple(layout))
     if not layouts:
         raise ValueError(f"`structures`: {path} holds no song of 4 sections or more")
     return layouts
-
-
-def _read_marks(path: Path) -> list[list[tuple[float, str]]]:
-    """Of each song the starts of its sections, and their labels."""
-    if not path.is_dir():
-        return [json.loads(line)["sections"] for line in path.read_text(encoding="utf-8").splitlines()]
-    songs = [file.read_text(encoding="utf-8").splitlines() for file in sorted(path.glob("*.txt"))]
-    return [[(float(start_s), label) for start_s, label in map(str.split, filter(str.strip, song))] for song in songs]

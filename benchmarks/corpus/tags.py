@@ -83,19 +83,10 @@ def is_held_out_pair(lead: str, accompaniment: str) -> bool:
 
 
 def window_targets(sections: list[Mapping], start_s: float, end_s: float) -> np.ndarray:
-    """Multi-label targets of the audio between two times of a song.
+    """
+    Multi-label targets of a window of time: the share of the window during which each of `TAG_NAMES` holds, float32.
 
-    Args:
-        sections (`list` of mappings): the `sections` of a manifest line, with `start_s`, `end_s` (seconds) and `tags`.
-        start_s (`float`): start of the window in seconds.
-        end_s (`float`): end of the window in seconds, after `start_s`.
-
-    Returns:
-        `np.ndarray` of shape `(len(TAG_NAMES),)`, float32: the share of the window during which each tag holds
-        (1.0 all the time; the classes of one tag sum to 1 inside the song).
-
-    Raises:
-        ValueError: if the window is empty.
+    `sections` are those of a line of the manifest.
     """
     if not end_s > start_s:
         raise ValueError(f"`end_s` must lie after `start_s`, got start_s={start_s} and end_s={end_s}")
