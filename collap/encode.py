@@ -90,7 +90,8 @@ def encode_songs(
         ValueError: if `on_bad_audio` is neither of the two, or is `"raise"` and a song cannot be encoded.
         OSError: if the disk is full. What was written before any error stays cached.
     """
-    _check_choice("on_bad_audio", on_bad_audio, ("raise", "skip"))
+    if on_bad_audio not in ("raise", "skip"):
+        raise ValueError(f"on_bad_audio must be 'raise' or 'skip', got {on_bad_audio!r}.")
     listed = _list_songs(songs, cache.hashes, max_length_s, num_workers, state)
     _raise_or_skip([song for song in listed if song.problem is not None], len(listed), on_bad_audio)
     different = {song.hash: song for song in listed if song.problem is None}
@@ -197,7 +198,8 @@ def extract_features(
             encoders or settings; or a song cannot be encoded and `on_bad_audio` is `"raise"`.
         OSError: if the disk has not enough room.
     """
-    _check_choice("mixed_precision", mixed_precision, tuple(PRECISIONS))
+    if mixed_precision not in PRECISIONS:
+        raise ValueError(f"mixed_precision must be one of {list(PRECISIONS)}, got {mixed_precision!r}.")
     # On CPUs Accelerate joins processes only if it is told that CPUs are meant.
     state = PartialState(cpu=audio_model.device.type == "cpu", timeout=MAX_WAIT)
     fingerprint = describe_features(audio_model, feature_extractor, mixed_precision=mixed_precision)
@@ -356,11 +358,6 @@ def _batch_chunks(songs: list[ListedSong], config: CollapConfig) -> Iterator[lis
         num_chunks += chunks
     if batch:
         yield batch
-
-
-def _check_choice(name: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {choices}, got {value!r}.")
 
 
 __all__ = [

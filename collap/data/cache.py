@@ -71,7 +71,7 @@ class TensorCache:
     Args:
         folder (`str` or `Path`): Holds the shards, the fingerprint and the hashes of files.
         fingerprint (`dict`): All that the frames depend on beside the song, for JSON. What it leaves out may have any
-            value: `{}` opens every cache.
+            value.
         create (`bool`): Whether to make the folder if there is no cache in it, and to remove what kills have left.
         hashes ([`AudioHashes`], *optional*): Of files; by default those in the folder.
 
@@ -94,20 +94,19 @@ class TensorCache:
         self.folder = Path(folder)
         file = self.folder / FINGERPRINT_FILE
         if create:
-            _remove_stale_files(self.folder)
+            for temporary in self.folder.glob(".*.tmp*"):
+                if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
+                    temporary.unlink(missing_ok=True)
             if not file.is_file():
                 write_json(file, fingerprint)
-        if not file.is_file():
+        elif not file.is_file():
             raise ValueError(
-                f"features: {self.folder} has no {FINGERPRINT_FILE}, so there are no cached features in it. Extract "
-                f"them: {_extract_command(self.folder)}"
+                f"features: {self.folder} has no {FINGERPRINT_FILE}. Extract them: {_extract_command(self.folder)}"
             )
         self.fingerprint = json.loads(file.read_text(encoding="utf-8"))
         if differences := _differences({name: self.fingerprint.get(name) for name in fingerprint}, fingerprint):
-            raise ValueError(
-                "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differences])
-                + f"\nUse those that it was made with, or another folder: {_extract_command(Path('OTHER_FOLDER'))}"
-            )
+            lines = "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differences])
+            raise ValueError(f"{lines}\nUse those that it was made with, or another folder of features.")
         self.hashes = hashes or AudioHashes(self.folder)
         self.songs: dict[str, CachedSong] = {}
         self._shards: set[Path] = set()
@@ -153,7 +152,7 @@ class TensorCache:
         """The hash of a song in the cache; errors as in `load`."""
         song_hash, problem = self._look_up(song)
         if problem is not None:
-            raise ValueError(self._describe_missing([f"{audio_name(song)}: {problem}"], 1))
+            raise self._missing([problem], 1)
         return song_hash
 
     def read(self, song_hash: str) -> SongEmbedding:
@@ -172,30 +171,26 @@ class TensorCache:
             ValueError: says how many songs are missing, the first few, and the command that extracts them.
         """
         self.hashes.read()
-        num_songs, problems = 0, []
-        for song in tqdm(songs, desc="Looking for cached features", unit="song", delay=5):
-            num_songs += 1
-            _, problem = self._look_up(song)
-            if problem is not None:
-                problems.append(f"{audio_name(song)}: {problem}")
-        if problems:
-            raise ValueError(self._describe_missing(problems, num_songs))
+        found = [self._look_up(song)[1] for song in tqdm(songs, "Looking for cached features", unit="song", delay=5)]
+        if problems := [problem for problem in found if problem is not None]:
+            raise self._missing(problems, len(found))
 
-    def _describe_missing(self, problems: list[str], num_songs: int) -> str:
+    def _missing(self, problems: list[str], num_songs: int) -> ValueError:
         lines = [f"features: {self.folder} lacks {len(problems)} of {num_songs} songs:", *first_few(problems)]
         command = _extract_command(self.folder)
-        return "\n".join([*lines, f"Extract them (the others stay cached): {command}"])
+        return ValueError("\n".join([*lines, f"Extract them (the others stay cached): {command}"]))
 
     def _look_up(self, song: str | Mapping[str, Any]) -> tuple[str, str | None]:
         """The hash of a song, and what is wrong if it is not there."""
         try:
             song_hash = self.hashes.hash(song)
         except OSError as error:
-            return "", f"no such file ({error.strerror})"
+            return "", f"{audio_name(song)}: no such file ({error.strerror})"
         if song_hash in self.songs:
             return song_hash, None
         has_changed = any(earlier in self.songs for earlier in self.hashes.earlier_hashes(song))
-        return song_hash, "it has changed since its features were extracted" if has_changed else "no features of it"
+        problem = "it has changed since its features were extracted" if has_changed else "no features of it"
+        return song_hash, f"{audio_name(song)}: {problem}"
 
     def __enter__(self) -> "TensorCache":
         self._last_write = time.monotonic()
@@ -245,16 +240,8 @@ def _read_header(shard: Path) -> dict[str, CachedSong]:
             }
     except (SafetensorError, KeyError) as error:
         raise ValueError(
-            f"{shard} is incomplete ({error}). Delete it and encode again; the songs of other shards stay cached: "
-            f"{_extract_command(shard.parent)}"
+            f"{shard} is incomplete ({error}). Delete it and encode again; the songs of other shards stay cached."
         ) from error
-
-
-def _remove_stale_files(folder: Path) -> None:
-    """Removes the temporary files of processes that were killed while they wrote."""
-    for temporary in folder.glob(".*.tmp*"):
-        if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
-            temporary.unlink(missing_ok=True)
 
 
 def _extract_command(folder: Path) -> str:
@@ -338,9 +325,7 @@ def hash_model(
 ) -> str:
     """
     The `revision` or `song_revision` of a [`Retriever`]: 16 hexadecimal digits of the class, the configuration and
-    the weights.
-
-    Where a model was loaded from and by whom it was saved does not count.
+    the weights, wherever they were loaded from.
 
     Args:
         model (`PreTrainedModel`): The model.

@@ -69,16 +69,6 @@ def test_tracks_are_made_once_and_again_if_they_do_not_fit(data_dir):
     assert path.read_bytes() == whole
 
 
-def test_long_chapters_are_cut_between_utterances(data_dir):
-    rows, _ = convert("speech_transcripts", data_dir, max_s=3.5)
-    assert durations(rows) == {"121-123852": 1, "61-70968_1": 3.3, "61-70968_2": 3, "61-70970": 1}
-    sentences = [sentence for row in rows if row["song_id"].startswith("61-70968") for sentence in row["text"]]
-    assert len(sentences) == len(WORDS["61-70968"])
-    # With the pause the first two have 3.3 s. An utterance that is longer by itself stays complete.
-    assert durations(convert("speech_transcripts", data_dir, max_s=3.2)[0])["61-70968_3"] == 3
-    assert len(convert("speech_transcripts", data_dir, max_s=0.5)[0]) == 5
-
-
 def test_a_chapter_without_one_of_its_utterances_is_missing(data_dir):
     (data_dir / "61/70968/61-70968-0001.flac").unlink()
     file = data_dir / "121/123852/121-123852-0000.flac"
@@ -123,12 +113,6 @@ def test_transcripts_may_have_a_byte_order_mark_or_tabs(data_dir, line):
     (data_dir / "61/70970/61-70970.trans.txt").write_text(line, encoding="utf-8")
     rows, _ = convert("speech_transcripts", data_dir)
     assert rows[-1]["text"] == ["Young fitzooth."]
-
-
-@pytest.mark.parametrize("max_s", [0, -1.0, "long", True])
-def test_wrong_options_are_refused(data_dir, max_s):
-    with pytest.raises(ValueError, match=f"max_s must be more than 0 s, got {max_s!r}"):
-        convert("speech_transcripts", data_dir, max_s=max_s)
 
 
 def test_other_folders_and_rates_are_refused(tmp_path):

@@ -2,9 +2,9 @@
 """
 CASTELLA: long recordings with captions of sections and their times.
 
-`json/en/test.json` (also `train`, `val`; `ja`) is a list of recordings: `yid`, a YouTube id, `global_caption`,
-`duration` and `moments`, each with a `local_caption` and `timestamps`, a list of `[start, end]` in seconds. The
-recordings are the first 300 s of videos; the script of the publisher names them `{yid}.wav`.
+`json/en/test.json` (also `train`, `val`) is a list of recordings: `yid`, a YouTube id, `duration` and `moments`, each
+with a `local_caption` and `timestamps`, a list of `[start, end]` in seconds. The recordings are the first 300 s of
+videos; the script of the publisher names them `{yid}.wav`.
 """
 
 import json
@@ -22,22 +22,13 @@ from .converter import (
 )
 
 ROUNDED_S = 1.0  # durations are whole seconds, and times go up to the next one
-SPLITS = ("test", "val", "train")
-CAPTIONS = {
-    "sections": "a text is a local caption, which describes one or more sections of one recording",
-    "global": "a text is the global caption of a recording",
-}
-KEYS = {"yid": str, "global_caption": str, "duration": int | float, "moments": list}
+KEYS = {"yid": str, "duration": int | float, "moments": list}
 
 
-def read(folders: SetFolders, split: str = "test", language: str = "en", captions: str = "sections") -> SetContent:
-    check_choice("split", split, SPLITS)
-    check_choice("language", language, ("en", "ja"))
-    check_choice("captions", captions, CAPTIONS)
-    other = "ja" if language == "en" else "en"
-    subfolders = [f"json/{language}", language, *([] if folders.data.absolute().name == other else [""])]
-    path = folders.find_file(f"{split}.json", subfolders)
-    if path.stem in SPLITS and path.stem != split:
+def read(folders: SetFolders, split: str = "test") -> SetContent:
+    check_choice("split", split, CASTELLA.published)
+    path = folders.find_file(f"{split}.json", ("json/en", "en", ""))
+    if path.stem in CASTELLA.published and path.stem != split:
         raise ValueError(f"split is {split!r}, but data_dir is the file {path}.")
     try:
         recordings = json.loads(path.read_text(encoding="utf-8-sig"))
@@ -52,33 +43,26 @@ def read(folders: SetFolders, split: str = "test", language: str = "en", caption
         if not is_mapping or not all(isinstance(recording.get(key), kind) for key, kind in KEYS.items()):
             raise ValueError(f"{place} must have {', '.join(KEYS)}, got {recording!r:.120}.")
         song = recording["yid"]
-        found = [(song, recording["global_caption"].strip(), {})]
-        if captions == "sections":
-            found = []
-            for index, moment in enumerate(recording["moments"]):
-                caption, times = _read_moment(moment, f"{place}: moments[{index}]")
-                fitting = [time for time in times if 0 <= time[0] < time[1] < float("inf")]
-                fitting = sorted(time for time in fitting if time[0] < recording["duration"] + ROUNDED_S)
-                dropped += len(times) - len(fitting)
-                extra = {"section_s": fitting[0], "other_sections_s": fitting[1:]} if fitting else None
-                found.append((f"{song}#{index}", caption, extra))
-        for name, caption, extra in found:
-            if caption and extra is not None:
-                texts.append(SetText(name, caption, (song,), extra))
+        for index, moment in enumerate(recording["moments"]):
+            caption, times = _read_moment(moment, f"{place}: moments[{index}]")
+            end_s = recording["duration"] + ROUNDED_S
+            fitting = sorted(time for time in times if 0 <= time[0] < min(time[1], end_s) and time[1] < float("inf"))
+            dropped += len(times) - len(fitting)
+            if caption and fitting:
+                extra = {"section_s": fitting[0], "other_sections_s": fitting[1:]}
+                texts.append(SetText(f"{song}#{index}", caption, (song,), extra))
             else:
                 left_out.append((f"recording {number} ({song})", "no caption, or no time inside the recording"))
     ids = [recording["yid"] for recording in recordings]
     check_unique(ids, "recording", path)
-    of_sections = captions == "sections"
     return SetContent(
-        f"{split} {language} {captions}",
+        split,
         read_durations(find_by_ids(ids, folders.find_audio(("audio", "download/audio"))).values()),
         texts,
-        CAPTIONS[captions],
+        "a text is a local caption, which describes one or more sections of one recording",
         [path],
-        published=split if of_sections else f"{split}, global",
         left_out=left_out,
-        section_query=of_sections,
+        section_query=True,
         details={"times_left_out": dropped},
     )
 
@@ -99,13 +83,6 @@ CASTELLA = SetConverter(
     "CC BY 4.0 (annotations); the audio is that of YouTube videos",
     "none",
     read,
-    {
-        "split": "test, val or train (default: test)",
-        "language": "en or ja (default: en)",
-        "captions": "sections, or global: one for each recording (default: sections)",
-    },
-    {
-        "test": (640, 1360), "val": (213, 357), "train": (1009, 2208),
-        "test, global": (640, 640), "val, global": (213, 213), "train, global": (1009, 1009),
-    },
-)  # fmt: skip
+    {"split": "test, val or train (default: test)"},
+    {"test": (640, 1360), "val": (213, 357), "train": (1009, 2208)},
+)

@@ -25,7 +25,6 @@ MANIFEST = "manifest.jsonl"
 PROVENANCE = "provenance.json"
 SHORT_S = 30.0  # shorter recordings are excerpts rather than songs
 MAX_LISTED = 20  # rows without a text that provenance.json lists one by one
-NO_AUDIO = "no audio file"
 SUFFIXES = (".mp3", ".flac", ".wav", ".ogg")
 
 
@@ -37,29 +36,27 @@ class SetFolders:
     audio: Path | None  # folder of the songs, if it is not in `data`
     output: Path
 
+    @property
+    def folder(self) -> Path:
+        """The folder of the published files."""
+        return self.data.parent if self.data.is_file() else self.data
+
     def find_file(self, name: str, subfolders: Sequence[str] = ("",)) -> Path:
         """A published file: `data` itself if it is a file, else `name` in one of its subfolders."""
+        if not self.data.exists():
+            raise ValueError(f"data_dir: there is no file or folder {self.data}.")
         if self.data.is_file():
             return self.data
-        if not self.data.is_dir():
-            raise ValueError(f"data_dir: there is no file or folder {self.data}.")
         for subfolder in subfolders:
             if (self.data / subfolder / name).is_file():
                 return self.data / subfolder / name
-        there = sorted(file.name for file in self.data.iterdir() if file.is_file())
-        found = f"{', '.join(there[:10]) or 'no files'}{', ...' if len(there) > 10 else ''}"
-        raise ValueError(f"data_dir: {self.data} must contain {name!r}, it contains {found}.")
-
-    def beside(self) -> "SetFolders":
-        """The same, where other published files are looked for in the folder of `data` if that is a file."""
-        return replace(self, data=self.data.parent) if self.data.is_file() else self
+        raise ValueError(f"data_dir: {self.data} must contain {name!r}.")
 
     def find_audio(self, names: Sequence[str] = ("audio",)) -> Path:
         """The folder of the songs: `audio`, or the first of `names` in `data`, or `data` itself."""
         if self.audio is not None and not self.audio.is_dir():
             raise ValueError(f"audio_dir: there is no folder {self.audio}.")
-        folder = self.beside().data
-        return self.audio or next((folder / name for name in names if (folder / name).is_dir()), folder)
+        return self.audio or next((self.folder / name for name in names if (self.folder / name).is_dir()), self.folder)
 
 
 @dataclass(frozen=True)
@@ -69,7 +66,7 @@ class SetSong:
     id: str
     name: str  # what the published files call it
     path: Path | None = None
-    issue: str | None = None  # why it has no path; the text up to a colon is the same for all such songs
+    issue: str = "no audio file"  # why it has no path, if so; up to a colon the same for all such songs
     duration_s: float | None = None  # from `read_durations`
     is_excerpt: bool = False  # by the name of its file
 
@@ -88,12 +85,11 @@ class SetText:
 class SetContent:
     """What a converter has read."""
 
-    variant: str  # which part of the set, for the name of the manifest
+    variant: str  # which part of the set: for the name of the manifest and the published counts
     songs: Mapping[str, SetSong]  # from `read_durations`
     texts: Sequence[SetText]  # also those of songs without audio
     captions: str  # which texts these are, in a sentence
     files: Sequence[Path]  # the published files that were read
-    published: str | None = None  # key of the published counts of the converter
     left_out: Sequence[tuple[str, str]] = ()  # place and reason of each row that gave no text
     section_query: bool = False  # whether a text describes a section and not the whole song
     notes: Sequence[str] = ()  # what else the warning says
@@ -102,30 +98,17 @@ class SetContent:
 
 @dataclass(frozen=True)
 class SetConverter:
-    """
-    A public set, and how its published files become a manifest.
+    """A public set, and how its published files become a manifest."""
 
-    Args:
-        name (`str`): What commands call it.
-        summary (`str`): What it is, in a line.
-        source (`str`): Who publishes it where, and the paper on it.
-        download (`str`): What to get from where.
-        licence (`str`): Of the texts and of the audio.
-        paper_row (`str`): Which evaluation of the paper of CoLLAP (arXiv 2410.02271) it is.
-        read (`Callable[..., SetContent]`): `read(folders, **options)`.
-        options (`Mapping[str, str]`): The options of `read` and what they mean.
-        published (`Mapping[str, tuple[int, int]]`): Numbers of songs and texts of the parts, by their publisher.
-    """
-
-    name: str
-    summary: str
-    source: str
-    download: str
-    licence: str
-    paper_row: str
-    read: Callable[..., SetContent]
-    options: Mapping[str, str]
-    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    name: str  # what commands call it
+    summary: str  # what it is, in a line
+    source: str  # who publishes it where, and the paper on it
+    download: str  # what to get from where
+    licence: str  # of the texts and of the audio
+    paper_row: str  # which evaluation of the paper of CoLLAP (arXiv 2410.02271) it is
+    read: Callable[..., SetContent]  # read(folders, **options)
+    options: Mapping[str, str]  # the options of `read` and what they mean
+    published: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # songs and texts of each variant
 
     def convert(
         self, data_dir: str | Path, output_dir: str | Path, audio_dir: str | Path | None = None, **options: Any
@@ -146,14 +129,14 @@ class SetConverter:
             ValueError: if an option is unknown or has a wrong value, if a published file or column is missing or
                 contradicts itself, or if no song with a text has usable audio.
         """
-        if unknown := [name for name in options if name not in self.options]:
-            raise ValueError(f"{self.name} takes the options {', '.join(self.options)}, got {', '.join(unknown)}.")
-        parameters = inspect.signature(self.read).parameters
-        options = {name: options.get(name, parameters[name].default) for name in self.options}
-        if lacking := [name for name, value in options.items() if value is inspect.Parameter.empty]:
-            raise ValueError(f"{self.name} needs the option {', '.join(lacking)}: {self.options[lacking[0]]}.")
         folders = SetFolders(Path(data_dir), None if audio_dir is None else Path(audio_dir), Path(output_dir))
-        return _write(self, self.read(folders, **options), folders.output, options)
+        try:
+            call = inspect.signature(self.read).bind(folders, **options)
+        except TypeError as error:
+            raise ValueError(f"{self.name}: {error}; its options are {', '.join(self.options)}.") from error
+        call.apply_defaults()
+        given = {name: call.arguments[name] for name in self.options}
+        return _write(self, self.read(*call.args, **call.kwargs), folders.output, given)
 
     def describe(self) -> str:
         """All that a user needs to know before the download, in lines."""
@@ -176,7 +159,7 @@ def _write(converter: SetConverter, content: SetContent, output_dir: Path, optio
     def relative(song: SetSong) -> str:
         return os.path.relpath(song.path, output_dir).replace(os.sep, "/")
 
-    name = f"{converter.name} {content.variant}".strip()
+    name = f"{converter.name} {content.variant}"
     songs, texts = content.songs, content.texts
     usable = {song.id: song for song in songs.values() if song.path is not None}
     missing = [song for song in songs.values() if song.path is None]
@@ -201,7 +184,7 @@ def _write(converter: SetConverter, content: SetContent, output_dir: Path, optio
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode()
     described = {row["song_id"] for row in rows}
     num_texts = len({row["text_ids"][0] for row in rows})
-    published = converter.published.get(content.published or "")
+    published = converter.published.get(content.variant)
     seconds = [song.duration_s for song in usable.values()]
     short = sum(length < SHORT_S for length in seconds)
     left_out = Counter(reason for _, reason in content.left_out)
@@ -211,7 +194,7 @@ def _write(converter: SetConverter, content: SetContent, output_dir: Path, optio
         counts = f"{published[0]} songs and {published[1]} texts are published"
         notes.append(f"{counts}, the files name {len(songs)} and {len(texts)}.")
     if missing:
-        issues = Counter((song.issue or "").split(":")[0] for song in missing)
+        issues = Counter(song.issue.split(":")[0] for song in missing)
         notes.append(
             f"{len(missing)} of {len(songs)} songs have no usable audio ({_join(issues)}), {len(texts) - num_texts} "
             f"of {len(texts)} texts are left out with them. Metrics on fewer songs are higher than those on all."
@@ -299,12 +282,10 @@ def read_durations(songs: Iterable[SetSong]) -> dict[str, SetSong]:
 
 def find_by_ids(ids: Iterable[str], folder: Path) -> dict[str, SetSong]:
     """Songs whose files are named by their ids, see [`find_songs`]."""
-    ids = list(dict.fromkeys(ids))
     files, issues = find_songs(ids, folder)
-    songs = {song_id: SetSong(song_id, song_id, issue=issues.get(song_id)) for song_id in ids}
-    for song_id, file in files.items():
-        songs[song_id] = replace(songs[song_id], path=file.path, is_excerpt=file.is_excerpt)
-    return songs
+    found = {song: SetSong(song, song, file.path, is_excerpt=file.is_excerpt) for song, file in files.items()}
+    found |= {song: SetSong(song, song, issue=issue) for song, issue in issues.items()}
+    return {song: found[song] for song in ids}
 
 
 def find_by_name(folder: Path, name: str) -> Path | None:
@@ -324,7 +305,7 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
         raise ValueError(f"data_dir: {path} cannot be read as a CSV in UTF-8: {error}.") from error
     if not rows:
         raise ValueError(f"data_dir: {path} has no rows.")
-    if len(set(names)) < len(names) or any(len(name) > 100 for name in names):
+    if len(set(names)) < len(names):
         raise ValueError(f"data_dir: the first line of {path} must be a header with different names, got {names}.")
     if lacking := [name for name in columns if name not in names]:
         raise ValueError(f"data_dir: {path} must have the columns {lacking} too, it has {names}.")

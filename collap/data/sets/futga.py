@@ -16,7 +16,6 @@ from pathlib import Path
 from collap.data.audio_files import bare_id, youtube_id
 from collap.data.futga import ParsedCaption, has_time_ranges, parse_caption
 
-from . import musiccaps, song_describer
 from .converter import (
     SHORT_S,
     SetContent,
@@ -39,7 +38,6 @@ TABLES = {
     "musiccaps": "MusicCaps.csv",
     "song_describer": "SongDescriber.csv",
 }
-SUBSETS = {"musiccaps": ("all", "audioset_eval", "balanced"), "song_describer": ("all", "valid")}
 CAPTIONS = {
     "removed": "those of FUTGA, written by a language model, as sentences, without markup and times of sections",
     "kept": "those of FUTGA, written by a language model, as published, with markup and times of sections",
@@ -60,61 +58,51 @@ def read(
     folders: SetFolders,
     table: str,
     times: str = "removed",
-    subset: str = "all",
     id_column: str | None = None,
     caption_column: str | None = None,
 ) -> SetContent:
     check_choice("table", table, TABLES)
     check_choice("times", times, CAPTIONS)
-    check_choice("subset", subset, SUBSETS.get(table, ("all",)))
     path = folders.find_file(TABLES[table])
     if path.name in TABLES.values() and path.name != TABLES[table]:
         raise ValueError(f"table is {table!r}, but data_dir is the file {path}.")
     rows = read_table(path)
     id_column, caption_column = find_columns(rows, id_column, caption_column)
     logger.info("%s: ids from the column %r, captions from %r", path.name, id_column, caption_column)
-    chosen = _read_subset(folders, table, subset)
     captions: dict[str, list[str]] = {}
     left_out = []
     for number, row in enumerate(rows, start=1):
         song, caption = row[id_column].strip(), row[caption_column].strip()
-        if chosen is not None and _key(table, song) not in chosen:
-            continue
-        others = captions.setdefault(song, []) if song else []
-        if not song or caption in others or not parse_caption(caption, 1.0).sentences:
-            reason = "no id" if not song else "a repetition of id and caption" if caption in others else "no caption"
-            left_out.append((f"row {number}", reason))
+        if table == "song_describer":  # the number of the track, however the table writes it
+            song = bare_id(song).split(".")[0]
+        if not song or not parse_caption(caption, 1.0).sentences:
+            left_out.append((f"row {number}", "no caption" if song else "no id"))
+        elif caption in captions.setdefault(song, []):
+            left_out.append((f"row {number}", "a repetition of id and caption"))
         else:
-            others.append(caption)
-    captions = {song: others for song, others in captions.items() if others}
-    if chosen is not None:
-        described = {_key(table, song) for song in captions}
-        left_out += [(f"song {song}", "no caption by FUTGA") for song in sorted(chosen - described)]
+            captions[song].append(caption)
 
     songs = find_by_ids(captions, folders.find_audio())
     if table == "harmonixset":
         songs = _find_by_aliases(songs, _read_aliases(folders), folders.find_audio())
-    if table == "song_describer":  # the number of the track, however the table writes it
-        songs = {song: replace(found, id=_key(table, song)) for song, found in songs.items()}
-    ids = {song: found.id for song, found in songs.items()}
     songs = read_durations(songs.values())
     texts, sections = [], Counter()
     for song, others in captions.items():
+        found = songs[song]
         for number, caption in enumerate(others, start=1):
             name = song if number == 1 else f"{song}#{number}"
-            found = songs[ids[song]]
             if times == "kept":
-                texts.append(SetText(name, caption, (found.id,)))
+                texts.append(SetText(name, caption, (song,)))
                 continue
             parsed = parse_caption(caption, found.duration_s or 1.0)
             use = found.path is not None and not found.is_excerpt and parsed.sections is not None
-            texts.append(SetText(name, parsed.sentences, (found.id,), {"sections": parsed.sections} if use else {}))
+            texts.append(SetText(name, parsed.sentences, (song,), {"sections": parsed.sections} if use else {}))
             if found.path is not None:
                 sections[_describe_sections(parsed, found)] += 1
     short = any(song.duration_s < SHORT_S for song in songs.values() if song.path is not None)
     note = "FUTGA describes whole songs: its captions and times do not fit clips and excerpts of them."
     return SetContent(
-        " ".join([table, *([subset] if chosen is not None else []), *(["with times"] if times == "kept" else [])]),
+        table if times == "removed" else f"{table} with times",
         songs,
         texts,
         CAPTIONS[times],
@@ -124,7 +112,7 @@ def read(
         details={
             "id_column": id_column,
             "caption_column": caption_column,
-            **({"texts_by_sections": dict(sections.most_common())} if times == "removed" else {}),
+            "texts_by_sections": dict(sections.most_common()),
         },
     )
 
@@ -135,30 +123,14 @@ def _describe_sections(parsed: ParsedCaption, song: SetSong) -> str:
     return f"no sections: {parsed.problem}" if parsed.sections is None else f"sections in {parsed.unit}"
 
 
-def _key(table: str, song: str) -> str:
-    """What an id of a table is in the set that the table describes."""
-    return bare_id(song).split(".")[0] if table == "song_describer" else youtube_id(song)
-
-
-def _read_subset(folders: SetFolders, table: str, subset: str) -> set[str] | None:
-    """The songs of a subset by the table of the other set, None for all."""
-    if subset == "all":
-        return None
-    other = musiccaps if table == "musiccaps" else song_describer
-    return {row[other.ID] for _, row in other.read_rows(folders.beside().find_file(other.TABLE), subset)}
-
-
 def _read_aliases(folders: SetFolders) -> dict[str, str]:
     """Names and YouTube ids of the Harmonix Set by each other, if its table of addresses is there."""
-    try:
-        table = folders.beside().find_file("youtube_urls.csv", ("", "dataset"))
-    except ValueError:
-        return {}
     aliases = {}
-    for row in read_table(table, ("File", "URL")):
-        address = row["URL"].split()[0] if row["URL"].strip() else ""  # some have a note behind: "(backwards)"
-        if row["File"] and address:
-            aliases |= {row["File"]: youtube_id(address), youtube_id(address): row["File"], address: row["File"]}
+    for table in (folders.folder / "youtube_urls.csv", folders.folder / "dataset" / "youtube_urls.csv"):
+        for row in read_table(table, ("File", "URL")) if table.is_file() else []:
+            address = f"{row['URL']} ".split(" ")[0]  # some have a note behind: "(backwards)"
+            if row["File"] and address:
+                aliases |= {row["File"]: youtube_id(address), youtube_id(address): row["File"], address: row["File"]}
     return aliases
 
 
@@ -194,9 +166,7 @@ def find_columns(
             raise ValueError(f"caption_column can't be told, give it. The columns are {shown}.")
         caption_column = found[0]
     if id_column is None:
-        numbers = [[str(number) for number in range(first, first + len(rows[:MAX_SAMPLE]))] for first in (0, 1)]
-        named = [name for known in ID_NAMES for name in sample if _plain(name) == known]
-        found = [name for name in named if name != caption_column and sample[name] not in numbers]
+        found = [name for known in ID_NAMES for name in sample if _plain(name) == known and name != caption_column]
         if not found:
             raise ValueError(f"id_column can't be told, give it. The columns are {shown}.")
         id_column = found[0]
@@ -213,15 +183,14 @@ FUTGA = SetConverter(
     "JoshuaW1997/FUTGA on the Hub, arXiv 2407.20445; the songs are those of AudioSet, the Harmonix Set (urinieto/"
     "harmonixset on GitHub, 912 tracks), MusicCaps and Song Describer",
     f"{', '.join(TABLES.values())}: hf download JoshuaW1997/FUTGA --repo-type dataset; for the Harmonix Set also "
-    "dataset/youtube_urls.csv of github.com/urinieto/harmonixset; for a subset also musiccaps-public.csv or "
-    "song_describer.csv; audio: whole songs of YouTube, by the ids, or your own copies",
+    "dataset/youtube_urls.csv of github.com/urinieto/harmonixset; audio: whole songs of YouTube, by the ids, or your "
+    "own copies",
     "Apache-2.0 (captions); the audio is that of YouTube videos or under the licence of each song's owner",
     "training (audioset_train); retrieval on AudioSet-Eval, HarmonixSet, MusicCaps, SongDescriber",
     read,
     {
         "table": f"which table of FUTGA: {', '.join(TABLES)} (must be given)",
         "times": "removed or kept: the times of sections in the captions (default: removed)",
-        "subset": "of musiccaps all, audioset_eval or balanced, of song_describer all or valid (default: all)",
         "id_column": "column of the ids of the songs (default: found by its name)",
         "caption_column": "column of the captions (default: found by its name and time ranges)",
     },

@@ -6,8 +6,6 @@ MusicCaps: clips of 10 s from AudioSet, described by musicians.
 galleries differ from one report to the next, and only equal ones can be compared.
 """
 
-from pathlib import Path
-
 from .converter import (
     SetContent,
     SetConverter,
@@ -21,33 +19,31 @@ from .converter import (
     read_table,
 )
 
-TABLE, ID = "musiccaps-public.csv", "ytid"
+TABLE = "musiccaps-public.csv"
 COLUMNS = ("ytid", "start_s", "end_s", "caption", "is_balanced_subset", "is_audioset_eval")
 FLAGS = {"audioset_eval": "is_audioset_eval", "balanced": "is_balanced_subset"}
-
-
-def read_rows(table: Path, subset: str) -> list[tuple[str, dict[str, str]]]:
-    """Place and row of each clip of a subset, checked."""
-    rows = [(f"{table.name}, row {number}", row) for number, row in enumerate(read_table(table, COLUMNS), start=1)]
-    for place, row in rows:
-        row["ytid"] = row["ytid"].strip()
-        if not row["ytid"]:
-            raise ValueError(f"data_dir: {place} must have a ytid, got {row}.")
-    check_unique((row["ytid"] for _, row in rows), "ytid", table)
-    flag = FLAGS.get(subset)
-    return [(place, row) for place, row in rows if flag is None or read_flag(row[flag], f"{place}: {flag}")]
 
 
 def read(folders: SetFolders, subset: str = "all") -> SetContent:
     check_choice("subset", subset, MUSICCAPS.published)
     table = folders.find_file(TABLE)
-    rows = read_rows(table, subset)
-    songs = read_durations(find_by_ids([row["ytid"] for _, row in rows], folders.find_audio()).values())
-    captions = [(place, row["ytid"], row["caption"].strip()) for place, row in rows]
-    texts = [SetText(clip, caption, (clip,)) for _, clip, caption in captions if caption]
-    left_out = [(place, "an empty caption") for place, _, caption in captions if not caption]
-    rule = "those of the musicians, one for each clip"
-    return SetContent(subset, songs, texts, rule, [table], published=subset, left_out=left_out)
+    rows = read_table(table, COLUMNS)
+    check_unique((row["ytid"].strip() for row in rows), "ytid", table)
+    clips, texts, left_out = [], [], []
+    for number, row in enumerate(rows, start=1):
+        clip, caption = row["ytid"].strip(), row["caption"].strip()
+        place = f"{table.name}, row {number}"
+        if not clip:
+            raise ValueError(f"data_dir: {place} must have a ytid, got {row}.")
+        if subset != "all" and not read_flag(row[FLAGS[subset]], f"{place}: {FLAGS[subset]}"):
+            continue
+        clips.append(clip)
+        if caption:
+            texts.append(SetText(clip, caption, (clip,)))
+        else:
+            left_out.append((place, "an empty caption"))
+    songs = read_durations(find_by_ids(clips, folders.find_audio()).values())
+    return SetContent(subset, songs, texts, "those of the musicians, one for each clip", [table], left_out=left_out)
 
 
 MUSICCAPS = SetConverter(

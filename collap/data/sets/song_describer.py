@@ -9,7 +9,6 @@ By its data card, `song_describer.csv` has a row for each caption. Its column `p
 from pathlib import Path
 
 from .converter import (
-    NO_AUDIO,
     SetContent,
     SetConverter,
     SetFolders,
@@ -24,45 +23,34 @@ from .converter import (
     read_table,
 )
 
-TABLE, ID = "song_describer.csv", "track_id"
+TABLE = "song_describer.csv"
 COLUMNS = ("caption_id", "track_id", "caption", "is_valid_subset", "path")
-
-
-def read_rows(table: Path, subset: str) -> list[tuple[str, dict[str, str]]]:
-    """Place and row of each caption of a subset, checked."""
-    rows = [(f"{table.name}, row {number}", row) for number, row in enumerate(read_table(table, COLUMNS), start=1)]
-    check_unique((row["caption_id"] for _, row in rows), "caption_id", table)
-    paths: dict[str, str] = {}
-    for place, row in rows:
-        track = row["track_id"]
-        if not track or not row["caption_id"]:
-            raise ValueError(f"data_dir: {place} must have a track_id and a caption_id, got {row}.")
-        check_inside(row["path"], f"{place}: path")
-        if paths.setdefault(track, row["path"]) != row["path"]:
-            raise ValueError(f"data_dir: {place}: the path of track {track} is {paths[track]} in other rows.")
-    return [
-        (place, row)
-        for place, row in rows
-        if subset != "valid" or read_flag(row["is_valid_subset"], f"{place}: is_valid_subset")
-    ]
 
 
 def read(folders: SetFolders, subset: str = "full") -> SetContent:
     check_choice("subset", subset, SONG_DESCRIBER.published)
     table, folder = folders.find_file(TABLE), folders.find_audio()
-    songs, texts, left_out = {}, [], []
-    for place, row in read_rows(table, subset):
-        track, caption = row["track_id"], row["caption"].strip()
+    rows = read_table(table, COLUMNS)
+    check_unique((row["caption_id"] for row in rows), "caption_id", table)
+    songs: dict[str, SetSong] = {}
+    texts, left_out = [], []
+    for number, row in enumerate(rows, start=1):
+        place = f"{table.name}, row {number}"
+        track, caption, name = row["track_id"], row["caption"].strip(), check_inside(row["path"], f"{place}: path")
+        if not track or not row["caption_id"]:
+            raise ValueError(f"data_dir: {place} must have a track_id and a caption_id, got {row}.")
+        if subset == "valid" and not read_flag(row["is_valid_subset"], f"{place}: is_valid_subset"):
+            continue
         if track not in songs:
-            path = _find(folder, row["path"])
-            songs[track] = SetSong(track, row["path"], path, None if path else NO_AUDIO)
+            songs[track] = SetSong(track, name, _find(folder, name))
+        elif songs[track].name != name:
+            raise ValueError(f"data_dir: {place}: the path of track {track} is {songs[track].name} in other rows.")
         if caption:
             texts.append(SetText(row["caption_id"], caption, (track,)))
         else:
             left_out.append((place, "an empty caption"))
     captions = "as people wrote them; a song has up to 5, each is a text"
-    songs = read_durations(songs.values())
-    return SetContent(subset, songs, texts, captions, [table], published=subset, left_out=left_out)
+    return SetContent(subset, read_durations(songs.values()), texts, captions, [table], left_out=left_out)
 
 
 def _find(folder: Path, path: str) -> Path | None:

@@ -8,8 +8,6 @@ and its words in capitals. The utterances of a chapter are joined to a long trac
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,6 @@ import soundfile
 from collap.files import atomic_write
 
 from .converter import (
-    NO_AUDIO,
     SetContent,
     SetConverter,
     SetFolders,
@@ -32,53 +29,36 @@ from .converter import (
 PAUSE_S = 0.3  # silence between the utterances of a track
 
 
-@dataclass(frozen=True)
-class Utterance:
-    """A line of a transcript: name, words, and the file if it is there."""
-
-    id: str
-    words: str
-    file: Path | None
-
-
-def read(folders: SetFolders, max_s: float | None = None) -> SetContent:
-    if max_s is not None and (isinstance(max_s, bool) or not isinstance(max_s, int | float) or max_s <= 0):
-        raise ValueError(f"max_s must be more than 0 s, got {max_s!r}.")
-    transcripts = sorted(folders.data.rglob("*.trans.txt")) if folders.data.is_dir() else []
+def read(folders: SetFolders) -> SetContent:
+    transcripts = {path.name.removesuffix(".trans.txt"): path for path in sorted(folders.data.rglob("*.trans.txt"))}
     if not transcripts:
         raise ValueError(f"data_dir: {folders.data} must be a folder with transcripts (.trans.txt) in it.")
-    check_unique((path.name for path in transcripts), "transcript", folders.data)
     audio = folders.find_audio(())
-    chapters = {
-        path.name.removesuffix(".trans.txt"): _read_transcript(path, audio / path.parent.relative_to(folders.data))
-        for path in transcripts
-    }
-    utterances = [utterance for chapter in chapters.values() for utterance in chapter]
-    files = read_durations(SetSong(one.id, one.id, one.file, None if one.file else NO_AUDIO) for one in utterances)
-    tracks = {
-        name: track
-        for chapter, members in chapters.items()
-        for name, track in _cut(chapter, members, files, max_s).items()
-    }
-    songs = [
-        _make_track(name, [files[one.id] for one in track], folders.output / "audio") for name, track in tracks.items()
-    ]
+    songs, texts, num_utterances = [], [], 0
+    for chapter, path in transcripts.items():
+        words = _read_transcript(path)
+        folder = audio / path.parent.relative_to(folders.data)
+        files = read_durations(SetSong(name, name, find_by_name(folder, f"{name}.flac")) for name in words)
+        songs.append(_make_track(chapter, list(files.values()), folders.output / "audio"))
+        texts.append(SetText(chapter, [_as_sentence(line) for line in words.values()], (chapter,)))
+        num_utterances += len(words)
     return SetContent(
         folders.data.absolute().name,
         read_durations(songs),
-        [SetText(name, [_as_sentence(one.words) for one in track], (name,)) for name, track in tracks.items()],
+        texts,
         "the transcript; each utterance is a sentence, in small letters except the first, with a full stop",
-        transcripts,
+        list(transcripts.values()),
         details={
             "pause_s": PAUSE_S,
-            "speakers": len({chapter.split("-")[0] for chapter in chapters}),
-            "chapters": len(chapters),
-            "utterances": len(utterances),
+            "speakers": len({chapter.split("-")[0] for chapter in transcripts}),
+            "chapters": len(transcripts),
+            "utterances": num_utterances,
         },
     )
 
 
-def _read_transcript(path: Path, folder: Path) -> list[Utterance]:
+def _read_transcript(path: Path) -> dict[str, str]:
+    """The words of each utterance by its name."""
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
@@ -87,34 +67,15 @@ def _read_transcript(path: Path, folder: Path) -> list[Utterance]:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        name, *words = line.split(maxsplit=1)
-        if not re.fullmatch(r"[\w-]+", name) or not words:
+        if not (match := re.fullmatch(r"([\w-]+)\s+(.*\S)\s*", line)):
             raise ValueError(
                 f"data_dir: {path}, line {number} must be an utterance's name and words, got {line!r:.80}."
             )
-        utterances.append(Utterance(name, words[0].strip(), find_by_name(folder, f"{name}.flac")))
+        utterances.append(match.groups())
     if not utterances:
         raise ValueError(f"data_dir: {path} has no utterances.")
-    check_unique((utterance.id for utterance in utterances), "utterance", path)
-    return utterances
-
-
-def _cut(
-    chapter: str, utterances: list[Utterance], files: Mapping[str, SetSong], max_s: float | None
-) -> dict[str, list[Utterance]]:
-    """A chapter as tracks of at most `max_s`; an utterance that is longer by itself is a track of its own."""
-    tracks: list[list[Utterance]] = [[]]
-    length_s = 0.0
-    for utterance in utterances:
-        own_s = files[utterance.id].duration_s or 0.0  # of a missing utterance: its track has no audio then
-        if max_s is not None and tracks[-1] and length_s + PAUSE_S + own_s > max_s:
-            tracks.append([])
-            length_s = 0.0
-        length_s += own_s + (PAUSE_S if tracks[-1] else 0.0)
-        tracks[-1].append(utterance)
-    if len(tracks) == 1:
-        return {chapter: tracks[0]}
-    return {f"{chapter}_{number}": track for number, track in enumerate(tracks, start=1)}
+    check_unique((name for name, _ in utterances), "utterance", path)
+    return dict(utterances)
 
 
 def _make_track(name: str, utterances: list[SetSong], folder: Path) -> SetSong:
@@ -182,5 +143,5 @@ SPEECH_TRANSCRIPTS = SetConverter(
     "CC BY 4.0 (LibriSpeech)",
     "of the kind of its zero-shot transfer, speech transcript to audio; not verified to be its recordings",
     read,
-    {"max_s": "longest track in seconds; longer chapters are cut between utterances (default: no limit)"},
+    {},
 )

@@ -8,10 +8,8 @@ By the README of the release, its tables have a row for each recording and artic
 
 import ast
 from collections import Counter
-from pathlib import Path
 
 from .converter import (
-    NO_AUDIO,
     SetContent,
     SetConverter,
     SetFolders,
@@ -62,8 +60,9 @@ def read(folders: SetFolders, table: str = "all", texts: str = "page") -> SetCon
         queries.append(SetText(f"{page}#{counts[page]}", words, tuple(songs)))
     # A recording without a text would only be a distractor, and each choice of texts would have other ones.
     names = dict.fromkeys(song for songs in described.values() for song in songs)
-    paths = {name: _find(folder, name) for name in names}
-    songs = (SetSong(name, name, path, None if path else NO_AUDIO) for name, path in paths.items())
+    # Spaces are underscores in Wikipedia's addresses.
+    files = {name: find_by_name(folder, name) or find_by_name(folder, name.replace(" ", "_")) for name in names}
+    songs = (SetSong(name, name, file) for name, file in files.items())
     return SetContent(
         f"{path.stem} {texts}",
         read_durations(songs),
@@ -73,10 +72,6 @@ def read(folders: SetFolders, table: str = "all", texts: str = "page") -> SetCon
         left_out=left_out,
         section_query=texts == "sentence",
     )
-
-
-def _find(folder: Path, name: str) -> Path | None:
-    return find_by_name(folder, name) or find_by_name(folder, name.replace(" ", "_"))  # as in Wikipedia's addresses
 
 
 def _read_list(cell: str, place: str) -> list[str]:
