@@ -227,17 +227,6 @@ def bootstrap_intervals(
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993), percentile intervals; drawing clusters:
     Davison and Hinkley, Bootstrap Methods and their Application (1997).
-
-    Example:
-
-    ```python
-    >>> import numpy as np
-    >>> from collap.metrics import bootstrap_intervals
-
-    >>> bootstrap_intervals({"recall@1": np.ones(50)})
-    {'recall@1': (1.0, 1.0)}
-
-    ```
     """
     shapes = {np.shape(values) for values in per_query.values()}
     if len(shapes) != 1 or shapes & {(), (0,)}:

@@ -2,9 +2,9 @@
 """
 A stand-in for the Hugging Face Hub on this machine's loopback, for tests of what is pushed.
 
-It is not the Hub: it answers those requests that huggingface_hub 2.4 makes to create a repository, to upload a folder
-by the LFS protocol and to load a model from it, in the shapes that this client reads. What it is sent is kept in
-memory. The Hub's other way of transfer, Xet, is not there, so clients need HF_HUB_DISABLE_XET=1.
+It is not the Hub: it answers those requests that huggingface_hub 2.4 makes to create a repository and to upload a
+folder by the LFS protocol, in the shapes that this client reads. What it is sent is stored in memory. The Hub's other
+way of transfer, Xet, is not there, so clients need HF_HUB_DISABLE_XET=1.
 """
 
 import base64
@@ -196,23 +196,6 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self.hub.commit_id(repository)
         self._say(200, {"commitUrl": f"{self.hub.endpoint}/{repository}/commit/{commit}", "commitOid": commit})
 
-    def resolve(self, body: bytes, repository: str, path: str) -> None:
-        if not self._may(False, repository):
-            return
-        commit = {"X-Repo-Commit": self.hub.commit_id(repository)}
-        content = self.hub.files[repository].get(path)
-        if content is None:
-            self._say(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound", **commit})
-        else:
-            self._say(200, content, {"ETag": f'"{hashlib.sha256(content).hexdigest()}"', **commit})
-
-    def tree(self, body: bytes, repository: str) -> None:
-        if self._may(False, repository):
-            files = self.hub.files[repository].items()
-            self._say(
-                200, [{"type": "file", "path": path, "size": len(content), "oid": "0" * 40} for path, content in files]
-            )
-
     NAME = r"([\w-]+/[\w.-]+)"
     ROUTES = (
         (("GET",), "/api/whoami-v2", whoami),
@@ -224,8 +207,6 @@ class _Handler(BaseHTTPRequestHandler):
         (("PUT",), r"/lfs/(\w+)", lfs_put),
         (("POST",), r"/lfs/(\w+)/verify", lfs_verify),
         (("POST",), rf"/api/models/{NAME}/commit/main", commit),
-        (("GET", "HEAD"), rf"/{NAME}/resolve/\w+/(.+)", resolve),
-        (("GET",), rf"/api/models/{NAME}/tree/\w+", tree),
     )
 
 

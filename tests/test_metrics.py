@@ -44,11 +44,9 @@ def test_equal_scores_find_nothing(value):
     assert metrics["median_rank"] == 20
 
 
-def test_tie_counts_against_the_right_answer_wherever_it_stands():
-    for place in range(3):
-        scores = np.array([[1.0, 1.0, 0.0]])
-        expected = (2, 2, 3)[place]
-        assert retrieval_metrics(scores, [place])["median_rank"] == expected
+@pytest.mark.parametrize(("place", "rank"), [(0, 2), (1, 2), (2, 3)])
+def test_tie_counts_against_the_right_answer_wherever_it_stands(place, rank):
+    assert retrieval_metrics(np.array([[1.0, 1.0, 0.0]]), [place])["median_rank"] == rank
 
 
 def test_several_right_answers_by_hand():

@@ -28,18 +28,6 @@ def frame_weights(
 
     Raises:
         ValueError: if shapes do not fit.
-
-    Example:
-
-    ```python
-    >>> import numpy as np
-    >>> from collap.evaluation.localization import frame_weights
-
-    >>> kernel = np.array([[[0.9, 0.1], [0.5, 0.5]]])
-    >>> frame_weights(kernel, np.array([[0.2, 0.8]]), kernel_stride=2, num_frames=4).round(2)
-    array([[0.18, 0.02, 0.4 , 0.4 ]])
-
-    ```
     """
     frames = _frames_of_segments(kernel_attentions, temporal_attentions, kernel_stride)  # (L, K)
     real = frames < num_frames
@@ -59,8 +47,6 @@ def _frames_of_segments(
             "kernel_attentions must have the shape (sentences, segments, kernel_size) and temporal_attentions "
             f"(sentences, segments), got {np.shape(kernel_attentions)} and {np.shape(temporal_attentions)}."
         )
-    if kernel_stride < 1:
-        raise ValueError(f"kernel_stride must be at least 1, got {kernel_stride}.")
     _, num_segments, kernel_size = kernel_attentions.shape
     return kernel_stride * np.arange(num_segments)[:, None] + np.arange(kernel_size)
 
@@ -94,12 +80,8 @@ def peak_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> np.ndar
     """Whether the largest weight of each sentence has its middle in the span; else as [`mass_inside`], 1, 0 or NaN."""
     weights, times = _check_weights(weights, times, spans)
     middles = times.mean(1)[weights.argmax(1)]  # (S,)
-    return np.array(
-        [
-            np.nan if span is None else float(span[0] <= middle < span[1])
-            for middle, span in zip(middles, spans, strict=True)
-        ]
-    )
+    pairs = zip(middles, spans, strict=True)
+    return np.array([np.nan if span is None else float(span[0] <= middle < span[1]) for middle, span in pairs])
 
 
 def kernel_mass_at_boundaries(

@@ -106,19 +106,9 @@ class SongFigure:
         for start, end, label in self.sections:
             lines = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 3)), "alpha": 0.55}
             self.axes.vlines((start, end), 0, self.num_rows, **lines)
-            self.axes.annotate(
-                label,
-                ((start + end) / 2, 0),
-                xytext=(0, 5),
-                textcoords="offset points",
-                va="bottom",
-                rotation_mode="anchor",
-                fontsize=8.5,
-                color=INK,
-                parse_math=False,
-                annotation_clip=False,
-                **style,
-            )
+            above = {"xytext": (0, 5), "textcoords": "offset points", "annotation_clip": False}
+            text = {"fontsize": 8.5, "color": INK, "parse_math": False, "va": "bottom", "rotation_mode": "anchor"}
+            self.axes.annotate(label, ((start + end) / 2, 0), **above, **text, **style)
 
 
 def save_figure(figure: "Figure", path: Path) -> None:

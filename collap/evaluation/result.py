@@ -89,10 +89,9 @@ class EvaluationResult:
 
         Args:
             scores (`np.ndarray` of shape `(texts, songs)`): Higher is better; in the order of the set.
-            evaluation_set ([`EvaluationSet`]): What belongs together.
             song_hashes (`Mapping[str, str]`): Hash of the content of each song's file, by its id.
             encoded_s, duration_s (`Sequence[float]`): Seconds encoded of each song, and its duration.
-            model, revision, options, seconds: As above.
+            evaluation_set, model, revision, options, seconds: As above.
 
         Raises:
             ValueError: if shapes do not fit, or a score is NaN.
@@ -136,9 +135,7 @@ class EvaluationResult:
             num_texts=targets.shape[0],
             missing=[asdict(song) for song in evaluation_set.missing],
             encoded={
-                "min": round(float(encoded.min()), 2),
-                "median": round(float(np.median(encoded)), 2),
-                "max": round(float(encoded.max()), 2),
+                **{part: round(float(getattr(np, part)(encoded)), 2) for part in ("min", "median", "max")},
                 "share": round(float(encoded.sum() / duration.sum()), 4),
                 "songs_cut": int((encoded < 0.99 * duration - 1).sum()),
             },
@@ -173,10 +170,8 @@ class EvaluationResult:
         if num_truncated := self.options.get("truncated_texts"):
             notes.append(f"{num_truncated} different texts were cut to the length that the model takes.")
         lines = [
-            f"{self.model} on {self.set_name}",
-            "",
-            markdown_table([["", *DIRECTIONS.values()], *rows]),
-            "",
+            f"{self.model} on {self.set_name}\n",
+            markdown_table([["", *DIRECTIONS.values()], *rows]) + "\n",
             f"{self.gallery_size} songs (audio {self.audio_hash}), {self.num_texts} texts (manifest "
             f"{self.manifest_hash}).",
             f"Encoded {encoded['min']:g} to {encoded['max']:g} s of each song, median {encoded['median']:g} s; "

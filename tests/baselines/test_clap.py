@@ -17,13 +17,13 @@ from collap.evaluation.retrievers import load_retriever
 TEXTS = ["a slow piano then a choir", "drums", "a choir hums low"]
 
 
-def write_song(path, seconds: float, seed: int = 0, rate: int = RATE, channels: int = 1) -> str:
+def write_song(path, seconds: float, seed: int = 0) -> str:
     """Noise that grows louder and shifts in pitch, so that each second sounds different."""
     generator = np.random.default_rng(seed)
-    times = np.arange(round(seconds * rate)) / rate
+    times = np.arange(round(seconds * RATE)) / RATE
     tone = np.sin(2 * np.pi * (200 + 100 * (seed + times)) * times) * 0.2 * (1 + np.floor(times))
     signal = (tone + 0.02 * generator.standard_normal(len(times))).clip(-0.9, 0.9)
-    soundfile.write(path, np.stack([signal] * channels, axis=1), rate, subtype="FLOAT")
+    soundfile.write(path, signal, RATE, subtype="FLOAT")
     return str(path)
 
 
@@ -87,16 +87,6 @@ class TestClap:
         np.testing.assert_allclose(embedding.frames[0], expected / np.linalg.norm(expected), atol=1e-5)
         assert (embedding.encoded_s, embedding.duration_s) == (3.5, 3.5)
         assert np.abs(np.array(vectors[0]) - vectors[3]).max() > 0.01
-
-    def test_other_rates_and_channels_give_like_vectors(self, unfused, tmp_path):
-        retriever = ClapRetriever(*unfused, windows="mean")
-        mono = retriever.embed_song(write_song(tmp_path / "mono.wav", 2.25)).frames
-        stereo = retriever.embed_song(write_song(tmp_path / "stereo.wav", 2.25, channels=2)).frames
-        np.testing.assert_allclose(mono, stereo, atol=1e-6)
-        faster = retriever.embed_song(write_song(tmp_path / "faster.wav", 2.25, rate=22050))
-        assert float((mono @ faster.frames.T).item()) > 0.95
-        assert faster.duration_s == pytest.approx(2.25, abs=1e-3)
-        assert faster.encoded_s <= faster.duration_s
 
     def test_long_texts_are_cut_and_counted_once_each(self, unfused):
         retriever = ClapRetriever(*unfused)

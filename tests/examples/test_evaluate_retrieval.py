@@ -16,7 +16,6 @@ from tiny_retrieval import TEXTS, tiny_collap, write_songs
 from tiny_tokenizer import tiny_tokenizer
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
-from collap.encode import extract_features
 from collap.evaluation.result import EvaluationResult
 from collap.files import write_json
 
@@ -140,21 +139,6 @@ def test_missing_and_broken_songs(folder, main, tmp_path, capsys):
     assert (result.gallery_size, result.num_texts) == (3, 4)
     assert sorted(song["id"] for song in result.missing) == ["s1", "s2"]
     assert "NOTE: 2 songs are missing" in capsys.readouterr().out
-
-
-def test_cached_features_and_the_beginning(folder, main, tmp_path):
-    model, processor = CollapModel.from_pretrained(folder / "model"), CollapProcessor.from_pretrained(folder / "model")
-    songs = [str(folder / f"{index}.wav") for index in range(len(SECONDS))]
-    extract_features(songs, tmp_path / "features", model.audio_model, processor.feature_extractor)
-    cached = main(arguments(folder, tmp_path / "cached", "--save_scores", "--features", str(tmp_path / "features")))
-    assert cached.options["cached_features"]
-    scores = np.load(tmp_path / "cached" / "scores.npy")
-    np.testing.assert_allclose(scores, expected_scores(folder), rtol=0, atol=5e-3)
-
-    cut = main(arguments(folder, tmp_path / "cut", "--max_length_s=0.32"))
-    assert cut.encoded["max"] == 0.16
-    assert cut.encoded["songs_cut"] == 3  # by more than a second
-    assert "first 0.32 s" in cut.model
 
 
 def test_texts_that_are_too_long(folder, main, tmp_path, capsys):
