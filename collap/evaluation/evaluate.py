@@ -86,15 +86,12 @@ class EvaluationArguments:
     """What is evaluated on what, and how."""
 
     manifest: str | None = field(
-        default=None,
-        metadata={"help": "Songs and texts: a manifest, or a folder of songs with their texts beside them."},
+        default=None, metadata={"help": "A manifest, or a folder of songs with their texts beside them."}
     )
     text_column: str | None = field(
         default=None, metadata={"help": "Column of texts; sections.NAME is the key NAME of each section."}
     )
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "The model: a folder, or a name on the Hub."}
-    )
+    model_name_or_path: str | None = field(default=None, metadata={"help": "A folder, or a name on the Hub."})
     output_dir: str | None = field(default=None, metadata={"help": "For the result."})
     on_bad_audio: str = field(
         default="raise",
@@ -118,8 +115,7 @@ class EvaluationArguments:
     windows: str | None = field(
         default=None,
         metadata={
-            "help": "What a model of clips encodes: the 'first' window, the 'mean' of all, or the 'whole' song "
-            "(PE-Audio). Default: the mean for CLAP, the whole for PE-Audio.",
+            "help": "What a baseline encodes. Default: the mean of all windows for CLAP, the whole song for PE-Audio.",
             "choices": ["first", "mean", "whole"],
         },
     )
@@ -150,10 +146,7 @@ class EvaluationArguments:
     use_cpu: bool = field(default=False, metadata={"help": "Do not use a GPU."})
     compare: list[str] = field(
         default_factory=list,
-        metadata={
-            "help": "Compare the results.json of several models on the same songs, and the differences to the first, "
-            "query by query; nothing else is done."
-        },
+        metadata={"help": "Only compare the results.json of several models on the same songs with the first."},
     )
 
     def __post_init__(self) -> None:

@@ -94,15 +94,12 @@ class EvaluationResult:
             evaluation_set, model, revision, options, seconds: As above.
 
         Raises:
-            ValueError: if shapes do not fit, or a score is NaN.
+            ValueError: if the shape of the scores does not fit, or a score is NaN.
         """
         targets = evaluation_set.targets()  # (texts, songs)
         if np.shape(scores) != targets.shape:
             raise ValueError(f"scores must have shape (texts, songs) = {targets.shape}, got {np.shape(scores)}.")
         encoded, duration = np.asarray(encoded_s, dtype=float), np.asarray(duration_s, dtype=float)
-        for name, values in (("encoded_s", encoded), ("duration_s", duration)):
-            if values.shape != targets.shape[1:]:
-                raise ValueError(f"{name} must have one entry a song, {targets.shape[1]}, got shape {values.shape}.")
         texts, songs = [text.id for text in evaluation_set.texts], list(evaluation_set.songs)
         song_of_text = targets.argmax(1)
         queries = np.flatnonzero(targets.any(0))  # songs without a text are no queries

@@ -13,16 +13,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 
 def repository_problems(folder: Path, name: str) -> list[str]:
-    """
-    The problems of a folder that is to become a model repository.
-
-    Args:
-        folder (`Path`): Weights, configuration, code, card.
-        name (`str`): The repository's name in the card's Python.
-
-    Returns:
-        `list[str]`: one sentence a problem; empty if there is none.
-    """
+    """The problems of a folder that is to become the model repository `name`, one sentence each."""
     problems = [
         f"{file} is missing" for file in ("README.md", "LICENSE", "config.json") if not (folder / file).is_file()
     ]

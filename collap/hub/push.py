@@ -321,9 +321,7 @@ class PublishArguments:
     output_dir: str = field(metadata={"help": "Folder to write (it must not exist or be empty), or written before."})
     model: str | None = field(
         default=None,
-        metadata={
-            "help": "Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: use output_dir."
-        },
+        metadata={"help": "Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: output_dir."},
     )
     repo_id: str | None = field(default=None, metadata={"help": "Hub repository to push to, as USER/NAME."})
     private: bool = field(default=False, metadata={"help": "Make a new repository private."})
@@ -332,12 +330,8 @@ class PublishArguments:
 
 def publish(command_line: list[str]) -> None:
     """`collap publish`: writes the folder, and pushes it unless `--dry_run` is given."""
-    parser = HfArgumentParser(
-        (PublishArguments, CardArguments),
-        prog="collap publish",
-        description=__doc__,
-        formatter_class=HelpFormatter,
-    )
+    types, style = (PublishArguments, CardArguments), HelpFormatter
+    parser = HfArgumentParser(types, prog="collap publish", description=__doc__, formatter_class=style)
     arguments, card = parser.parse_args_into_dataclasses(command_line)
     folder = Path(arguments.output_dir)
     if not arguments.dry_run and (arguments.repo_id is None or "/" not in arguments.repo_id):

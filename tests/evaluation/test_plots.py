@@ -9,7 +9,6 @@ pytest.importorskip("matplotlib", reason="plots need the extra 'train'")
 
 from collap.evaluation.localization import Span
 from collap.evaluation.plots import (
-    FRAME_ROW_INCHES,
     PICTURE_INCHES,
     TEXT_INCHES,
     clock,
@@ -82,25 +81,6 @@ def test_colour_follows_the_weights(tmp_path):
     segment = (right - left) / 10
     assert found.min() == pytest.approx(left + 7 * segment, abs=2)
     assert found.max() == pytest.approx(left + 8 * segment, abs=2)
-
-
-def test_each_strip_has_its_colour(tmp_path):
-    """At the largest temporal weight the uppermost strip is blue, and white where the weight is 0."""
-    kernel, temporal = np.full((1, 5, 2), 0.5), np.zeros((1, 5))
-    temporal[0, 3] = 1.0
-    plot_frame_attention(tmp_path / "x.png", kernel, temporal, 2, columns(10), SENTENCES[1:], [], [None], "")
-    picture = read_png(tmp_path / "x.png")
-    top, row, left, width = (150 * inches for inches in (0.85, FRAME_ROW_INCHES, TEXT_INCHES, PICTURE_INCHES))
-    heights = {"temporal": 0.2, "kernel-wise": 0.5, "product": 0.8}  # of the strips' middles in the row
-    red, green, blue = (
-        {name: picture[int(top + height * row), int(left + 0.7 * width), channel] for name, height in heights.items()}
-        for channel in range(3)
-    )
-    assert red["temporal"] < green["temporal"] < blue["temporal"]
-    assert red["kernel-wise"] > green["kernel-wise"] > blue["kernel-wise"]
-    assert green["product"] < red["product"] < blue["product"]
-    elsewhere = picture[int(top + heights["temporal"] * row), int(left + 0.3 * width)]
-    assert elsewhere.min() > 0.9
 
 
 def test_clock():

@@ -4,10 +4,8 @@
 import numpy as np
 import pytest
 from accelerate import PartialState
-from tiny_clap import tiny_clap
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 
-from collap.baselines.clap import ClapRetriever
 from collap.evaluation import evaluate
 from collap.evaluation.evaluate import score_songs
 from collap.evaluation.retrievers import CollapRetriever
@@ -50,15 +48,6 @@ def test_blocks_hold_songs_of_similar_length(monkeypatch):
     blocks = list(evaluate._make_blocks(lengths, block_frames=100))
     assert [[lengths[index] for index in block] for block in blocks] == [[3, 4, 4], [5, 50], [50], [200]]
     assert sorted(index for block in blocks for index in block) == list(range(7))
-
-
-def test_models_of_one_vector(tmp_path):
-    texts = [text if isinstance(text, str) else " ".join(text) for text in TEXTS]
-    clap = ClapRetriever(*tiny_clap(*texts), windows="mean")
-    frames = [clap.embed_song(path).frames for path in write_songs(tmp_path, SECONDS).values()]
-    embedded = clap.embed_texts(texts)
-    table = score(clap, frames, embedded, block_frames=3)
-    np.testing.assert_allclose(table, embedded.vectors @ np.concatenate(frames).T, rtol=0, atol=1e-6)
 
 
 def test_scores_that_are_not_finite_are_an_error(retriever, frames, monkeypatch):
