@@ -63,11 +63,11 @@ def encode_songs(
     max_length_s: float | None = None,
     bytes_per_minute: float | None = None,
 ) -> list[ListedSong]:
-    r"""
-    Encodes the songs that are not in the cache yet.
+    """
+    Encodes the songs that are not in the cache yet, each once, however often it is listed.
 
     The processes split the work by the length of the songs. What was stopped, or killed, continues where it was (up to
-    a minute before), also with another number of processes. Each song is encoded once, however often it is listed.
+    a minute before), also with another number of processes.
 
     Args:
         songs (`Sequence`): Paths, or dicts with `bytes` or `path`.
@@ -75,7 +75,7 @@ def encode_songs(
         read (`Callable`): Makes of a song what `encode` takes; called by threads. A `ValueError` says that the song
             cannot be encoded.
         encode (`Callable`): Makes the frames of a batch of what `read` returned.
-        state (`PartialState`): The processes; on CPUs made by `PartialState(cpu=True)`, which else finds one.
+        state (`PartialState`): The processes; on CPUs made by `PartialState(cpu=True)`.
         make_batches (`Callable`): Groups the songs of a process for `encode`; each alone by default.
         on_bad_audio (`"raise"` or `"skip"`): Whether songs that are missing or cannot be encoded are an error, or are
             left out, counted, and named in `skipped.jsonl` in the folder of the cache.
@@ -98,8 +98,10 @@ def encode_songs(
     # All processes split the same list, whatever another run writes into the folder meanwhile.
     (new,) = broadcast_object_list([[song for song in different.values() if song.hash not in cache.songs]])
     hours, new_hours = (sum(song.length_s for song in part) / 3600 for part in (different.values(), new))
-    report = f"{len(listed)} songs, {len(different)} different ones of {hours:.2f} h, of which "
-    report += f"{len(different) - len(new)} are cached already and {len(new)} of {new_hours:.2f} h are to be encoded."
+    report = (
+        f"{len(listed)} songs, {len(different)} different ones of {hours:.2f} h, of which "
+        f"{len(different) - len(new)} are cached already and {len(new)} of {new_hours:.2f} h are to be encoded."
+    )
     if bytes_per_minute is not None:
         needed, free = new_hours * 60 * bytes_per_minute / 1e9, shutil.disk_usage(cache.folder).free / 1e9
         report += f" A minute takes {bytes_per_minute / 1e6:.3g} MB, those to be encoded {needed:.3g} GB."
@@ -111,16 +113,16 @@ def encode_songs(
     if state.is_main_process:
         tqdm.write(report)
 
-    def read_batch(batch: list[ListedSong]) -> tuple[list[ListedSong], list[Any]]:
-        """The songs of a batch, some with a problem, and what was read of the others."""
-        read_songs, inputs = [], []
+    def read_batch(batch: list[ListedSong]) -> tuple[list[ListedSong], list[ListedSong], list[Any]]:
+        """The songs of a batch that can be read, those that cannot, and what was read."""
+        good, bad, inputs = [], [], []
         for song in batch:
             try:
                 inputs.append(read(songs[song.index]))
-                read_songs.append(song)
+                good.append(song)
             except ValueError as error:
-                read_songs.append(replace(song, problem=str(error)))
-        return read_songs, inputs
+                bad.append(replace(song, problem=str(error)))
+        return good, bad, inputs
 
     mine = split_work(new, state.num_processes)[state.process_index]
     started = time.monotonic()
@@ -133,9 +135,7 @@ def encode_songs(
         disable=not state.is_main_process or not mine,
     )
     with progress, cache:
-        for batch, inputs in ahead(read_batch, make_batches(mine), num_workers):
-            bad = [song for song in batch if song.problem is not None]
-            good = [song for song in batch if song.problem is None]
+        for good, bad, inputs in ahead(read_batch, make_batches(mine), num_workers):
             for song, encoded in zip(good, encode(inputs) if inputs else [], strict=True):
                 if np.isfinite(encoded.frames).all():
                     cache.add(song.hash, encoded)
@@ -144,17 +144,16 @@ def encode_songs(
                     bad.append(replace(song, problem="its frames are not finite; try a higher precision"))
             _raise_or_skip(bad, len(mine), on_bad_audio)
             failed += bad
-            progress.update(round(sum(song.length_s for song in batch)))
+            progress.update(round(sum(song.length_s for song in [*good, *bad])))
     problems = {song.hash: song.problem for song in gather_object(failed)}
     seconds = gather_object(seconds)
     cache.refresh()
     listed = [replace(song, problem=problems.get(song.hash, song.problem)) for song in listed]
     skipped = [song for song in listed if song.problem is not None]
     if state.is_main_process:
-        encoded_s, duration_s = np.sum(seconds, axis=0) if seconds else (0.0, 0.0)
-        took_s = time.monotonic() - started
-        report = f"{len(seconds)} songs encoded, {encoded_s / 3600:.2f} of {duration_s / 3600:.2f} h, "
-        report += f"in {took_s:.0f} s on {state.num_processes} process(es)."
+        encoded_h, duration_h = np.sum(seconds, axis=0) / 3600 if seconds else (0.0, 0.0)
+        report = f"{len(seconds)} songs encoded, {encoded_h:.2f} of {duration_h:.2f} h, "
+        report += f"in {time.monotonic() - started:.0f} s on {state.num_processes} process(es)."
         file = cache.folder / SKIPPED_FILE
         file.unlink(missing_ok=True)  # of an earlier run
         if skipped:
@@ -177,25 +176,21 @@ def extract_features(
     mixed_precision: Literal["no", "fp16", "bf16"] = "no",
     num_workers: int = 1,
 ) -> TensorCache:
-    r"""
-    Caches the frames of frozen encoders in float16. See [`encode_songs`] for what it does with processes and errors.
+    """
+    Caches the frames of frozen encoders in float16. What is not said here is as in [`encode_songs`].
 
     Args:
-        songs (`Sequence`): Paths, or dicts with `bytes` or `path` as `datasets` has them.
         folder (`str` or `Path`): Of the [`TensorCache`]; made if it is not there. It belongs to one pair of encoders
             with one choice of settings, and to any number of data sets.
         audio_model ([`CollapAudioModel`]): Its frozen encoders run on its device, with as many chunks at a time as
             `config.encoder_batch_size` says.
         feature_extractor ([`CollapFeatureExtractor`]): Makes their inputs.
         truncation (`bool`): Whether songs longer than the extractor's `max_length_s` are cut instead of refused.
-        on_bad_audio (`"raise"` or `"skip"`): What happens with songs that are missing or cannot be encoded.
         mixed_precision (`"no"`, `"fp16"` or `"bf16"`): Precision of the encoders' products, as in `accelerate`. A
             folder has one; the training may use another.
-        num_workers (`int`): Threads that decode songs and compute their spectrograms while the encoders run.
 
     Raises:
-        ValueError: if an argument is out of its range; an encoder is trainable; the folder holds frames of other
-            encoders or settings; or a song cannot be encoded and `on_bad_audio` is `"raise"`.
+        ValueError: also if an encoder is trainable, or the folder has frames of other encoders or settings.
         OSError: if the disk has not enough room.
     """
     if mixed_precision not in PRECISIONS:

@@ -75,16 +75,10 @@ def audio_duration_s(source: str | os.PathLike | Mapping[str, Any]) -> float:
 
 @dataclass(frozen=True)
 class AudioExcerpt:
-    """
-    A part of a file, or all of it.
+    """A part of a file, or all of it."""
 
-    Args:
-        waveform (`np.ndarray` of shape `(num_samples,)`): Mono float32 at the rate that was given.
-        duration_s (`float`): Length of the whole file in seconds, as decoded or, of a part, as its header says.
-    """
-
-    waveform: np.ndarray
-    duration_s: float
+    waveform: np.ndarray  # (num_samples,), mono float32 at the rate that was given
+    duration_s: float  # length of the whole file in seconds, as decoded or, of a part, as its header says
 
 
 def read_audio(
@@ -223,16 +217,10 @@ FileIndex = dict[tuple[int, object], list[Path]]  # of a rule and what it compar
 
 @dataclass(frozen=True)
 class SongFile:
-    """
-    The file of a song.
-
-    Args:
-        path (`Path`): Where it is.
-        is_excerpt (`bool`): Whether its name says that it holds only some seconds of the song.
-    """
+    """The file of a song."""
 
     path: Path
-    is_excerpt: bool = False
+    is_excerpt: bool  # whether its name says that it holds only some seconds of the song
 
 
 def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, SongFile], dict[str, str]]:

@@ -59,14 +59,13 @@ class CachedSong:
 
 
 class TensorCache:
-    r"""
+    """
     Encoded songs in a folder, many songs a file, for one fingerprint.
 
     A song is known by the hash of its content: a file that was moved is found, one that has changed is not. A shard is
     there as a whole or not at all, so a run that was killed loses a minute of work at most. Several processes and runs
-    may write into a folder. A cache can be pickled and used in the workers of a `DataLoader`: no file stays open.
-
-    As a context it writes what was added at its end, also when that is an error.
+    may write into a folder. No file stays open, so workers of a `DataLoader` can use a cache. As a context it writes
+    what was added at its end, also when that is an error.
 
     Args:
         folder (`str` or `Path`): Holds the shards, the fingerprint and the hashes of files.
@@ -163,9 +162,7 @@ class TensorCache:
 
     def check(self, songs: Iterable[str | Mapping[str, Any]]) -> None:
         """
-        Checks that all songs are there, so that no training stops for one that is missing.
-
-        Hashes the files that it has not seen before, so let the main process go first: the others find its hashes.
+        Checks that all songs are there. Let the main process go first: the others find its hashes of new files.
 
         Raises:
             ValueError: says how many songs are missing, the first few, and the command that extracts them.

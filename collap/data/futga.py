@@ -4,7 +4,7 @@
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from collap.processing.sentence_splitting_collap import split_sentences
@@ -90,10 +90,8 @@ def _place(times: Sequence[float], pieces: Pieces, owner: int | None, tolerance_
 
 def _read_clock(text: str) -> float:
     """Seconds of "m:ss" or "h:mm:ss"."""
-    seconds = 0.0
-    for part in text.split(":"):
-        seconds = 60 * seconds + float(part)
-    return seconds
+    *larger, seconds = (float(number) for number in text.split(":"))
+    return math.fsum(number * 60 ** (len(larger) - place) for place, number in enumerate(larger)) + seconds
 
 
 def _write_clock(seconds: float, like: str) -> str:
@@ -181,22 +179,12 @@ _WORD_JOINER = "\u2060"  # has no width; a range with it inside does not match
 
 @dataclass(frozen=True)
 class ParsedCaption:
-    """
-    The sentences of a caption, without markup and times, and the sections that they describe.
+    """The sentences of a caption, without markup and times, and the sections that they describe."""
 
-    Args:
-        sentences (`list[str]`): The whole text.
-        sections (`list[dict]`, *optional*): `start_s`, `end_s` and `text`, a list of sentences; None with `problem`.
-        unit (`str`, *optional*): `"percent"`, `"clock"`, `"seconds"` or `"mixed"`.
-        problem (`str`, *optional*): Why there are no sections, in words that are the same for all captions.
-        detail (`str`, *optional*): What was found in this one.
-    """
-
-    sentences: list[str]
-    sections: list[dict[str, Any]] | None
-    unit: str | None = None
-    problem: str | None = None
-    detail: str | None = None
+    sentences: list[str]  # the whole text
+    sections: list[dict[str, Any]] | None  # start_s, end_s and text, a list of sentences; None with a problem
+    unit: str | None = None  # "percent", "clock", "seconds" or "mixed"
+    problem: str | None = None  # why there are no sections, in words that are the same for all captions
 
 
 @dataclass
@@ -207,15 +195,11 @@ class _Part:
     start: str = ""
     end: str = ""
     label: str | None = None  # a heading that still needs its text
-    sentences: list[str] | None = None
-
-    @property
-    def range(self) -> str:
-        return f"{self.start}-{self.end}"
+    sentences: list[str] = field(default_factory=list)
 
 
 class _IssueError(Exception):
-    """A problem and its detail."""
+    """Why a caption has no sections."""
 
 
 def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
@@ -237,35 +221,35 @@ def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
     closing = _cut_closing(parts)
     sentences = [sentence for part in [*parts, closing] for sentence in part.sentences]
     try:
-        if several is not None:
-            raise _IssueError("several ranges in one sentence", several)
+        if several:
+            raise _IssueError("several ranges in one sentence")
         if len(parts) == 1:
-            raise _IssueError("no time ranges", "")
+            raise _IssueError("no time ranges")
         units = _units(parts[1:], duration_s)
         sections = []
         for part, unit in zip(parts[1:], units, strict=True):
             start_s, end_s = _to_seconds(part, unit, duration_s, sections[-1]["end_s"] if sections else 0.0)
             if not part.sentences:
-                raise _IssueError("a section without text", part.range)
+                raise _IssueError("a section without text")
             sections.append({"start_s": start_s, "end_s": end_s, "text": part.sentences})
     except _IssueError as issue:
-        return ParsedCaption(sentences, None, None, *issue.args)
+        return ParsedCaption(sentences, None, problem=str(issue))
     return ParsedCaption(sentences, sections, units[0] if len(set(units)) == 1 else "mixed")
 
 
 def has_time_ranges(caption: str) -> bool:
     """Whether a text has a time range where captions of FUTGA have them."""
     parts, several = _split_parts(caption)
-    return len(parts) > 1 or several is not None
+    return len(parts) > 1 or several
 
 
-def _split_parts(caption: str) -> tuple[list[_Part], str | None]:
-    """The general part, a part for each range, and the first sentence with more than one range, if there is one."""
+def _split_parts(caption: str) -> tuple[list[_Part], bool]:
+    """The general part, a part for each range, and whether a sentence has more than one range."""
     text = re.sub(r"</?s>", " ", caption)
     text = text if "\n" in text else text.replace("\\n", "\n")
     if not _FROM_ZERO_SECONDS.search(text):
         text = _DECADES.sub(rf"\1{_WORD_JOINER}", text)  # "the 80s-90s" are no seconds, unless others begin at 0 s
-    parts, several = [_Part(sentences=[])], None
+    parts, several = [_Part()], False
     heading = None  # a line that only announces what follows
     for line in text.splitlines():
         line = _MARKUP.sub("", line.replace("**", "").replace("__", "").replace("`", "")).strip(" *_")
@@ -274,11 +258,11 @@ def _split_parts(caption: str) -> tuple[list[_Part], str | None]:
         for sentence in split_sentences(line):
             rest, matches = _take_ranges(sentence)
             if len(matches) > 1:
-                several, rest = several or sentence, sentence
+                several, rest = True, sentence
             is_whole_line = sentence == line.strip()
             if len(matches) == 1:
                 _finish(parts[-1])
-                parts.append(_Part(*matches[0], sentences=[]))
+                parts.append(_Part(*matches[0]))
                 label = rest.rstrip(" :–—-")
                 is_label = is_whole_line and _is_label(rest, with_range=True)
                 if _TIME_LABEL.match(label):
@@ -353,7 +337,7 @@ def _units(parts: list[_Part], duration_s: float) -> list[str]:
             return ["percent"] * len(units)
         if abs(last - duration_s) <= TOLERANCE_S:
             return ["seconds"] * len(units)
-    raise _IssueError("numbers without a unit", ", ".join(part.range for part in parts))
+    raise _IssueError("numbers without a unit")
 
 
 def _to_seconds(part: _Part, unit: str, duration_s: float, before_s: float) -> tuple[float, float]:
@@ -361,12 +345,12 @@ def _to_seconds(part: _Part, unit: str, duration_s: float, before_s: float) -> t
     limit_s = duration_s + (0.0 if unit == "percent" else TOLERANCE_S)
     start_s, end_s = (_read_time(time, unit, duration_s) for time in (part.start, part.end))
     if end_s <= start_s:
-        raise _IssueError("a range that is reversed", part.range)
+        raise _IssueError("a range that is reversed")
     if end_s > limit_s + 1e-6 or start_s >= duration_s:
-        raise _IssueError("a range beyond the end of the song", f"{part.range} in a song of {duration_s:.1f} s")
+        raise _IssueError("a range beyond the end of the song")
     end_s = min(end_s, duration_s)
     if start_s < before_s - TOLERANCE_S or end_s <= before_s:
-        raise _IssueError("ranges that overlap or are out of order", f"{part.range} after one to {before_s:.1f} s")
+        raise _IssueError("ranges that overlap or are out of order")
     return round(max(start_s, before_s), 3), round(end_s, 3)
 
 
@@ -377,10 +361,9 @@ def _read_time(time: str, unit: str, duration_s: float) -> float:
         return float(time) / 100 * duration_s
     if unit == "seconds":
         return float(time)
-    *larger, seconds = (float(number) for number in time.split(":"))
-    if seconds >= 60 or any(number >= 60 for number in larger[1:]):
-        raise _IssueError("a clock time that is none", time)
-    return math.fsum(number * 60 ** (len(larger) - place) for place, number in enumerate(larger)) + seconds
+    if any(float(number) >= 60 for number in time.split(":")[1:]):
+        raise _IssueError("a clock time that is none")
+    return _read_clock(time)
 
 
 __all__ = [

@@ -4,7 +4,7 @@
 import re
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -42,36 +42,21 @@ TEXT = "text is refused"
 
 @dataclass(frozen=True)
 class RowIssue:
-    """
-    An issue in a row; a row may have several.
+    """An issue in a row; a row may have several."""
 
-    Args:
-        index (`int`): Of the row, from 0.
-        song (`str`): The file of the song, or its `song_id`.
-        kind (`str`): One of nine kinds of issues, to be counted.
-        issue (`str`): The issue itself.
-    """
-
-    index: int
-    song: str
-    kind: str
+    index: int  # of the row, from 0
+    song: str  # its file, or its `song_id`
+    kind: str  # one of the above, to be counted
     issue: str
 
 
 @dataclass(frozen=True)
 class ValidationReport:
-    """
-    The issues of a manifest; `str` of it is the text for users, with rows counted from 1.
+    """The issues of a manifest; `str` of it is the text for users, with rows counted from 1."""
 
-    Args:
-        num_rows (`int`): How many rows were validated.
-        issues (`Sequence[RowIssue]`): In the order of the rows.
-        manifest_issues (`Sequence[str]`): Why the manifest cannot be read; no row was validated then.
-    """
-
-    num_rows: int
-    issues: Sequence[RowIssue]
-    manifest_issues: Sequence[str] = field(default=())
+    num_rows: int  # that were validated
+    issues: Sequence[RowIssue]  # in the order of the rows
+    manifest_issues: Sequence[str] = ()  # why the manifest cannot be read; no row was validated then
 
     @property
     def is_valid(self) -> bool:
