@@ -266,20 +266,13 @@ def embed_songs(
     folder.mkdir(parents=True, exist_ok=True)
     with state.main_process_first():
         cache = TensorCache(folder / revision, {"song_revision": revision}, create=True, hashes=AudioHashes(folder))
-    listed = encode_songs(
-        list(songs.values()),
-        cache,
-        retriever.embed_song,
-        list,
-        state,
-        on_bad_audio=on_bad_audio,
-        num_workers=num_workers,
-    )
-    found = list(zip(songs, listed, strict=True))
+    paths, given = list(songs.values()), {"on_bad_audio": on_bad_audio, "num_workers": num_workers}
+    listed = encode_songs(paths, cache, retriever.embed_song, list, state, **given)
+    found = dict(zip(songs, listed, strict=True))
     return EmbeddedSongs(
         cache,
-        {song_id: song.hash for song_id, song in found if song.problem is None},
-        {song_id: song for song_id, song in found if song.problem is not None},
+        {song_id: song.hash for song_id, song in found.items() if song.problem is None},
+        {song_id: song for song_id, song in found.items() if song.problem is not None},
     )
 
 
@@ -343,14 +336,14 @@ def _raise_or_skip(bad: list[ListedSong], num_songs: int, on_bad_audio: str) -> 
 def _batch_chunks(songs: list[ListedSong], config: CollapConfig) -> Iterator[list[ListedSong]]:
     """Neighbours that together fill one run of the encoders; a long song is a batch of its own."""
     batch: list[ListedSong] = []
-    num_chunks = 0
+    free = config.encoder_batch_size
     for song in songs:
         chunks = max(1, math.ceil(song.length_s / config.chunk_length_s))
-        if batch and num_chunks + chunks > config.encoder_batch_size:
+        if batch and chunks > free:
             yield batch
-            batch, num_chunks = [], 0
+            batch, free = [], config.encoder_batch_size
         batch.append(song)
-        num_chunks += chunks
+        free -= chunks
     if batch:
         yield batch
 

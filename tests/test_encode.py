@@ -203,9 +203,8 @@ def test_size_is_printed_and_compared_with_the_disk(songs, extract, tmp_path, ca
     assert f"A minute takes {per_minute / 1e6:.3g} MB" in capsys.readouterr().out
     assert cache.load(song).nbytes == pytest.approx(per_minute * 60.16 / 60, rel=1e-6)
     monkeypatch.setattr(encode, "bytes_per_minute", lambda config: 1e18)
-    with pytest.raises(OSError, match=r"GB are needed in .*GB are free\. Choose another disk"):
+    with pytest.raises(OSError, match=r"GB are needed in .*GB are free"):
         extract(songs)
-    assert len(shards(extract.folder)) == 1
 
 
 def test_work_is_split_by_length():

@@ -174,10 +174,8 @@ class AudioHashes:
         line = f"\n{json.dumps(entry)}\n".encode()
         try:
             descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            try:
-                os.write(descriptor, line)
-            finally:
-                os.close(descriptor)
+            with os.fdopen(descriptor, "wb", buffering=0) as file:
+                file.write(line)
         except OSError as error:
             if self._is_writable:
                 logger.warning("Hashes of audio are not remembered, the next start reads all songs again: %s", error)

@@ -181,12 +181,10 @@ def _read_audio_folder(folder: Path) -> tuple[list[PlacedRow], list[str]]:
 
 
 def _read_text_file(path: Path) -> Row:
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix.lower() == ".txt":
-        return {"text": text.strip()}
-    row = json.loads(text)
+    text = path.read_text(encoding="utf-8-sig").strip()
+    row = {"text": text} if path.suffix.lower() == ".txt" else json.loads(text)
     if not isinstance(row, dict):
-        raise ValueError(f"expected a JSON object with text or texts, got {text.strip():.60}")
+        raise ValueError(f"expected a JSON object with text or texts, got {text:.60}")
     return row
 
 
@@ -200,7 +198,7 @@ def _load_data_set(name: str | Path, split: str | None) -> Dataset:
         if split is not None and isinstance(data, DatasetDict):
             if split not in data:
                 raise ValueError(f"split must be one of {sorted(data)} for {name}, got {split!r}.")
-            data = data[split]
+            return data[split]
     else:
         data = load_dataset(str(name), split=split)
     if isinstance(data, DatasetDict):
@@ -388,13 +386,10 @@ def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[di
                     break
                 positions[number] = position + len(_join(sentence))
         extra = {key: value for key, value in section.items() if keep_extra_keys and key not in SECTION_KEYS}
-        text = {column: texts if column == "texts" else texts[0]}
-        checked.append({"start_s": start_s, "end_s": end_s, **text, **extra})
-    if issues:
-        return None, issues
-    for section in checked:
-        section |= {"start_s": float(section["start_s"]), "end_s": float(section["end_s"])}
-    return checked or None, []
+        text = texts if column == "texts" else texts[0]
+        if not issues:
+            checked.append({"start_s": float(start_s), "end_s": float(end_s), column: text, **extra})
+    return checked or None, issues
 
 
 def _section_texts(section: dict[str, Any], column: str, wordings: list[Any]) -> list[Any]:

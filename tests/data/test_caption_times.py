@@ -1,11 +1,11 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Tests of training/caption_times.py: times of a sentence in a song of which pieces are heard."""
+"""Times in a sentence, moved for a song that consists of pieces of another song."""
 
 import pytest
 
 from collap.data.futga import move_times
 
-# A song of 200 s. Heard are 100 to 160 s (now 0 to 60 s) and then 20 to 60 s (now 60 to 100 s).
+# Of a song of 200 s: 100 to 160 s (now 0 to 60 s) and then 20 to 60 s (now 60 to 100 s).
 PIECES = [(100.0, 160.0), (20.0, 60.0)]
 DURATION_S = 200.0
 
@@ -22,7 +22,7 @@ def move(sentence: str, owner: int | None = None, duration_s: float | None = DUR
         ("A verse (0:20 to 1:00).", "A verse (1:00 to 1:40)."),
         ("A verse (0:20-1:00) ends.", "A verse (1:00-1:40) ends."),
         ("Between 0:30 and 0:40 it rests; by 2:40.", "Between 1:10 and 1:20 it rests; by 1:00."),
-        ("At 00:25, 0:00:25 and 01:00:25.", None),  # an hour is not heard
+        ("At 00:25, 0:00:25 and 01:00:25.", None),  # there is no hour
         ("At 00:25, and at 0:00:25.", "At 01:05, and at 0:01:05."),  # the format stays
         ("At 0:25.25 and at 0:25.5.", "At 1:05.25 and at 1:05.5."),
         ("It begins at 1:40.", "It begins at 0:00."),
@@ -30,8 +30,8 @@ def move(sentence: str, owner: int | None = None, duration_s: float | None = DUR
         ("From 50 to 80 percent.", "From 0 to 60 percent."),
         ("It lasts from 12.5%-17.5% of the song.", "It lasts from 65.0%-75.0% of the song."),
         ("50% louder, in 4/4, at 120 bpm, 1:2 and 3:99.", "50% louder, in 4/4, at 120 bpm, 1:2 and 3:99."),
-        ("At 0:10 it is not heard.", None),
-        ("At 1:30 it is not heard.", None),
+        ("At 0:10 it is cut.", None),
+        ("At 1:30 it is cut.", None),
         ("From 0:50 to 1:50.", None),  # across a gap
         ("From 1:50 to 1:45.", None),  # back in time
         ("From 5% to 20%.", None),

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Captions of FUTGA's many layouts: sentences, section times, and which times are not believed."""
+"""Captions of FUTGA's many layouts: sentences, section times, and times that give no sections."""
 
 import random
 
@@ -110,7 +110,7 @@ def test_layouts(caption, unit, expected):
         ("A song.\n0% - 50%\n50% - 100%: Loud.", "a section without text"),
     ],
 )
-def test_times_that_are_not_believed(caption, problem):
+def test_captions_without_sections(caption, problem):
     parsed = parse_caption(caption, 200.0)
     assert parsed.problem == problem
     assert parsed.sections is None

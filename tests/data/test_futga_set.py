@@ -108,7 +108,7 @@ def audioset(tmp_path):
     return tmp_path
 
 
-def test_times_are_removed_or_kept(audioset, caplog):
+def test_times_are_removed_or_kept_and_clips_are_warned_of(audioset, caplog):
     removed, provenance = convert("futga", audioset, audioset / "songs", table="audioset_eval")
     assert removed[0]["text"][1:] == ["Intro: The -0abcDEF_12 alone.", "Verse: Drums enter."]
     assert provenance["audio"]["shorter_than_30_s"] == 0
@@ -117,9 +117,6 @@ def test_times_are_removed_or_kept(audioset, caplog):
     assert kept[0]["text"] == FUTGA.format(what=IDS[0])
     assert "sections" not in kept[0]
     assert provenance["name"] == "futga audioset_eval with times"
-
-
-def test_clips_are_warned_of(audioset, caplog):
     write_audio(audioset / "songs" / f"{IDS[1]}.wav", 10)
     convert("futga", audioset, audioset / "songs", table="audioset_eval")
     assert "1 of 2 recordings are shorter than 30 s. FUTGA describes whole songs" in caplog.text

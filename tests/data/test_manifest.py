@@ -30,15 +30,13 @@ def write_lines(folder, *rows):
     return path
 
 
-def test_json_lines(folder):
+def test_json_lines(folder, monkeypatch):
     absolute = str(folder / "songs" / "b.wav")
-    path = write_lines(
-        folder,
-        {"audio": "songs/a.wav", "text": "A song.", "year": 1999},
-        "",  # an empty line is no song
-        {"audio": absolute, "text": "None"},
-    )
-    data = load_manifest(path)
+    # An empty line is no song.
+    rows = [{"audio": "songs/a.wav", "text": "A song.", "year": 1999}, "", {"audio": absolute, "text": "None"}]
+    path = write_lines(folder, *rows)
+    monkeypatch.chdir(folder)
+    data = load_manifest("songs.jsonl")
     assert data.to_dict() == {"audio": [str(folder / "songs" / "a.wav"), absolute], "text": ["A song.", "None"]}
     assert load_manifest(str(path), keep_extra_columns=True)["year"][:] == [1999, None]
 
@@ -55,30 +53,18 @@ def test_extra_columns(folder):
         load_manifest(path, keep_extra_columns=True)
 
 
-def test_relative_manifest_gives_absolute_paths(folder, monkeypatch):
-    write_lines(folder, {"audio": "songs/a.wav", "text": "A song."})
-    monkeypatch.chdir(folder)
-    data = load_manifest("songs.jsonl")
-    monkeypatch.chdir("/")
-    assert soundfile.info(data[0]["audio"]).frames == 1600
-
-
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         ([{"audio": "songs/a.wav"}], r"needs the columns 'audio' and 'text'.*has \['audio'\]"),
-        ([{"text": "A song."}], "needs the columns"),
         ([], "has no songs"),
         ([{"audio": "songs/a.wav", "text": "A song."}, "{"], "line 2 is not JSON"),
         (["[1, 2]"], "line 1: one JSON object a line"),
         ([{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/c.wav", "text": "B."}], "line 2: no audio file"),
-        ([{"audio": "songs", "text": "A."}], "line 1: no audio file"),
         ([{"audio": 3, "text": "A."}], "line 1: audio must be a path, got 3"),
         ([{"audio": "songs/a.wav", "text": " "}], "line 1: text must be"),
-        ([{"audio": "songs/a.wav", "text": []}], "line 1: text must be"),
         ([{"audio": "songs/a.wav", "text": ["A.", ""]}], "line 1: text must be"),
         ([{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/b.wav", "texts": ["A."]}], "line 1: texts must be"),
-        ([{"audio": "songs/a.wav", "texts": "A."}], "line 1: texts must be a list"),
         (
             [{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/b.wav", "text": ["A."]}],
             "'text' of .* mixes types: write every text",
@@ -187,7 +173,6 @@ def test_sections_of_several_wordings(folder):
         ({"sections": [{**VERSE, "start_s": -1}]}, r"sections\[0\] must have start_s >= 0 and a later end_s, got -1"),
         ({"sections": [VERSE, {**CHORUS, "end_s": 8}]}, r"sections\[1\] must have .* later end_s, got 8 and 8"),
         ({"sections": [{**VERSE, "end_s": None}]}, "later end_s, got 0 and None"),
-        ({"sections": [{**VERSE, "end_s": float("nan")}]}, "later end_s, got 0 and nan"),
         ({"sections": [{**VERSE, "end_s": float("inf")}]}, "later end_s, got 0 and inf"),
         (
             {"sections": [VERSE, CHORUS], "duration_s": 19.4},
@@ -208,7 +193,6 @@ def test_sections_of_several_wordings(folder):
             {"text": ["A verse."], "sections": [{"start_s": 0, "end_s": 1, "sentences": [1]}]},
             r"sections\[0\].sentences must be indices of the row's sentences, got \[1\]",
         ),
-        ({"duration_s": 0}, "duration_s must be seconds, more than 0, got 0"),
         ({"duration_s": "3:20"}, "duration_s must be seconds, more than 0, got '3:20'"),
         ({"song_id": True}, "song_id must be a text or a whole number, got True"),
     ],
@@ -274,15 +258,11 @@ def test_parquet_says_what_json_lines_say(folder, own_cache):
 
 
 def test_parquet_with_songs_in_it(folder, own_cache):
-    bytes_of_song = (folder / "songs" / "a.wav").read_bytes()
-    audio = {"bytes": bytes_of_song, "path": "anywhere.wav"}
-    path = write_parquet(folder, {"audio": audio, "text": "A song."})
-    (row,) = load_manifest(path)
-    assert row == {"audio": audio, "text": "A song."}
-    (row,) = load_manifest(write_parquet(folder, {**SONG, "audio": "songs/c.wav"}), check_audio=False)
-    assert row["audio"] == str(folder / "songs" / "c.wav")
+    audio = {"bytes": (folder / "songs" / "a.wav").read_bytes(), "path": "anywhere.wav"}
+    row = {"audio": audio, "text": "A song."}
+    assert load_manifest(write_parquet(folder, row))[:1] == {name: [value] for name, value in row.items()}
     with pytest.raises(ValueError, match="row 1: audio has neither bytes nor a path"):
-        load_manifest(write_parquet(folder, {"audio": {"bytes": None, "path": None}, "text": "A song."}))
+        load_manifest(write_parquet(folder, {**row, "audio": {"bytes": None, "path": None}}))
 
 
 def test_audio_folder_with_texts_beside_the_songs(folder):

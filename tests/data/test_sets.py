@@ -137,7 +137,7 @@ def test_the_same_files_give_the_same_manifest_and_a_failure_leaves_the_old_one(
     assert {path.name: path.read_bytes() for path in manifest.parent.iterdir()} == before
 
 
-@pytest.mark.parametrize("path", ["../../etc/passwd", "/etc/passwd", "34/../../x.mp3", "..\\x.mp3", "C:\\x.mp3", ""])
+@pytest.mark.parametrize("path", ["/etc/passwd", "34/../../x.mp3", "..\\x.mp3", "C:\\x.mp3", ""])
 def test_a_path_out_of_the_folder_is_refused(describer, path):
     write_csv(describer / "song_describer.csv", [CAPTIONS[0], {**CAPTIONS[1], "path": path}])
     with pytest.raises(ValueError, match=r"song_describer.csv, row 2: path must be a path inside"):
@@ -178,14 +178,15 @@ def test_a_table_that_cannot_be_read_is_named_with_the_cause(describer, content,
         convert("song_describer", describer)
 
 
-def test_folders_that_are_not_there(describer, tmp_path_factory):
-    empty = tmp_path_factory.mktemp("empty")
-    with pytest.raises(ValueError, match=r"data_dir: .* must contain 'song_describer.csv'"):
-        convert("song_describer", empty)
-    with pytest.raises(ValueError, match="data_dir: there is no file or folder"):
-        convert("song_describer", empty / "nowhere")
-    with pytest.raises(ValueError, match=r"audio_dir: there is no folder .*nowhere"):
-        convert("song_describer", describer, empty / "nowhere")
+def test_folders_that_are_not_there(describer, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for data_dir, audio_dir, message in (
+        (tmp_path / "empty", None, "data_dir: .* must contain 'song_describer.csv'"),
+        (tmp_path / "nowhere", None, "data_dir: there is no file or folder"),
+        (describer, tmp_path / "nowhere", "audio_dir: there is no folder .*nowhere"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            convert("song_describer", data_dir, audio_dir)
 
 
 # MusicCaps
@@ -236,18 +237,14 @@ def test_musiccaps_with_missing_and_ambiguous_clips_and_equal_captions(musiccaps
     assert provenance["rows_left_out"]["by_reason"] == {"an empty caption": 1}
 
 
-@pytest.mark.parametrize(
-    ("rows", "message"),
-    [
+def test_musiccaps_refuses_other_tables(musiccaps):
+    for rows, message in (
         ([CLIPS[0], CLIPS[0]], "has the ytid '-0abcDEF_12' twice"),
         ([{**CLIPS[0], "ytid": " "}], "row 1 must have a ytid"),
-        ([{"ytid": IDS[0], "text": "A harp."}], r"must have the columns \['start_s', 'end_s', 'caption', "),
-    ],
-)
-def test_musiccaps_refuses_other_tables(musiccaps, rows, message):
-    write_csv(musiccaps / "musiccaps-public.csv", rows)
-    with pytest.raises(ValueError, match=message):
-        convert("musiccaps", musiccaps)
+    ):
+        write_csv(musiccaps / "musiccaps-public.csv", rows)
+        with pytest.raises(ValueError, match=message):
+            convert("musiccaps", musiccaps)
 
 
 # CASTELLA
@@ -293,12 +290,11 @@ def test_castella_sections_have_all_their_times_in_order(castella):
     ]
 
 
-@pytest.mark.parametrize("inner", ["json", "json/en", "json/en/test.json"])
-def test_castella_from_any_folder_of_the_release(castella, inner):
-    rows, _ = convert("castella", castella / inner, castella / "download/audio")
-    assert len(rows) == 2
-    with pytest.raises(ValueError, match=r"split is 'val', but data_dir is the file|must contain 'val.json'"):
-        convert("castella", castella / inner, split="val")
+def test_castella_from_the_file_of_the_split(castella):
+    file = castella / "json/en/test.json"
+    assert len(convert("castella", file, castella / "download/audio")[0]) == 2
+    with pytest.raises(ValueError, match=r"split is 'val', but data_dir is the file .*test.json"):
+        convert("castella", file, split="val")
 
 
 def test_castella_times_outside_of_the_recording_are_counted(castella):
@@ -390,21 +386,14 @@ def test_wikimute_sentences_and_aspects(wikimute):
     rows, provenance = convert("wikimute", wikimute, texts="aspects")
     assert [row["text"] for row in rows] == ["synth-pop, fast", "piano", "piano"]
     assert provenance["rows_left_out"]["first"] == ["row 2 (A-ha-Take on Me.ogg): no aspects"]
-
-
-def test_wikimute_tables(wikimute):
     assert len(convert("wikimute", wikimute, table="filtered_sf")[0]) == 1
-    with pytest.raises(ValueError, match=r"must contain 'filtered_mc.csv'"):
-        convert("wikimute", wikimute, table="filtered_mc")
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        *[
-            ({"sentences": cell}, "sentences must be a list")
-            for cell in ("A study.", "{'a': 1}", "[1, 2]", "[", "f()")
-        ],
+        ({"sentences": "A study."}, "sentences must be a list"),
+        ({"sentences": "[1, 2]"}, "sentences must be a list"),
         ({"file": "../../secret.ogg"}, "file must be a path inside the audio folder"),
         ({"pageid": ""}, "pageid must be that of an article, got ''"),
     ],

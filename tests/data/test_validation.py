@@ -75,7 +75,7 @@ def test_a_cut_ogg_is_found_by_its_duration(write, processor):
 def test_audio_that_is_longer_than_the_row_says(write, processor):
     row = {"audio": write("a.wav", noise(4)), "text": "A.", "duration_s": 2.0}
     assert kinds_of([row], processor) == [(0, "duration_s is not the length of the audio")]
-    assert kinds_of([{**row, "duration_s": 3.1}], processor) == []  # a second is forgiven
+    assert kinds_of([{**row, "duration_s": 3.1}], processor) == []  # within the tolerance of a second
 
 
 def test_a_wav_whose_header_has_no_length_is_complete(write, processor):
@@ -195,16 +195,10 @@ def test_the_command_reports_and_sets_the_exit_status(rows, processor, tmp_path,
 
 
 def test_the_report_counts_by_kind_and_shows_the_first():
-    many = [RowIssue(index, f"{index}.wav", "audio is missing", f"there is no file {index}.wav") for index in range(7)]
-    report = ValidationReport(20, [*many, RowIssue(6, "6.wav", "text is refused", "too long")])
-    assert str(report).splitlines() == [
-        "7 of 20 rows have issues:",
-        "  audio is missing: 7",
-        *[f"    row {index + 1}, {index}.wav: there is no file {index}.wav" for index in range(5)],
-        "    and 2 more",
-        "  text is refused: 1",
-        "    row 7, 6.wav: too long",
-    ]
+    many = [RowIssue(index, f"{index}.wav", "audio is missing", "no file") for index in range(7)]
+    report = str(ValidationReport(20, [*many, RowIssue(6, "6.wav", "text is refused", "too long")]))
+    assert report.startswith("7 of 20 rows have issues:\n  audio is missing: 7\n    row 1, 0.wav: no file\n")
+    assert report.endswith("    and 2 more\n  text is refused: 1\n    row 7, 6.wav: too long")
 
 
 SCRIPT = """

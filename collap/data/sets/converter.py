@@ -9,8 +9,8 @@ import logging
 import os
 import re
 import statistics
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -141,18 +141,15 @@ class SetConverter:
     def describe(self) -> str:
         """All that a user needs to know before the download, in lines."""
         counts = [f"{part}: {songs:,} songs, {texts:,} texts" for part, (songs, texts) in self.published.items()]
-        return "\n".join(
-            [
-                f"{self.name}: {self.summary}",
-                f"Source: {self.source}",
-                f"Download: {self.download}",
-                f"Licence: {self.licence}",
-                f"In the paper: {self.paper_row}",
-                f"Published: {'; '.join(counts) or 'no counts'}",
-                "Options, as NAME=VALUE:",
-                *(f"    {name}: {meaning}" for name, meaning in self.options.items()),
-            ]
-        )
+        lines = [
+            f"{self.name}: {self.summary}",
+            f"Source: {self.source}",
+            f"Download: {self.download}",
+            f"Licence: {self.licence}",
+            f"In the paper: {self.paper_row}",
+            f"Published: {'; '.join(counts) or 'no counts'}",
+        ]
+        return "\n".join([*lines, *(f"Option {name}: {meaning}" for name, meaning in self.options.items())])
 
 
 def _write(converter: SetConverter, content: SetContent, output_dir: Path, options: Mapping[str, Any]) -> Path:
@@ -222,9 +219,7 @@ def _write(converter: SetConverter, content: SetContent, output_dir: Path, optio
         "identical_texts": _count_identical(texts),
         "audio": {
             "hours": round(sum(seconds) / 3600, 3),
-            "shortest_s": round(min(seconds), 2),
             "median_s": round(statistics.median(seconds), 2),
-            "longest_s": round(max(seconds), 2),
             f"shorter_than_{SHORT_S:g}_s": short,
         },
         "songs_without_text": [
@@ -256,12 +251,12 @@ def _join(reasons: Counter[str]) -> str:
 
 def _count_identical(texts: Sequence[SetText]) -> int:
     """Texts with the words of a text of another song: no model can rank more than one of these songs first."""
+    songs: dict[str, set[str]] = defaultdict(set)
     whole = [text.text if isinstance(text.text, str) else " ".join(text.text) for text in texts]
     words = [" ".join(text.lower().split()) for text in whole]
-    songs: dict[str, set[str]] = {}
     for key, text in zip(words, texts, strict=True):
-        songs.setdefault(key, set()).update(text.song_ids)
-    return sum(bool(songs[key] - set(text.song_ids)) for key, text in zip(words, texts, strict=True))
+        songs[key].update(text.song_ids)
+    return sum(songs[key] > set(text.song_ids) for key, text in zip(words, texts, strict=True))
 
 
 def read_durations(songs: Iterable[SetSong]) -> dict[str, SetSong]:
@@ -323,9 +318,9 @@ def read_flag(cell: str, place: str) -> bool:
     return flag
 
 
-def check_choice(name: str, value: Any, choices: Iterable[str]) -> None:
+def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
     """Raises a ValueError if the value of an option is none of the choices."""
-    if value not in (choices := list(choices)):
+    if value not in choices:
         raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
 
 

@@ -44,13 +44,10 @@ CAPTIONS = {
 }
 # Names of columns, compared without case and punctuation; ids in the order of preference.
 ID_NAMES = (
-    "ytid", "youtubeid", "ytvideoid", "videoid", "trackid", "songid", "audioid", "clipid", "fileid", "filename",
-    "filepath", "audiopath", "path", "file", "audio", "youtubeurl", "url", "id", "name",
+    "ytid", "youtubeid", "videoid", "trackid", "songid", "audioid", "fileid", "filename", "filepath", "path", "file",
+    "audio", "url", "id", "name",
 )  # fmt: skip
-CAPTION_NAMES = (
-    "futgacaption", "futgacaptions", "futga", "longcaption", "densecaption", "generatedcaption", "captions", "caption",
-    "captionsasstr", "description", "text", "output", "response", "prediction", "answer", "generated",
-)  # fmt: skip
+CAPTION_NAMES = ("futgacaption", "futga", "longcaption", "captions", "caption", "description", "text", "output")
 MAX_SAMPLE = 50  # rows by which columns are told
 
 
@@ -160,8 +157,7 @@ def find_columns(
             raise ValueError(f"{argument} must be one of {shown}, got {name!r}.")
     if caption_column is None:
         with_times = [name for name, cells in sample.items() if any(map(has_time_ranges, cells))]
-        named = [name for name in with_times or sample if _plain(name) in CAPTION_NAMES]
-        found = with_times if len(with_times) == 1 else named
+        found = [name for name in with_times or sample if _plain(name) in CAPTION_NAMES] or with_times
         if len(found) != 1:
             raise ValueError(f"caption_column can't be told, give it. The columns are {shown}.")
         caption_column = found[0]
