@@ -5,13 +5,12 @@ Transcript to track and back, on real recordings: composes the tracks, trains, a
     python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits
 
 Training and test are `examples/train.py`, whose commands are printed. Tracks and features that are there already are
-kept. README.md beside this file has the results of a run and says what they mean.
+not made again. README.md beside this file has the results of a run and says what they mean.
 """
 
 import argparse
 import json
 import os
-import resource
 import shlex
 import subprocess
 import sys
@@ -64,7 +63,6 @@ ROWS = {
     "sentence queries without time": ("sentences_no_time", {"text_granularity": "sentence"}),
     "document attention (paper)": ("document", {"text_granularity": "document"}),
 }
-
 CONTROLLED = "sentences"
 
 
@@ -72,17 +70,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[1])
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of {digit}_{speaker}_{take}.wav")
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--speech_model", default=None, help="a Whisper in place of the small stand-in")
-    parser.add_argument("--num_train_tracks", type=int, default=300)
-    parser.add_argument("--num_validation_tracks", type=int, default=50)
-    parser.add_argument("--num_test_tracks", type=int, default=100)
+    parser.add_argument("--speech_model", help="a Whisper in place of the small stand-in")
+    parser.add_argument("--num_tracks", type=int, nargs=3, default=(300, 50, 100), help="of each split")
     parser.add_argument("--num_pretraining_steps", type=int, default=2000)
     parser.add_argument("--num_epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     out = given.output_dir
 
-    tracks = {"train": given.num_train_tracks, "validation": given.num_validation_tracks}
+    num_train, num_validation, num_test = given.num_tracks
+    tracks = {"train": num_train, "validation": num_validation}
     compose(given.data_dir, out / "tracks", tracks, Settings(*TRAIN_S, given.seed))
     speech_model = given.speech_model or str(out / "whisper")
     if given.speech_model is None and not (out / "whisper").is_dir():
@@ -90,10 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         pretrain(given.data_dir, out / "whisper", num_steps=given.num_pretraining_steps, seed=given.seed)
     build_text_tower(out / "text", given.seed)
     towers = {"speech_model": speech_model, "text_model": out / "text"}
-    manifests = {
-        "train_manifest": out / "tracks" / "train.jsonl",
-        "eval_manifest": out / "tracks" / "validation.jsonl",
-    }
+    manifests = {"train_manifest": out / "tracks/train.jsonl", "eval_manifest": out / "tracks/validation.jsonl"}
     extract(list(manifests.values()), out / "features", {**towers, "frame_pooling": MODEL["frame_pooling"]})
     for name, options in ROWS.values():
         recipe = {**MODEL, **RECIPE, "num_train_epochs": given.num_epochs, "seed": given.seed}
@@ -104,10 +98,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results = {}
     for title, (folder, length_s) in TESTS.items():
         settings = Settings(*length_s, given.seed)
-        compose(given.data_dir, out / folder, {"test": given.num_test_tracks}, settings)
+        compose(given.data_dir, out / folder, {"test": num_test}, settings)
         manifest = out / folder / "test.jsonl"
         extract([manifest], out / "features", {"model_name_or_path": out / CONTROLLED})
-        results[f"{title}: chance"] = chance(given.num_test_tracks)
+        results[f"{title}: chance"] = chance(num_test)
         if length_s[0] < length_s[1]:
             results[f"{title}: length of the text, no listening"] = guess_by_length(manifest)
         control = manifest.with_name("other_digits.jsonl")
@@ -121,8 +115,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
             results[f"{title}: {row}"] = {key.removeprefix("eval_"): value for key, value in metrics.items()}
     write_json(out / "results.json", results)
     print_table(results)
-    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    print(f"CPU time: {sum(usage.ru_utime + usage.ru_stime for usage in used) / 60:.1f} minutes")
 
 
 def extract(manifests: list[Path], features: Path, model: Mapping[str, object]) -> None:
@@ -151,9 +143,8 @@ def build_text_tower(output_dir: Path, seed: int) -> None:
         single="<s> $A </s>", special_tokens=[(token, tokens.index(token)) for token in ("<s>", "</s>")]
     )
     names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **names).save_pretrained(
-        output_dir
-    )
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **names)
+    tokenizer.save_pretrained(output_dir)
     set_seed(seed)
     config = RobertaConfig(
         vocab_size=len(tokens),
@@ -174,15 +165,8 @@ def build_text_tower(output_dir: Path, seed: int) -> None:
 
 def chance(gallery_size: int) -> dict[str, float]:
     """The metrics of a random guess."""
-    return {
-        f"{direction}_{name}": value
-        for direction in ("text_to_audio", "audio_to_text")
-        for name, value in (
-            ("recall@1", min(1, 1 / gallery_size)),
-            ("recall@5", min(1, 5 / gallery_size)),
-            ("median_rank", (gallery_size + 1) / 2),
-        )
-    }
+    metrics = {f"recall@{k}": min(1, k / gallery_size) for k in (1, 5)} | {"median_rank": (gallery_size + 1) / 2}
+    return {f"{way}_{name}": value for way in ("text_to_audio", "audio_to_text") for name, value in metrics.items()}
 
 
 def guess_by_length(manifest: Path) -> dict[str, float]:
@@ -197,15 +181,10 @@ def guess_by_length(manifest: Path) -> dict[str, float]:
 
 
 def exchange_digits(manifest: Path, output: Path, seed: int) -> None:
-    """
-    Writes the manifest with a random digit in place of each digit of the texts.
-
-    What still finds its track has done so by the rhythm, how many digits each phrase has, and not by the words.
-    """
+    """Writes the manifest with other digits in its texts: what still finds its track does so by the lengths."""
     random = np.random.default_rng(seed)
     lines = []
-    for line in manifest.read_text(encoding="utf-8").splitlines():
-        song = json.loads(line)
+    for song in map(json.loads, manifest.read_text(encoding="utf-8").splitlines()):
         counts = [len(sentence.split()) for sentence in song["text"]]
         song["text"] = [" ".join(random.choice(WORDS, size=count)) + "." for count in counts]
         lines.append(json.dumps(song) + "\n")

@@ -19,9 +19,8 @@ from transformers import WhisperConfig, WhisperModel
 
 from collap import CollapFeatureExtractor
 
-from .tracks import Recordings, Settings, load_recordings, plan_track, render_track
+from .tracks import SAMPLING_RATE, Recordings, Settings, Track, load_recordings, plan_track, render_track
 
-SAMPLING_RATE = 16_000  # Hz
 VECTOR_S = 0.02  # seconds between two vectors of the encoder
 CHUNK_LENGTH_S = 2.56  # attention over 128 vectors is cheap on a CPU
 CHUNKS_PER_TRACK = 4
@@ -39,13 +38,14 @@ LONGEST_TIME_GAP, WIDEST_FREQUENCY_GAP = 40, 12  # mel frames of 10 ms, mel bins
 class DigitClassifier(nn.Module):
     """A small Whisper encoder, and for each of its vectors the digit that sounds, the one before and the one after."""
 
-    def __init__(self, hidden_size: int, num_layers: int):
+    def __init__(self):
         super().__init__()
+        hidden_size = 96
         self.whisper = WhisperModel(
             WhisperConfig(
                 d_model=hidden_size,
-                encoder_layers=num_layers,
-                encoder_attention_heads=hidden_size // 32,
+                encoder_layers=2,
+                encoder_attention_heads=3,
                 encoder_ffn_dim=3 * hidden_size,
                 init_std=0.1,  # 0.02 is for wide models: here it would let the positions drown the sound
                 decoder_layers=1,  # never used, but a Whisper folder has a decoder
@@ -76,8 +76,7 @@ def batches(
     """
     Endless batches of chunks cut from tracks like those of `tracks.py`.
 
-    Yields:
-        features `(num_tracks * 4, 80, 256)` and digits `(num_tracks * 4, 128, 3)`, as `HEADS` has them; 10 is none.
+    Features are `(num_tracks * 4, 80, 256)`, digits `(num_tracks * 4, 128, 3)`, as `HEADS` has them; 10 is none.
     """
     random = np.random.default_rng(seed)
     extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, music=False)
@@ -88,12 +87,11 @@ def batches(
     while True:
         chunks, targets = [], []
         for _ in range(num_tracks):
-            recordings = voices[random.integers(len(voices))]
-            track = plan_track(recordings, settings, random)
+            track = plan_track(voices[random.integers(len(voices))], settings, random)
             speed = np.exp(random.uniform(*np.log(SPEED))) if augment else 1.0
             start = random.integers(round(SPARE_S / 3 * SAMPLING_RATE))
             stop = start + round((size - 1) * speed) + 1
-            waveform = torch.from_numpy(render_track(track, recordings)[start:stop])
+            waveform = torch.from_numpy(render_track(track)[start:stop])
             if augment:
                 waveform = nn.functional.interpolate(
                     waveform[None, None], size, mode="linear", align_corners=True
@@ -104,19 +102,19 @@ def batches(
                 waveform = waveform + noise * random.standard_normal(size, dtype=np.float32)
             chunks.extend(waveform.reshape(CHUNKS_PER_TRACK, chunk))
             centres = (np.arange(size // round(VECTOR_S * SAMPLING_RATE)) + 0.5) * VECTOR_S * SAMPLING_RATE
-            digits = _digits_at(start + speed * centres, track, recordings)
+            digits = _digits_at(start + speed * centres, track)
             targets.append(digits.reshape(CHUNKS_PER_TRACK, -1, len(HEADS)))
         features = extractor(chunks, sampling_rate=SAMPLING_RATE, return_tensors="pt")["input_features"][:, 0]
         yield _change_voice(features, random) if augment else features, torch.from_numpy(np.concatenate(targets))
 
 
-def _digits_at(times: np.ndarray, track, recordings: Recordings) -> np.ndarray:
+def _digits_at(times: np.ndarray, track: Track) -> np.ndarray:
     """The digits around each time (in samples), `(times, 3)`; a pause has neighbours but no digit of its own."""
     digits = np.full((len(times), len(HEADS)), NO_DIGIT)
     before, now, after = range(len(HEADS))
     for phrase in track.phrases:
         starts = np.searchsorted(times, [event.start for event in phrase])
-        ends = np.searchsorted(times, [event.start + len(recordings[event.digit][event.take]) for event in phrase])
+        ends = np.searchsorted(times, [event.start + len(event.recording) for event in phrase])
         for place, event in enumerate(phrase):
             digits[starts[place] : ends[place], now] = event.digit
             if place > 0:
@@ -151,19 +149,13 @@ def _change_voice(features: torch.Tensor, random: np.random.Generator) -> torch.
     return features
 
 
-def accuracy(classifier: DigitClassifier, voices: Sequence[Recordings], num_batches: int = 2) -> float:
+@torch.inference_mode()
+def accuracy(classifier: DigitClassifier, voices: Sequence[Recordings]) -> float:
     """Share of the vectors with a digit whose digit is predicted, on tracks as they are."""
-    classifier.eval()
-    right = total = 0
-    crops = batches(voices, num_tracks=16, augment=False, seed=1)
-    with torch.inference_mode():
-        for _ in range(num_batches):
-            features, digits = next(crops)
-            now = HEADS.index("now")
-            predicted, spoken = classifier(features)[:, :, now].argmax(-1), digits[..., now]
-            right += int(((predicted == spoken) & (spoken != NO_DIGIT)).sum())
-            total += int((spoken != NO_DIGIT).sum())
-    return right / total
+    features, digits = next(batches(voices, num_tracks=32, augment=False, seed=1))
+    now = HEADS.index("now")
+    predicted, spoken = classifier.eval()(features)[:, :, now].argmax(-1), digits[..., now]
+    return float((predicted == spoken)[spoken != NO_DIGIT].float().mean())
 
 
 def pretrain(
@@ -171,28 +163,19 @@ def pretrain(
     output_dir: Path,
     speakers: Sequence[str] = Settings.train_speakers,
     num_steps: int = 2000,
-    num_tracks: int = 4,
-    hidden_size: int = 96,
-    num_layers: int = 2,
-    learning_rate: float = 3e-3,
     seed: int = 0,
 ) -> DigitClassifier:
     """
     Trains an encoder on the training takes of some speakers and writes it to `output_dir` as a Whisper folder.
 
-    A step has `num_tracks` tracks of four chunks. The learning rate rises in the first tenth and falls to zero.
-
-    Raises:
-        ValueError: if recordings are missing.
+    The learning rate rises in the first tenth and falls to zero.
     """
     torch.manual_seed(seed)
     voices = [load_recordings(data_dir, speaker, "train") for speaker in speakers]
-    classifier = DigitClassifier(hidden_size, num_layers).train()
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate, weight_decay=0.05, betas=(0.9, 0.98))
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, learning_rate, num_steps, pct_start=0.1, cycle_momentum=False
-    )
-    crops = batches(voices, num_tracks, augment=True, seed=seed)
+    classifier = DigitClassifier().train()
+    optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=0.05, betas=(0.9, 0.98))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, num_steps, pct_start=0.1, cycle_momentum=False)
+    crops = batches(voices, num_tracks=4, augment=True, seed=seed)
     progress = tqdm(range(num_steps), desc="Pretraining Whisper", unit="step")
     for _ in progress:
         features, digits = next(crops)

@@ -4,6 +4,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import soundfile
@@ -39,17 +40,15 @@ class Settings:
     test_speakers: tuple[str, ...] = ("nicolas",)
 
 
-@dataclass(frozen=True)
-class Event:
+class Event(NamedTuple):
     """One spoken digit in a track."""
 
     start: int  # sample of the track
     digit: int
-    take: int  # place among the recordings of the digit that the split may use
+    recording: np.ndarray
 
 
-@dataclass(frozen=True)
-class Track:
+class Track(NamedTuple):
     """What is said when."""
 
     length: int  # samples
@@ -60,17 +59,18 @@ def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settin
     """
     Writes `{split}/{number}.flac` and `{split}.jsonl`; tracks that are there already are not made again.
 
-    Args:
-        data_dir (`Path`): Folder of `{digit}_{speaker}_{take}.wav`.
-        output_dir (`Path`): Folder to write to.
-        num_tracks (`dict[str, int]`): Tracks of each split, by `"train"`, `"validation"`, `"test"`.
-        settings (`Settings`): What the tracks are like.
-
     Raises:
         ValueError: if a setting is out of range, a recording is missing, or the folder holds tracks of other settings.
     """
-    _check(settings, num_tracks)
-    _claim_folder(output_dir, settings)
+    if not MIN_TRACK_S <= settings.min_s <= settings.max_s:
+        raise ValueError(
+            f"min_s and max_s must be {MIN_TRACK_S} <= min_s <= max_s, got {settings.min_s} and {settings.max_s}."
+        )
+    settings_file = output_dir / SETTINGS_FILE
+    content = json.loads(json.dumps({"version": VERSION, **asdict(settings)}))  # lists for tuples
+    if settings_file.is_file() and json.loads(settings_file.read_text(encoding="utf-8")) != content:
+        raise ValueError(f"output_dir: {output_dir} holds tracks of other settings ({settings_file}).")
+    write_json(settings_file, content)
     speakers = {split: settings.test_speakers if split == "test" else settings.train_speakers for split in SPLITS}
     with tqdm(total=sum(num_tracks.values()), unit="track", desc="spoken digits") as bar:
         for split, count in num_tracks.items():
@@ -85,8 +85,8 @@ def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settin
                 path = output_dir / split / f"{number:05d}.flac"
                 if not path.is_file():
                     with atomic_write(path) as temporary:
-                        soundfile.write(temporary, render_track(track, voices[speaker]), SAMPLING_RATE, "PCM_16")
-                line = {"audio": f"{split}/{path.name}", "speaker": speaker, **describe_track(track, voices[speaker])}
+                        soundfile.write(temporary, render_track(track), SAMPLING_RATE, "PCM_16")
+                line = {"audio": f"{split}/{path.name}", "speaker": speaker, **describe_track(track)}
                 lines.append(json.dumps(line))
                 bar.update()
             with atomic_write(output_dir / f"{split}.jsonl") as temporary:
@@ -94,7 +94,8 @@ def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settin
 
 
 def load_recordings(data_dir: Path, speaker: str, split: str) -> Recordings:
-    """The recordings of a speaker that a split may use, at 16 kHz and of one loudness.
+    """
+    The recordings of a speaker that a split may use, at 16 kHz and of one loudness.
 
     Training uses the takes that are not the data set's own test split, validation those that are, the test all.
     """
@@ -106,9 +107,7 @@ def load_recordings(data_dir: Path, speaker: str, split: str) -> Recordings:
                 path for path in paths if (int(path.stem.split("_")[-1]) in TEST_TAKES) == (split == "validation")
             ]
         if not paths:
-            raise ValueError(
-                f"data_dir: {data_dir} has no recording {digit}_{speaker}_(take).wav for the {split} split."
-            )
+            raise ValueError(f"data_dir: {data_dir} has no {digit}_{speaker}_(take).wav for the {split} split.")
         recordings[digit] = [_read(path) for path in paths]
     return recordings
 
@@ -126,29 +125,28 @@ def plan_track(recordings: Recordings, settings: Settings, random: np.random.Gen
         phrase = []
         for digit in random.integers(0, 10, size=random.integers(PHRASE_DIGITS[0], PHRASE_DIGITS[1] + 1)).tolist():
             take = int(random.integers(len(recordings[digit])))
-            phrase.append(Event(time, digit, take))
-            time += len(recordings[digit][take]) + draw(DIGIT_PAUSE_S)
+            phrase.append(Event(time, digit, recordings[digit][take]))
+            time += len(phrase[-1].recording) + draw(DIGIT_PAUSE_S)
         time += draw(PHRASE_PAUSE_S)
         if time > length:  # whole phrases only; a few seconds of silence fill the rest
             return Track(length, phrases)
         phrases.append(phrase)
 
 
-def render_track(track: Track, recordings: Recordings) -> np.ndarray:
+def render_track(track: Track) -> np.ndarray:
     """The waveform of a track, float32 in [-1, 1]."""
     waveform = np.zeros(track.length, dtype=np.float32)
     for event in (event for phrase in track.phrases for event in phrase):
-        recording = recordings[event.digit][event.take]
-        waveform[event.start : event.start + len(recording)] = recording
+        waveform[event.start : event.start + len(event.recording)] = event.recording
     return waveform
 
 
-def describe_track(track: Track, recordings: Recordings) -> dict:
+def describe_track(track: Track) -> dict:
     """The transcript, a sentence a phrase, and when each phrase is spoken."""
     sentences, sections = [], []
     for phrase in track.phrases:
         sentences.append(" ".join(WORDS[event.digit] for event in phrase) + ".")
-        end = phrase[-1].start + len(recordings[phrase[-1].digit][phrase[-1].take])
+        end = phrase[-1].start + len(phrase[-1].recording)
         section = {"start_s": phrase[0].start / SAMPLING_RATE, "end_s": end / SAMPLING_RATE}
         sections.append({**section, "sentences": [len(sentences) - 1]})  # indices into the text
     return {"text": sentences, "duration_s": track.length / SAMPLING_RATE, "sections": sections}
@@ -156,31 +154,6 @@ def describe_track(track: Track, recordings: Recordings) -> dict:
 
 def _read(path: Path) -> np.ndarray:
     waveform, rate = soundfile.read(path, dtype="float32")
-    if waveform.ndim != 1:
-        raise ValueError(f"data_dir: {path} must be mono, it has shape {waveform.shape}.")
     waveform = soxr.resample(waveform, rate, SAMPLING_RATE)
     gain = LOUDNESS / max(float(np.sqrt(np.mean(waveform**2))), 1e-6)
     return waveform * min(gain, PEAK / max(float(np.abs(waveform).max()), 1e-6))
-
-
-def _check(settings: Settings, num_tracks: dict[str, int]) -> None:
-    if not MIN_TRACK_S <= settings.min_s <= settings.max_s:
-        raise ValueError(
-            f"min_s and max_s must be {MIN_TRACK_S} <= min_s <= max_s, got {settings.min_s} and {settings.max_s}."
-        )
-    shared = sorted(set(settings.train_speakers) & set(settings.test_speakers))
-    if shared:
-        raise ValueError(f"test_speakers must be held out, but train_speakers has {shared} as well.")
-    for split, count in num_tracks.items():
-        if count < 0:
-            raise ValueError(f"num_{split}_tracks must not be negative, got {count}.")
-
-
-def _claim_folder(output_dir: Path, settings: Settings) -> None:
-    """Keeps the tracks of two settings apart: a track that is there is not made again."""
-    path = output_dir / SETTINGS_FILE
-    content = {"version": VERSION, **asdict(settings)}
-    content |= {name: list(value) for name, value in content.items() if isinstance(value, tuple)}  # as JSON has it
-    if path.is_file() and json.loads(path.read_text(encoding="utf-8")) != content:
-        raise ValueError(f"output_dir: {output_dir} holds tracks of other settings, see {path}. Take another folder.")
-    write_json(path, content)
