@@ -128,45 +128,52 @@ def replace_half(own: list[str], other: list[str], generator: random.Random) -> 
     return sentences
 
 
+def wording_questions(
+    wording: str, prefix: str = "", splits: tuple[str, str] = ("content", "order"), every: int = 1
+) -> list[Question]:
+    """Whole captions, captions among songs of the same sections in another order, and single sections."""
+    caption, query = WORDING_COLUMNS[wording]
+    questions = [
+        Question(f"{prefix}content, {wording}", splits[0], captions(caption, every=every)),
+        Question(f"{prefix}order, {wording}", splits[1], captions(caption), within_group=True),
+    ]
+    if query is not None:
+        found = sections(query, every=every)
+        questions.append(Question(f"{prefix}one section, {wording}", splits[0], found, section_query=True))
+    return questions
+
+
 def demo_questions() -> list[Question]:
-    """What the demo's models are compared by: captions both ways, single sections, captions among reordered songs."""
+    """The seen and the new wording, and songs that search captions."""
     questions = []
     for wording in ("seen", "new"):
-        caption, query = WORDING_COLUMNS[wording]
-        questions += [
-            Question(f"text_to_audio, {wording}", "content", captions(caption)),
-            Question(f"audio_to_text, {wording}", "content", captions(caption), by_song=True),
-            Question(f"section, {wording}", "content", sections(query), section_query=True),
-            Question(f"order, {wording}", "order", captions(caption), within_group=True),
-        ]
+        queries = captions(WORDING_COLUMNS[wording][0])
+        questions += wording_questions(wording)
+        questions.append(Question(f"songs, {wording}", "content", queries, by_song=True))
     return questions
 
 
 def augmentation_questions() -> list[Question]:
     """The demo's, and captions whose sentences do not follow the song."""
+    columns = {wording: WORDING_COLUMNS[wording][0] for wording in ("seen", "new")}
     shuffled = [
-        Question(f"shuffled, {wording}", "content", spoiled(shuffle, WORDING_COLUMNS[wording][0]))
-        for wording in ("seen", "new")
+        Question(f"shuffled, {wording}", "content", spoiled(shuffle, column)) for wording, column in columns.items()
     ]
     return [*demo_questions(), *shuffled]
 
 
-def long_form_questions(wording: str, every: int = 2) -> list[Question]:
+def main_questions() -> list[Question]:
     """
-    The benchmark's questions in one wording.
+    Those for every row of the benchmark but CLAP's: the new wording, and what is hard in it.
 
     All content songs are in the gallery; every second is searched for, which is enough for intervals of two points
     and halves the time.
     """
-    caption, query = WORDING_COLUMNS[wording]
-    questions = [
-        Question(f"content, {wording}", "content", captions(caption, every=every)),
-        Question(f"order, {wording}", "order", captions(caption), within_group=True),
+    return [
+        *wording_questions("new", every=2),
+        Question("shuffled, new", "content", spoiled(shuffle, "text_new", every=2)),
+        Question("near-duplicates, new", "near_duplicates", captions("text_new"), is_filled_up=True),
     ]
-    if query is not None:
-        found = sections(query, every=every)
-        questions.append(Question(f"one section, {wording}", "content", found, section_query=True))
-    return questions
 
 
 def clip_questions() -> list[Question]:
@@ -174,19 +181,10 @@ def clip_questions() -> list[Question]:
     return [question for question in main_questions() if question.split == "content"]
 
 
-def main_questions() -> list[Question]:
-    """Those for every row of the benchmark but CLAP's: the new wording, and what is hard in it."""
-    return [
-        *long_form_questions("new"),
-        Question("shuffled, new", "content", spoiled(shuffle, "text_new", every=2)),
-        Question("near-duplicates, new", "near_duplicates", captions("text_new"), is_filled_up=True),
-    ]
-
-
 def more_questions() -> list[Question]:
     """The other wordings and splits of the benchmark."""
     questions = [
-        question for wording in WORDING_COLUMNS if wording != "new" for question in long_form_questions(wording)
+        question for wording in WORDING_COLUMNS if wording != "new" for question in wording_questions(wording, every=2)
     ]
     for split in ("structures", "instrument_pairs", *LONG_SPLITS):
         questions.append(Question(f"{split}, new", split, captions("text_new"), is_filled_up=True))
@@ -196,15 +194,12 @@ def more_questions() -> list[Question]:
 
 def validation_questions() -> list[Question]:
     """What choices are made by: the seen wording, and that of a writer who writes for validation songs alone."""
-    questions = [Question("validation, shuffled, seen", "validation", spoiled(shuffle, "text"))]
-    for wording in ("seen", "paraphrase"):
-        caption, query = WORDING_COLUMNS[wording]
-        questions += [
-            Question(f"validation, content, {wording}", "validation", captions(caption)),
-            Question(f"validation, one section, {wording}", "validation", sections(query), section_query=True),
-            Question(f"validation, order, {wording}", "validation_order", captions(caption), within_group=True),
-        ]
-    return questions
+    splits = ("validation", "validation_order")
+    return [
+        Question("validation, shuffled, seen", "validation", spoiled(shuffle, "text")),
+        *wording_questions("seen", "validation, ", splits),
+        *wording_questions("paraphrase", "validation, ", splits),
+    ]
 
 
 def ablation_questions() -> list[Question]:
@@ -217,18 +212,22 @@ def ablation_questions() -> list[Question]:
 
 def length_questions() -> list[Question]:
     """The same songs and texts at four lengths of the audio, among each other and among many more songs."""
-    kinds = {"captions": (captions("text_new"), False), "sections": (sections("query_new"), True)}
+    kinds = {"captions": captions("text_new"), "sections": sections("query_new")}
     return [
         Question(
-            f"{kind}, {minutes} min, {gallery}", f"long_{minutes}", queries, section_query, gallery == "filled up"
+            f"{kind}, {minutes} min, {gallery}",
+            f"long_{minutes}",
+            queries,
+            section_query=kind == "sections",
+            is_filled_up=gallery == "filled up",
         )
-        for kind, (queries, section_query) in kinds.items()
+        for kind, queries in kinds.items()
         for gallery in ("filled up", "alone")
         for minutes in LENGTHS_MIN
     ]
 
 
-def quality_questions(column: str = "text_new") -> list[Question]:
+def quality_questions() -> list[Question]:
     """Captions of the new wording and what can be wrong with them, on the same songs."""
     spoilers: dict[str, Spoiler] = {
         "first sentence only": lambda own, other, generator: own[:1],
@@ -237,15 +236,15 @@ def quality_questions(column: str = "text_new") -> list[Question]:
         "sentences shuffled": shuffle,
         "half of the sentences wrong": replace_half,
     }
-    texts = {"whole caption": captions(column)} | {name: spoiled(spoil, column) for name, spoil in spoilers.items()}
-    questions = [Question(name, "content", queries) for name, queries in texts.items()]
+    texts = {"whole caption": captions("text_new")}
+    texts |= {name: spoiled(spoil, "text_new") for name, spoil in spoilers.items()}
     # The order says when only where a text describes the song from beginning to end.
-    questions += [
-        Question(f"{name}, without time", "content", queries, use_time=False) for name, queries in texts.items()
+    return [
+        *(Question(name, "content", queries) for name, queries in texts.items()),
+        *(Question(f"{name}, without time", "content", queries, use_time=False) for name, queries in texts.items()),
+        Question("paraphrase", "content", captions("text_paraphrase", by="paraphrase_style")),
+        Question("one section", "content", sections("query_new"), section_query=True),
     ]
-    questions.append(Question("paraphrase", "content", captions("text_paraphrase", by="paraphrase_style")))
-    questions.append(Question("one section", "content", sections("query_new"), section_query=True))
-    return questions
 
 
 def language_questions() -> list[Question]:
@@ -254,13 +253,12 @@ def language_questions() -> list[Question]:
 
     There is one German wording, that of the training: compare it with the seen English one.
     """
+    columns = {"English, seen": "", "English, new": "_new", "German, seen": "_german"}
+    whole = {f"{name} wording": captions(f"text{suffix}") for name, suffix in columns.items()}
+    single = {f"one section, {name} wording": sections(f"query{suffix}") for name, suffix in columns.items()}
     return [
-        Question("English, seen wording", "content", captions("text")),
-        Question("English, new wording", "content", captions("text_new")),
-        Question("German, seen wording", "content", captions("text_german")),
-        Question("one section, English, seen wording", "content", sections("query"), section_query=True),
-        Question("one section, English, new wording", "content", sections("query_new"), section_query=True),
-        Question("one section, German, seen wording", "content", sections("query_german"), section_query=True),
+        *(Question(name, "content", queries) for name, queries in whole.items()),
+        *(Question(name, "content", queries, section_query=True) for name, queries in single.items()),
     ]
 
 
@@ -301,18 +299,3 @@ def splits_of(questions: Sequence[Question], corpus: Path) -> list[str]:
     if missing:
         raise ValueError(f"corpus: {corpus} lacks the splits {', '.join(missing)}.")
     return splits
-
-
-__all__ = [
-    "LENGTHS_MIN",
-    "LONG_SPLITS",
-    "SETS",
-    "WORDING_COLUMNS",
-    "Query",
-    "Question",
-    "Song",
-    "captions",
-    "read_songs",
-    "sections",
-    "splits_of",
-]

@@ -1,9 +1,13 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Metrics, tables and charts of ranks, as `python -m benchmarks.rank` writes them. Charts need matplotlib."""
+"""
+Metrics, tables and charts of the ranks that `python -m benchmarks.rank` writes. Charts need matplotlib.
+
+    python -m benchmarks.tables benchmarks/results/long_form_all_seeds.json    (the tables of docs/benchmark.md)
+"""
 
 import json
-import math
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +17,14 @@ from collap.evaluation.plots import INK, save_figure
 from collap.files import markdown_table
 from collap.metrics import MAP_AT, RECALL_AT, bootstrap_intervals
 
+from .questions import LONG_SPLITS, WORDING_COLUMNS, validation_questions
+
 COLOURS = ("#1c5d99", "#d9822b", "#5a8f29", "#8e5ea2", "#a33b3b", "#6b6b6b")
-GRID = "#dddddd"
-CELL_INCHES = (0.72, 0.46)
 MARK = "#d9480f"
 MIN_SPAN = 0.1  # of the colours of a heat map, as a part of its largest value
+MAIN = ("content", "order", "shuffled", "near-duplicates", "one section")
+OTHER_SPLITS = ("structures", "instrument_pairs", *LONG_SPLITS)
+Columns = dict[str, tuple[str, str]]  # a question and a metric by the heading
 
 
 def with_intervals(of_queries: dict[str, np.ndarray], groups: Sequence[int] | None = None) -> dict[str, Any]:
@@ -96,6 +103,71 @@ def format_metrics(found: Mapping[str, Mapping[str, Any]]) -> str:
     return markdown_table(lines)
 
 
+def _table(result: dict[str, Any], columns: Columns, cell: Callable[[Any], str]) -> str:
+    """A row a model that has any of the metrics; `cell` formats one."""
+    lines = [["", *columns]]
+    for row in result["rows"].values():
+        found = [row["questions"].get(question, {}).get(metric) for question, metric in columns.values()]
+        if any(metric is not None for metric in found):
+            lines.append([row["title"], *("" if metric is None else cell(metric) for metric in found)])
+    return markdown_table(lines)
+
+
+def _seeds(metric: dict[str, Any] | float) -> str:
+    """Of several seeds the mean, and in brackets the lowest and the highest."""
+    if not isinstance(metric, dict):
+        return f"{metric:g}"
+    seeds = metric["seeds"]
+    return f"{metric['value']:.1f}" + (f" ({min(seeds):.1f} to {max(seeds):.1f})" if len(seeds) > 1 else "")
+
+
+def _interval(metric: dict[str, Any]) -> str:
+    """The 95 % interval of the mean over the seeds, from drawing the songs anew."""
+    lower, upper = metric["interval"]
+    return f"{lower:.1f} to {upper:.1f}"
+
+
+def format_benchmark(result: dict[str, Any]) -> str:
+    """All tables of a result of the long-form benchmark as Markdown."""
+    questions: dict[str, bool] = {}  # whether any row has several seeds of it
+    for row in result["rows"].values():
+        for question, found in row["questions"].items():
+            questions[question] = questions.get(question, False) or len(found["recall@1"]["seeds"]) > 1
+    parts: list[tuple[str, Columns]] = []
+    for wording in WORDING_COLUMNS:
+        content = f"content, {wording}"
+        columns = {f"content R@{k}": (content, f"recall@{k}") for k in (1, 5, 10)}
+        columns["median rank"] = (content, "median_rank")
+        columns["order, 1 of 4"] = (f"order, {wording}", "recall@1")
+        columns["shuffled R@1"] = (f"shuffled, {wording}", "recall@1")
+        columns["near-duplicates R@1"] = (f"near-duplicates, {wording}", "recall@1")
+        columns |= {f"one section R@{k}": (f"one section, {wording}", f"recall@{k}") for k in (1, 10)}
+        parts.append((f"{wording.capitalize()} wording" if wording != "clock times" else "Clock times", columns))
+    others = {f"{split.replace('_', ' ')} R@1": (f"{split}, new", "recall@1") for split in OTHER_SPLITS}
+    others |= {f"freehand, one section R@{k}": ("one section, freehand", f"recall@{k}") for k in (1, 10)}
+    parts.append(("Structures, pairs of instruments, lengths and words not trained on", others))
+    names = [question.name.removeprefix("validation, ") for question in validation_questions()]
+    parts.append(("Validation songs", {f"{name} R@1": (f"validation, {name}", "recall@1") for name in names}))
+    tables = []
+    for title, columns in parts:
+        present = {heading: column for heading, column in columns.items() if column[0] in questions}
+        if present:
+            several = any(questions[question] for question, _ in present.values())
+            tables.append(f"### {title}{'' if several else ' (one seed)'}\n\n{_table(result, present, _seeds)}")
+    of_songs = {name: (f"{name}, new", "recall@1") for name in MAIN if f"{name}, new" in questions}
+    if of_songs:
+        tables.append(f"### 95 % intervals over songs, R@1, new wording\n\n{_table(result, of_songs, _interval)}")
+    cut = [
+        f"{row['title']}, {name}: {found['num_cut']} of {found['num_queries']}"
+        for row in result["rows"].values()
+        for name, found in row["questions"].items()
+        if found["num_cut"]
+    ]
+    if cut:
+        tables.append(f"Texts cut to the tokens that the model takes: {'; '.join(cut)}.")
+    return "\n\n".join(tables)
+
+
 def draw_bars(path: Path, found: Mapping[str, Mapping[str, Any]], title: str) -> None:
     """Lying bars of recall@1 with 95 % intervals: a group a question, a colour a model."""
     from matplotlib.figure import Figure
@@ -120,92 +192,40 @@ def draw_bars(path: Path, found: Mapping[str, Mapping[str, Any]], title: str) ->
     axes.set_xlim(0, 110)
     axes.set_xticks(range(0, 101, 20))
     axes.set_xlabel("recall@1 in percent, with 95 % intervals over songs")
-    _finish(picture, axes, title, "x")
-    save_figure(picture, path)
-
-
-def draw_lines(
-    path: Path,
-    panels: Mapping[str, Mapping[str, Sequence[Mapping[str, Any]]]],
-    minutes: Sequence[float],
-    title: str,
-) -> None:
-    """
-    Recall@1 over the length of the songs, a panel a kind of text, a line a model with its 95 % interval.
-
-    Args:
-        panels (`Mapping`): By panel and model the entries `{"value", "interval"}`, one for each of `minutes`.
-    """
-    from matplotlib.figure import Figure
-
-    rows = (len(panels) + 1) // 2
-    picture = Figure(figsize=(9, 3.4 * rows + 0.6), dpi=130, layout="constrained")
-    for axes, (panel, models) in zip(picture.subplots(rows, 2, squeeze=False).flat, panels.items(), strict=False):
-        for number, (model, entries) in enumerate(models.items()):
-            ends = np.array([entry["interval"] for entry in entries])
-            colour = COLOURS[number % len(COLOURS)]
-            axes.fill_between(minutes, ends[:, 0], ends[:, 1], color=colour, alpha=0.12, lw=0)
-            axes.plot(minutes, [entry["value"] for entry in entries], "o-", color=colour, label=model, clip_on=False)
-        axes.set_xscale("log")
-        axes.set_xticks(minutes, [f"{value:g}" for value in minutes])
-        axes.minorticks_off()
-        axes.set_ylim(0, 102)
-        axes.set_xlabel("minutes of each song searched for")
-        axes.set_ylabel("recall@1 in percent")
-        _finish(picture, axes, panel, "y")
-    picture.suptitle(title)
-    save_figure(picture, path)
-
-
-def _finish(picture: Any, axes: Any, title: str, grid: str) -> None:
-    """Grid, title, and one legend a picture."""
-    axes.grid(axis=grid, color=GRID, lw=0.8)
+    axes.grid(axis="x", color="#dddddd", lw=0.8)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.set_title(title, fontsize=11)
-    if not picture.legends:
-        handles, labels = axes.get_legend_handles_labels()
-        columns = 2 if max(map(len, labels)) > 25 else 3
-        picture.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)
+    picture.legend(loc="outside lower center", ncols=2 if max(map(len, found)) > 25 else 3, frameon=False)
+    save_figure(picture, path)
 
 
 def draw_heat_maps(
     path: Path,
-    tables: dict[str, np.ndarray],
-    row_title: str,
-    column_title: str,
-    row_labels: Sequence[str],
-    column_labels: Sequence[str],
-    marked: tuple[int, int],
-    lower_is_better: Sequence[str] = (),
-    title: str | None = None,
+    tables: Mapping[str, np.ndarray],
+    rows: tuple[str, Sequence[float], float],
+    columns: tuple[str, Sequence[float], float],
+    lower_is_better: Sequence[str],
+    title: str,
 ) -> None:
     """
     Heat maps of the same rows and columns, two side by side, with their values in the cells; dark is good in each.
 
     Args:
         path (`Path`): PNG to write.
-        tables (`dict[str, np.ndarray]`): Values `(rows, columns)` by title; NaN leaves a cell blank.
-        row_title, column_title (`str`): What rows and columns are.
-        row_labels, column_labels (`Sequence[str]`): One each.
-        marked (`tuple[int, int]`): Row and column of the cell to frame.
+        tables (`Mapping`): Values `(rows, columns)` by title; NaN leaves a cell blank.
+        rows, columns (`tuple[str, Sequence[float], float]`): Title, values, and the value of the cell to frame.
         lower_is_better (`Sequence[str]`): Titles of the tables whose low values are the dark ones.
-        title (`str`, *optional*): Line above.
+        title (`str`): Line above.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle
 
-    shape = (len(row_labels), len(column_labels))
-    across, down = min(2, len(tables)), math.ceil(len(tables) / 2)
-    inner = CELL_INCHES[0] * shape[1], CELL_INCHES[1] * shape[0]
-    left, below, above = 0.85, 0.62, 0.4
-    top = 0.45 if title else 0.1
-    width, height = across * (inner[0] + left) + 0.2, top + down * (inner[1] + below + above)
-    figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
-    for place, (name, values) in enumerate(tables.items()):
-        x = (place % across) * (inner[0] + left) + left
-        y = height - top - (place // across + 1) * (inner[1] + below + above) + below
-        axes = figure.add_axes((x / width, y / height, inner[0] / width, inner[1] / height))
+    down = (len(tables) + 1) // 2
+    size = (2 * (0.72 * len(columns[1]) + 0.9), down * (0.46 * len(rows[1]) + 1) + 0.4)
+    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+    marked = (columns[1].index(columns[2]) - 0.5, rows[1].index(rows[2]) - 0.5)
+    for axes, (name, values) in zip(figure.subplots(down, 2, squeeze=False).flat, tables.items(), strict=True):
         goodness = -values if name in lower_is_better else values
         most = np.nanmax(goodness)
         # Values that hardly differ look alike.
@@ -213,21 +233,19 @@ def draw_heat_maps(
         axes.imshow(goodness, cmap="Blues", vmin=least, vmax=most, aspect="auto")
         for row, column in np.argwhere(~np.isnan(values)):
             dark = goodness[row, column] > least + 0.55 * (most - least)
-            text = f"{values[row, column]:.2f}" if name in lower_is_better else f"{values[row, column]:.1f}"
-            colour = "white" if dark else INK
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
-        row, column = marked
-        frame = Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, edgecolor=MARK, linewidth=2.2, clip_on=False)
-        axes.add_patch(frame)
-        frame.set_zorder(3)
-        axes.set_xticks(range(shape[1]), column_labels, fontsize=8)
-        axes.set_yticks(range(shape[0]), row_labels, fontsize=8)
+            text = f"{values[row, column]:.{2 if name in lower_is_better else 1}f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else INK)
+        axes.add_patch(Rectangle(marked, 1, 1, fill=False, edgecolor=MARK, lw=2.2, clip_on=False, zorder=3))
+        axes.set_xticks(range(len(columns[1])), [f"{value:g}" for value in columns[1]], fontsize=8)
+        axes.set_yticks(range(len(rows[1])), [f"{value:g}" for value in rows[1]], fontsize=8)
         axes.tick_params(length=0)
-        axes.set_xlabel(column_title, fontsize=8.5, color=INK)
-        axes.set_ylabel(row_title, fontsize=8.5, color=INK)
-        axes.set_title(name, fontsize=10, color=INK, pad=5)
-        for spine in axes.spines.values():
-            spine.set_visible(False)
-    if title:
-        figure.text(0.12 / width, 1 - 0.25 / height, title, fontsize=10, weight="bold", va="center", parse_math=False)
+        axes.set_xlabel(columns[0], fontsize=8.5, color=INK)
+        axes.set_ylabel(rows[0], fontsize=8.5, color=INK)
+        axes.set_title(name, fontsize=10, color=INK)
+        axes.spines[:].set_visible(False)
+    figure.suptitle(title, fontsize=10, weight="bold", parse_math=False)
     save_figure(figure, path)
+
+
+if __name__ == "__main__":
+    print(format_benchmark(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))

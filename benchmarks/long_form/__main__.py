@@ -15,6 +15,7 @@ output folder to begin anew. `--validation` takes the questions about validation
 """
 
 import argparse
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -25,8 +26,9 @@ from collap.files import this_command, write_json
 
 from ..pipeline import MODEL, RECIPE, ROOT, Pipeline, Step, named, run_module
 from ..questions import SETS
+from ..speed.common import describe_machine
+from ..tables import format_benchmark, read_metrics
 from .rows import CHUNK_LENGTH_S, CLAP, CLAP_WINDOWS, MEAN, ROWS, SIZES
-from .tables import collect, format_all
 
 TRAINING_SPLITS = ("train", "validation", "validation_order")
 SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -39,6 +41,7 @@ class Benchmark(Pipeline):
         super().__init__(given.output_dir, given.num_processes, given.device)
         self.given, self.size = given, SIZES[given.size]
         splits = [question.split for name in ("long-form", "long-form-more") for question in SETS[name]()]
+        self.kind = "validation" if given.validation else "test"  # of ranks
         self.left_out = "" if given.structures else "structures"
         self.splits = [split for split in dict.fromkeys(splits) if split != self.left_out]
         self.rendered = self.render(*self.corpus_arguments())
@@ -72,9 +75,32 @@ class Benchmark(Pipeline):
             training = self.train_clap(seed) if name == "clap" else [self.train_row(name, seed)]
             steps += [*training, *self.rank_row(name, seed, training[-1])]
         self.run(steps)
-        result = collect(self, runs, "validation" if self.given.validation else "test")
-        result |= {"size": self.given.size, "seconds": round(time.monotonic() - self.started)}
-        return result | {"steps_done_by_earlier_calls": self.num_cached, "splits_left_out": self.left_out.split()}
+        result = {"machine": describe_machine(), "rows": self.collect(runs), "size": self.given.size}
+        result |= {"seconds": round(time.monotonic() - self.started), "steps_done_by_earlier_calls": self.num_cached}
+        return result | {"splits_left_out": self.left_out.split()}
+
+    def collect(self, runs: Sequence[tuple[str, int]]) -> dict[str, Any]:
+        """The metrics of the runs `(row, seed)`, and the seconds of their trainings."""
+        rows: dict[str, Any] = {}
+        for name in dict.fromkeys(name for name, _ in runs):
+            seeds = [seed for row, seed in runs if row == name]
+            stages = ("clap-clips", "clap") if name == "clap" else (name,)
+            seconds = [
+                sum(
+                    json.loads((self.model(f"{stage}-{seed}") / "seconds.json").read_text())["cpu_seconds"]
+                    for stage in stages
+                )
+                for seed in seeds
+            ]
+            titles = {f"clap-{window}": title for window, title in CLAP_WINDOWS.items()}
+            for row, title in (titles if name == "clap" else {name: ROWS[name].title}).items():
+                rows[row] = {
+                    "title": title,
+                    "seeds": seeds,
+                    "training_cpu_seconds": [round(value, 1) for value in seconds],
+                    "questions": read_metrics([self.ranks(f"{self.kind}-{row}-{seed}") for seed in seeds]),
+                }
+        return rows
 
     def rows(self, seed: int) -> list[str]:
         """The rows to train with a seed: ablations with the first alone."""
@@ -125,17 +151,16 @@ class Benchmark(Pipeline):
         questions = ["long-form-clips" if ROWS[name].kind == CLAP else "long-form"]
         if ROWS[name].is_main and seed in self.given.all_questions_seeds:
             questions.append("long-form-more")
-        kind = "validation" if self.given.validation else "test"
-        if kind == "validation":
+        if self.given.validation:
             questions = ["validation"]
         steps = []
         for window in CLAP_WINDOWS if name == "clap" else (None,):
             row = name if window is None else f"{name}-{window}"
             title = f"Ranking: {CLAP_WINDOWS.get(window, ROWS[name].title)}, seed {seed}"
-            options = {"clap_windows": window, "features": self.features if window is None else None}
+            options = {"windows": window, "features": self.features if window is None else None}
             options |= {"gallery_size": self.size.gallery_size, "leave_out": self.left_out or None}
             model = self.model(f"{name}-{seed}")
-            steps.append(self.rank(f"{kind}-{row}-{seed}", title, questions, model, after=[training], **options))
+            steps.append(self.rank(f"{self.kind}-{row}-{seed}", title, questions, model, after=[training], **options))
         return steps
 
 
@@ -182,7 +207,7 @@ def main() -> None:
     given = parse_arguments()
     benchmark = Benchmark(given)
     result = benchmark.make()
-    print(format_all(result))
+    print(format_benchmark(result))
     write_json(given.results, {"command": this_command(), **result})
     benchmark.say(f"Done. The metrics are in {given.results}")
 

@@ -4,13 +4,13 @@ Does the attention's weight fall on the section that a sentence describes?
 
     python -m benchmarks.long_form.attention --benchmark_dir benchmark-small
 
-For some songs of a split and each wording of their captions it measures, of the temporal attention and of its product
+For some content songs and each wording of their captions it measures, of the temporal attention and of its product
 with the kernel-wise one, the share of the weight inside the section that the sentence describes, and how often the
 largest weight lies there. Beside it stand two levels of chance: the section's share of the song (even attention), and
 the same sentences over ANOTHER song, at the same place of it in relative time: what the model expects of the time
 alone. Sentences on the whole song are left out. A model that has one vector for a whole caption attends to no section
-of it; it is measured with queries on one section, as the others are too. It writes attention.json and pictures of one
-song.
+of it; it is measured with queries on one section, as the others are too. It writes attention.json and pictures of the
+first song.
 """
 
 import argparse
@@ -23,17 +23,17 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap import CollapAudioOutput, CollapModel, CollapTextOutput
 from collap.baselines.mean_pooling import MeanPoolingCollap
 from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
 from collap.evaluation.plots import plot_frame_attention
-from collap.evaluation.retrievers import CollapTexts
+from collap.evaluation.retrievers import CollapRetriever, load_retriever
 from collap.files import markdown_table, this_command, write_json
 from collap.modeling_collap.scoring_collap import mean_over_sentences
 
 from ..pipeline import Pipeline
 from ..questions import Song, read_songs
-from ..rank import embed_songs, embed_texts, load_model
+from ..rank import embed_songs
 from ..tables import with_intervals
 
 # Wordings by what is added to the columns "text", "query" and "sentences".
@@ -51,21 +51,21 @@ COLUMNS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Texts:
     """
-    The texts of some songs, in one way of querying.
+    The texts of a song, in one way of querying.
 
     Args:
-        rows (`list[list[str]]`): Of each song the texts whose attention is measured: sentences, or whole queries.
-        spans_s (`list[list[tuple[float, float] | None]]`): Start and end of what each of those describes, or None.
-        embedded (`CollapTexts`): One text a song, whose queries are those rows.
+        rows (`list[str]`): The texts whose attention is measured: sentences, or whole queries.
+        spans_s (`list[tuple[float, float] | None]`): Start and end of what each of them describes, or None.
+        embedded ([`CollapTextOutput`]): One text whose queries are those rows.
         use_time (`bool`): Whether it counts when a sentence stands in its text.
     """
 
-    rows: list[list[str]]
-    spans_s: list[list[tuple[float, float] | None]]
-    embedded: CollapTexts
+    rows: list[str]
+    spans_s: list[tuple[float, float] | None]
+    embedded: CollapTextOutput
     use_time: bool
 
 
@@ -88,84 +88,69 @@ def ways_of(model: CollapModel) -> list[str]:
     return [WITH_TIME, WITHOUT_TIME, SECTIONS] if model.config.temporal_position else [WITHOUT_TIME, SECTIONS]
 
 
-def make_texts(model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], wording: str, way: str) -> Texts:
-    """The texts of songs in one of the ways of [`ways_of`]."""
-    if way == SECTIONS:
-        return section_texts(model, processor, songs, wording)
-    sentences = [song[f"text{WORDINGS[wording]}"] for song in songs]
-    embedded, _ = embed_texts(model, processor, sentences)
-    spans = [spans_of(song, wording) for song in songs]
-    return Texts(sentences, spans, CollapTexts(embedded), use_time=way == WITH_TIME)
-
-
-def section_texts(model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], wording: str) -> Texts:
-    """A query on each section, pooled as in `score(..., section_query=True)`."""
-    queries = [[section[f"query{WORDINGS[wording]}"] for section in song["sections"]] for song in songs]
-    spans = [[(section["start_s"], section["end_s"]) for section in song["sections"]] for song in songs]
-    output, _ = embed_texts(model, processor, [sentences for of_song in queries for sentences in of_song])
+def make_texts(retriever: CollapRetriever, song: Song, wording: str, way: str) -> Texts:
+    """The texts of a song in one of the ways of [`ways_of`]."""
+    suffix, sections = WORDINGS[wording], song["sections"]
+    times = [(section["start_s"], section["end_s"]) for section in sections]
+    if way != SECTIONS:
+        sentences = song[f"text{suffix}"]
+        spans: list[tuple[float, float] | None] = [None] * len(sentences)
+        for section, span in zip(sections, times, strict=True):
+            for sentence in section[f"sentences{suffix}"]:
+                spans[sentence] = span
+        return Texts(sentences, spans, retriever.embed_texts([sentences]).output, use_time=way == WITH_TIME)
+    queries = [section[f"query{suffix}"] for section in sections]
+    output = retriever.embed_texts(queries).output
+    # Pooled as in `score(..., section_query=True)`.
     pooled = mean_over_sentences(output.query_embeds.float().T, output.sentence_counts).T  # (sections, d)
-    embedded = CollapTextOutput(
-        query_embeds=torch.nn.functional.normalize(pooled, dim=-1),
-        sentence_counts=torch.tensor([len(of_song) for of_song in queries], device=pooled.device),
-    )
-    rows = [[" ".join(sentences) for sentences in of_song] for of_song in queries]
-    return Texts(rows, spans, CollapTexts(embedded), use_time=False)
-
-
-def spans_of(song: Song, wording: str) -> list[tuple[float, float] | None]:
-    """Start and end of the section that each sentence of a caption describes; None where it describes the song."""
-    spans: list[tuple[float, float] | None] = [None] * len(song[f"text{WORDINGS[wording]}"])
-    for section in song["sections"]:
-        for sentence in section[f"sentences{WORDINGS[wording]}"]:
-            spans[sentence] = (section["start_s"], section["end_s"])
-    return spans
+    counts = torch.tensor([len(queries)], device=pooled.device)
+    embedded = CollapTextOutput(query_embeds=torch.nn.functional.normalize(pooled, dim=-1), sentence_counts=counts)
+    return Texts([" ".join(sentences) for sentences in queries], times, embedded, use_time=False)
 
 
 @torch.inference_mode()
-def attend(model: CollapModel, audio: CollapAudioOutput, song: int, texts: Texts, text: int) -> Attention:
-    """The attentions of a text over a song of the batch, without the padding."""
-    count = int(audio.frame_mask[song].sum())
-    alone = CollapAudioOutput(
-        last_hidden_state=audio.last_hidden_state[song : song + 1, :count],
-        frame_mask=audio.frame_mask[song : song + 1, :count],
+def attend(model: CollapModel, frames: np.ndarray, texts: Texts) -> Attention:
+    """The attentions of the texts of a song over the frames of a song."""
+    embedded = torch.from_numpy(frames)[None].to(model.device)
+    audio = CollapAudioOutput(
+        last_hidden_state=embedded, frame_mask=torch.ones(embedded.shape[:2], dtype=torch.bool, device=model.device)
     )
-    attention = model.attend(alone, texts.embedded.select(text, text + 1).output, use_time=texts.use_time)
+    attention = model.attend(audio, texts.embedded, use_time=texts.use_time)
     return Attention(
         kernel=attention.kernel_attentions[0].double().cpu().numpy(),
         temporal=attention.temporal_attentions[0].double().cpu().numpy(),
-        frame_times=model.frame_times(count).numpy(),
-        segment_times=model.segment_times(count).numpy(),
+        frame_times=model.frame_times(len(frames)).numpy(),
+        segment_times=model.segment_times(len(frames)).numpy(),
     )
 
 
-def measure(model: CollapModel, audio: CollapAudioOutput, texts: Texts) -> dict[str, Any]:
+def measure(model: CollapModel, songs: Sequence[np.ndarray], texts: Sequence[Texts]) -> dict[str, Any]:
     """Metrics of all rows that describe a section, in shares, with intervals that come of drawing the songs anew."""
     stride = model.config.kernel_stride
     parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
-    num_songs = len(texts.rows)
-    for song, spans in enumerate(texts.spans_s):
-        own = attend(model, audio, song, texts, song)
-        frames = frame_weights(own.kernel, own.temporal, stride, len(own.frame_times))
+    for number, (frames, of_song) in enumerate(zip(songs, texts, strict=True)):
+        own, spans = attend(model, frames, of_song), of_song.spans_s
+        weights = frame_weights(own.kernel, own.temporal, stride, len(frames))
         inside, even = mass_inside(own.temporal, own.segment_times, spans)
         kernel, kernel_even = kernel_mass_at_boundaries(own.kernel, stride, own.frame_times, spans)
-        other = attend(model, audio, (song + 1) % num_songs, texts, song)
+        other = attend(model, songs[(number + 1) % len(songs)], of_song)
         longer = other.segment_times[-1, 1] / own.segment_times[-1, 1]
         there = [None if span is None else (span[0] * longer, span[1] * longer) for span in spans]
         found = {
             "temporal": inside,
-            "frames": mass_inside(frames, own.frame_times, spans)[0],
+            "frames": mass_inside(weights, own.frame_times, spans)[0],
             "even": even,
             "other_song": mass_inside(other.temporal, other.segment_times, there)[0],
             "temporal_peak": peak_inside(own.temporal, own.segment_times, spans),
-            "frame_peak": peak_inside(frames, own.frame_times, spans),
+            "frame_peak": peak_inside(weights, own.frame_times, spans),
             "kernel": kernel,
             "kernel_even": kernel_even,
         }
         for name, values in found.items():
             parts[name].append(values)
-    song_of_row = np.repeat(np.arange(num_songs), [len(spans) for spans in texts.spans_s])
+    song_of_row = np.repeat(np.arange(len(songs)), [len(of_song.rows) for of_song in texts])
     values = {name: np.concatenate(of_songs) for name, of_songs in parts.items()}
-    metrics: dict[str, Any] = {"num_songs": num_songs}
+    metrics: dict[str, Any] = {"num_songs": len(songs)}
     for names in (("kernel", "kernel_even"), [name for name in COLUMNS if not name.startswith("kernel")]):
         there = ~np.isnan(values[names[0]])
         if there.any():  # else no boundary cuts a segment
@@ -174,21 +159,19 @@ def measure(model: CollapModel, audio: CollapAudioOutput, texts: Texts) -> dict[
     return metrics
 
 
-def draw(
-    model: CollapModel, audio: CollapAudioOutput, songs: Sequence[Song], song: int, texts: Texts, path: Path
-) -> None:
+def draw(model: CollapModel, frames: np.ndarray, song: Song, texts: Texts, path: Path) -> None:
     """Both attentions of one song."""
-    own = attend(model, audio, song, texts, song)
+    own = attend(model, frames, texts)
     plot_frame_attention(
         path,
         own.kernel,
         own.temporal,
         model.config.kernel_stride,
         own.frame_times,
-        texts.rows[song],
-        sections=[(section["start_s"], section["end_s"], section["label"]) for section in songs[song]["sections"]],
-        true_spans_s=texts.spans_s[song],
-        title=f"Attention of {Path(str(model.config._name_or_path)).name} over {Path(songs[song]['audio']).name}",
+        texts.rows,
+        sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
+        true_spans_s=texts.spans_s,
+        title=f"Attention of {Path(str(model.config._name_or_path)).name} over {Path(song['audio']).name}",
     )
 
 
@@ -213,60 +196,31 @@ def _cell(metrics: dict[str, Any], name: str) -> str:
     return f"{100 * value:.0f} ({100 * lower:.0f} to {100 * upper:.0f})"
 
 
-def select_songs(manifest: Path, num_songs: int, wordings: Sequence[str]) -> list[Song]:
-    """
-    The first songs of a split.
-
-    Raises:
-        ValueError: if it has fewer, or none of them has a wording.
-    """
-    songs = read_songs(manifest)
-    if not 2 <= num_songs <= len(songs):
-        raise ValueError(f"num_songs must lie in 2 ... {len(songs)}, the songs of {manifest}; got {num_songs}.")
-    missing = [wording for wording in wordings if f"text{WORDINGS[wording]}" not in songs[0]]
-    if missing:
-        raise ValueError(f"wordings: the songs of {manifest} have no captions in the wording {', '.join(missing)}.")
-    return songs[:num_songs]
-
-
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
     parser.add_argument("--models", nargs="+", default=["ours-0", "document-0"], help="names in its folder models/")
-    parser.add_argument("--split", default="content", help="of its corpus (default: %(default)s)")
-    parser.add_argument("--num_songs", type=int, default=100, help="the first of the split (default: %(default)s)")
-    parser.add_argument("--wordings", nargs="+", choices=list(WORDINGS), default=list(WORDINGS), help="default: all")
-    parser.add_argument("--picture_song", type=int, default=0, help="its number among them (default: %(default)s)")
-    parser.add_argument("--picture_wording", choices=list(WORDINGS), default="new", help="default: %(default)s")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--num_songs", type=int, default=100, help="the first of the content songs (default: 100)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     parser.add_argument("--output_dir", type=Path, help="default: attention in the folder of --benchmark_dir")
     given = parser.parse_args(arguments)
     benchmark, out = Pipeline(given.benchmark_dir), given.output_dir or given.benchmark_dir / "attention"
-    if not 0 <= given.picture_song < given.num_songs:
-        parser.error(f"--picture_song must lie in 0 ... {given.num_songs - 1}, got {given.picture_song}.")
     torch.set_num_threads(1)
-    wordings = list(dict.fromkeys([*given.wordings, given.picture_wording]))
-    songs = select_songs(benchmark.manifest(given.split), given.num_songs, wordings)
+    songs = read_songs(benchmark.manifest("content"))[: given.num_songs]
     out.mkdir(parents=True, exist_ok=True)
-
     models: dict[str, dict[str, dict[str, Any]]] = {}
     for name in given.models:
-        model, processor = load_model(benchmark.model(name), given.device)
-        ways = ways_of(model)
-        audio = embed_songs(model, processor, songs, benchmark.features)
-        models[name] = {}
-        for way in tqdm(ways, desc=name, unit="way"):
-            models[name][way] = {
-                wording: measure(model, audio, make_texts(model, processor, songs, wording, way))
-                for wording in given.wordings
-            }
-        for way in {ways[0], SECTIONS}:
-            texts = make_texts(model, processor, songs, given.picture_wording, way)
-            path = out / f"{name}-{'sections' if way == SECTIONS else 'sentences'}.png"
-            draw(model, audio, songs, given.picture_song, texts, path)
-            tqdm.write(f"{path}")
-    result = {"command": this_command(), "split": given.split, "num_songs": given.num_songs, "models": models}
-    write_json(out / "attention.json", result)
+        options = {"features": benchmark.features, "truncate_texts": True}
+        retriever = load_retriever(str(benchmark.model(name)), given.device, **options)
+        model, frames, models[name] = retriever.model, embed_songs(retriever, songs), {}
+        for way in tqdm(ways_of(model), desc=name, unit="way"):
+            texts = {wording: [make_texts(retriever, song, wording, way) for song in songs] for wording in WORDINGS}
+            models[name][way] = {wording: measure(model, frames, of_wording) for wording, of_wording in texts.items()}
+            if way != WITHOUT_TIME or not model.config.temporal_position:
+                path = out / f"{name}-{'sections' if way == SECTIONS else 'sentences'}.png"
+                draw(model, frames[0], songs[0], texts["new"][0], path)
+                tqdm.write(f"{path}")
+    write_json(out / "attention.json", {"command": this_command(), "num_songs": len(songs), "models": models})
     print(format_table(models))
 
 

@@ -33,7 +33,7 @@ ROWS = {
     "crop 0.5, reorder 0.5": {CROP: 0.5, REORDER: 0.5},
 }
 METRICS = ("recall@1", "recall@5", "recall@10", "median_rank")
-COLUMNS = ("text_to_audio, {} recall@1", "shuffled, {} recall@1", "section, {} recall@1", "order, {} recall@1")
+COLUMNS = ("content, {} recall@1", "shuffled, {} recall@1", "one section, {} recall@1", "order, {} recall@1")
 
 
 def read_row(pipeline: Pipeline, name: str) -> dict[str, float]:

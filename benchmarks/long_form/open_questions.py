@@ -23,7 +23,7 @@ import argparse
 import copy
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,19 +34,13 @@ from collap.files import atomic_write, this_command, write_json
 
 from ..corpus.build import GERMAN, add_stored_texts
 from ..pipeline import Experiment
-from ..questions import LENGTHS_MIN, Song, read_songs
-from ..tables import draw_bars, draw_lines, format_metrics, read_metrics
+from ..questions import Song, read_songs
+from ..tables import draw_bars, format_metrics, read_metrics
 from ..towers import build_text_tower
 from .rows import CLAP, ROWS
 
 ROW = "ours"
 TITLES = {name: row.title for name, row in ROWS.items() if row.kind != CLAP}
-PANELS = {
-    "whole captions, gallery filled up": "captions, {} min, filled up",
-    "one section, gallery filled up": "sections, {} min, filled up",
-    "whole captions, among each other": "captions, {} min, alone",
-    "one section, among each other": "sections, {} min, alone",
-}
 LANGUAGE_MODELS = {
     "roberta-english": "English tokenizer, trained on English",
     "roberta-both": "English tokenizer, trained on both",
@@ -72,28 +66,6 @@ def rank_rows(experiment: Experiment, given: argparse.Namespace, question: str) 
             files.setdefault(row, []).append(experiment.ranks(name))
     experiment.run(ranking)
     return {TITLES[row]: read_metrics(of_row) for row, of_row in files.items()}
-
-
-def run_lengths(experiment: Experiment, given: argparse.Namespace) -> dict[str, Any]:
-    found = rank_rows(experiment, given, "lengths")
-    panels = {
-        panel: {
-            model: [of_model[name.format(minutes)]["recall@1"] for minutes in LENGTHS_MIN]
-            for model, of_model in found.items()
-        }
-        for panel, name in PANELS.items()
-    }
-    first = next(iter(found.values()))
-    songs, gallery = (first[PANELS[panel].format(LENGTHS_MIN[0])]["gallery_size"] for panel in [*PANELS][2::-2])
-    title = f"The same {songs} songs at four lengths, alone or among {gallery:,} songs; recall@1 and 95 % intervals"
-    draw_lines(experiment.folder / "lengths.png", panels, LENGTHS_MIN, title)
-    return {"models": found}
-
-
-def run_quality(experiment: Experiment, given: argparse.Namespace) -> dict[str, Any]:
-    found = rank_rows(experiment, given, "quality")
-    draw_bars(experiment.folder / "quality.png", found, f"What becomes of worse captions, {_gallery(found)} songs")
-    return {"models": found}
 
 
 def run_language(experiment: Experiment, given: argparse.Namespace) -> dict[str, Any]:
@@ -129,12 +101,7 @@ def run_language(experiment: Experiment, given: argparse.Namespace) -> dict[str,
     for name, counts in tokens.items():
         print(f"{name}: {counts['English']:.0f} tokens an English caption, {counts['German']:.0f} a German one")
     print("No German wording is held out: compare German with the seen English wording.")
-    draw_bars(experiment.folder / "language.png", found, f"English and German captions, {_gallery(found)} songs")
     return {"models": found, "tokens": tokens, "german_wording_held_out": False}
-
-
-def _gallery(found: dict[str, Any]) -> str:
-    return f"{next(iter(next(iter(found.values())).values()))['gallery_size']:,}"
 
 
 def in_german(song: Song, split: str, number: int) -> Song:
@@ -188,10 +155,10 @@ def count_tokens(manifest: Path, tokenizer: Path, num_songs: int = 100) -> dict[
     }
 
 
-QUESTIONS: dict[str, Callable[[Experiment, argparse.Namespace], dict[str, Any]]] = {
-    "lengths": run_lengths,
-    "quality": run_quality,
-    "language": run_language,
+PICTURES = {
+    "lengths": "The same songs at four lengths",
+    "quality": "What becomes of worse captions",
+    "language": "English and German captions",
 }
 
 
@@ -199,7 +166,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
     parser.add_argument("--output_dir", type=Path, help="default: open-questions in the folder of --benchmark_dir")
-    parser.add_argument("--questions", nargs="+", choices=list(QUESTIONS), default=list(QUESTIONS))
+    parser.add_argument("--questions", nargs="+", choices=list(PICTURES), default=list(PICTURES))
     parser.add_argument("--rows", nargs="+", choices=list(TITLES), default=["ours", "document", "mean"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the benchmark's models")
     parser.add_argument("--gallery_size", type=int, default=1000, help="of lengths and quality")
@@ -210,8 +177,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = given.output_dir or given.benchmark_dir / "open-questions"
     experiment = Experiment(given.benchmark_dir, out, given.num_processes, given.device, given.num_epochs)
     for name in given.questions:
-        result = QUESTIONS[name](experiment, given)
+        is_language = name == "language"
+        result = run_language(experiment, given) if is_language else {"models": rank_rows(experiment, given, name)}
         print(f"\n### {name.capitalize()}\n\n{format_metrics(result['models'])}", flush=True)
+        draw_bars(out / f"{name}.png", result["models"], PICTURES[name])
         write_json(out / f"{name}.json", {"command": this_command(), "seeds": given.seeds, **result})
         print(f"\n{out / name}.json and .png are written.", flush=True)
 

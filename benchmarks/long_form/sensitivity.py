@@ -19,22 +19,21 @@ done are cached.
 import argparse
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from collap import CollapAudioOutput, CollapModel, CollapProcessor, CollapTextOutput
+from collap.evaluation.retrievers import CollapRetriever, CollapTexts, load_retriever
 from collap.files import markdown_table, this_command, write_json
 from collap.metrics import query_metrics
 from collap.modeling_collap.loss_collap import symmetric_loss
 
 from ..pipeline import Experiment
-from ..questions import Song, read_songs
-from ..rank import embed_songs, embed_texts, load_model
+from ..questions import Query, Song, captions, read_songs, sections
+from ..rank import embed_songs, score
 from ..tables import draw_heat_maps, with_intervals
 
 METRICS = {
@@ -46,156 +45,111 @@ METRICS = {
 RANKS = ("recall@1", "recall@10", "mrr")
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """Two fields of the configuration, rows and columns of a heat map, and the values that they take."""
+class Sweep(NamedTuple):
+    """Two fields of the configuration with their titles, rows and columns of a heat map, and the values of both."""
 
-    name: str
-    rows: tuple[str, str]  # field and title
+    rows: tuple[str, str]
     columns: tuple[str, str]
     values: tuple[float, ...]
 
-    def axes(self, model: CollapModel) -> tuple[list[float], list[float]]:
-        """Values of rows and of columns, with those that the model was trained with."""
-        return tuple(sorted({*self.values, getattr(model.config, field)}) for field, _ in (self.rows, self.columns))
 
-
-SWEEPS = (
-    Sweep("kernel", ("kernel_size", "kernel size (frames)"), ("kernel_stride", "stride (frames)"), (1, 2, 4, 8, 16)),
-    Sweep(
-        "fusion",
+SWEEPS = {
+    "kernel": Sweep(("kernel_size", "kernel size (frames)"), ("kernel_stride", "stride (frames)"), (1, 2, 4, 8, 16)),
+    "fusion": Sweep(
         ("kernel_weight", "gamma_K, weight of the global alignment"),
         ("temporal_weight", "gamma_T, weight of the temporal alignment"),
         (0, 0.25, 0.5, 0.75, 1),
     ),
-    Sweep(
-        "temperatures",
+    "temperatures": Sweep(
         ("kernel_temperature", "kernel temperature"),
         ("temporal_temperature", "temporal temperature"),
         (0.01, 0.03, 0.1, 0.3, 1),
     ),
-)
+}
 
 
-@dataclass(frozen=True)
 class Gallery:
-    """Embedded songs, their captions and their one-section queries."""
+    """The songs of a split as a model encodes them, and their captions and section queries of the seen wording."""
 
-    audio: CollapAudioOutput
-    captions: CollapTextOutput
-    queries: CollapTextOutput
-    query_songs: list[int]
+    def __init__(self, retriever: CollapRetriever, songs: Sequence[Song]):
+        self.retriever, self.frames = retriever, embed_songs(retriever, songs)
+        self.texts: dict[str, tuple[list[Query], CollapTexts]] = {}
+        for kind, queries in {"caption": captions("text")(songs), "section": sections("query")(songs)}.items():
+            self.texts[kind] = queries, retriever.embed_texts([query.sentences for query in queries])
 
+    def measure(self) -> dict[str, Any]:
+        """Metrics of captions and of section queries, as the model's configuration is now."""
+        found: dict[str, Any] = {}
+        with torch.inference_mode():
+            scale = self.retriever.model.logit_scale().item()
+        for kind, (queries, texts) in self.texts.items():
+            scores = score(self.retriever, self.frames, texts, section_query=kind == "section")  # (texts, songs)
+            targets = np.array([query.place for query in queries])
+            positives = torch.arange(len(self.frames))[:, None] == torch.from_numpy(targets)
+            # The loss over all songs at once, a gallery in place of a batch.
+            found[f"{kind}_loss"] = symmetric_loss(scale * torch.from_numpy(scores.T), positives).item()
+            of_queries = query_metrics(scores, targets)
+            metrics = with_intervals({name: of_queries[name] for name in RANKS}, targets)
+            found |= {f"{kind}_{name}": value for name, value in metrics.items()}
+        return found
 
-def make_gallery(model: CollapModel, processor: CollapProcessor, songs: Sequence[Song], features: Path) -> Gallery:
-    """Songs, captions and queries in the wording of the training."""
-    queries = [(place, section["query"]) for place, song in enumerate(songs) for section in song["sections"]]
-    return Gallery(
-        audio=embed_songs(model, processor, songs, features),
-        captions=embed_texts(model, processor, [song["text"] for song in songs])[0],
-        queries=embed_texts(model, processor, [sentences for _, sentences in queries])[0],
-        query_songs=[place for place, _ in queries],
-    )
+    @contextmanager
+    def settings(self, **fields: float) -> Iterator[None]:
+        """In this block the model scores with other numbers; they are checked as in a configuration."""
+        config = self.retriever.model.config
+        before = {name: getattr(config, name) for name in fields}
+        try:
+            for name, value in fields.items():
+                setattr(config, name, value)
+            config.validate_collap()
+            yield
+        finally:
+            for name, value in before.items():
+                setattr(config, name, value)
 
+    def sweep(self, plan: Sweep) -> dict[str, Any]:
+        """
+        Metrics for each pair of values; None for a pair that no model can have (both gammas 0).
 
-@contextmanager
-def with_settings(model: CollapModel, settings: dict[str, float]) -> Iterator[None]:
-    """The model scores with other numbers in this block; they are checked as in a configuration."""
-    before = {name: getattr(model.config, name) for name in settings}
-    try:
-        for name, value in settings.items():
-            setattr(model.config, name, value)
-        model.config.validate_collap()
-        yield
-    finally:
-        for name, value in before.items():
-            setattr(model.config, name, value)
-
-
-@torch.inference_mode()
-def measure(model: CollapModel, gallery: Gallery) -> dict[str, Any]:
-    """Metrics of captions and of section queries, as the model's configuration is now."""
-    found: dict[str, Any] = {}
-    own = list(range(gallery.audio.frame_mask.shape[0]))
-    for kind, texts, targets, section_query in (
-        ("caption", gallery.captions, own, False),
-        ("section", gallery.queries, gallery.query_songs, True),
-    ):
-        logits = model.score(gallery.audio, texts, section_query=section_query)  # (songs, texts)
-        positives = torch.tensor(own)[:, None] == torch.tensor(targets)
-        # The loss over all songs at once, a gallery in place of a batch.
-        found[f"{kind}_loss"] = symmetric_loss(logits.cpu(), positives).item()
-        of_queries = query_metrics(logits.T.cpu().numpy(), targets)
-        metrics = with_intervals({name: of_queries[name] for name in RANKS}, targets)
-        found |= {f"{kind}_{name}": value for name, value in metrics.items()}
-        found |= {f"{kind}_num_queries": len(targets), f"{kind}_gallery_size": len(own)}
-    return found
-
-
-def sweep(model: CollapModel, gallery: Gallery, plan: Sweep) -> dict[str, Any]:
-    """
-    Metrics for each pair of values; None for a pair that no model can have (both gammas 0).
-
-    Returns:
-        `dict[str, Any]`: for JSON: fields, values, the trained values, and `cells`, a list of rows of metrics.
-    """
-    rows, columns = plan.axes(model)
-    (row_field, _), (column_field, _) = plan.rows, plan.columns
-    cells: list[list[dict[str, Any] | None]] = []
-    with tqdm(total=len(rows) * len(columns), desc=plan.name, unit="setting") as progress:
-        for row in rows:
-            cells.append([])
-            for column in columns:
-                possible = plan.name != "fusion" or row + column > 0
-                found = None
-                if possible:
-                    with with_settings(model, {row_field: row, column_field: column}):
-                        found = measure(model, gallery)
-                cells[-1].append(found)
-                progress.update()
-    return {
-        "rows": {"field": row_field, "values": rows, "trained": getattr(model.config, row_field)},
-        "columns": {"field": column_field, "values": columns, "trained": getattr(model.config, column_field)},
-        "cells": cells,
-    }
-
-
-def value_of(found: dict[str, Any] | None, name: str) -> float:
-    """One of `METRICS` of a cell: recall in percent; NaN where there is none."""
-    if found is None:
-        return float("nan")
-    return 100 * found[name]["value"] if "recall" in name else found[name]
+        Returns:
+            `dict[str, Any]`: for JSON: fields, values, the trained values, and `cells`, a list of rows of metrics.
+        """
+        result: dict[str, Any] = {}
+        for axis, (field, _) in (("rows", plan.rows), ("columns", plan.columns)):
+            trained = getattr(self.retriever.model.config, field)
+            result[axis] = {"field": field, "values": sorted({*plan.values, trained}), "trained": trained}
+        result["cells"] = []
+        for row in tqdm(result["rows"]["values"], unit="row"):
+            cells: list[dict[str, Any] | None] = []
+            for column in result["columns"]["values"]:
+                if plan is SWEEPS["fusion"] and row + column == 0:
+                    cells.append(None)
+                    continue
+                with self.settings(**{plan.rows[0]: row, plan.columns[0]: column}):
+                    cells.append(self.measure())
+            result["cells"].append(cells)
+        return result
 
 
 def draw(plan: Sweep, result: dict[str, Any], model_name: str, path: Path) -> None:
     """The heat maps of a sweep in one picture."""
-    rows, columns = result["rows"], result["columns"]
-    draw_heat_maps(
-        path,
-        {
-            title: np.array([[value_of(found, name) for found in row] for row in result["cells"]])
-            for name, title in METRICS.items()
-        },
-        row_title=plan.rows[1],
-        column_title=plan.columns[1],
-        row_labels=[f"{value:g}" for value in rows["values"]],
-        column_labels=[f"{value:g}" for value in columns["values"]],
-        marked=(rows["values"].index(rows["trained"]), columns["values"].index(columns["trained"])),
-        lower_is_better=[title for name, title in METRICS.items() if "loss" in name],
-        title=f"{model_name}, trained once, scored with other numbers; the frame marks those of the training",
-    )
-
-
-def format_sweep(plan: Sweep, result: dict[str, Any]) -> str:
-    """A Markdown table of a sweep: recall@1 of captions / of one-section queries."""
-    columns = result["columns"]["values"]
-    lines = [[f"{plan.rows[0]} \\ {plan.columns[0]}", *(f"{value:g}" for value in columns)]]
-    for value, row in zip(result["rows"]["values"], result["cells"], strict=True):
-        pairs = [[value_of(found, f"{kind}_recall@1") for kind in ("caption", "section")] for found in row]
-        lines.append(
-            [f"{value:g}", *("" if np.isnan(pair).any() else "{:.1f} / {:.1f}".format(*pair) for pair in pairs)]
-        )
-    return markdown_table(lines)
+    tables = {}
+    for name, title in METRICS.items():
+        values = [
+            [
+                np.nan if found is None else 100 * found[name]["value"] if "recall" in name else found[name]
+                for found in row
+            ]
+            for row in result["cells"]
+        ]
+        tables[title] = np.array(values)
+    axes = [
+        (title, result[axis]["values"], result[axis]["trained"])
+        for axis, (_, title) in (("rows", plan.rows), ("columns", plan.columns))
+    ]
+    lower_is_better = [title for name, title in METRICS.items() if "loss" in name]
+    title = f"{model_name}, trained once, scored with other numbers; the frame marks those of the training"
+    draw_heat_maps(path, tables, *axes, lower_is_better, title)
 
 
 def settings_to_train(
@@ -256,30 +210,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
     parser.add_argument("--model", default="ours-0", help="its name in the folder models/ (default: %(default)s)")
+    sweeps = {"nargs": "*", "choices": list(SWEEPS), "default": list(SWEEPS)}
+    parser.add_argument("--sweeps", **sweeps, help="numbers to change without training (default: all)")
+    parser.add_argument("--train", type=int, nargs="*", default=[], help="train with these kernel sizes")
     parser.add_argument(
-        "--num_songs", type=int, default=None, help="the first so many validation songs (default: all of them)"
-    )
-    parser.add_argument(
-        "--sweeps",
-        nargs="*",
-        choices=[plan.name for plan in SWEEPS],
-        default=[plan.name for plan in SWEEPS],
-        help="which numbers to change without training; none if nothing is named (default: all)",
-    )
-    parser.add_argument(
-        "--train",
-        type=int,
-        nargs="*",
-        metavar="KERNEL_SIZE",
-        help="train with these kernel sizes (default: 1 2 4 8 16)",
-    )
-    parser.add_argument(
-        "--frame_pooling",
-        type=int,
-        nargs="*",
-        default=[],
-        metavar="VECTORS",
-        help="train with frames of so many encoder vectors of 0.02 s, and segments of the same seconds; 32 128, say",
+        "--frame_pooling", type=int, nargs="*", default=[], help="train with frames of so many encoder vectors"
     )
     parser.add_argument("--num_epochs", type=int, help="of these trainings, in place of the benchmark's")
     parser.add_argument("--num_processes", type=int, default=1, help="trainings at a time (default: %(default)s)")
@@ -290,33 +225,26 @@ def main(arguments: Sequence[str] | None = None) -> None:
     experiment = Experiment(given.benchmark_dir, out, given.num_processes, given.device, given.num_epochs)
     torch.set_num_threads(1)
     songs = read_songs(experiment.manifest("validation"))
-    if given.num_songs is not None and not 2 <= given.num_songs <= len(songs):
-        parser.error(f"--num_songs must lie in 2 ... {len(songs)}, the validation songs; got {given.num_songs}.")
-    songs = songs[: given.num_songs]
     out.mkdir(parents=True, exist_ok=True)
     protocol = {"command": this_command(), "model": given.model, "split": "validation", "num_songs": len(songs)}
 
-    if given.sweeps:
-        model, processor = load_model(experiment.benchmark.model(given.model), given.device)
-        gallery = make_gallery(model, processor, songs, experiment.features)
-        sweeps: dict[str, Any] = {}
-        for plan in SWEEPS:
-            if plan.name in given.sweeps:
-                found = sweep(model, gallery, plan)
-                sweeps[plan.name] = found
-                draw(plan, found, given.model, out / f"{plan.name}.png")
-                print(f"\nrecall@1 (%) of captions / one-section queries\n\n{format_sweep(plan, found)}", flush=True)
-        write_json(out / "sweeps.json", protocol | {"as_trained": measure(model, gallery), "sweeps": sweeps})
+    def make_gallery(model: Path, features: Path) -> Gallery:
+        options = {"features": features, "truncate_texts": True}
+        return Gallery(load_retriever(str(model), given.device, **options), songs)
 
-    kernel_sizes = [1, 2, 4, 8, 16] if given.train == [] else given.train or []
-    if kernel_sizes or given.frame_pooling:
-        settings = settings_to_train(experiment.recipe(given.model), kernel_sizes, given.frame_pooling)
-        rows: dict[str, Any] = {}
-        for name, (folder, features) in train(experiment, given.model, settings).items():
-            model, processor = load_model(folder, given.device)
-            rows[name] = {**settings[name], **measure(model, make_gallery(model, processor, songs, features))}
+    if given.sweeps:
+        gallery, found = make_gallery(experiment.benchmark.model(given.model), experiment.features), {}
+        for name in given.sweeps:
+            found[name] = gallery.sweep(SWEEPS[name])
+            draw(SWEEPS[name], found[name], given.model, out / f"{name}.png")
+        write_json(out / "sweeps.json", protocol | {"as_trained": gallery.measure(), "sweeps": found})
+    if given.train or given.frame_pooling:
+        settings = settings_to_train(experiment.recipe(given.model), given.train, given.frame_pooling)
+        trained = train(experiment, given.model, settings)
+        rows = {name: settings[name] | make_gallery(*folders).measure() for name, folders in trained.items()}
         print(f"\n{format_trainings(rows)}")
         write_json(out / "trainings.json", protocol | {"trainings": rows})
+    print(f"\nThe metrics and pictures are in {out}.")
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks.rank import embed_texts
-from collap import CollapAudioOutput, CollapModel, CollapProcessor
+from benchmarks.rank import score
+from collap import CollapAttentions, CollapAudioOutput
 from collap.evaluation.localization import Span, align_in_order, mass_inside
 from collap.evaluation.plots import clock, plot_attention
+from collap.evaluation.retrievers import CollapRetriever
 
 # Written by hand, in words of their own, each about one song that the model was not trained on (seed 0 of the corpus).
 QUERIES = {
@@ -36,19 +37,12 @@ QUERIES = {
 
 
 def answer(
-    model: CollapModel,
-    processor: CollapProcessor,
-    songs: list[dict[str, Any]],
-    audio: CollapAudioOutput,
-    text: str,
-    target: str,
+    retriever: CollapRetriever, songs: list[dict[str, Any]], frames: list[np.ndarray], text: str, target: str
 ) -> None:
     """Prints the three best songs for a text, and when each sentence happens in the best one; `target` is marked."""
-    (sentences,) = processor.split_texts([text])
-    embedded, _ = embed_texts(model, processor, [sentences])
-    with torch.inference_mode():
-        scores = model.score(audio, embedded)[:, 0]
-    best = scores.argsort(descending=True)[:3].tolist()
+    (sentences,) = retriever.processor.split_texts([text])
+    scores = retriever.model.logit_scale().item() * score(retriever, frames, retriever.embed_texts([sentences]))[0]
+    best = scores.argsort()[::-1][:3].tolist()
     print(f"\nQuery ({len(text.split())} words): {text}\n")
     for rank, index in enumerate(best, start=1):
         song = songs[index]
@@ -58,38 +52,30 @@ def answer(
         name = Path(song["audio"]).name
         print(f"  {rank}. {name}, {clock(song['duration_s'])}, score {scores[index]:.1f}{mark}: {tags}")
     print(f"\n  When it happens in {Path(songs[best[0]]['audio']).name}:")
-    for span in find_spans(model, processor, one_song(audio, best[0]), sentences):
+    for span in find_spans(retriever, attend(retriever, frames[best[0]], sentences)):
         print(f"    {clock(span.start_s)} to {clock(span.end_s)}  {sentences[span.sentence]}")
 
 
-def find_spans(
-    model: CollapModel, processor: CollapProcessor, audio: CollapAudioOutput, sentences: list[str]
-) -> list[Span]:
+@torch.inference_mode()
+def attend(retriever: CollapRetriever, frames: np.ndarray, sentences: list[str]) -> CollapAttentions:
+    """The attentions of the sentences of a text over a song."""
+    embedded = torch.from_numpy(frames)[None]  # (1, N, d)
+    audio = CollapAudioOutput(last_hidden_state=embedded, frame_mask=torch.ones(embedded.shape[:2], dtype=torch.bool))
+    return retriever.model.attend(audio, retriever.embed_texts([sentences]).output)
+
+
+def find_spans(retriever: CollapRetriever, attention: CollapAttentions) -> list[Span]:
     """Aligns the sentences of a text with a song, all together and in order."""
-    embedded, _ = embed_texts(model, processor, [sentences])
-    with torch.inference_mode():
-        similarities = model.attend(audio, embedded).similarities[0].numpy()  # (S, N)
-    return align_in_order(similarities, model.frame_times(similarities.shape[1]).numpy())
+    similarities = attention.similarities[0].numpy()  # (S, N)
+    return align_in_order(similarities, retriever.model.frame_times(similarities.shape[1]).numpy())
 
 
-def one_song(audio: CollapAudioOutput, index: int) -> CollapAudioOutput:
-    """One song of a batch, without the padding."""
-    count = int(audio.frame_mask[index].sum())
-    return CollapAudioOutput(
-        last_hidden_state=audio.last_hidden_state[index : index + 1, :count],
-        frame_mask=audio.frame_mask[index : index + 1, :count],
-    )
-
-
-def draw_attention(
-    model: CollapModel, processor: CollapProcessor, song: dict[str, Any], audio: CollapAudioOutput, path: Path
-) -> None:
-    """Draws the temporal attention of each sentence of a caption over its song, `audio`; prints how much is right."""
+def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.ndarray, path: Path) -> None:
+    """Draws the temporal attention of each sentence of a caption over its song; prints how much of it is right."""
     sentences = song["text_new"]
-    embedded, _ = embed_texts(model, processor, [sentences])
-    with torch.inference_mode():
-        weights = model.attend(audio, embedded).temporal_attentions[0].numpy()  # (S, L)
-    times = model.segment_times(audio.frame_mask.shape[1]).numpy()  # (L, 2)
+    attention = attend(retriever, frames, sentences)
+    weights = attention.temporal_attentions[0].numpy()  # (S, L)
+    times = retriever.model.segment_times(len(frames)).numpy()  # (L, 2)
     truth: list[tuple[float, float] | None] = [None] * len(sentences)
     for section in song["sections"]:
         for sentence in section["sentences_new"]:
@@ -101,7 +87,7 @@ def draw_attention(
         sentences,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=truth,
-        spans=find_spans(model, processor, audio, sentences),
+        spans=find_spans(retriever, attention),
         title=f"Temporal attention over {Path(song['audio']).name}, a song that is not in the training songs",
     )
     inside, even = (100 * np.nanmean(shares) for shares in mass_inside(weights, times, truth))

@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModel, AutoProcessor
 
-import collap  # noqa: F401 - registers CoLLAP with the Auto classes
 from benchmarks.pipeline import MODEL, RECIPE, Pipeline  # the demo shares its steps with the benchmarks
 from benchmarks.questions import read_songs
 from benchmarks.rank import embed_songs
 from benchmarks.tables import read_shares
+from collap.evaluation.retrievers import load_retriever
 from collap.files import write_json
 from collap.metrics import chance_level
 
-from .answer import QUERIES, answer, draw_attention, one_song
+from .answer import QUERIES, answer, draw_attention
 
 CROP_S = 10
 SENTENCES = {"text_granularity": "sentence", "temporal_position": "true"}
@@ -39,6 +38,7 @@ ROWS = {
 BEST = "sentences"
 WORDINGS = ("seen", "new")
 DIRECTIONS = {"text_to_audio": "caption -> song", "audio_to_text": "song -> caption", "section": "one section -> song"}
+QUESTIONS = {"text_to_audio": "content", "audio_to_text": "songs", "section": "one section"}
 COLUMNS = {"R@1": "recall@1", "R@5": "recall@5", "R@10": "recall@10", "MedR": "median_rank"}
 
 
@@ -108,7 +108,7 @@ def main() -> None:
     for title, (name, _, _) in ROWS.items():
         found = read_shares(demo.ranks(name))
         results[title] = {
-            wording: {direction: found[f"{direction}, {wording}"] for direction in DIRECTIONS}
+            wording: {direction: found[f"{name}, {wording}"] for direction, name in QUESTIONS.items()}
             | {"order": found[f"order, {wording}"]["recall@1"]}
             for wording in WORDINGS
         }
@@ -118,12 +118,12 @@ def main() -> None:
         print("\nThe encoders are small ones, pretrained here on tags of short crops of the same corpus: stand-ins of")
         print("BEATs and Whisper, under strong supervision. Compare the rows; the metrics say nothing of real music.")
 
-    demo.say("Loading the saved model by AutoModel and answering two long queries")
-    best, processor = AutoModel.from_pretrained(demo.model(BEST)), AutoProcessor.from_pretrained(demo.model(BEST))
-    audio = embed_songs(best, processor, songs, demo.features)
+    demo.say("Loading the saved model and answering two long queries")
+    retriever = load_retriever(str(demo.model(BEST)), features=demo.features)
+    frames = embed_songs(retriever, songs)
     for target, query in QUERIES.items():
-        answer(best, processor, songs, audio, query, target)
-    draw_attention(best, processor, songs[0], one_song(audio, 0), given.output_dir / "attention.png")
+        answer(retriever, songs, frames, query, target)
+    draw_attention(retriever, songs[0], frames[0], given.output_dir / "attention.png")
     demo.say(f"Done. The model is in {demo.model(BEST)}, the metrics in {given.output_dir / 'results.json'}.")
 
 

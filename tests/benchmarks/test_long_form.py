@@ -10,22 +10,22 @@ import sys
 import pytest
 
 from benchmarks.long_form.__main__ import Benchmark, parse_arguments
-from benchmarks.long_form.tables import collect, format_all
-from benchmarks.pipeline import ROOT, Pipeline
+from benchmarks.pipeline import ROOT
+from benchmarks.tables import format_benchmark
 
 
 def test_tables_of_two_seeds(tmp_path):
-    pipeline = Pipeline(tmp_path)
+    benchmark = Benchmark(parse_arguments(["--output_dir", str(tmp_path)]))
     (tmp_path / "ranks").mkdir()
     for seed, ranks in ((0, [1, 1, 2, 6]), (1, [1, 3, 2, 6])):
         of_question = {"ranks": ranks, "units": [0, 1, 2, 3], "gallery_size": 1000, "num_cut": 2 * seed}
         questions = {"content, new": of_question} | ({"content, seen": of_question} if seed == 0 else {})
-        pipeline.ranks(f"test-ours-{seed}").write_text(json.dumps(questions))
-        pipeline.model(f"ours-{seed}").mkdir(parents=True)
-        (pipeline.model(f"ours-{seed}") / "seconds.json").write_text(json.dumps({"cpu_seconds": 10 + seed}))
-    result = collect(pipeline, [("ours", 0), ("ours", 1)], "test")
-    assert result["rows"]["ours"]["training_cpu_seconds"] == [10, 11]
-    printed = re.sub(" +", " ", format_all(result))
+        benchmark.ranks(f"test-ours-{seed}").write_text(json.dumps(questions))
+        benchmark.model(f"ours-{seed}").mkdir(parents=True)
+        (benchmark.model(f"ours-{seed}") / "seconds.json").write_text(json.dumps({"cpu_seconds": 10 + seed}))
+    rows = benchmark.collect([("ours", 0), ("ours", 1)])
+    assert rows["ours"]["training_cpu_seconds"] == [10, 11]
+    printed = re.sub(" +", " ", format_benchmark({"rows": rows}))
     assert "| sentence queries, time, moments (ours) | 37.5 (25.0 to 50.0) | 75.0 (75.0 to 75.0) |" in printed
     assert "| sentence queries, time, moments (ours) | 50.0 | 75.0 |" in printed  # of one seed
     assert "order" not in printed  # there is no such question

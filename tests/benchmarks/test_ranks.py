@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from tiny_benchmark import STYLES
+from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.corpus.plan import SPLITS
 from benchmarks.questions import (
@@ -25,8 +26,11 @@ from benchmarks.questions import (
     splits_of,
     spoiled,
 )
-from benchmarks.rank import CollapScorer, load_model, rank_questions
+from benchmarks.rank import embed_songs, rank_questions, score
 from benchmarks.tables import format_metrics, read_metrics, read_shares
+from collap import CollapAudioOutput
+from collap.data.cache import SongEmbedding
+from collap.evaluation.retrievers import load_retriever
 from collap.metrics import retrieval_metrics
 
 TEXT, OTHER = ["a", "b", "c", "d", "e"], ["V", "W", "X", "Y", "Z"]
@@ -99,24 +103,27 @@ class TestQuestions:
         assert len({question.name for question in questions}) == len(questions)
 
 
-class FakeScorer:
+class Numbers(list):
+    """Texts that are numbers."""
+
+    def select(self, start: int, stop: int) -> "Numbers":
+        return Numbers(self[start:stop])
+
+
+class FakeRetriever:
     """A song's score for a text is higher, the nearer their numbers are; the song itself scores half a point less."""
 
-    def __init__(self):
-        self.section_query = []
+    num_truncated_texts = 0
 
-    def embed_songs(self, songs):
-        return np.array([int(Path(song["audio"]).stem) for song in songs])
-
-    def first_songs(self, audio, number):
-        return audio[:number]
+    def embed_song(self, path):
+        return SongEmbedding(np.array([[float(Path(path).stem)]]), 1.0, 1.0)
 
     def embed_texts(self, texts):
-        return np.array([float(sentences[0]) // 1 for sentences in texts]), len(texts) // 4
+        self.num_truncated_texts += len(texts) // 4
+        return Numbers(float(sentences[0]) // 1 for sentences in texts)
 
-    def score(self, audio, text, question):
-        self.section_query.append(question.section_query)
-        distance = np.abs(text[:, None] - audio[None])
+    def score(self, songs, texts):
+        distance = np.abs(np.concatenate(songs) - np.array(texts))
         return np.where(distance == 0, -1.5, -distance)
 
 
@@ -134,8 +141,7 @@ def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
         Question("section", "content", sections("query_new"), section_query=True),
         Question("by song", "content", captions("text_new"), by_song=True),
     ]
-    scorer = FakeScorer()
-    found = rank_questions(scorer, tmp_path, questions, gallery_size=6)
+    found = rank_questions(FakeRetriever(), tmp_path, questions, gallery_size=6)
     ranks = {name: of_question["ranks"] for name, of_question in found.items()}
     sizes = {"content": 10, "order": 4, "near": 6, "section": 10, "by song": 10}
     assert {name: of_question["gallery_size"] for name, of_question in found.items()} == sizes
@@ -150,45 +156,44 @@ def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
     assert found["order"]["units"] == [1, 1, 1, 1, 2, 3, 3, 3]
     assert found["near"]["units"] == [0, 1]
     assert found["order"]["num_cut"] == 2
-    assert scorer.section_query == [False, False, False, False, True, False]  # near_duplicates' gallery in two parts
     with pytest.raises(ValueError, match=r"corpus: .* lacks the splits long_7"):
         splits_of([Question("?", "long_7", captions("text"))], tmp_path)
 
 
 @pytest.fixture(scope="module")
-def scorer(folder):
-    return CollapScorer(*load_model(folder / "models" / "ours-0"), folder / "features")
+def retriever(folder):
+    return load_retriever(str(folder / "models" / "ours-0"), features=folder / "features", truncate_texts=True)
 
 
-def test_a_question_says_how_it_is_scored(scorer, folder):
+def test_a_question_says_how_it_is_scored(retriever, folder):
     songs = read_songs(folder / "corpus" / "content.jsonl")
-    audio, (texts, _) = scorer.embed_songs(songs), scorer.embed_texts([song["text_new"] for song in songs])
+    frames, texts = embed_songs(retriever, songs), retriever.embed_texts([song["text_new"] for song in songs])
     ways = [{}, {"use_time": False}, {"section_query": True}]
-    tables = [scorer.score(audio, texts, Question("?", "content", captions("text_new"), **way)) for way in ways]
+    tables = [score(retriever, frames, texts, **way) for way in ways]
+    audio = CollapAudioOutput(
+        last_hidden_state=pad_sequence([torch.from_numpy(song) for song in frames], batch_first=True),
+        frame_mask=torch.arange(max(map(len, frames))) < torch.tensor([len(song) for song in frames])[:, None],
+    )
     for way, scores in zip(ways, tables, strict=True):
-        np.testing.assert_array_equal(scores, scorer.model.similarity(audio, texts, **way).detach().T)
+        expected = retriever.model.similarity(audio, texts.output, **way).detach().T.numpy()
+        np.testing.assert_allclose(scores, expected, rtol=1e-5, atol=1e-6)
     assert not np.allclose(tables[0], tables[1])
     assert not np.allclose(tables[1], tables[2])
 
 
-def test_kinds_of_queries_and_galleries(scorer, folder):
+def test_kinds_of_queries_and_galleries(retriever, folder):
     questions = [
         Question("filled up", "long_5", captions("text_new"), is_filled_up=True),
         Question("alone", "long_5", captions("text_new")),
         Question("by style", "content", captions("text_paraphrase", by="paraphrase_style")),
     ]
-    found = rank_questions(scorer, folder / "corpus", questions, gallery_size=9)
+    found = rank_questions(retriever, folder / "corpus", questions, gallery_size=9)
     styles = dict.fromkeys(["by style", *(f"by style, {style}" for style in sorted(STYLES))], 6)
     sizes = {name: of_question["gallery_size"] for name, of_question in found.items()}
     assert sizes == {"filled up": 9, "alone": 6, **styles}
     assert found["by style, amateur"]["targets"] == [2]
     assert found["by style, critic"]["ranks"] == [found["by style"]["ranks"][place] for place in (0, 4)]
     assert all(m >= f for m, f in zip(found["filled up"]["ranks"], found["alone"]["ranks"], strict=True))
-
-
-def test_a_folder_without_a_model(tmp_path):
-    with pytest.raises(ValueError, match="holds no model"):
-        load_model(tmp_path)
 
 
 def test_metrics_of_two_seeds_by_hand(tmp_path):
