@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from tqdm.auto import tqdm
 
 from collap.evaluation.evaluate import score_songs
@@ -33,7 +34,7 @@ def score(
     """Scores `(texts, songs)`. Models other than CoLLAP have neither time nor section queries."""
     if isinstance(retriever, CollapRetriever):
         retriever.use_time, retriever.section_query = use_time, section_query
-    return score_songs(retriever, songs, texts)
+    return score_songs(retriever, songs.__getitem__, [len(frames) for frames in songs], texts, PartialState())
 
 
 def rank_questions(
