@@ -27,14 +27,13 @@ from pathlib import Path
 
 from transformers import HfArgumentParser
 
-from collap import CollapModel
 from collap.cli import HelpFormatter
 from collap.training.arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
 from collap.training.build import make_trainer, take_push_to_hub, train_and_evaluate
 from collap.training.clap import is_clap
 
 
-def main(arguments: list[str] | None = None, model_class: type[CollapModel] = CollapModel) -> dict[str, float]:
+def main(arguments: list[str] | None = None) -> dict[str, float]:
     """Trains, evaluates and saves; returns the metrics of the evaluation."""
     parser = HfArgumentParser(
         (ModelArguments, ConfigArguments, DataArguments, CollapTrainingArguments),
@@ -47,7 +46,7 @@ def main(arguments: list[str] | None = None, model_class: type[CollapModel] = Co
     push_to_hub = take_push_to_hub(training)
     if push_to_hub and is_clap(model.model_name_or_path):
         raise ValueError("--push_to_hub publishes a CoLLAP, not a ClapModel: push its folder with `hf upload`.")
-    trainer = make_trainer(model, config, data, training, model_class)
+    trainer = make_trainer(model, config, data, training)
     return train_and_evaluate(trainer, push_to_hub, data.eval_manifest and Path(data.eval_manifest).name)
 
 

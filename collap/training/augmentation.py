@@ -41,13 +41,13 @@ class StructureAugmentation:
     Draws a new structure for a song and its caption.
 
     There are four changes. Each is drawn independently, and they are applied in this order:
-    - **Crop**: a run of neighbouring sections is kept, with the audio between them; each run from one section to all
+    - **Crop**: a run of neighbouring sections stays, with the audio between them; each run from one section to all
       but one is equally likely. The caption keeps the sentences of these sections. General sentences, which belong to
       no section, are left out: they describe the whole song.
     - **Reorder**: the (remaining) sections are joined in another order; each order but the present one is equally
       likely. Their sentences follow, and a general sentence stays at its place between the sections. Sections that are
       still neighbours stay joined with the audio between them; other audio outside of the sections is left out.
-    - **Drop**: each sentence is left out with probability 1/2; one is always kept.
+    - **Drop**: each sentence is left out with probability 1/2, but never all.
     - **Shuffle**: the sentences are put in a random order.
 
     Times in the sentences of a cropped or reordered song are rewritten ([`move_times`]): clock times ("1:05", "0:14 to

@@ -122,7 +122,7 @@ class _CompleteCheckpoints(TrainerCallback):
             trainer._total_loss_scalar -= sums["loss_since_last_log"]  # the mean at the end is over this run's steps
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any):
-        # A checkpoint of an earlier run is incomplete from the moment on at which this run may write over it.
+        # A checkpoint of an earlier run is no longer complete when this run may write over it.
         (checkpoint_of(args, state) / COMPLETE_FILE).unlink(missing_ok=True)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any):

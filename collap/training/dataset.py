@@ -150,7 +150,7 @@ class SongDataset(data.Dataset):
     Songs of a manifest. An index gives the example of an evaluation, `(index, seed)` one drawn for training.
 
     A draw depends on the row and the seed only, not on the process or worker that makes it, or on what was drawn
-    before. [`CollapTrainer`] asks for such draws.
+    before. [`CollapTrainer`] uses such draws.
 
     Args:
         rows (`datasets.Dataset`): Of [`load_manifest`].

@@ -31,7 +31,7 @@ def check(file: Path) -> None:
     for name, value in yaml.safe_load(file.read_text()).items():
         unknown = set(value) - set(options) if isinstance(value, dict) else set()
         if unknown:
-            raise ValueError(f"{file.name}, {name}: accelerate launch knows no {sorted(unknown)}.")
+            raise ValueError(f"{file.name}, {name}: accelerate launch has no {sorted(unknown)}.")
 
 
 def test_there_is_a_test_of_each_file():
