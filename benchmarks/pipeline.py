@@ -326,6 +326,3 @@ class Experiment(Pipeline):
         recipe = self.recipe(source) | dict(changes) | {"output_dir": self.model(name)}
         marker = self.benchmark.folder / "done" / f"train-{source}.json"
         return self.train(name, f"{title}, seed {seed}", recipe, inputs=[marker])
-
-
-__all__ = ["MODEL", "RECIPE", "ROOT", "Experiment", "Pipeline", "Step", "named", "run_module", "run_steps"]

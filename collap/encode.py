@@ -346,16 +346,3 @@ def _batch_chunks(songs: list[ListedSong], config: CollapConfig) -> Iterator[lis
         free -= chunks
     if batch:
         yield batch
-
-
-__all__ = [
-    "MAX_WAIT",
-    "EmbeddedSongs",
-    "ListedSong",
-    "ahead",
-    "bytes_per_minute",
-    "embed_songs",
-    "encode_songs",
-    "extract_features",
-    "split_work",
-]

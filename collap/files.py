@@ -84,6 +84,3 @@ def library_versions(packages: Sequence[str]) -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-__all__ = ["atomic_write", "first_few", "library_versions", "markdown_table", "this_command", "write_json"]

@@ -262,13 +262,3 @@ def _medians(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
     half = counts[:, -1:] / 2
     lower, upper = (counts >= half).argmax(1), (counts > half).argmax(1)
     return (values[lower] + values[upper]) / 2
-
-
-__all__ = [
-    "bootstrap_intervals",
-    "chance_level",
-    "format_table",
-    "query_metrics",
-    "retrieval_metrics",
-    "text_to_audio_and_audio_to_text",
-]

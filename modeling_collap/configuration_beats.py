@@ -119,6 +119,3 @@ class BeatsConfig(PreTrainedConfig):
                 f"max_bucket_distance must be greater than num_buckets // 4 (the exact buckets of one side), "
                 f"got {self.max_bucket_distance} and num_buckets={self.num_buckets}."
             )
-
-
-__all__ = ["BeatsConfig"]

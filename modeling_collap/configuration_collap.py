@@ -218,6 +218,3 @@ class CollapConfig(PreTrainedConfig):
                 f"speech_config.max_source_positions is {self.speech_config.max_source_positions}; "
                 f"chunk_length_s must be {self.speech_config.max_source_positions * VECTOR_S:g}."
             )
-
-
-__all__ = ["CollapConfig"]

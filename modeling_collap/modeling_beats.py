@@ -410,6 +410,3 @@ class BeatsModel(BeatsPreTrainedModel):
                 f"attention_mask must have the shape (batch, frames) = {tuple(input_values.shape[:2])} of "
                 f"input_values, got {tuple(attention_mask.shape)}."
             )
-
-
-__all__ = ["BeatsModel", "BeatsPreTrainedModel"]

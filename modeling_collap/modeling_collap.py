@@ -491,6 +491,3 @@ def load_complete(model_class: Any, name_or_path: str, needed: str = "", **optio
             "the right kind of checkpoint?"
         )
     return model
-
-
-__all__ = ["CollapModel", "load_complete"]

@@ -166,6 +166,3 @@ def _pad_frames(frames: list[Any]) -> dict[str, torch.Tensor]:
     lengths = torch.tensor([len(song) for song in songs])
     frame_mask = torch.arange(int(lengths.max())) < lengths[:, None]  # (B, N)
     return {"encoder_frames": pad_sequence(songs, batch_first=True), "frame_mask": frame_mask}
-
-
-__all__ = ["CollapDataCollator"]

@@ -257,6 +257,3 @@ class BeatsFeatureExtractor(SequenceFeatureExtractor):
             return_attention_mask=return_attention_mask,
             return_tensors=return_tensors,
         )
-
-
-__all__ = ["BeatsFeatureExtractor", "kaldi_fbank", "validate_waveform"]

@@ -355,6 +355,3 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
 def _num_fbank_frames(num_samples: int) -> int:
     """Frames of 25 ms every 10 ms that lie wholly in so many samples."""
     return max(0, 1 + (num_samples - FRAME_LENGTH) // HOP_LENGTH)
-
-
-__all__ = ["CollapBatchFeature", "CollapFeatureExtractor", "Coverage"]

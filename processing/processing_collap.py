@@ -261,6 +261,3 @@ def _with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBa
     tokenizer.pad_token = tokenizer.eos_token
     logger.info(f"The tokenizer has no pad token: padding with its end token {tokenizer.eos_token!r}.")
     return tokenizer
-
-
-__all__ = ["CollapProcessor"]

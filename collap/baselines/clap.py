@@ -269,6 +269,3 @@ class ClapRetriever(VectorRetriever):
     def _mean(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
         mean = super()._mean(vectors, weights)
         return mean / max(np.linalg.norm(mean), 1e-12)
-
-
-__all__ = ["ClapRetriever", "TextVectors", "VectorRetriever", "clap_features", "clap_positions", "tokenize"]

@@ -50,6 +50,3 @@ def load_collap(name_or_path: str, **options: Any) -> CollapModel:
     if architecture not in classes:
         raise ValueError(f"name_or_path must hold a model of {' or '.join(classes)}, got {architecture}.")
     return classes[architecture].from_pretrained(name_or_path, **options)
-
-
-__all__ = ["MeanPoolingCollap", "load_collap", "load_config"]

@@ -42,6 +42,3 @@ class PeAudioRetriever(VectorRetriever):
         # Not get_text_audio_embeds: it uses hidden states without asking for them, and fails.
         states = self.model.text_model(**tokens, output_hidden_states=True).hidden_states[-1]
         return self.model.text_audio_head(states[:, 0])
-
-
-__all__ = ["PeAudioRetriever"]

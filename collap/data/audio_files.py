@@ -316,21 +316,3 @@ def youtube_id(song_id: str) -> str:
 
 def _match_youtube(name: str) -> re.Match | None:
     return next((match for pattern in _YOUTUBE_NAMES if (match := pattern.fullmatch(name))), None)
-
-
-__all__ = [
-    "AUDIO_SUFFIXES",
-    "FOREIGN_AUDIO_SUFFIXES",
-    "AudioExcerpt",
-    "AudioHashes",
-    "SongFile",
-    "audio_duration_s",
-    "audio_name",
-    "audio_path",
-    "bare_id",
-    "find_audio_files",
-    "find_songs",
-    "read_audio",
-    "visible_files",
-    "youtube_id",
-]

@@ -347,14 +347,3 @@ def hash_model(
 def describe_computation(model: PreTrainedModel) -> list[str]:
     """The kind of device and the precision that a model computes on and in: numbers differ a little with them."""
     return [model.device.type, str(model.dtype)]
-
-
-__all__ = [
-    "CachedSong",
-    "SongEmbedding",
-    "TensorCache",
-    "describe_computation",
-    "describe_features",
-    "hash_model",
-    "hash_weights",
-]

@@ -364,13 +364,3 @@ def _read_time(time: str, unit: str, duration_s: float) -> float:
     if any(float(number) >= 60 for number in time.split(":")[1:]):
         raise _IssueError("a clock time that is none")
     return _read_clock(time)
-
-
-__all__ = [
-    "CLOCK_TOLERANCE_S",
-    "ParsedCaption",
-    "Pieces",
-    "has_time_ranges",
-    "move_times",
-    "parse_caption",
-]

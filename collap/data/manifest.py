@@ -414,6 +414,3 @@ def _section_texts(section: dict[str, Any], column: str, wordings: list[Any]) ->
 
 def _join(text: str | list[str]) -> str:
     return " ".join((text if isinstance(text, str) else " ".join(text)).split())
-
-
-__all__ = ["END_TOLERANCE_S", "ManifestError", "load_manifest"]

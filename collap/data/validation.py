@@ -230,6 +230,3 @@ def validate(arguments: list[str]) -> int:
     )
     print(report)
     return int(not report.is_valid)
-
-
-__all__ = ["RowIssue", "ValidationReport", "find_issues", "validate", "validate_manifest"]

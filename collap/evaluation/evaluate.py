@@ -248,6 +248,3 @@ def evaluate(
             np.save(temporary, scores)
     result.save(output / "results.json")
     return result
-
-
-__all__ = ["EvaluationArguments", "evaluate", "load_set", "score_songs"]

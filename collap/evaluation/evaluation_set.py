@@ -204,6 +204,3 @@ def _texts_of_songs(texts: Iterable[EvaluationText], songs: dict[str, str]) -> l
     """The texts of these songs, which belong to no others then."""
     found = [replace(text, song_ids=tuple(song for song in text.song_ids if song in songs)) for text in texts]
     return [text for text in found if text.song_ids]
-
-
-__all__ = ["EvaluationSet", "EvaluationText", "MissingSong", "load_evaluation_set"]

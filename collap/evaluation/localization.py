@@ -263,6 +263,3 @@ def _spans_of_groups(scores: np.ndarray, bounds: np.ndarray) -> list[tuple[int, 
         choices = [(int(bounds[g]), int(bounds[g + 1])) for g in (*before, *after)]
         spans.append(max(choices, key=lambda span: values[slice(*span)].mean()))
     return spans
-
-
-__all__ = ["Span", "align_in_order", "frame_weights", "kernel_mass_at_boundaries", "mass_inside", "peak_inside"]

@@ -261,6 +261,3 @@ def _check_lengths(num_sentences: int, **given: Sequence) -> None:
     for name, values in given.items():
         if len(values) != num_sentences:
             raise ValueError(f"{name} must have one entry a sentence, {num_sentences}, got {len(values)}.")
-
-
-__all__ = ["INK", "clock", "plot_attention", "plot_frame_attention", "save_figure"]

@@ -238,6 +238,3 @@ def _differences(results: Sequence[EvaluationResult], names: Sequence[str], dire
         cells = [(100 * values[key].mean(), 100 * lower, 100 * upper) for key, (lower, upper) in ends.items()]
         rows.append([name, *("{:+.1f} [{:+.1f}, {:+.1f}]".format(*cell) for cell in cells)])
     return rows
-
-
-__all__ = ["DIRECTIONS", "EvaluationResult", "compare"]

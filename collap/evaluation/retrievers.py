@@ -295,6 +295,3 @@ def load_retriever(
     return CollapRetriever(
         model, processor, use_time, section_query, max_length_s, truncate_texts=truncate_texts, features=cache
     )
-
-
-__all__ = ["FIELDS_OF_TEXTS_AND_SCORES", "CollapRetriever", "CollapTexts", "Retriever", "load_retriever"]

@@ -144,6 +144,3 @@ class CollapTrainingArguments(TrainingArguments):
                 f"{self.contrastive_batch_size}."
             )
         self.per_device_train_batch_size = -(-self.contrastive_batch_size // self.world_size)
-
-
-__all__ = ["CollapTrainingArguments", "ConfigArguments", "DataArguments", "ModelArguments"]

@@ -301,6 +301,3 @@ def _restructure(
     moved = [move_times(sentences[index], pieces, piece, duration_s) for index, piece in new]
     left = [sentence for sentence in moved if sentence is not None]
     return AugmentedSong(left, pieces) if left else None
-
-
-__all__ = ["AugmentedSong", "Section", "StructureAugmentation", "cut_frames", "cut_waveform", "find_section_problem"]

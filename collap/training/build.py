@@ -197,6 +197,3 @@ def train_and_evaluate(
             logger.info("Pushed: %s", address)
         trainer.accelerator.wait_for_everyone()
     return metrics
-
-
-__all__ = ["load_model", "make_trainer", "take_push_to_hub", "train_and_evaluate"]

@@ -181,6 +181,3 @@ def _replace_model(new: Path, folder: Path) -> None:
     # Weights of an earlier model in one file would be preferred to those of a new one in several.
     for stale in {path.relative_to(folder) for path in folder.glob("model*.safetensors*")}.difference(files):
         (folder / stale).unlink()
-
-
-__all__ = ["AtomicCheckpointMixin", "complete_checkpoints"]

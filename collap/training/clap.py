@@ -284,6 +284,3 @@ def _check_texts(rows: Dataset, manifest: str, collator: ClapDataCollator) -> No
     if not collator.truncate_texts:
         raise ValueError(f"{message}: give --truncate_texts to cut them.")
     logger.warning("%s: they are cut.", message)
-
-
-__all__ = ["ClapDataCollator", "ClapSongReader", "TrainableClap", "is_clap", "make_clap_trainer"]

@@ -276,6 +276,3 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
             if self.lengths is not None:
                 songs.sort(key=lambda index: self.lengths[index], reverse=True)
             yield [(index, seeds[index]) for index in songs[self.process_index :: self.num_processes]]
-
-
-__all__ = ["ContrastiveBatchSampler", "SongDataset", "SongReader"]

@@ -80,6 +80,3 @@ def own_layers(model: CollapModel) -> list[str]:
     """Names of the layers that CoLLAP adds to its towers, for PEFT's `modules_to_save`."""
     time_query = [] if model.time_query is None else ["time_query"]
     return ["audio_model.adapter", "text_projection", *time_query, "logit_scale"]
-
-
-__all__ = ["lora_config", "own_layers"]

@@ -294,6 +294,3 @@ def _is_finite(gradients: list[torch.Tensor]) -> bool:
     """Whether all gradients are finite, the same on all processes, which hold parts of a sharded gradient."""
     norm = nn.utils.get_total_norm(gradients)
     return bool((norm.full_tensor() if hasattr(norm, "full_tensor") else norm).isfinite())
-
-
-__all__ = ["CollapTrainer", "SkipNonFiniteSteps"]

@@ -17,5 +17,3 @@ SETS: dict[str, SetConverter] = {
     converter.name: converter
     for converter in (SONG_DESCRIBER, MUSICCAPS, FUTGA, CASTELLA, WIKIMUTE, SPEECH_TRANSCRIPTS)
 }
-
-__all__ = ["SETS", "SetConverter"]
