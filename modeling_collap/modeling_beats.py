@@ -31,15 +31,10 @@ QUERY_BLOCK_SIZE = 256
 
 def relative_position_buckets(distances: torch.Tensor, num_buckets: int, max_distance: int) -> torch.Tensor:
     """
-    Bucket of each distance between a key and a query (T5, arXiv 1910.10683, both directions).
+    Bucket in `[0, num_buckets)` of each distance between a key and a query (T5, arXiv 1910.10683, both directions).
 
-    Args:
-        distances: Position of the key minus position of the query, in tokens; integers of any shape.
-        num_buckets: Buckets in all. Keys after the query have the upper half of them.
-        max_distance: Distance from which on all keys of one side share a bucket.
-
-    Returns:
-        Integers in `[0, num_buckets)`, of the same shape.
+    A distance is the position of the key minus that of the query, in tokens. Keys after the query have the upper half
+    of the buckets; from `max_distance` on, all keys of one side share a bucket.
     """
     num_buckets_per_side = num_buckets // 2
     num_exact = num_buckets_per_side // 2

@@ -440,15 +440,9 @@ class CollapModel(CollapPreTrainedModel):
 
 def pool_tokens(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
     """
-    One vector a sentence.
+    Token states `(S, tokens, hidden)` to one vector a sentence, `(S, hidden)`, by `config.text_pooling`.
 
-    Args:
-        states (`torch.Tensor` of shape `(S, tokens, hidden)`): The last hidden states of a text model.
-        attention_mask (`torch.Tensor` of shape `(S, tokens)`): 0 on padding, on whichever side it is.
-        pooling (`"first"`, `"last"` or `"mean"`): As `config.text_pooling`.
-
-    Returns:
-        `torch.Tensor` of shape `(S, hidden)`.
+    `attention_mask` `(S, tokens)` is 0 on padding, on either side.
     """
     if pooling == "mean":
         is_real = attention_mask[..., None].float()  # (S, tokens, 1); hundreds of tokens are too many to add in bf16

@@ -45,16 +45,9 @@ def count_segments(num_frames: torch.Tensor, kernel_size: int, kernel_stride: in
 
 def time_features(relative_time: torch.Tensor, num_features: int) -> torch.Tensor:
     """
-    Sines and cosines of a time in [0, 1] (0 = start of the song or text, 1 = end), whole and half periods.
+    Sines and cosines `(..., num_features)` of times in [0, 1] (0 = start of the song or text, 1 = end).
 
-    Half periods, so that the end is far from the start.
-
-    Args:
-        relative_time (`torch.Tensor` of shape `(...)`): Times in [0, 1].
-        num_features (`int`): How many, an even number *P*.
-
-    Returns:
-        `torch.Tensor` of shape `(..., num_features)` in float32.
+    Whole and half periods, so that the features of the end differ from those of the start.
     """
     frequencies = math.pi * torch.arange(1, num_features // 2 + 1, device=relative_time.device, dtype=torch.float32)
     angles = relative_time.float().unsqueeze(-1) * frequencies  # (..., P / 2)
@@ -70,14 +63,8 @@ def attend_segments(
     """
     Kernel-wise and temporal attention over the segments of songs.
 
-    Args:
-        similarities (`torch.Tensor` of shape `(B, S, K, L)`): Cosines of the sentences and the frames of segments.
-        frame_mask (`torch.Tensor` of shape `(B, N)`): True where a frame is real; real frames come first.
-        config ([`CollapConfig`]): Its sizes and temperatures are used.
-        time_logits (`torch.Tensor` of shape `(B, S, K, L)`, *optional*): Added to the logits of the frames.
-
-    Returns:
-        [`CollapAttentions`]
+    `similarities` `(B, S, K, L)` are the cosines of sentences and frames; `time_logits` of the same shape are added to
+    the logits of the frames. In `frame_mask` `(B, N)` real frames come first.
     """
     segments_per_song = count_segments(frame_mask.sum(-1), config.kernel_size, config.kernel_stride)
     num_segments = similarities.shape[-1]
@@ -224,14 +211,9 @@ def score_sentences(
 
 def mean_over_sentences(values: torch.Tensor, sentence_counts: torch.Tensor) -> torch.Tensor:
     """
-    Mean over the sentences of each text.
+    Mean `(..., T)` over the sentences of each text of values `(..., S)`, text by text.
 
-    Args:
-        values (`torch.Tensor` of shape `(..., S)`): One value a sentence, text by text.
-        sentence_counts (`torch.Tensor` of shape `(T,)`): Sentences of each text; they sum to `S`.
-
-    Returns:
-        `torch.Tensor` of shape `(..., T)`.
+    `sentence_counts` `(T,)` sum to `S`.
     """
     num_texts = sentence_counts.shape[0]
     text_of_sentence = torch.arange(num_texts, device=values.device).repeat_interleave(sentence_counts)  # (S,)

@@ -100,14 +100,10 @@ def kaldi_fbank(waveform: torch.Tensor, num_mel_bins: int = 128) -> torch.Tensor
 
 def validate_waveform(waveform: np.ndarray | torch.Tensor | Sequence[float], argument_name: str) -> torch.Tensor:
     """
-    Checks that a waveform can be what the encoders expect: mono, float, in [-1, 1], at least 175 ms.
+    Checks that a waveform is what the encoders expect: mono, float, in [-1, 1], at least 175 ms at 16 kHz.
 
-    Args:
-        waveform: Samples at 16 kHz.
-        argument_name: How to call it in an error, for instance `"audio[3]"`.
-
-    Returns:
-        `(samples,)` float32, on the device of `waveform` and without a copy where that is possible.
+    Returns `(samples,)` float32, on the device of `waveform` and without a copy where that is possible. Errors name
+    the waveform by `argument_name`, such as `"audio[3]"`.
 
     Raises:
         TypeError: if it is no array, tensor or list of numbers.

@@ -42,14 +42,9 @@ def whisper_log_mel(waveforms: torch.Tensor, num_mel_bins: int = 80) -> torch.Te
     """
     The input of Whisper: log-mel spectrograms, each clamped to 80 dB below its loudest bin.
 
-    Equal to the last bit to `WhisperFeatureExtractor` of transformers, in two thirds of its time for short clips.
-
-    Args:
-        waveforms: `(batch, samples)`, 16 kHz, in [-1, 1], on any device; at least 201 samples.
-        num_mel_bins: Mel bins up to 8 kHz.
-
-    Returns:
-        `(batch, num_mel_bins, samples // 160)` float32 on the device of `waveforms`; 100 frames a second.
+    Waveforms `(batch, samples)` at 16 kHz, in [-1, 1], of at least 201 samples, to `(batch, num_mel_bins, frames)` on
+    the same device, 100 frames a second. Equal to the last bit to `WhisperFeatureExtractor` of transformers, in two
+    thirds of its time for short clips.
     """
     spectrum = torch.stft(
         waveforms.float(),

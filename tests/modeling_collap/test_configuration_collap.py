@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""The numbers of CoLLAP: defaults, what follows from them, what is refused, and that JSON keeps them."""
+"""The configuration of CoLLAP: defaults, derived numbers, errors, and the round trip through JSON."""
 
 import pytest
 from huggingface_hub.errors import StrictDataclassError

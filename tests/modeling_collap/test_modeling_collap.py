@@ -250,12 +250,12 @@ class TestTime:
         order = torch.tensor([2, 0, 1])
         shuffled = {**inputs, "input_ids": inputs["input_ids"][order]}
         with torch.no_grad():
-            told, mixed = model.get_text_features(**inputs), model.get_text_features(**shuffled)
+            ordered, mixed = model.get_text_features(**inputs), model.get_text_features(**shuffled)
             audio = model.get_audio_features(**audio_inputs(SONGS))
-            torch.testing.assert_close(mixed.query_embeds, told.query_embeds[order])
-            assert (mixed.time_query_embeds - told.time_query_embeds[order]).abs().max() > 1e-2
-            assert (model.score(audio, told) - model.score(audio, mixed)).abs().max() > 1e-4
-            timeless = model.score(audio, told, use_time=False)
+            torch.testing.assert_close(mixed.query_embeds, ordered.query_embeds[order])
+            assert (mixed.time_query_embeds - ordered.time_query_embeds[order]).abs().max() > 1e-2
+            assert (model.score(audio, ordered) - model.score(audio, mixed)).abs().max() > 1e-4
+            timeless = model.score(audio, ordered, use_time=False)
             torch.testing.assert_close(timeless, model.score(audio, mixed, use_time=False))
 
     def test_a_text_is_the_same_alone_and_in_any_batch(self, model: CollapModel):

@@ -180,5 +180,5 @@ def test_memory_is_bounded_by_the_block():
 
     with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
         score_sentences(frames, torch.ones(num_songs, num_frames, dtype=bool), queries, config).sum().backward()
-    # The songs themselves are kept too, filled up to whole kernels: 52 frames in place of 50.
+    # The songs are saved too, padded to whole kernels: 52 frames instead of 50.
     assert largest <= max(1_000, num_songs * 52 * width) < num_songs * num_frames * num_sentences

@@ -18,7 +18,7 @@ from collap.training.augmentation import StructureAugmentation
 from collap.training.dataset import SongDataset, SongReader
 from collap.training.trainer import CollapTrainer
 
-MOMENT_LOSS_WEIGHT = 0.7
+SECTION_LOSS_WEIGHT = 0.7
 
 
 class WriteGradients(TrainerCallback):
@@ -70,7 +70,7 @@ def train(folder: Path, name: str, contrastive_batch_size: int, micro_batch_size
         output_dir=str(folder / "output"),
         contrastive_batch_size=contrastive_batch_size,
         micro_batch_size=micro_batch_size,
-        section_loss_weight=MOMENT_LOSS_WEIGHT,
+        section_loss_weight=SECTION_LOSS_WEIGHT,
         num_train_epochs=2,
         learning_rate=1e-4,
         lr_scheduler_type="constant",

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from exact_loss_script import MOMENT_LOSS_WEIGHT, make_model, make_songs, train
+from exact_loss_script import SECTION_LOSS_WEIGHT, make_model, make_songs, train
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
@@ -68,7 +68,7 @@ def reference(folder: Path, batch_size: int, with_ids: bool = True) -> tuple[lis
             if not with_ids:
                 del inputs["song_ids"], inputs["text_ids"]
             output = model(**inputs)
-            loss = output.loss + MOMENT_LOSS_WEIGHT * moment_loss(model, output, section_ids, **ids)
+            loss = output.loss + SECTION_LOSS_WEIGHT * section_loss(model, output, section_ids, **ids)
             loss.backward()
             for name, parameter in model.named_parameters():
                 if parameter.grad is not None:
@@ -79,18 +79,18 @@ def reference(folder: Path, batch_size: int, with_ids: bool = True) -> tuple[lis
     return losses, gradients
 
 
-def moment_loss(
+def section_loss(
     model: CollapModel, output: CollapOutput, section_ids: torch.Tensor, song_ids: torch.Tensor, text_ids: torch.Tensor
 ) -> torch.Tensor:
-    """Moment by moment, song by song; only the temporal alignment of one song and one query is not written out."""
+    """Section by section, song by song; only the temporal alignment of one song and one query is not written out."""
     text = output.text_model_output
     queries, origins = [], []
     counts = text.sentence_counts.tolist()
     for origin, (sentences, ids) in enumerate(
         zip(text.query_embeds.split(counts), section_ids.split(counts), strict=True)
     ):
-        for moment in sorted({*ids.tolist()} - {-1}):
-            queries.append(normalize(sentences[ids == moment].sum(0), dim=0))
+        for section in sorted({*ids.tolist()} - {-1}):
+            queries.append(normalize(sentences[ids == section].sum(0), dim=0))
             origins.append(origin)
     if not queries:
         return output.loss.new_zeros(())
@@ -100,7 +100,7 @@ def moment_loss(
     for frames, mask in zip(audio.last_hidden_state, audio.frame_mask, strict=True):
         of_song = [score_sentences(frames[mask][None], mask[mask][None], query[None], config) for query in queries]
         rows.append(torch.cat(of_song, dim=1)[0])
-    logits = output.logit_scale * torch.stack(rows)  # (songs, moments)
+    logits = output.logit_scale * torch.stack(rows)  # (songs, sections)
     belong = [
         [bool(song_ids[song] == song_ids[origin] or text_ids[song] == text_ids[origin]) for origin in origins]
         for song in range(len(rows))

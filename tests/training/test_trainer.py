@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Evaluation is retrieval over the whole set, whatever its batches; a step is what it says, or it is not made."""
+"""Evaluation is retrieval over the whole set, whatever its batches; steps without a finite gradient are skipped."""
 
 import copy
 import logging
@@ -61,7 +61,7 @@ def make_trainer(model: CollapModel, folder, batch_size: int, **keywords) -> Col
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_figures_do_not_depend_on_the_batches(model, tmp_path, batch_size: int):
+def test_metrics_do_not_depend_on_the_batches(model, tmp_path, batch_size: int):
     trainer = make_trainer(model, tmp_path, batch_size)
     output = trainer.predict(trainer.eval_dataset)
     with torch.no_grad():
@@ -74,7 +74,7 @@ def test_figures_do_not_depend_on_the_batches(model, tmp_path, batch_size: int):
         assert output.metrics["test_loss"] == pytest.approx(whole.loss.item(), abs=1e-5)
 
 
-def test_the_names_of_the_figures(model, tmp_path):
+def test_the_names_of_the_metrics(model, tmp_path):
     metrics = make_trainer(model, tmp_path, 4).evaluate()
     expected = {
         f"eval_{way}_{name}" for way in ("text_to_audio", "audio_to_text") for name in ("recall@5", "median_rank")
@@ -176,7 +176,7 @@ def test_bf16_has_its_loss_in_float32(model, songs, tmp_path, micro_batch_size):
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adamw_torch"])
-def test_a_step_without_a_finite_gradient_is_not_made(model, songs, tmp_path, caplog, optimizer: str):
+def test_a_step_without_a_finite_gradient_is_skipped(model, songs, tmp_path, caplog, optimizer: str):
     broken = copy.deepcopy(songs[:4])
     broken[2]["encoder_frames"][0, 0] = float("nan")
     changes = {"optim": optimizer, "weight_decay": 0.1, "learning_rate": 1e-3}
@@ -194,7 +194,7 @@ def test_a_step_without_a_finite_gradient_is_not_made(model, songs, tmp_path, ca
 
 
 @pytest.mark.parametrize("optimizer", ["adamw_torch", "adamw_torch_fused"])
-def test_what_the_scaler_of_float16_skips_is_counted(model, songs, tmp_path, optimizer: str):
+def test_steps_skipped_by_the_scaler_of_float16_are_counted(model, songs, tmp_path, optimizer: str):
     """A scale of 2^66 makes the norm of the gradient infinite until it has been halved often enough."""
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**66, growth_interval=1000)
     trainer = train(model, tmp_path, songs[:4], scaler=scaler, optim=optimizer, max_steps=45, learning_rate=1e-3)
@@ -204,7 +204,7 @@ def test_what_the_scaler_of_float16_skips_is_counted(model, songs, tmp_path, opt
     assert trainer.skipped.num_in_a_row == 0  # the last steps were made
 
 
-def test_a_broken_run_ends(model, songs, tmp_path):
+def test_too_many_skipped_steps_are_an_error(model, songs, tmp_path):
     songs[0]["encoder_frames"][0, 0] = float("inf")
     with pytest.raises(FloatingPointError, match=rf"{MAX_SKIPPED_IN_A_ROW} steps in a row were not finite"):
         train(model, tmp_path, songs[:4], max_steps=MAX_SKIPPED_IN_A_ROW + 5)
@@ -222,7 +222,7 @@ def test_the_loss_can_be_replaced_and_a_step_scores_once(model, songs, tmp_path,
         CollapTrainer(model, TrainingArguments(output_dir=str(tmp_path)))
 
 
-def test_bad_sizes_are_refused(tmp_path):
+def test_wrong_sizes(tmp_path):
     for name in ("contrastive_batch_size", "micro_batch_size"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1 song, got 0"):
             CollapTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **{name: 0})
