@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """From rendered songs to ranks: the steps that the demo, the benchmarks and the experiments share, each a process."""
 
+import argparse
 import json
 import math
 import os
@@ -274,25 +275,30 @@ class Pipeline:
         return self.step(f"rank-{name}", title, [*command, *named(given | options)], after, inputs)
 
 
+def experiment_parser(description: str) -> argparse.ArgumentParser:
+    """The arguments that all experiments share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
+    parser.add_argument("--output_dir", type=Path, help="default: a folder in that of --benchmark_dir")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the benchmark's trainings")
+    parser.add_argument("--num_epochs", type=int, help="of trainings on songs, in place of the benchmark's")
+    parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1), help="steps at a time")
+    parser.add_argument("--device", default="cpu", help="of encoding and ranking: cpu or cuda (default: cpu)")
+    return parser
+
+
 class Experiment(Pipeline):
     """
     A pipeline in a folder of its own that takes corpus, towers, features and recipes of the long-form benchmark.
 
     Args:
-        benchmark_dir (`Path`): What `python -m benchmarks.long_form` has written.
-        num_epochs (`int`, *optional*): In place of the benchmark's.
+        given (`argparse.Namespace`): The arguments of [`experiment_parser`].
+        name (`str`): Of its folder in that of the benchmark, if `given` names no other.
     """
 
-    def __init__(
-        self,
-        benchmark_dir: Path,
-        folder: Path,
-        num_processes: int = 1,
-        device: str = "cpu",
-        num_epochs: int | None = None,
-    ):
-        super().__init__(folder, num_processes, device)
-        self.benchmark, self.num_epochs = Pipeline(benchmark_dir), num_epochs
+    def __init__(self, given: argparse.Namespace, name: str):
+        super().__init__(given.output_dir or given.benchmark_dir / name, given.num_processes, given.device)
+        self.benchmark, self.num_epochs = Pipeline(given.benchmark_dir), given.num_epochs
         self.corpus, self.features, self.text = self.benchmark.corpus, self.benchmark.features, self.benchmark.text
 
     def encoder(self, kind: str) -> Path:
@@ -310,6 +316,7 @@ class Experiment(Pipeline):
             raise ValueError(f"benchmark_dir: {self.benchmark.folder} has not trained {name!r}: there is no {marker}.")
         command = json.loads(marker.read_text(encoding="utf-8"))
         options = dict(item.removeprefix("--").split("=", 1) for item in command if "=" in item)
+        del options["output_dir"]
         options |= {**self.towers(), "features": self.features, "train_manifest": self.manifest("train")}
         if self.num_epochs is not None:
             options["num_train_epochs"] = self.num_epochs
@@ -322,7 +329,6 @@ class Experiment(Pipeline):
     def train_like(self, row: str, seed: int, name: str, title: str, changes: Mapping[str, object]) -> Step:
         """The benchmark's training of a row with some arguments changed, or left out if they are None."""
         source = f"{row}-{seed}"
-        name = f"{name}-{seed}"
-        recipe = self.recipe(source) | dict(changes) | {"output_dir": self.model(name)}
         marker = self.benchmark.folder / "done" / f"train-{source}.json"
-        return self.train(name, f"{title}, seed {seed}", recipe, inputs=[marker])
+        arguments = self.recipe(source) | dict(changes)
+        return self.train(f"{name}-{seed}", f"{title}, seed {seed}", arguments, inputs=[marker])

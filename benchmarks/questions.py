@@ -271,7 +271,6 @@ def digits_questions() -> list[Question]:
 
 
 SETS: dict[str, Callable[[], list[Question]]] = {
-    "ablation": ablation_questions,
     "augmentation": augmentation_questions,
     "demo": demo_questions,
     "digits": digits_questions,
@@ -281,6 +280,7 @@ SETS: dict[str, Callable[[], list[Question]]] = {
     "long-form-clips": clip_questions,
     "long-form-more": more_questions,
     "quality": quality_questions,
+    "songs": ablation_questions,
     "validation": validation_questions,
 }
 

@@ -8,18 +8,13 @@ Small towers that stand in for released ones: BEATs, Whisper, a text tower, and 
     python -m benchmarks.towers clap --tokenizer text --output_dir clap
 
 The audio encoders are pretrained on the tags of short crops of the song corpus. The tags are the very attributes that
-the captions of the corpus describe, so this is strong supervision: metrics measured with them say how CoLLAP scores
-songs, not how good BEATs or Whisper are. The text tower is a RoBERTa with random weights and a tokenizer trained on
-the captions.
+the captions describe, so this is strong supervision: metrics measured with them say how CoLLAP scores songs, not how
+good BEATs or Whisper are. The text tower has random weights and a tokenizer trained on the captions.
 
-The ClapModel has random weights and CLAP's own design in small: an HTSAT (a Swin transformer on the log-mel
-spectrogram of 10 s) and a RoBERTa, one vector each. Beside the widths and depths two things are smaller: it takes
-16 kHz, as CoLLAP does, in place of 48 kHz, with the same 100 spectra a second and the same 64 mel bins, and its
-patches are 8 by 8 in place of 4 by 4. Its text tower has the width of the other one and a layer more, and is pooled by
-its first token, as CLAP's is. It is to be trained in two stages (docs/training.md): on sections as clips, then on
-windows of songs with the captions of whole songs. Trained by the second stage alone it stayed at chance for the 160
-steps that were tried. Its budget of computing is that of a CoLLAP if it is trained for as many seconds as pretraining
-the encoders, extracting the features and training the CoLLAP take together.
+The ClapModel has random weights and CLAP's own design in small: an HTSAT on the log-mel spectrogram of 10 s and a
+RoBERTa, one vector each. It takes 16 kHz in place of 48 kHz, with the same 100 spectra a second and the same 64 mel
+bins, and its patches are 8 by 8 in place of 4 by 4. It needs two stages of training (docs/training.md), on sections
+as clips and then on windows of songs: by the second alone it stayed at chance for the 160 steps that were tried.
 """
 
 import argparse
@@ -179,18 +174,7 @@ def pretrain(
     seed: int = 0,
     device: str = "cpu",
 ) -> None:
-    """
-    Pretrains a small encoder and writes it to `output_dir`.
-
-    Args:
-        kind (`str`): `"music"` or `"speech"`.
-        manifest (`Path`): `train.jsonl` of the song corpus.
-        output_dir (`Path`): Made if it is not there.
-        num_steps (`int`): Of the optimizer, each on 32 crops.
-        chunk_length_s (`float`): Seconds of a crop, and of a chunk of the encoder.
-        seed (`int`): Of the weights and of the crops.
-        device (`str`): `"cpu"` or `"cuda"`.
-    """
+    """Pretrains a small encoder (`kind` is `"music"` or `"speech"`) and writes it to `output_dir`."""
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     extractor = CollapFeatureExtractor(chunk_length_s=chunk_length_s, music=kind == "music", speech=kind == "speech")
@@ -199,9 +183,8 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, num_steps, pct_start=0.1)
     batches = crops(manifest, extractor, kind, BATCH_SIZE, seed)
 
-    right = torch.zeros(len(TAGS), device=device)
     progress = tqdm(range(num_steps), desc=f"Pretraining {kind}", unit="step")
-    for step in progress:
+    for _ in progress:
         features, targets = (tensor.to(device) for tensor in next(batches))
         parts = targets.split([len(names) for names in TAGS.values()], dim=-1)
         logits = tagger(features)
@@ -211,11 +194,7 @@ def pretrain(
         nn.utils.clip_grad_norm_(tagger.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        hits = torch.stack([(a.argmax(-1) == b.argmax(-1)).float().mean() for a, b in zip(logits, parts, strict=True)])
-        right = hits if step == 0 else 0.97 * right + 0.03 * hits
-        progress.set_postfix(loss=f"{loss.item():.2f}", accuracy=f"{right.mean():.2f}")
-    accuracies = ", ".join(f"{tag} {100 * value:.0f} %" for tag, value in zip(TAGS, right.tolist(), strict=True))
-    tqdm.write(f"Tags of training crops that the {kind} encoder predicts: {accuracies}")
+        progress.set_postfix(loss=f"{loss.item():.2f}")
     tagger.encoder.save_pretrained(output_dir)
 
 
@@ -225,15 +204,7 @@ def build_text_tower(
     vocab_size: int = 2000,
     config_class: type[RobertaConfig] | type[XLMRobertaConfig] = RobertaConfig,
 ) -> None:
-    """
-    Writes a tokenizer trained on captions, and a model of one layer with random weights.
-
-    Args:
-        manifest (`Path`): `train.jsonl` of the song corpus; its captions train the tokenizer.
-        output_dir (`Path`): Made if it is not there; the weights are written last.
-        vocab_size (`int`): Tokens of the vocabulary.
-        config_class (`type`): Which kind of model.
-    """
+    """Writes a tokenizer trained on the captions of `train.jsonl`, and a model of one layer; the weights are last."""
     songs = [json.loads(line) for line in manifest.read_text().splitlines()]
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Lowercase()
@@ -320,32 +291,26 @@ def build_clap(tokenizer: str | Path, output_dir: str | Path, seed: int = 0) -> 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("tower", choices=(*FEATURES, "text", "clap"))
-    parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--manifest", type=Path, help="train.jsonl of the song corpus (all but clap)")
-    parser.add_argument("--num_steps", type=int, default=600, help="of the pretraining of an encoder")
-    parser.add_argument("--chunk_length_s", type=float, default=CHUNK_LENGTH_S, help="seconds of an encoder's crop")
-    parser.add_argument("--tokenizer", type=Path, help="folder of a tokenizer (clap alone)")
-    parser.add_argument("--seed", type=int, default=0, help="of all but text")
-    parser.add_argument("--device", default="cpu", help="of the pretraining: cpu or cuda (default: cpu)")
-    given = parser.parse_args(arguments)
-    needed = "tokenizer" if given.tower == "clap" else "manifest"
-    if getattr(given, needed) is None:
-        parser.error(f"--{needed} is missing: {given.tower} needs it.")
-    if given.tower == "clap":
-        build_clap(given.tokenizer, given.output_dir, given.seed)
-    elif given.tower == "text":
-        build_text_tower(given.manifest, given.output_dir)
+    towers = parser.add_subparsers(dest="tower", required=True)
+    for name in (*FEATURES, "text", "clap"):
+        tower = towers.add_parser(name)
+        tower.add_argument("--output_dir", type=Path, required=True)
+        if name == "clap":
+            tower.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
+        else:
+            tower.add_argument("--manifest", type=Path, required=True, help="train.jsonl of the song corpus")
+        if name != "text":
+            tower.add_argument("--seed", type=int, default=0)
+        if name in FEATURES:
+            tower.add_argument("--num_steps", type=int, default=600)
+            tower.add_argument("--chunk_length_s", type=float, default=CHUNK_LENGTH_S, help="seconds of a crop")
+            tower.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
+    given = vars(parser.parse_args(arguments))
+    name = given.pop("tower")
+    if name in FEATURES:
+        pretrain(name, **given)
     else:
-        pretrain(
-            given.tower,
-            given.manifest,
-            given.output_dir,
-            given.num_steps,
-            given.chunk_length_s,
-            given.seed,
-            given.device,
-        )
+        {"text": build_text_tower, "clap": build_clap}[name](**given)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,16 @@ from ..pipeline import MODEL, RECIPE, ROOT, Pipeline, Step, named, run_module
 from ..questions import SETS
 from ..speed.common import describe_machine
 from ..tables import format_benchmark, read_metrics
-from .rows import CHUNK_LENGTH_S, CLAP, CLAP_WINDOWS, MEAN, ROWS, SIZES
+from .rows import (
+    CHUNK_LENGTH_S,
+    CLAP,
+    CLAP_CLIP_LEARNING_RATE,
+    CLAP_LEARNING_RATE,
+    CLAP_WINDOWS,
+    MEAN,
+    ROWS,
+    SIZES,
+)
 
 TRAINING_SPLITS = ("train", "validation", "validation_order")
 SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -134,14 +143,14 @@ class Benchmark(Pipeline):
         recipe = self.recipe(seed) | {
             "model_name_or_path": untrained,
             "section_crop_probability": 1,
-            "learning_rate": self.size.clap_clip_learning_rate,
+            "learning_rate": CLAP_CLIP_LEARNING_RATE,
             "num_train_epochs": self.given.num_epochs or self.size.num_clap_clip_epochs,
         }
         clips = self.train(f"clap-clips-{seed}", f"CLAP on clips, seed {seed}", recipe, [built])
         recipe = self.recipe(seed) | {
             "model_name_or_path": self.model(f"clap-clips-{seed}"),
             "truncate_texts": "true",
-            "learning_rate": self.size.clap_learning_rate,
+            "learning_rate": CLAP_LEARNING_RATE,
             "num_train_epochs": self.given.num_epochs or self.size.num_clap_epochs,
         }
         return [built, clips, self.train(f"clap-{seed}", f"{ROWS['clap'].title}, seed {seed}", recipe, [clips])]
@@ -158,7 +167,7 @@ class Benchmark(Pipeline):
             row = name if window is None else f"{name}-{window}"
             title = f"Ranking: {CLAP_WINDOWS.get(window, ROWS[name].title)}, seed {seed}"
             options = {"windows": window, "features": self.features if window is None else None}
-            options |= {"gallery_size": self.size.gallery_size, "leave_out": self.left_out or None}
+            options |= {"leave_out": self.left_out or None}
             model = self.model(f"{name}-{seed}")
             steps.append(self.rank(f"{self.kind}-{row}-{seed}", title, questions, model, after=[training], **options))
         return steps

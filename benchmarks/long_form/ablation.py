@@ -17,7 +17,6 @@ Writes results.json, songs.png and digits.png, and prints the tables. --skip_son
 leaving out --digits_dir the speech. Steps that are done are cached: delete the output folder to begin anew.
 """
 
-import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -26,7 +25,7 @@ from typing import Any
 
 from collap.files import atomic_write, this_command, write_json
 
-from ..pipeline import Experiment
+from ..pipeline import Experiment, experiment_parser
 from ..questions import read_songs
 from ..spoken_digits import __main__ as spoken_digits
 from ..tables import draw_bars, format_metrics, read_metrics
@@ -36,81 +35,80 @@ MODELS = {"music": "music only (BEATs)", "speech": "speech only (Whisper)", "bot
 DIGITS_RECIPE = "sentence queries with time"
 
 
-def towers_for(kind: str, towers: Mapping[str, object]) -> dict[str, object]:
-    """The towers of a model with one encoder, or with both; None where there is none."""
-    return {name: path if kind == "both" or "text" in name or kind in name else None for name, path in towers.items()}
-
-
 def chunk_length_s(whisper: Path) -> float:
     """Seconds of a chunk of a Whisper, which BEATs' chunks have too."""
     return json.loads((whisper / "config.json").read_text(encoding="utf-8"))["max_source_positions"] / 50
 
 
-def run_songs(experiment: Experiment, seeds: Sequence[int]) -> dict[str, Any]:
-    """Trains and ranks on the benchmark's songs."""
-    recipe = experiment.recipe(f"{ROW}-{seeds[0]}")
-    length = chunk_length_s(experiment.encoder("speech"))
-    features = {"both": experiment.features}
-    manifests = [experiment.manifest(split) for split in ("train", "content")]
+def run_half(
+    experiment: Experiment,
+    half: str,
+    corpus: Path,
+    manifests: Sequence[Path],
+    towers: Mapping[str, Path],
+    recipes: Mapping[int, Mapping[str, Any]],
+    features_of_both: Path | None = None,
+) -> dict[str, Any]:
+    """
+    Encodes, trains and ranks; metrics by the titles of the models.
+
+    Args:
+        half (`str`): `"songs"` or `"digits"`: names the questions too.
+        corpus (`Path`): Folder of the manifest of the gallery.
+        manifests (`Sequence[Path]`): Whose songs or tracks are encoded.
+        towers (`Mapping`): Of the model with both encoders.
+        recipes (`Mapping`): Training arguments by seed.
+        features_of_both (`Path`, *optional*): Cached features of the benchmark, whose models are taken then.
+    """
+    length = chunk_length_s(towers["speech_model"])
+    pooling = next(iter(recipes.values()))["frame_pooling"]
     extraction, training, ranking = [], [], []
-    for kind in ("music", "speech"):
-        features[kind] = experiment.folder / f"features-{kind}"
-        model = towers_for(kind, experiment.towers())
-        model |= {"chunk_length_s": length, "frame_pooling": recipe.get("frame_pooling")}
-        name, title = f"extract-{kind}", f"Songs, {MODELS[kind]}"
-        extraction.append(experiment.extract(manifests, model, (), features[kind], name, title))
-    for seed in seeds:
-        for kind, title in MODELS.items():
-            name, model = f"songs-{kind}", experiment.model(f"songs-{kind}-{seed}")
-            if kind == "both" and experiment.is_trained(f"{ROW}-{seed}"):
+    for kind, title in MODELS.items():
+        absent = {f"{other}_model": None for other in ("music", "speech") if kind not in (other, "both")}
+        own = {**towers, **absent, "chunk_length_s": length, "frame_pooling": pooling}
+        title = f"{half.capitalize()}, {title}"
+        features = experiment.folder / f"features-{half}-{kind}"
+        if kind == "both" and features_of_both is not None:
+            features = features_of_both
+        else:
+            name = f"extract-{half}-{kind}"
+            extraction.append(experiment.extract(manifests, own, (), features, name, title))
+        for seed, recipe in recipes.items():
+            name, model = f"{half}-{kind}-{seed}", None
+            if features == features_of_both and experiment.is_trained(f"{ROW}-{seed}"):
                 model = experiment.benchmark.model(f"{ROW}-{seed}")
             else:
-                changes = towers_for(kind, experiment.towers())
-                changes |= {"features": features[kind], "chunk_length_s": length}
-                training.append(experiment.train_like(ROW, seed, name, f"Songs, {title}", changes))
-            options = {"features": features[kind]}
-            ranking.append(experiment.rank(f"{name}-{seed}", f"Songs, {title}", ["ablation"], model, **options))
+                arguments = {**recipe, **own, "features": features}
+                training.append(experiment.train(name, f"{title}, seed {seed}", arguments))
+            ranking.append(experiment.rank(name, title, [half], model, corpus, features=features))
     experiment.run(extraction, at_once=1)
     experiment.run(training)
     experiment.run(ranking)
     return {
-        title: read_metrics([experiment.ranks(f"songs-{kind}-{seed}") for seed in seeds])
+        title: read_metrics([experiment.ranks(f"{half}-{kind}-{seed}") for seed in recipes])
         for kind, title in MODELS.items()
     }
+
+
+def run_songs(experiment: Experiment, seeds: Sequence[int]) -> dict[str, Any]:
+    """The benchmark's songs."""
+    recipes = {seed: experiment.recipe(f"{ROW}-{seed}") for seed in seeds}
+    manifests = [experiment.manifest(split) for split in ("train", "content")]
+    corpus, features = experiment.corpus, experiment.features
+    return run_half(experiment, "songs", corpus, manifests, experiment.towers(), recipes, features)
 
 
 def run_digits(experiment: Experiment, digits_dir: Path, seeds: Sequence[int], num_epochs: int) -> dict[str, Any]:
-    """Trains and ranks on the tracks of spoken digits."""
-    out = experiment.folder / "digits"
-    write_digits(digits_dir, out)
+    """The tracks of spoken digits."""
+    corpus = experiment.folder / "digits"
+    write_digits(digits_dir, corpus)
     towers = {"music_model": experiment.encoder("music")}
     towers |= {"speech_model": digits_dir / "whisper", "text_model": digits_dir / "text"}
-    length = chunk_length_s(towers["speech_model"])
     train, validation = (digits_dir / "tracks" / f"{split}.jsonl" for split in ("train", "validation"))
     recipe = spoken_digits.MODEL | spoken_digits.RECIPE | spoken_digits.ROWS[DIGITS_RECIPE][1]
     recipe |= {"train_manifest": train, "eval_manifest": validation, "num_train_epochs": num_epochs}
-    recipe |= {"chunk_length_s": length}
-    extraction, training, ranking = [], [], []
-    for kind, title in MODELS.items():
-        features, own = out / f"features-{kind}", towers_for(kind, towers)
-        model = own | {"chunk_length_s": length, "frame_pooling": recipe["frame_pooling"], "encoder_batch_size": 64}
-        manifests = [train, validation, out / "content.jsonl"]
-        name = f"digits-extract-{kind}"
-        extracted = experiment.extract(manifests, model, (), features, name, f"Tracks of digits, {title}")
-        extraction.append(extracted)
-        for seed in seeds:
-            name = f"digits-{kind}-{seed}"
-            arguments = recipe | own | {"features": features, "seed": seed}
-            title_of_step = f"Digits, {title}, seed {seed}"
-            training.append(experiment.train(name, title_of_step, arguments, inputs=[extracted.marker]))
-            ranking.append(experiment.rank(name, f"Digits, {title}", ["digits"], corpus=out, features=features))
-    experiment.run(extraction, at_once=1)
-    experiment.run(training)
-    experiment.run(ranking)
-    return {
-        title: read_metrics([experiment.ranks(f"digits-{kind}-{seed}") for seed in seeds])
-        for kind, title in MODELS.items()
-    }
+    recipes = {seed: recipe | {"seed": seed} for seed in seeds}
+    return run_half(experiment, "digits", corpus, [train, validation, corpus / "content.jsonl"], towers, recipes)
 
 
 def write_digits(digits_dir: Path, output_dir: Path) -> None:
@@ -136,20 +134,12 @@ def write_digits(digits_dir: Path, output_dir: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
+    parser = experiment_parser(__doc__)
     parser.add_argument("--digits_dir", type=Path, help="folder of python -m benchmarks.spoken_digits")
-    parser.add_argument("--output_dir", type=Path, help="default: ablation in the folder of --benchmark_dir")
     parser.add_argument("--skip_songs", action="store_true", help="leave the songs out, and their trainings")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the benchmark's trainings")
-    parser.add_argument("--num_epochs", type=int, help="on songs, in place of the benchmark's")
     parser.add_argument("--digits_epochs", type=int, default=8, help="on digits")
-    parser.add_argument("--device", default="cpu", help="of encoding and ranking")
-    parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1))
     given = parser.parse_args(arguments)
-    out = given.output_dir or given.benchmark_dir / "ablation"
-    experiment = Experiment(given.benchmark_dir, out, given.num_processes, given.device, given.num_epochs)
-    result = {}
+    experiment, result = Experiment(given, "ablation"), {}
     if not given.skip_songs:
         result["songs"] = run_songs(experiment, given.seeds)
         print(f"\n### Songs\n\n{format_metrics(result['songs'])}\n", flush=True)
@@ -160,9 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(f"\n### Spoken digits\n\n{format_metrics(result['digits'])}\n", flush=True)
     titles = {"songs": "songs", "digits": "tracks of spoken digits"}
     for half, found in result.items():
-        draw_bars(out / f"{half}.png", found, f"What each encoder finds among {titles[half]}")
-    write_json(out / "results.json", {"command": this_command(), "seeds": given.seeds, **result})
-    print(f"{out / 'results.json'} and the pictures are written.")
+        draw_bars(experiment.folder / f"{half}.png", found, f"What each encoder finds among {titles[half]}")
+    write_json(experiment.folder / "results.json", {"command": this_command(), "seeds": given.seeds, **result})
+    print(f"{experiment.folder / 'results.json'} and the pictures are written.")
 
 
 if __name__ == "__main__":

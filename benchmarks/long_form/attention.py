@@ -69,16 +69,6 @@ class Texts:
     use_time: bool
 
 
-@dataclass(frozen=True)
-class Attention:
-    """Attentions of the rows over one song, `(S, L, K)` and `(S, L)`, and the times of its frames and segments."""
-
-    kernel: np.ndarray
-    temporal: np.ndarray
-    frame_times: np.ndarray
-    segment_times: np.ndarray
-
-
 def ways_of(model: CollapModel) -> list[str]:
     """The ways of querying that a model has."""
     if isinstance(model, MeanPoolingCollap):
@@ -109,19 +99,14 @@ def make_texts(retriever: CollapRetriever, song: Song, wording: str, way: str) -
 
 
 @torch.inference_mode()
-def attend(model: CollapModel, frames: np.ndarray, texts: Texts) -> Attention:
-    """The attentions of the texts of a song over the frames of a song."""
+def attend(model: CollapModel, frames: np.ndarray, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel-wise `(S, L, K)` and temporal `(S, L)` attention of the texts of a song over the frames of a song."""
     embedded = torch.from_numpy(frames)[None].to(model.device)
-    audio = CollapAudioOutput(
-        last_hidden_state=embedded, frame_mask=torch.ones(embedded.shape[:2], dtype=torch.bool, device=model.device)
-    )
+    mask = torch.ones(embedded.shape[:2], dtype=torch.bool, device=model.device)
+    audio = CollapAudioOutput(last_hidden_state=embedded, frame_mask=mask)
     attention = model.attend(audio, texts.embedded, use_time=texts.use_time)
-    return Attention(
-        kernel=attention.kernel_attentions[0].double().cpu().numpy(),
-        temporal=attention.temporal_attentions[0].double().cpu().numpy(),
-        frame_times=model.frame_times(len(frames)).numpy(),
-        segment_times=model.segment_times(len(frames)).numpy(),
-    )
+    kernel, temporal = attention.kernel_attentions[0], attention.temporal_attentions[0]
+    return kernel.double().cpu().numpy(), temporal.double().cpu().numpy()
 
 
 def measure(model: CollapModel, songs: Sequence[np.ndarray], texts: Sequence[Texts]) -> dict[str, Any]:
@@ -129,21 +114,23 @@ def measure(model: CollapModel, songs: Sequence[np.ndarray], texts: Sequence[Tex
     stride = model.config.kernel_stride
     parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     for number, (frames, of_song) in enumerate(zip(songs, texts, strict=True)):
-        own, spans = attend(model, frames, of_song), of_song.spans_s
-        weights = frame_weights(own.kernel, own.temporal, stride, len(frames))
-        inside, even = mass_inside(own.temporal, own.segment_times, spans)
-        kernel, kernel_even = kernel_mass_at_boundaries(own.kernel, stride, own.frame_times, spans)
-        other = attend(model, songs[(number + 1) % len(songs)], of_song)
-        longer = other.segment_times[-1, 1] / own.segment_times[-1, 1]
+        (kernel, temporal), spans = attend(model, frames, of_song), of_song.spans_s
+        times, segments = (of(len(frames)).numpy() for of in (model.frame_times, model.segment_times))
+        weights = frame_weights(kernel, temporal, stride, len(frames))
+        inside, even = mass_inside(temporal, segments, spans)
+        at_boundaries, kernel_even = kernel_mass_at_boundaries(kernel, stride, times, spans)
+        other = songs[(number + 1) % len(songs)]
+        other_segments = model.segment_times(len(other)).numpy()
+        longer = other_segments[-1, 1] / segments[-1, 1]
         there = [None if span is None else (span[0] * longer, span[1] * longer) for span in spans]
         found = {
             "temporal": inside,
-            "frames": mass_inside(weights, own.frame_times, spans)[0],
+            "frames": mass_inside(weights, times, spans)[0],
             "even": even,
-            "other_song": mass_inside(other.temporal, other.segment_times, there)[0],
-            "temporal_peak": peak_inside(own.temporal, own.segment_times, spans),
-            "frame_peak": peak_inside(weights, own.frame_times, spans),
-            "kernel": kernel,
+            "other_song": mass_inside(attend(model, other, of_song)[1], other_segments, there)[0],
+            "temporal_peak": peak_inside(temporal, segments, spans),
+            "frame_peak": peak_inside(weights, times, spans),
+            "kernel": at_boundaries,
             "kernel_even": kernel_even,
         }
         for name, values in found.items():
@@ -161,13 +148,11 @@ def measure(model: CollapModel, songs: Sequence[np.ndarray], texts: Sequence[Tex
 
 def draw(model: CollapModel, frames: np.ndarray, song: Song, texts: Texts, path: Path) -> None:
     """Both attentions of one song."""
-    own = attend(model, frames, texts)
     plot_frame_attention(
         path,
-        own.kernel,
-        own.temporal,
+        *attend(model, frames, texts),
         model.config.kernel_stride,
-        own.frame_times,
+        model.frame_times(len(frames)).numpy(),
         texts.rows,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=texts.spans_s,

@@ -33,7 +33,7 @@ from transformers.utils import SAFE_WEIGHTS_NAME
 from collap.files import atomic_write, this_command, write_json
 
 from ..corpus.build import GERMAN, add_stored_texts
-from ..pipeline import Experiment
+from ..pipeline import Experiment, experiment_parser
 from ..questions import Song, read_songs
 from ..tables import draw_bars, format_metrics, read_metrics
 from ..towers import build_text_tower
@@ -163,19 +163,13 @@ PICTURES = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
-    parser.add_argument("--output_dir", type=Path, help="default: open-questions in the folder of --benchmark_dir")
+    parser = experiment_parser(__doc__)
     parser.add_argument("--questions", nargs="+", choices=list(PICTURES), default=list(PICTURES))
     parser.add_argument("--rows", nargs="+", choices=list(TITLES), default=["ours", "document", "mean"])
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the benchmark's models")
     parser.add_argument("--gallery_size", type=int, default=1000, help="of lengths and quality")
-    parser.add_argument("--num_epochs", type=int, help="of the trainings of language, in place of the benchmark's")
-    parser.add_argument("--device", default="cpu", help="of the ranking")
-    parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1))
     given = parser.parse_args(arguments)
-    out = given.output_dir or given.benchmark_dir / "open-questions"
-    experiment = Experiment(given.benchmark_dir, out, given.num_processes, given.device, given.num_epochs)
+    experiment = Experiment(given, "open-questions")
+    out = experiment.folder
     for name in given.questions:
         is_language = name == "language"
         result = run_language(experiment, given) if is_language else {"models": rank_rows(experiment, given, name)}

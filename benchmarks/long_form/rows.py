@@ -3,12 +3,16 @@
 
 from dataclasses import dataclass, field
 
+from ..questions import LONG_SPLITS
+
 CHUNK_LENGTH_S = 2.58  # 16 time steps of BEATs: all of a song is encoded but 0.02 s a chunk
 # Each kind of row has the learning rate that did best on the validation songs (docs/log.md).
 DOCUMENT = {"learning_rate": 1.2e-3}
 SENTENCES = {"text_granularity": "sentence", "learning_rate": 1.2e-3}
 TIME = {"temporal_position": "true"}
 MOMENTS = {"section_loss_weight": 1.0, "learning_rate": 2e-3}
+# Of CLAP's two stages. At the rate of the first the second forgets what the first has learnt (docs/log.md).
+CLAP_CLIP_LEARNING_RATE, CLAP_LEARNING_RATE = 1e-3, 2e-4
 CLAP, MEAN, COLLAP = "clap", "mean", "collap"
 CLAP_WINDOWS = {
     "first": "CLAP, first 10 s",
@@ -63,9 +67,6 @@ class BenchmarkSize:
         num_clap_clip_epochs, num_clap_epochs (`int`): Of CLAP, which starts without pretrained encoders: first on
             sections as clips with their own sentences, then on windows of songs with whole captions. Together it
             gets the seconds of computing that the encoders, the features and a training of ours take.
-        clap_clip_learning_rate, clap_learning_rate (`float`): Of its two stages. At the rate of the first the second
-            forgets what the first has learnt (docs/log.md).
-        gallery_size (`int`): Songs of each gallery.
     """
 
     num_songs: dict[str, int]
@@ -74,33 +75,16 @@ class BenchmarkSize:
     batch_size: int
     num_clap_clip_epochs: int
     num_clap_epochs: int
-    clap_clip_learning_rate: float
-    clap_learning_rate: float
-    gallery_size: int
 
 
 SIZES = {
     "small": BenchmarkSize(
-        num_songs={"train": 960, "validation": 200, "validation_order": 60}
-        | {f"long_{minutes}": 20 for minutes in (2, 5, 10, 20)},
+        num_songs={"train": 960, "validation": 200, "validation_order": 60, **dict.fromkeys(LONG_SPLITS, 20)},
         num_pretraining_steps=1400,
         num_epochs=8,
         batch_size=16,
         num_clap_clip_epochs=7,
         num_clap_epochs=5,
-        clap_clip_learning_rate=1e-3,
-        clap_learning_rate=2e-4,
-        gallery_size=1000,
     ),
-    "full": BenchmarkSize(
-        num_songs={},
-        num_pretraining_steps=20_000,
-        num_epochs=20,
-        batch_size=128,
-        num_clap_clip_epochs=20,
-        num_clap_epochs=20,
-        clap_clip_learning_rate=1e-3,
-        clap_learning_rate=2e-4,
-        gallery_size=1000,
-    ),
+    "full": BenchmarkSize({}, 20_000, 20, batch_size=128, num_clap_clip_epochs=20, num_clap_epochs=20),
 }

@@ -16,9 +16,7 @@ setting is a row of the table, trained with the benchmark's recipe of the model 
 done are cached.
 """
 
-import argparse
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +29,7 @@ from collap.files import markdown_table, this_command, write_json
 from collap.metrics import query_metrics
 from collap.modeling_collap.loss_collap import symmetric_loss
 
-from ..pipeline import Experiment
+from ..pipeline import Experiment, experiment_parser
 from ..questions import Query, Song, captions, read_songs, sections
 from ..rank import embed_songs, score
 from ..tables import draw_heat_maps, with_intervals
@@ -93,20 +91,6 @@ class Gallery:
             found |= {f"{kind}_{name}": value for name, value in metrics.items()}
         return found
 
-    @contextmanager
-    def settings(self, **fields: float) -> Iterator[None]:
-        """In this block the model scores with other numbers; they are checked as in a configuration."""
-        config = self.retriever.model.config
-        before = {name: getattr(config, name) for name in fields}
-        try:
-            for name, value in fields.items():
-                setattr(config, name, value)
-            config.validate_collap()
-            yield
-        finally:
-            for name, value in before.items():
-                setattr(config, name, value)
-
     def sweep(self, plan: Sweep) -> dict[str, Any]:
         """
         Metrics for each pair of values; None for a pair that no model can have (both gammas 0).
@@ -114,21 +98,22 @@ class Gallery:
         Returns:
             `dict[str, Any]`: for JSON: fields, values, the trained values, and `cells`, a list of rows of metrics.
         """
-        result: dict[str, Any] = {}
+        config, result = self.retriever.model.config, {}
         for axis, (field, _) in (("rows", plan.rows), ("columns", plan.columns)):
-            trained = getattr(self.retriever.model.config, field)
+            trained = getattr(config, field)
             result[axis] = {"field": field, "values": sorted({*plan.values, trained}), "trained": trained}
-        result["cells"] = []
-        for row in tqdm(result["rows"]["values"], unit="row"):
-            cells: list[dict[str, Any] | None] = []
-            for column in result["columns"]["values"]:
-                if plan is SWEEPS["fusion"] and row + column == 0:
-                    cells.append(None)
-                    continue
-                with self.settings(**{plan.rows[0]: row, plan.columns[0]: column}):
-                    cells.append(self.measure())
-            result["cells"].append(cells)
-        return result
+        rows, columns = result.values()
+        cells: list[list[dict[str, Any] | None]] = []
+        for row in tqdm(rows["values"], unit="row"):
+            cells.append([])
+            for column in columns["values"]:
+                setattr(config, rows["field"], row)
+                setattr(config, columns["field"], column)
+                possible = config.kernel_weight + config.temporal_weight > 0
+                cells[-1].append(self.measure() if possible else None)
+        for axis in (rows, columns):
+            setattr(config, axis["field"], axis["trained"])
+        return result | {"cells": cells}
 
 
 def draw(plan: Sweep, result: dict[str, Any], model_name: str, path: Path) -> None:
@@ -152,45 +137,29 @@ def draw(plan: Sweep, result: dict[str, Any], model_name: str, path: Path) -> No
     draw_heat_maps(path, tables, *axes, lower_is_better, title)
 
 
-def settings_to_train(
-    recipe: Mapping[str, str], kernel_sizes: Sequence[int], frame_poolings: Sequence[int]
-) -> dict[str, dict[str, int]]:
-    """Fields of the configuration by the name of the row; segments last as long with other frames."""
-    pooling, kernel = int(recipe["frame_pooling"]), int(recipe["kernel_size"])
-    found = {f"kernel of {size} frames": {"frame_pooling": pooling, "kernel_size": size} for size in kernel_sizes}
-    for other in frame_poolings:
-        size = max(1, round(kernel * pooling / other))
-        found[f"frames of {0.02 * other:g} s"] = {"frame_pooling": other, "kernel_size": size}
-    return {name: {**fields, "kernel_stride": fields["kernel_size"]} for name, fields in found.items()}
-
-
-def train(experiment: Experiment, model: str, settings: Mapping[str, dict[str, int]]) -> dict[str, tuple[Path, Path]]:
-    """
-    Encodes the songs and trains the models that are not there yet.
-
-    Returns:
-        `dict[str, tuple[Path, Path]]`: The folders of the model and of its features, by the names in `settings`.
-    """
-    row, _, seed = model.rpartition("-")
-    recipe = experiment.recipe(model)
-    features = {int(recipe["frame_pooling"]): experiment.features}
-    extraction, training, folders = [], [], {}
-    for title, fields in settings.items():
-        pooling = fields["frame_pooling"]
-        if pooling not in features:
-            features[pooling] = experiment.folder / f"features-{pooling}"
+def train(
+    experiment: Experiment, row: str, seed: int, kernel_sizes: Sequence[int], frame_poolings: Sequence[int]
+) -> dict[str, tuple[dict[str, int], Path, Path]]:
+    """Encodes and trains what is missing; fields of the configuration, model and features by the names of the rows."""
+    recipe = experiment.recipe(f"{row}-{seed}")
+    trained, kernel = int(recipe["frame_pooling"]), int(recipe["kernel_size"])
+    settings = {f"kernel of {size} frames": (trained, size) for size in kernel_sizes}
+    # Segments last as long with other frames.
+    settings |= {f"frames of {0.02 * of:g} s": (of, max(1, round(kernel * trained / of))) for of in frame_poolings}
+    extraction, training, rows = [], [], {}
+    for title, (pooling, size) in settings.items():
+        features = experiment.features if pooling == trained else experiment.folder / f"features-{pooling}"
+        if pooling != trained:
             manifests = [experiment.manifest(split) for split in ("train", "validation")]
-            arguments = experiment.towers() | {"frame_pooling": pooling}
-            title_of_step = f"Frames of {0.02 * pooling:g} s"
-            extraction.append(
-                experiment.extract(manifests, arguments, (), features[pooling], f"extract-{pooling}", title_of_step)
-            )
-        name = f"{row}-pooling-{pooling}-kernel-{fields['kernel_size']}"
-        training.append(experiment.train_like(row, int(seed), name, title, fields | {"features": features[pooling]}))
-        folders[title] = (experiment.model(f"{name}-{seed}"), features[pooling])
+            model = experiment.towers() | {"frame_pooling": pooling}
+            extraction.append(experiment.extract(manifests, model, (), features, f"extract-{pooling}", title))
+        name = f"{row}-pooling-{pooling}-kernel-{size}"
+        fields = {"frame_pooling": pooling, "kernel_size": size, "kernel_stride": size}
+        training.append(experiment.train_like(row, seed, name, title, fields | {"features": features}))
+        rows[title] = (fields, experiment.model(f"{name}-{seed}"), features)
     experiment.run(extraction, at_once=1)
     experiment.run(training)
-    return folders
+    return rows
 
 
 def format_trainings(rows: dict[str, dict[str, Any]]) -> str:
@@ -207,43 +176,38 @@ def format_trainings(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
-    parser.add_argument("--model", default="ours-0", help="its name in the folder models/ (default: %(default)s)")
+    parser = experiment_parser(__doc__)
+    parser.add_argument("--row", default="ours", help="of the benchmark; its first seed (default: %(default)s)")
     sweeps = {"nargs": "*", "choices": list(SWEEPS), "default": list(SWEEPS)}
     parser.add_argument("--sweeps", **sweeps, help="numbers to change without training (default: all)")
     parser.add_argument("--train", type=int, nargs="*", default=[], help="train with these kernel sizes")
     parser.add_argument(
         "--frame_pooling", type=int, nargs="*", default=[], help="train with frames of so many encoder vectors"
     )
-    parser.add_argument("--num_epochs", type=int, help="of these trainings, in place of the benchmark's")
-    parser.add_argument("--num_processes", type=int, default=1, help="trainings at a time (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
-    parser.add_argument("--output_dir", type=Path, help="default: sensitivity in the folder of --benchmark_dir")
     given = parser.parse_args(arguments)
-    out = given.output_dir or given.benchmark_dir / "sensitivity"
-    experiment = Experiment(given.benchmark_dir, out, given.num_processes, given.device, given.num_epochs)
+    experiment = Experiment(given, "sensitivity")
+    out, row, seed = experiment.folder, given.row, given.seeds[0]
+    model = f"{row}-{seed}"
     torch.set_num_threads(1)
     songs = read_songs(experiment.manifest("validation"))
     out.mkdir(parents=True, exist_ok=True)
-    protocol = {"command": this_command(), "model": given.model, "split": "validation", "num_songs": len(songs)}
+    protocol = {"command": this_command(), "model": model, "split": "validation", "num_songs": len(songs)}
 
     def make_gallery(model: Path, features: Path) -> Gallery:
         options = {"features": features, "truncate_texts": True}
         return Gallery(load_retriever(str(model), given.device, **options), songs)
 
     if given.sweeps:
-        gallery, found = make_gallery(experiment.benchmark.model(given.model), experiment.features), {}
+        gallery, found = make_gallery(experiment.benchmark.model(model), experiment.features), {}
         for name in given.sweeps:
             found[name] = gallery.sweep(SWEEPS[name])
-            draw(SWEEPS[name], found[name], given.model, out / f"{name}.png")
+            draw(SWEEPS[name], found[name], model, out / f"{name}.png")
         write_json(out / "sweeps.json", protocol | {"as_trained": gallery.measure(), "sweeps": found})
     if given.train or given.frame_pooling:
-        settings = settings_to_train(experiment.recipe(given.model), given.train, given.frame_pooling)
-        trained = train(experiment, given.model, settings)
-        rows = {name: settings[name] | make_gallery(*folders).measure() for name, folders in trained.items()}
-        print(f"\n{format_trainings(rows)}")
-        write_json(out / "trainings.json", protocol | {"trainings": rows})
+        rows = train(experiment, row, seed, given.train, given.frame_pooling)
+        found = {name: fields | make_gallery(*folders).measure() for name, (fields, *folders) in rows.items()}
+        print(f"\n{format_trainings(found)}")
+        write_json(out / "trainings.json", protocol | {"trainings": found})
     print(f"\nThe metrics and pictures are in {out}.")
 
 

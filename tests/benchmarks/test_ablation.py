@@ -39,7 +39,7 @@ def test_on_songs(folder, tmp_path, ran):
     ablation.main(arguments)
     ranked = ["rank-songs-music-0", "rank-songs-speech-0", "rank-songs-both-0"]
     trained = ["train-songs-music-0", "train-songs-speech-0"]
-    assert ran == ["extract-music", "extract-speech", *trained, *ranked]
+    assert ran == ["extract-songs-music", "extract-songs-speech", *trained, *ranked]
     ran.clear()
     ablation.main(arguments)
     assert ran == []
@@ -66,7 +66,7 @@ def test_on_speech(folder, digits_dir, tmp_path, ran, monkeypatch, capsys):
         monkeypatch.setitem(ablation.spoken_digits.MODEL, name, value)
     arguments = ["--benchmark_dir", str(folder), "--output_dir", str(tmp_path / "out"), "--skip_songs"]
     ablation.main([*arguments, "--digits_dir", str(digits_dir), "--digits_epochs", "1"])
-    assert ran[:3] == ["digits-extract-music", "digits-extract-speech", "digits-extract-both"]
+    assert ran[:3] == ["extract-digits-music", "extract-digits-speech", "extract-digits-both"]
     found = json.loads((tmp_path / "out" / "results.json").read_text())
     assert [*found] == ["command", "seeds", "digits"]
     for of_model in found["digits"].values():

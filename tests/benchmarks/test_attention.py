@@ -62,8 +62,9 @@ def test_the_weights_are_those_of_the_score(retriever, songs):
     model = retriever.model
     for song, frames in zip(songs, embed_songs(retriever, songs), strict=True):
         texts = attention.make_texts(retriever, song, "new", attention.SECTIONS)
-        own = attention.attend(model, frames, texts)
-        weights = frame_weights(own.kernel, own.temporal, model.config.kernel_stride, len(frames))  # (sections, N)
+        weights = frame_weights(
+            *attention.attend(model, frames, texts), model.config.kernel_stride, len(frames)
+        )  # (sections, N)
         np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
         queries = retriever.embed_texts([section["query_new"] for section in song["sections"]])
         expected = score(retriever, [frames], queries, section_query=True)[:, 0]
@@ -75,7 +76,7 @@ def test_the_weights_are_those_of_the_score(retriever, songs):
 def test_time_moves_the_attention_of_sentences(retriever, songs):
     (frames,) = embed_songs(retriever, songs[:1])
     with_time, without = (
-        attention.attend(retriever.model, frames, attention.make_texts(retriever, songs[0], "new", way)).temporal
+        attention.attend(retriever.model, frames, attention.make_texts(retriever, songs[0], "new", way))[1]
         for way in (attention.WITH_TIME, attention.WITHOUT_TIME)
     )
     assert np.abs(with_time - without).max() > 1e-4
@@ -90,8 +91,10 @@ def test_sentences_on_the_whole_song_are_left_out(retriever, songs):
     assert metrics["even"]["value"] == pytest.approx(0.5, abs=1e-6)  # the two sections are the song
     shares = []
     for of_frames, of_song in zip(frames, texts, strict=True):
-        own = attention.attend(retriever.model, of_frames, of_song)
-        shares += list(mass_inside(own.temporal, own.segment_times, of_song.spans_s)[0][1:])
+        _, temporal = attention.attend(retriever.model, of_frames, of_song)
+        shares += list(
+            mass_inside(temporal, retriever.model.segment_times(len(of_frames)).numpy(), of_song.spans_s)[0][1:]
+        )
     assert metrics["temporal"]["value"] == pytest.approx(np.mean(shares))
     lower, upper = metrics["temporal"]["interval"]
     assert lower <= metrics["temporal"]["value"] <= upper

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pipeline import Experiment, Step, run_steps
+from benchmarks.pipeline import Experiment, Step, experiment_parser, run_steps
 
 WRITE = "import sys; open(sys.argv[1], 'a').write('x'); sys.exit(int(sys.argv[2]))"
 COPY = "import pathlib, sys; pathlib.Path(sys.argv[2]).write_text(pathlib.Path(sys.argv[1]).read_text())"
@@ -63,7 +63,10 @@ def test_a_failed_step_says_so_and_is_not_done(tmp_path):
 
 
 def test_the_recipe_is_the_benchmarks_with_its_folder(folder, tmp_path):
-    experiment = Experiment(folder, tmp_path, num_epochs=7)
+    given = experiment_parser("").parse_args(["--benchmark_dir", str(folder), "--output_dir", str(tmp_path)])
+    assert Experiment(given, "test").is_trained("ours-0")
+    given.num_epochs = 7
+    experiment = Experiment(given, "test")
     recipe = experiment.recipe("ours-0")
     assert recipe["train_manifest"] == folder / "corpus" / "train.jsonl"  # the command says "elsewhere"
     assert (recipe["section_loss_weight"], recipe["num_train_epochs"]) == ("1.0", 7)
@@ -72,6 +75,5 @@ def test_the_recipe_is_the_benchmarks_with_its_folder(folder, tmp_path):
     assert not any("speech_model" in item for item in command)
     assert f"--output_dir={tmp_path / 'models' / 'songs-music-0'}" in command
     assert not experiment.is_trained("ours-0")  # with other epochs
-    assert Experiment(folder, tmp_path).is_trained("ours-0")
     with pytest.raises(ValueError, match=r"benchmark_dir: .* has not trained 'ours-3'"):
         experiment.recipe("ours-3")
