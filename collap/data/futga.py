@@ -35,16 +35,10 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
     Clock times ("1:05", "0:14 to 0:32", "1:02:00") keep their format; ranges in percent ("from 20% to 40%") are
     rewritten too. A single percent is seldom a time ("50% louder") and stays as it is.
 
-    Args:
-        sentence (`str`): A sentence about the whole song.
-        pieces (`list[tuple[float, float]]`): Start and end in seconds of each piece, in the order of the new song.
-        owner (`int`, *optional*):
-            Index of the piece that the sentence describes, which is preferred for a time on the border of two pieces.
-            None for a sentence about the song: a single time at the end of the song is its length then.
-        duration_s (`float`, *optional*): Of the whole song. Without it no percents can be placed.
-
-    Returns:
-        `str`, or None if a time is in none of the pieces, or a range is not within one of them.
+    `pieces` are start and end in seconds, in the order of the new song. `owner` is the index of the piece that the
+    sentence describes, preferred for a time on the border of two pieces; without it a single time at the end of the
+    song is its length. Without `duration_s` no percents can be placed. Returns None if a time is in none of the
+    pieces, or a range is not within one of them.
     """
     new_duration_s = sum(end - start for start, end in pieces)
 
@@ -100,17 +94,13 @@ def _write_clock(seconds: float, like: str) -> str:
     whole = round(seconds * 10**decimals)
     minutes, rest = divmod(whole, 60 * 10**decimals)
     parts = like.split(":")
+    zeros = len(parts[0]) if parts[0].startswith("0") else 1  # the width to which the first number is padded
     width = 2 + decimals + (decimals > 0)
     clock = f"{rest / 10**decimals:0{width}.{decimals}f}"
     if len(parts) == 3:
         hours, minutes = divmod(minutes, 60)
-        return f"{hours:0{_zeros(parts[0])}d}:{minutes:02d}:{clock}"
-    return f"{minutes:0{_zeros(parts[0])}d}:{clock}"
-
-
-def _zeros(text: str) -> int:
-    """The width to which a number is padded with zeros."""
-    return len(text) if text.startswith("0") else 1
+        return f"{hours:0{zeros}d}:{minutes:02d}:{clock}"
+    return f"{minutes:0{zeros}d}:{clock}"
 
 
 def _decimals(text: str) -> int:
@@ -208,24 +198,21 @@ def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
 
     Headings become the beginning of their first sentence ("Intro: A guitar plays."), bullets become sentences, and
     time ranges are removed, so that the text has no times that an augmented song would not have. If one range cannot
-    be trusted, none is: the caption then has no sections, and all its sentences.
-
-    Args:
-        caption (`str`): As FUTGA has it.
-        duration_s (`float`): Length of the song in seconds, for percents and to find ranges beyond its end.
-
-    Returns:
-        [`ParsedCaption`]
+    be trusted, none is: the caption then has no sections, and all its sentences. `duration_s` is the length of the
+    song, for percents and to find ranges beyond its end.
     """
     parts, several = _split_parts(caption)
-    closing = _cut_closing(parts)
-    sentences = [sentence for part in [*parts, closing] for sentence in part.sentences]
+    sentences = [sentence for part in parts for sentence in part.sentences]
+    if len(parts) > 1:  # sentences about the whole song after the last section ("Overall, ...") are not part of it
+        last = parts[-1].sentences
+        closing = [index for index, sentence in enumerate(last) if index > 0 and _CLOSING.match(sentence)]
+        parts[-1].sentences = last[: closing[0]] if closing else last
     try:
         if several:
             raise _IssueError("several ranges in one sentence")
         if len(parts) == 1:
             raise _IssueError("no time ranges")
-        units = _units(parts[1:], duration_s)
+        units = _units(parts[1:])
         sections = []
         for part, unit in zip(parts[1:], units, strict=True):
             start_s, end_s = _to_seconds(part, unit, duration_s, sections[-1]["end_s"] if sections else 0.0)
@@ -318,25 +305,12 @@ def _polish(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?", '"', "…")) else sentence.rstrip(":") + "."
 
 
-def _cut_closing(parts: list[_Part]) -> _Part:
-    """Sentences about the whole song after the last section ("Overall, ..."), removed from that section."""
-    last = parts[-1].sentences
-    places = [index for index, sentence in enumerate(last) if index > 0 and _CLOSING.match(sentence)]
-    closing = _Part(sentences=last[places[0] :] if len(parts) > 1 and places else [])
-    parts[-1].sentences = last[: len(last) - len(closing.sentences)]
-    return closing
-
-
-def _units(parts: list[_Part], duration_s: float) -> list[str]:
+def _units(parts: list[_Part]) -> list[str]:
     units = [part.unit for part in parts]
     if "bare" not in units:
         return units
-    if set(units) <= {"bare", "percent"}:
-        last = float(parts[-1].end)
-        if "percent" in units or PERCENT_END <= last <= 100:
-            return ["percent"] * len(units)
-        if abs(last - duration_s) <= TOLERANCE_S:
-            return ["seconds"] * len(units)
+    if set(units) <= {"bare", "percent"} and ("percent" in units or PERCENT_END <= float(parts[-1].end) <= 100):
+        return ["percent"] * len(units)
     raise _IssueError("numbers without a unit")
 
 

@@ -9,19 +9,15 @@ time ranges, and provenance.json has what it found.
 import logging
 import re
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
 
-from collap.data.audio_files import bare_id, youtube_id
-from collap.data.futga import ParsedCaption, has_time_ranges, parse_caption
+from collap.data.audio_files import bare_id
+from collap.data.futga import has_time_ranges, parse_caption
 
 from .converter import (
     SHORT_S,
     SetContent,
     SetConverter,
     SetFolders,
-    SetSong,
     SetText,
     check_choice,
     find_by_ids,
@@ -38,10 +34,7 @@ TABLES = {
     "musiccaps": "MusicCaps.csv",
     "song_describer": "SongDescriber.csv",
 }
-CAPTIONS = {
-    "removed": "those of FUTGA, written by a language model, as sentences, without markup and times of sections",
-    "kept": "those of FUTGA, written by a language model, as published, with markup and times of sections",
-}
+CAPTIONS = "those of FUTGA, written by a language model, as sentences, without markup and times of sections"
 # Names of columns, compared without case and punctuation; ids in the order of preference.
 ID_NAMES = (
     "ytid", "youtubeid", "videoid", "trackid", "songid", "audioid", "fileid", "filename", "filepath", "path", "file",
@@ -52,14 +45,9 @@ MAX_SAMPLE = 50  # rows by which columns are told
 
 
 def read(
-    folders: SetFolders,
-    table: str,
-    times: str = "removed",
-    id_column: str | None = None,
-    caption_column: str | None = None,
+    folders: SetFolders, table: str, id_column: str | None = None, caption_column: str | None = None
 ) -> SetContent:
     check_choice("table", table, TABLES)
-    check_choice("times", times, CAPTIONS)
     path = folders.find_file(TABLES[table])
     if path.name in TABLES.values() and path.name != TABLES[table]:
         raise ValueError(f"table is {table!r}, but data_dir is the file {path}.")
@@ -79,30 +67,25 @@ def read(
         else:
             captions[song].append(caption)
 
-    songs = find_by_ids(captions, folders.find_audio())
-    if table == "harmonixset":
-        songs = _find_by_aliases(songs, _read_aliases(folders), folders.find_audio())
-    songs = read_durations(songs.values())
+    songs = read_durations(find_by_ids(captions, folders.find_audio()).values())
     texts, sections = [], Counter()
     for song, others in captions.items():
         found = songs[song]
         for number, caption in enumerate(others, start=1):
             name = song if number == 1 else f"{song}#{number}"
-            if times == "kept":
-                texts.append(SetText(name, caption, (song,)))
-                continue
             parsed = parse_caption(caption, found.duration_s or 1.0)
-            use = found.path is not None and not found.is_excerpt and parsed.sections is not None
-            texts.append(SetText(name, parsed.sentences, (song,), {"sections": parsed.sections} if use else {}))
+            problem = "the file is an excerpt" if found.is_excerpt else parsed.problem
+            extra = {} if found.path is None or problem else {"sections": parsed.sections}
+            texts.append(SetText(name, parsed.sentences, (song,), extra))
             if found.path is not None:
-                sections[_describe_sections(parsed, found)] += 1
+                sections[f"no sections: {problem}" if problem else f"sections in {parsed.unit}"] += 1
     short = any(song.duration_s < SHORT_S for song in songs.values() if song.path is not None)
     note = "FUTGA describes whole songs: its captions and times do not fit clips and excerpts of them."
     return SetContent(
-        table if times == "removed" else f"{table} with times",
+        table,
         songs,
         texts,
-        CAPTIONS[times],
+        CAPTIONS,
         [path],
         left_out=left_out,
         notes=[note] if short else [],
@@ -112,32 +95,6 @@ def read(
             "texts_by_sections": dict(sections.most_common()),
         },
     )
-
-
-def _describe_sections(parsed: ParsedCaption, song: SetSong) -> str:
-    if song.is_excerpt:
-        return "no sections: the file is an excerpt"
-    return f"no sections: {parsed.problem}" if parsed.sections is None else f"sections in {parsed.unit}"
-
-
-def _read_aliases(folders: SetFolders) -> dict[str, str]:
-    """Names and YouTube ids of the Harmonix Set by each other, if its table of addresses is there."""
-    aliases = {}
-    for table in (folders.folder / "youtube_urls.csv", folders.folder / "dataset" / "youtube_urls.csv"):
-        for row in read_table(table, ("File", "URL")) if table.is_file() else []:
-            address = f"{row['URL']} ".split(" ")[0]  # some have a note behind: "(backwards)"
-            if row["File"] and address:
-                aliases |= {row["File"]: youtube_id(address), youtube_id(address): row["File"], address: row["File"]}
-    return aliases
-
-
-def _find_by_aliases(songs: Mapping[str, SetSong], aliases: Mapping[str, str], folder: Path) -> dict[str, SetSong]:
-    """Songs whose files are called by the other of the two names; no file belongs to two songs."""
-    taken = {song.path for song in songs.values()}
-    wanted = {song.id: aliases[song.id] for song in songs.values() if song.path is None and song.id in aliases}
-    others = find_by_ids(wanted.values(), folder)
-    found = {song: others[alias].path for song, alias in wanted.items() if others[alias].path not in taken}
-    return {**songs, **{song: replace(songs[song], path=path, issue=None) for song, path in found.items()}}
 
 
 def find_columns(
@@ -178,15 +135,13 @@ FUTGA = SetConverter(
     "FUTGA: long captions of whole songs with the times of sections, for training and evaluation",
     "JoshuaW1997/FUTGA on the Hub, arXiv 2407.20445; the songs are those of AudioSet, the Harmonix Set (urinieto/"
     "harmonixset on GitHub, 912 tracks), MusicCaps and Song Describer",
-    f"{', '.join(TABLES.values())}: hf download JoshuaW1997/FUTGA --repo-type dataset; for the Harmonix Set also "
-    "dataset/youtube_urls.csv of github.com/urinieto/harmonixset; audio: whole songs of YouTube, by the ids, or your "
-    "own copies",
+    f"{', '.join(TABLES.values())}: hf download JoshuaW1997/FUTGA --repo-type dataset; audio: whole songs of YouTube, "
+    "by the ids, or your own copies",
     "Apache-2.0 (captions); the audio is that of YouTube videos or under the licence of each song's owner",
     "training (audioset_train); retrieval on AudioSet-Eval, HarmonixSet, MusicCaps, SongDescriber",
     read,
     {
         "table": f"which table of FUTGA: {', '.join(TABLES)} (must be given)",
-        "times": "removed or kept: the times of sections in the captions (default: removed)",
         "id_column": "column of the ids of the songs (default: found by its name)",
         "caption_column": "column of the captions (default: found by its name and time ranges)",
     },
