@@ -78,7 +78,7 @@ class CaptionWriter:
         return Caption(sentences, section_sentences, section_tags)
 
     def query(self, section: Section) -> Query:
-        """One to three sentences about a section alone: what is heard in it, not when."""
+        """One to three sentences about a section alone: its sound, not its time."""
         clauses, _, tags = self._clauses(section, self._choose(PHRASES["any_place"]))
         return Query(self._join(clauses), tags)
 
@@ -110,7 +110,7 @@ class CaptionWriter:
         return Query(self._join(clauses), tags)
 
     def _clauses(self, section: Section, place: str) -> tuple[list[str], bool, list[str]]:
-        """What is heard in a section, as clauses; whether the first of them names the section; the tags they tell."""
+        """The sound of a section, as clauses; whether the first of them names the section; the tags they tell."""
         options = {
             "lead": PHRASES["lead_names"].get(section.lead),
             "bass": PHRASES["bass_names"].get(section.bass),

@@ -10,8 +10,8 @@ CHUNK_LENGTH_S = 2.58  # 16 time steps of BEATs: all of a song is encoded but 0.
 DOCUMENT = {"learning_rate": 1.2e-3}
 SENTENCES = {"text_granularity": "sentence", "learning_rate": 1.2e-3}
 TIME = {"temporal_position": "true"}
-MOMENTS = {"section_loss_weight": 1.0, "learning_rate": 2e-3}
-# Of CLAP's two stages. At the rate of the first the second forgets what the first has learnt (docs/log.md).
+SECTIONS = {"section_loss_weight": 1.0, "learning_rate": 2e-3}
+# Of CLAP's two stages. At the rate of the first the second stage destroys the first (docs/log.md).
 CLAP_CLIP_LEARNING_RATE, CLAP_LEARNING_RATE = 1e-3, 2e-4
 CLAP, MEAN, COLLAP = "clap", "mean", "collap"
 CLAP_WINDOWS = {
@@ -50,7 +50,7 @@ ROWS = {
     ),
     "sentences": Row("sentence queries", special=SENTENCES),
     "sentences-time": Row("sentence queries, time", special=SENTENCES | TIME),
-    "ours": Row("sentence queries, time, moments (ours)", special=SENTENCES | TIME | MOMENTS, is_main=True),
+    "ours": Row("sentence queries, time, sections (ours)", special=SENTENCES | TIME | SECTIONS, is_main=True),
 }
 
 

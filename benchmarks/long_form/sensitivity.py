@@ -10,7 +10,7 @@ training. The model has adapted to those, so the maps say how exactly they must 
 to train with. Ranks depend on the ratio of gamma_K and gamma_T, the loss on their sizes too; queries on one section
 use the temporal alignment alone. The loss is that of all songs at once, not of a batch.
 
-Other numbers in training are asked for with --train (kernel sizes, and strides as large) and --frame_pooling (lengths
+Other numbers in training: --train (kernel sizes, and strides as large) and --frame_pooling (lengths
 of a frame in encoder vectors of 0.02 s, for which the songs are encoded again; segments last as long as before): each
 setting is a row of the table, trained with the benchmark's recipe of the model and scored as trained. Steps that are
 done are cached.

@@ -33,7 +33,7 @@ ROWS = {
     "10 s crop": ("crop", {"max_length_s": CROP_S}, True),
     "mean pooling": ("mean", {}, True),
     "document attention (paper)": ("document", {}, False),
-    "sentence queries, time, moments": ("sentences", SENTENCES | SECTIONS, False),
+    "sentence queries, time, sections": ("sentences", SENTENCES | SECTIONS, False),
 }
 BEST = "sentences"
 WORDINGS = ("seen", "new")

@@ -26,12 +26,12 @@ def test_tables_of_two_seeds(tmp_path):
     rows = benchmark.collect([("ours", 0), ("ours", 1)])
     assert rows["ours"]["training_cpu_seconds"] == [10, 11]
     printed = re.sub(" +", " ", format_benchmark({"rows": rows}))
-    assert "| sentence queries, time, moments (ours) | 37.5 (25.0 to 50.0) | 75.0 (75.0 to 75.0) |" in printed
-    assert "| sentence queries, time, moments (ours) | 50.0 | 75.0 |" in printed  # of one seed
+    assert "| sentence queries, time, sections (ours) | 37.5 (25.0 to 50.0) | 75.0 (75.0 to 75.0) |" in printed
+    assert "| sentence queries, time, sections (ours) | 50.0 | 75.0 |" in printed  # of one seed
     assert "order" not in printed  # there is no such question
     assert "### New wording\n" in printed
     assert "### Seen wording (one seed)\n" in printed
-    assert "sentence queries, time, moments (ours), content, new: 2 of 4." in printed  # texts that were cut
+    assert "sentence queries, time, sections (ours), content, new: 2 of 4." in printed  # texts that were cut
 
 
 def rankings(*arguments: str) -> dict[str, bool]:
