@@ -20,6 +20,7 @@ from collap.baselines.clap import clap_features, clap_positions, tokenize
 from collap.data.audio_files import audio_duration_s, read_audio
 from collap.data.manifest import load_manifest
 from collap.modeling_collap.loss_collap import contrastive_loss
+from collap.modeling_collap.modeling_collap import load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.processing.data_collator_collap import pair_ids
 
@@ -231,7 +232,7 @@ def make_clap_trainer(
             `truncate_texts` is not set.
     """
     _refuse_arguments(config, data, training)
-    model = TrainableClap.from_pretrained(arguments.model_name_or_path)
+    model = load_complete(TrainableClap, arguments.model_name_or_path)
     processor = AutoProcessor.from_pretrained(arguments.model_name_or_path)
     limit = min(processor.tokenizer.model_max_length, clap_positions(model))
     if arguments.max_text_tokens is not None:
