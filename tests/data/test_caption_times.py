@@ -20,24 +20,19 @@ def move(sentence: str, owner: int | None = None, duration_s: float | None = DUR
         ("At 1:45 the drums set in.", "At 0:05 the drums set in."),
         ("At 0:25 and at 0:59.", "At 1:05 and at 1:39."),
         ("A verse (0:20 to 1:00).", "A verse (1:00 to 1:40)."),
-        ("A verse (0:20-1:00) ends.", "A verse (1:00-1:40) ends."),
         ("Between 0:30 and 0:40 it rests; by 2:40.", "Between 1:10 and 1:20 it rests; by 1:00."),
         ("At 00:25, 0:00:25 and 01:00:25.", None),  # there is no hour
         ("At 00:25, and at 0:00:25.", "At 01:05, and at 0:01:05."),  # the format stays
         ("At 0:25.25 and at 0:25.5.", "At 1:05.25 and at 1:05.5."),
-        ("It begins at 1:40.", "It begins at 0:00."),
         ("From 20% to 30%.", "From 80% to 100%."),  # 40 to 60 s are now 80 to 100 of 100 s
         ("From 50 to 80 percent.", "From 0 to 60 percent."),
         ("It lasts from 12.5%-17.5% of the song.", "It lasts from 65.0%-75.0% of the song."),
         ("50% louder, in 4/4, at 120 bpm, 1:2 and 3:99.", "50% louder, in 4/4, at 120 bpm, 1:2 and 3:99."),
         ("At 0:10 it is cut.", None),
-        ("At 1:30 it is cut.", None),
         ("From 0:50 to 1:50.", None),  # across a gap
         ("From 1:50 to 1:45.", None),  # back in time
-        ("From 5% to 20%.", None),
         ("From 40% to 60%.", None),
         ("All 3:20 of it.", "All 1:40 of it."),  # how long the song is
-        ("All 3:19 of it.", "All 1:40 of it."),  # or almost so
     ],
 )
 def test_general_sentence(sentence, moved):
@@ -63,10 +58,6 @@ def test_border_of_two_pieces():
     assert move_times("At 1:20.", pieces, 1, 90.0) == "At 0:20."  # of another section
 
 
-def test_length_is_no_time_of_a_section():
-    assert move("At 3:20.", owner=0) is None
-
-
 def test_percents_need_the_duration():
     assert move("From 20% to 30%.", duration_s=None) is None
     assert move("At 1:45, and 50% louder.", duration_s=None) == "At 0:05, and 50% louder."
@@ -75,7 +66,3 @@ def test_percents_need_the_duration():
 def test_seconds_that_round_up_to_a_minute():
     assert move_times("At 1:10.", [(10.4, 100.0)], None, None) == "At 1:00."  # 59.6 s
     assert move_times("At 1:00:10.", [(10.4, 4000.0)], None, None) == "At 1:00:00."
-
-
-def test_minutes_past_an_hour():
-    assert move_times("At 75:00.", [(60.0, 7200.0)], None, None) == "At 74:00."

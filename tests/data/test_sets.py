@@ -148,10 +148,7 @@ def test_a_path_out_of_the_folder_is_refused(describer, path):
     ("rows", "options", "message"),
     [
         ([CAPTIONS[0], CAPTIONS[0]], {}, "has the caption_id '859' twice"),
-        ([CAPTIONS[1], {**CAPTIONS[2], "path": "00/1.mp3"}], {}, "track 1007274 is 74/1007274.mp3 in other rows"),
-        ([{**CAPTIONS[0], "track_id": ""}], {}, "row 1 must have a track_id and a caption_id"),
         ([{name: cell for name, cell in CAPTIONS[0].items() if name != "path"}], {}, r"columns \['path'\] too"),
-        ([{**CAPTIONS[0], "is_valid_subset": "perhaps"}], {"subset": "valid"}, "row 1: is_valid_subset must be True"),
         (CAPTIONS, {"subset": "half"}, "subset must be one of full, valid, got 'half'"),
         (CAPTIONS, {"split": "test"}, "unexpected keyword argument 'split'; its options are subset"),
     ],
@@ -166,27 +163,14 @@ def test_tables_and_options_that_are_refused(describer, rows, options, message):
     ("content", "message"),
     [
         (b"", r"song_describer.csv has no rows"),
-        (b"caption_id,caption_id\n1,2\n", "must be a header with different names"),
         (b"caption_id,caption,track_id,is_valid_subset,path\n1,One, two,3,4,5\n", "row 1 of .* more cells"),
         (b"caption_id,caption\n1,na\xefve\n", r"cannot be read as a CSV in UTF-8"),
-        (b"caption_id,caption\n1," + b"x" * 200_000 + b"\n", r"cannot be read as a CSV .*field larger than"),
     ],
 )
 def test_a_table_that_cannot_be_read_is_named_with_the_cause(describer, content, message):
     (describer / "song_describer.csv").write_bytes(content)
     with pytest.raises(ValueError, match=rf"data_dir: .*{message}"):
         convert("song_describer", describer)
-
-
-def test_folders_that_are_not_there(describer, tmp_path):
-    (tmp_path / "empty").mkdir()
-    for data_dir, audio_dir, message in (
-        (tmp_path / "empty", None, "data_dir: .* must contain 'song_describer.csv'"),
-        (tmp_path / "nowhere", None, "data_dir: there is no file or folder"),
-        (describer, tmp_path / "nowhere", "audio_dir: there is no folder .*nowhere"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            convert("song_describer", data_dir, audio_dir)
 
 
 # MusicCaps
@@ -235,16 +219,6 @@ def test_musiccaps_with_missing_and_ambiguous_clips_and_equal_captions(musiccaps
     assert [song["reason"].split(":")[0] for song in provenance["missing"]] == ["no audio file", "several audio files"]
     assert provenance["identical_texts"] == 2
     assert provenance["rows_left_out"]["by_reason"] == {"an empty caption": 1}
-
-
-def test_musiccaps_refuses_other_tables(musiccaps):
-    for rows, message in (
-        ([CLIPS[0], CLIPS[0]], "has the ytid '-0abcDEF_12' twice"),
-        ([{**CLIPS[0], "ytid": " "}], "row 1 must have a ytid"),
-    ):
-        write_csv(musiccaps / "musiccaps-public.csv", rows)
-        with pytest.raises(ValueError, match=message):
-            convert("musiccaps", musiccaps)
 
 
 # CASTELLA
@@ -323,8 +297,6 @@ def test_evaluation_reads_the_manifest_with_its_provenance(castella):
     [
         ({"yid": "a"}, "must be a list of recordings, got a dict"),
         ([{"yid": "--0w1YA1Hm4"}], "recording 1 must have yid, duration, moments"),
-        ([{**RECORDINGS[0], "moments": [{"caption": "x"}]}], r"recording 1: moments\[0\] must have local_caption"),
-        ([{**RECORDINGS[0], "moments": [{"local_caption": "x", "timestamps": [3]}]}], "timestamps in pairs"),
         ([RECORDINGS[0], RECORDINGS[0]], "has the recording '--0w1YA1Hm4' twice"),
     ],
 )
@@ -393,9 +365,7 @@ def test_wikimute_sentences_and_aspects(wikimute):
     ("change", "message"),
     [
         ({"sentences": "A study."}, "sentences must be a list"),
-        ({"sentences": "[1, 2]"}, "sentences must be a list"),
         ({"file": "../../secret.ogg"}, "file must be a path inside the audio folder"),
-        ({"pageid": ""}, "pageid must be that of an article, got ''"),
     ],
 )
 def test_wikimute_refuses_other_cells(wikimute, change, message):

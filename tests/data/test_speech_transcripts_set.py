@@ -12,8 +12,6 @@ pytest.importorskip("datasets", reason="the manifest reader needs the extra 'tra
 
 from set_miniatures import convert, write_audio
 
-from collap.data.sets.speech_transcripts import join_audio
-
 RATE = 16_000
 PAUSE = 4_800  # samples
 WORDS = {
@@ -98,27 +96,9 @@ def test_a_full_disk_is_no_issue_of_the_audio(data_dir, monkeypatch):
         (b"61-70970-0000\n", "line 1 must be an utterance's name and words"),
         (b"../../x YOUNG\n", "line 1 must be an utterance's name and words"),
         (b"61-70970-0000 A\n61-70970-0000 B\n", "has the utterance '61-70970-0000' twice"),
-        (b"\n", "61-70970.trans.txt has no utterances"),
-        ("61-70970-0000 CAFÉ".encode("latin-1"), "61-70970.trans.txt is not text in UTF-8"),
     ],
 )
 def test_a_transcript_of_another_form_is_refused(data_dir, transcript, message):
     (data_dir / "61/70970/61-70970.trans.txt").write_bytes(transcript)
     with pytest.raises(ValueError, match=message):
         convert("speech_transcripts", data_dir)
-
-
-@pytest.mark.parametrize("line", ["\ufeff61-70970-0000 YOUNG FITZOOTH", "61-70970-0000\tYOUNG FITZOOTH "])
-def test_transcripts_may_have_a_byte_order_mark_or_tabs(data_dir, line):
-    (data_dir / "61/70970/61-70970.trans.txt").write_text(line, encoding="utf-8")
-    rows, _ = convert("speech_transcripts", data_dir)
-    assert rows[-1]["text"] == ["Young fitzooth."]
-
-
-def test_other_folders_and_rates_are_refused(tmp_path):
-    with pytest.raises(ValueError, match="must be a folder with transcripts"):
-        convert("speech_transcripts", tmp_path)
-    files = [write_audio(tmp_path / "a.wav"), write_audio(tmp_path / "b.wav", rate=8_000)]
-    with pytest.raises(ValueError, match="different sampling rates"):
-        join_audio(files, tmp_path / "joined.flac")
-    assert not (tmp_path / "joined.flac").exists()
