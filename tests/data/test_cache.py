@@ -180,3 +180,8 @@ def test_the_configuration_is_in_the_fingerprint(fields, place):
     for name in place:
         one, other = one[name], other[name]
     assert one != other
+
+
+def test_trainable_encoders_are_refused():
+    with pytest.raises(ValueError, match="speech_model is trainable, so its frames change"):
+        describe(CollapModel(tiny_config(freeze_speech_model=False)))

@@ -97,13 +97,10 @@ def test_two_evaluations_keep_their_names(trained, tmp_path):
     ("content", "names", "message"),
     [
         (None, ["a"], "must be a file of JSON"),
-        ("[}", ["a"], "must be a file of JSON"),
         ({"eval_loss": 1.0, "eval_gallery_size": 3}, ["a"], r"must hold metrics such as eval_text_to_audio_recall@1"),
         ({"eval_text_to_audio_recall@1": 1.0}, ["a"], "must hold eval_gallery_size"),
         ({**METRICS, "eval_audio_to_text_recall@1": float("nan")}, ["a"], "audio_to_text_recall@1 must be a number"),
-        ({**METRICS, "eval_text_to_audio_median_rank": "2"}, ["a"], "text_to_audio_median_rank must be a number"),
         (METRICS, [], "evaluation_dataset must have one entry for each of the 1 evaluation_json"),
-        (METRICS, ["a", "b"], "evaluation_dataset must have one entry for each of the 1 evaluation_json"),
     ],
 )
 def test_a_bad_evaluation_is_refused(tmp_path, content, names, message):
@@ -115,25 +112,6 @@ def test_a_bad_evaluation_is_refused(tmp_path, content, names, message):
     arguments = CardArguments(evaluation_json=[str(file)], evaluation_dataset=names)
     with pytest.raises(ValueError, match=message):
         render_card(template, "a/b", [], arguments)
-
-
-def test_a_template_with_a_gap_is_refused(tmp_path):
-    (tmp_path / "card.md").write_text("---\n{{ card_data }} {{ number_of_songs }}\n---\n")
-    with pytest.raises(ValueError, match="'number_of_songs' is undefined"):
-        render_card(tmp_path / "card.md", "a/b", [], CardArguments())
-
-
-def test_the_card_tells_what_is_cut(tmp_path):
-    """A document model with a longest song: what the card says is what the processor does."""
-    trained = save_trained(tmp_path / "trained", granularity="document", max_length_s=1.5)
-    folder = write(trained, tmp_path / "out")
-    card = " ".join((folder / "README.md").read_text().split())
-    assert "A song of more than 1.5 s is refused, or with `truncation=True` encoded for its first 1.5 s." in card
-    assert "A text has at most 60 tokens." in card
-    assert "sentence" not in card.partition("How to use it")[0]
-    batch = CollapProcessor.from_pretrained(trained)(audio=torch.zeros(10_240), sampling_rate=16_000)
-    seconds = batch.coverage[0].encoded_s
-    assert f"Of a full chunk {seconds:g} s stand in its frames" in card
 
 
 def test_towers_of_the_hub_are_named_and_paths_are_not(trained, tmp_path):
@@ -152,11 +130,8 @@ def test_towers_of_the_hub_are_named_and_paths_are_not(trained, tmp_path):
 
 CARD_FAULTS = [
     ("license: apache-2.0", "license: other", "license 'other' needs a license_name"),
-    ("license: apache-2.0", "license:\n- mit", "license must be"),
     ("tags:", "language: english\ntags:", "language must be an ISO code such as 'en', got 'english'"),
     ("tags:", "base_model: ./towers/beats\ntags:", "base_model must name a repository on the Hub"),
-    ("tags:", "datasets:\n- a/b/c\ntags:", "datasets must name a repository on the Hub, got 'a/b/c'"),
-    ("      type: songs-of-mine", "", "can't be read as a model card"),
     ("(LICENSE)", "(LICENCE)", "links to 'LICENCE', which is not in the folder"),
     ('("songs"', '("sons"', "loads 'sons', not 'songs'"),
 ]
@@ -188,13 +163,8 @@ def cut_weights(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (
-            lambda folder: (folder / "modeling_collap.py").unlink(),
-            "config.json names modeling_collap.py, which is miss",
-        ),
+        (lambda folder: (folder / "modeling_collap.py").unlink(), "config.json names modeling_collap.py"),
         (lambda folder: (folder / "LICENSE").unlink(), "LICENSE is missing"),
-        (lambda folder: (folder / "processor_config.json").unlink(), "neither processor_config.json nor"),
-        (lambda folder: (folder / "model.safetensors").unlink(), "model.safetensors can't be read"),
         (cut_weights, "model.safetensors can't be read"),
         (forget_code, "config.json has no auto_map"),
         (lambda folder: (folder / "optimizer.pt").write_bytes(b""), "optimizer.pt is no safetensors"),
@@ -244,10 +214,3 @@ def test_an_adapter_is_merged(trained, tmp_path):
     save_file(weights, tmp_path / "adapter" / "adapter_model.safetensors")
     with pytest.raises(ValueError, match="model must be a whole adapter"):
         write(tmp_path / "adapter", tmp_path / "half")
-
-
-def test_beats_has_no_evaluation_of_retrieval(trained, tmp_path):
-    CollapModel.from_pretrained(trained).audio_model.music_model.save_pretrained(tmp_path / "beats")
-    CollapProcessor.from_pretrained(trained).feature_extractor.save_pretrained(tmp_path / "beats")
-    with pytest.raises(ValueError, match="evaluation_json is for retrieval models, got it for a BeatsModel"):
-        write(tmp_path / "beats", tmp_path / "out", *evaluation(trained / "eval_results.json"))

@@ -118,29 +118,6 @@ def test_a_failure_in_the_middle(hub, folder):
     assert not [request for request in hub.requests if request.startswith("PUT")]
 
 
-def test_an_upload_that_is_refused(hub, folder):
-    """The client wraps what the storage answered; the message still has it."""
-    hub.failures["PUT /lfs"] = [403]
-    with pytest.raises(RuntimeError, match=r"the token has no write access to somebody/songs \(403\)"):
-        push_repository(folder, "somebody/songs")
-    assert hub.files["somebody/songs"] == {}
-
-
-def test_a_card_that_the_hub_refuses_makes_no_repository(hub, folder):
-    hub.failures["POST /api/validate-yaml"] = [400]
-    with pytest.raises(RuntimeError, match=r"was not published: ValueError: .*a failure that the test asked for"):
-        push_repository(folder, "somebody/songs")
-    assert hub.files == {}
-
-
-def test_a_damaged_folder_is_not_pushed(hub, folder):
-    weights = (folder / "model.safetensors").read_bytes()
-    (folder / "model.safetensors").write_bytes(weights[:-100])
-    with pytest.raises(ValueError, match=r"model\.safetensors can't be read"):
-        push_repository(folder, "somebody/songs")
-    assert hub.requests == []
-
-
 def test_at_the_end_of_a_training_run(hub, trained):
     """`publish_model` takes the name as the Trainer does, without a user, and leaves the run's folder as it was."""
     before = contents(trained)
