@@ -3,7 +3,7 @@
 
 import pytest
 from huggingface_hub.errors import StrictDataclassError
-from tiny_models import tiny_config, tiny_whisper_config
+from tiny_models import tiny_config
 
 from collap import CollapConfig
 
@@ -15,12 +15,8 @@ def test_defaults_are_the_papers_encoders():
     assert config.encoder_hidden_size == 2048
     assert config.frame_length_s == pytest.approx(0.16)
     assert config.frames_per_chunk == 187
-    assert config.text_pooling == "first"
-
-
-def test_frames_of_a_chunk():
     assert CollapConfig(frame_pooling=1).frames_per_chunk == 1500  # Whisper's, joined by index
-    assert CollapConfig(frame_pooling=64).frames_per_chunk == 24  # 23 of 1.28 s and one of 0.48 s
+    assert config.text_pooling == "first"
 
 
 @pytest.mark.parametrize("absent", ["music_config", "speech_config"])
@@ -55,19 +51,13 @@ def test_every_number_survives_json(tmp_path):
     [
         ({"music_config": None, "speech_config": None}, "at least one audio encoder"),
         ({"kernel_size": 0}, "kernel_size must be at least 1, got 0"),
-        ({"kernel_stride": -1}, "kernel_stride must be at least 1, got -1"),
-        ({"frame_pooling": 0}, "frame_pooling must be at least 1, got 0"),
         ({"kernel_temperature": 0.0}, "kernel_temperature must be greater than 0"),
-        ({"temporal_temperature": -0.1}, "temporal_temperature must be greater than 0"),
-        ({"kernel_weight": -1.0}, "kernel_weight must not be negative"),
         ({"kernel_weight": 0.0, "temporal_weight": 0.0}, "both 0"),
         ({"num_time_features": 3}, "num_time_features must be even"),
         ({"temporal_position": True}, "text_granularity='sentence'"),
         ({"chunk_length_s": 0.65}, "multiple of 0.02 s, got 0.65"),
         ({"chunk_length_s": 0.16, "speech_config": None}, "must hold 16 fbank frames"),
         ({"chunk_length_s": 1.0}, "chunk_length_s must be 0.64"),
-        ({"speech_config": tiny_whisper_config(max_source_positions=1500)}, "chunk_length_s must be 30"),
-        ({"text_granularity": "word"}, "text_granularity"),
         (
             {"text_granularity": "sentence", "temporal_position": True, "time_query_heads": 3},
             "multiple of time_query_heads",

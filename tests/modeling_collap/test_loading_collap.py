@@ -87,14 +87,6 @@ def test_half_precision(tmp_path, model, inputs, dtype: torch.dtype):
     assert (output.logits_per_audio - expected).abs().max() < 0.03 * expected.abs().max()
 
 
-def test_device_map(tmp_path, model, inputs):
-    model.save_pretrained(tmp_path)
-    pytest.importorskip("accelerate")
-    placed = CollapModel.from_pretrained(tmp_path, device_map={"": "cpu"})
-    assert_same_weights(placed, model)
-    assert {"BeatsEncoderLayer", "WhisperEncoderLayer", "RobertaLayer"} <= set(placed._no_split_modules)
-
-
 @pytest.mark.parametrize("implementation", ["eager", "sdpa"])
 def test_the_attention_implementation_reaches_all_towers(tmp_path, model, inputs, implementation: str):
     model.save_pretrained(tmp_path)
@@ -105,17 +97,6 @@ def test_the_attention_implementation_reaches_all_towers(tmp_path, model, inputs
         torch.testing.assert_close(
             loaded(**inputs).logits_per_audio, model(**inputs).logits_per_audio, atol=1e-5, rtol=0
         )
-
-
-def test_the_towers_own_attentions_with_eager(model, inputs):
-    model.set_attn_implementation("eager")
-    with torch.no_grad():
-        output = model(**inputs, output_attentions=True, output_hidden_states=True)
-    audio = output.audio_model_output
-    assert len(audio.music_model_output.attentions) == 2
-    assert len(audio.speech_model_output.hidden_states) == 2
-    assert len(audio.speech_model_output.hidden_states[0]) == 4  # real chunks: 3 of the first song, 1 of the other
-    assert len(output.text_model_output.attentions) == 1
 
 
 class TestFromPretrainedTowers:

@@ -159,7 +159,7 @@ class TestPadding:
         lengths = [100, 16, 47, 48, 64, 95]  # frames; 96 are six whole time steps
         features = torch.randn(len(lengths), 100, 128)
         attention_mask = prefix_mask(lengths, 100)
-        features[attention_mask == 0] = 50.0
+        features[attention_mask == 0] = torch.nan
         with torch.no_grad():
             batch = model(features, attention_mask).last_hidden_state
             for row, length in enumerate(lengths):
@@ -168,22 +168,6 @@ class TestPadding:
                 assert alone.shape[0] == num_tokens == model.config.num_tokens(length)
                 assert largest_difference(batch[row, :num_tokens], alone) < 1e-5
                 assert batch[row, num_tokens:].abs().sum() == 0
-
-    def test_odd_kernel(self):
-        model = random_model(num_conv_pos_embeddings=7)
-        features = torch.randn(2, 64, 128)
-        with torch.no_grad():
-            batch = model(features, prefix_mask([64, 32], 64)).last_hidden_state
-            alone = model(features[1:, :32]).last_hidden_state
-        assert largest_difference(batch[1:, :16], alone) < 1e-5
-
-    def test_garbage_in_padding_is_not_seen(self):
-        model = random_model()
-        features, attention_mask = torch.randn(2, 64, 128), prefix_mask([64, 40], 64)
-        garbage = features.masked_fill(attention_mask.unsqueeze(-1) == 0, torch.nan)
-        with torch.no_grad():
-            expected = model(features, attention_mask).last_hidden_state
-            assert torch.equal(model(garbage, attention_mask).last_hidden_state, expected)
 
     @pytest.mark.parametrize("attn_implementation", ["eager", "sdpa"])
     def test_row_of_nothing_but_padding(self, attn_implementation: str):
@@ -241,21 +225,6 @@ class TestAttention:
         for gradient, naive_gradient in zip(gradients, naive_gradients, strict=True):
             assert largest_difference(gradient, naive_gradient) < 1e-4
 
-    def test_sdpa_equals_eager(self, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(modeling_beats, "QUERY_BLOCK_SIZE", 7)
-        model = random_model()
-        features, attention_mask = torch.randn(3, 64, 128), prefix_mask([64, 50, 0], 64)
-        outputs, gradients = {}, {}
-        for attn_implementation in ("eager", "sdpa"):
-            model.set_attn_implementation(attn_implementation)
-            model.zero_grad()
-            outputs[attn_implementation] = model(features, attention_mask).last_hidden_state
-            (outputs[attn_implementation] ** 3).sum().backward()
-            gradients[attn_implementation] = [parameter.grad for parameter in model.parameters()]
-        assert largest_difference(outputs["sdpa"], outputs["eager"]) < 1e-5
-        for sdpa, eager in zip(gradients["sdpa"], gradients["eager"], strict=True):
-            assert largest_difference(sdpa, eager) < 1e-4 * max(1.0, eager.abs().max().item())
-
     def test_weights(self):
         model = random_model(attn_implementation="eager")
         attention_mask = prefix_mask([64, 40], 64)
@@ -266,13 +235,6 @@ class TestAttention:
             assert weights.shape == (2, 2, 32, 32)
             torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 2, 32))
             assert weights[1, :, :, 16:].abs().max() == 0
-
-    def test_weights_have_gradients(self):
-        model = random_model(attn_implementation="eager")
-        output = model(torch.randn(1, 64, 128), output_attentions=True)
-        output.attentions[0].retain_grad()
-        output.last_hidden_state.square().sum().backward()
-        assert output.attentions[0].grad.abs().max() > 0
 
 
 class TestPrecision:
@@ -308,20 +270,6 @@ class TestPrecision:
 
 
 class TestTraining:
-    # Its new name is not known to all versions of transformers that we support.
-    @pytest.mark.filterwarnings("ignore:`gradient_checkpointing_enable` is deprecated:FutureWarning")
-    def test_gradient_checkpointing(self):
-        features, attention_mask = torch.randn(2, 64, 128), prefix_mask([64, 40], 64)
-        gradients = []
-        for checkpointing in (False, True):
-            model = random_model().train()
-            if checkpointing:
-                model.gradient_checkpointing_enable()
-            model(features, attention_mask).last_hidden_state.pow(3).sum().backward()
-            gradients.append([parameter.grad for parameter in model.parameters()])
-        for plain, checkpointed in zip(*gradients, strict=True):
-            torch.testing.assert_close(checkpointed, plain)
-
     def test_layerdrop(self):
         model = random_model(layerdrop=1.0).train()
         output = model(torch.randn(1, 64, 128), output_hidden_states=True)
@@ -348,13 +296,6 @@ class TestTraining:
 
 
 class TestLoading:
-    def test_device_map_and_dtype(self, tmp_path: Path):
-        random_model().save_pretrained(tmp_path)
-        model = BeatsModel.from_pretrained(tmp_path, device_map="cpu", dtype=torch.bfloat16)
-        assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
-        with torch.no_grad():
-            assert model(torch.randn(1, 48, 128)).last_hidden_state.isfinite().all()
-
     def test_default_config_is_the_released_one(self, goldens: Path):
         released = json.loads((goldens / "beats_base_parameters.json").read_text())
         assert convert_config(released["cfg_pretrained"]).to_dict() == BeatsConfig().to_dict()
@@ -378,8 +319,6 @@ class TestInterface:
             ({"num_attention_heads": 7}, "hidden_size must be a multiple of num_attention_heads, got 768 and 7"),
             ({"num_conv_pos_embedding_groups": 5}, "multiple of num_conv_pos_embedding_groups"),
             ({"num_mel_bins": 100}, "num_mel_bins must be a multiple of patch_size"),
-            ({"num_hidden_layers": 0}, "num_hidden_layers must be at least 1"),
-            ({"layerdrop": 1.5}, "layerdrop is a probability"),
             ({"num_buckets": 6}, "num_buckets must be a multiple of 4"),
             ({"max_bucket_distance": 80}, "max_bucket_distance must be greater"),
         ],

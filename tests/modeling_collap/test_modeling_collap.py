@@ -87,16 +87,6 @@ class TestAudio:
                 for name in ("audio_embeds", "logits_per_audio"):
                     torch.testing.assert_close(alone[name][0], together[name][index], atol=1e-5, rtol=0)
 
-    @pytest.mark.parametrize("size", [1, 2, 100])
-    def test_encoder_micro_batches_change_nothing(self, size: int):
-        model = make_model()
-        inputs = audio_inputs(SONGS)
-        with torch.no_grad():
-            expected = model.get_audio_features(**inputs).last_hidden_state
-            model.config.encoder_batch_size = size
-            actual = model.get_audio_features(**inputs).last_hidden_state
-        torch.testing.assert_close(actual, expected, atol=1e-5, rtol=0)
-
     def test_encoders_see_only_real_chunks(self):
         model = make_model(encoder_batch_size=100)
         seen = []
@@ -201,30 +191,23 @@ class TestText:
         for fast, slow in zip(*gradients, strict=True):
             torch.testing.assert_close(fast, slow, atol=1e-4, rtol=1e-4)
 
-    @pytest.mark.parametrize(("text", "position"), [("roberta", 0), ("gpt2", 3)])
-    def test_the_token_that_is_pooled(self, text: str, position: int):
-        model = make_model(text=text)
-        inputs = text_inputs([9, 4])
-        with torch.no_grad():
-            output = model.get_text_features(**inputs)
-            token = output.last_hidden_state[1, position]
-            expected = torch.nn.functional.normalize(model.text_projection(token), dim=-1)
-        torch.testing.assert_close(output.query_embeds[1], expected)
-
     def test_tokens_are_pooled_by_hand(self):
         states = torch.tensor([[[9.0], [9.0], [1.0], [5.0]], [[2.0], [4.0], [6.0], [9.0]]])
         mask = torch.tensor([[0, 0, 1, 1], [1, 1, 1, 0]])  # padded on the left, and on the right
         for pooling, expected in {"first": [1.0, 2.0], "last": [5.0, 6.0], "mean": [3.0, 4.0]}.items():
             assert pool_tokens(states, mask, pooling).flatten().tolist() == expected
 
-    @pytest.mark.parametrize("counts", [[2, 2], [3, 0], [1, 3]])
-    def test_sentence_counts_must_fit(self, counts: list[int]):
-        with pytest.raises(ValueError, match=r"sum to the rows of input_ids \(3\)"):
-            make_model(text_granularity="sentence").get_text_features(**text_inputs([3, 4, 5], counts))
-
-    def test_a_document_model_refuses_sentences(self):
-        with pytest.raises(ValueError, match="is 'document'"):
-            make_model().get_text_features(**text_inputs([3, 4, 5], [1, 2]))
+    @pytest.mark.parametrize(
+        ("granularity", "counts", "message"),
+        [
+            ("sentence", [2, 2], r"sum to the rows of input_ids \(3\)"),
+            ("sentence", [3, 0], r"sum to the rows of input_ids \(3\)"),
+            ("document", [1, 2], "is 'document'"),
+        ],
+    )
+    def test_sentence_counts_must_fit(self, granularity: str, counts: list[int], message: str):
+        with pytest.raises(ValueError, match=message):
+            make_model(text_granularity=granularity).get_text_features(**text_inputs([3, 4, 5], counts))
 
     def test_the_text_vector_is_the_mean_of_the_sentences(self):
         with torch.no_grad():
@@ -293,9 +276,6 @@ class TestScoresAndLoss:
         # Rows [0, log 3] and [log 3, 0]: the right answer has probability 1/4 in each row and each column.
         logits = torch.tensor([[0.0, math.log(3)], [math.log(3), 0.0]])
         torch.testing.assert_close(contrastive_loss(logits), torch.tensor(math.log(4)))
-        # Rows and columns differ: [[log 3, 0], [0, 0]] gives 3/4 and 1/2 both ways.
-        logits = torch.tensor([[math.log(3), 0.0], [0.0, 0.0]])
-        torch.testing.assert_close(contrastive_loss(logits), torch.tensor((math.log(4 / 3) + math.log(2)) / 2))
         # And the two directions are not the same thing: [[log 3, log 3], [0, 0]].
         logits = torch.tensor([[math.log(3), math.log(3)], [0.0, 0.0]])
         rows, columns = math.log(2), (math.log(4 / 3) + math.log(4)) / 2
@@ -355,15 +335,6 @@ class TestScoresAndLoss:
             model(**inputs, return_loss=True)
         with pytest.raises(ValueError, match="got return_logits=False"):
             model(**inputs, return_loss=True, return_logits=False)
-
-    @pytest.mark.parametrize("counts", [None, [2, 1]])
-    def test_score_blocks_change_nothing(self, counts: list[int] | None):
-        model = make_model(text_granularity="document" if counts is None else "sentence")
-        inputs = {**audio_inputs(SONGS), **text_inputs([5, 9, 3], counts)}
-        with torch.no_grad():
-            expected = model(**inputs).logits_per_audio
-            model.config.score_block_size = 20
-            torch.testing.assert_close(model(**inputs).logits_per_audio, expected, atol=1e-5, rtol=0)
 
     def test_a_section_query_is_the_temporal_alignment_of_the_mean_sentence(self):
         """Both segments have a frame of each sentence, but only the second has one of both at once."""

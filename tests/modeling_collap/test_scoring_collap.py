@@ -81,10 +81,6 @@ class TestByHand:
         score = score_sentences(frames, torch.ones(1, 4, dtype=bool), torch.tensor([[1.0, 0.0]]), config)
         torch.testing.assert_close(score, torch.tensor([[0.5 * 0.875 + 0.7 * (0.75 * beta + 1 - beta)]]))
 
-    def test_a_text_is_the_mean_of_its_sentences(self):
-        scores = torch.tensor([[1.0, 2.0, 3.0, 10.0]])
-        torch.testing.assert_close(mean_over_sentences(scores, torch.tensor([3, 1])), torch.tensor([[2.0, 10.0]]))
-
     @pytest.mark.parametrize(
         ("num_frames", "size", "stride", "expected"),
         [
