@@ -26,7 +26,7 @@ from collap.files import this_command, write_json
 
 from ..pipeline import MODEL, RECIPE, ROOT, Pipeline, Step, named, run_module
 from ..questions import SETS
-from ..speed.common import describe_machine
+from ..speed.gpu import describe_machine
 from ..tables import format_benchmark, read_metrics
 from .rows import (
     CHUNK_LENGTH_S,

@@ -19,7 +19,7 @@ from pathlib import Path
 from collap.metrics import format_table
 
 from ..pipeline import MODEL, RECIPE, Pipeline, Step
-from ..speed.common import write_result
+from ..speed.gpu import write_result
 from ..tables import read_shares
 
 CROP, REORDER = "section_crop_probability", "section_reorder_probability"

@@ -35,8 +35,17 @@ import torch
 from datasets import Dataset
 from transformers import ByT5Tokenizer, RobertaConfig
 
-from benchmarks.speed.common import measure, small_config, song_flops, write_result
-from benchmarks.speed.gpu import Run, Size, make_model, make_songs, measure_training
+from benchmarks.speed.gpu import (
+    Run,
+    Size,
+    make_model,
+    make_songs,
+    measure,
+    measure_training,
+    small_config,
+    song_flops,
+    write_result,
+)
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.data.cache import TensorCache
 from collap.encode import extract_features

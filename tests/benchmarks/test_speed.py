@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import WhisperConfig
 
 from benchmarks.speed import gpu
-from benchmarks.speed.common import beats_flops, score_flops, small_config, transformer_flops, whisper_flops
+from benchmarks.speed.gpu import beats_flops, score_flops, small_config, transformer_flops, whisper_flops
 from collap import CollapModel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
