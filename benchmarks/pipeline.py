@@ -45,23 +45,14 @@ RECIPE = {
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """
-    One command, repeated if it has changed or if what it depends on is newer than what it made.
+    """One command, repeated if it has changed or if what it depends on is newer than what it made."""
 
-    Args:
-        name, title (`str`): Of its log, and for its progress bar.
-        command (`list[str]`): Its arguments.
-        marker (`Path`): The file that says that it is done, with which command, and by its date when.
-        after (`tuple[Step, ...]`): Steps that have to be done before.
-        inputs (`tuple[Path, ...]`): Files that it reads.
-    """
-
-    name: str
-    title: str
+    name: str  # of its log
+    title: str  # of its progress bar
     command: list[str]
-    marker: Path
-    after: tuple["Step", ...] = ()
-    inputs: tuple[Path, ...] = ()
+    marker: Path  # the file that says that it is done, with which command, and by its date when
+    after: tuple["Step", ...] = ()  # steps that have to be done before
+    inputs: tuple[Path, ...] = ()  # files that it reads
 
     def is_done(self) -> bool:
         """Whether it was done, after all that it depends on."""
@@ -207,9 +198,8 @@ class Pipeline:
         shared = {"manifest": self.manifest("train"), "device": self.device}
         steps = []
         for kind in kinds:
-            command = run_module(
-                "benchmarks.towers", kind, *named(shared | {"output_dir": self.encoder(kind)} | options)
-            )
+            arguments = shared | {"output_dir": self.encoder(kind)} | options
+            command = run_module("benchmarks.towers", kind, *named(arguments))
             steps.append(self.step(f"pretrain-{kind}", f"Small {kind} encoder", command, [rendered]))
         command = run_module("benchmarks.towers", "text", "--manifest", shared["manifest"], "--output_dir", self.text)
         return [*steps, self.step("text", "New text tower", command, [rendered])]
@@ -230,16 +220,8 @@ class Pipeline:
         """Encodes songs once with the frozen encoders; `model` are arguments of examples/extract_features.py."""
         on_cpu = self.device == "cpu"
         num_processes = self.num_processes if on_cpu else torch.cuda.device_count()
-        script = ROOT / "examples" / "extract_features.py"
-        command = run_module(
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc_per_node",
-            num_processes,
-            script,
-            "--manifests",
-            *manifests,
-        )
+        launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", num_processes)
+        command = run_module(*launch, ROOT / "examples" / "extract_features.py", "--manifests", *manifests)
         command += [*(["--use_cpu"] if on_cpu else []), *named({"features": features or self.features} | dict(model))]
         return self.step(name, title, command, after)
 
@@ -305,12 +287,7 @@ class Experiment(Pipeline):
         return self.benchmark.encoder(kind)
 
     def recipe(self, name: str) -> dict[str, Any]:
-        """
-        The arguments with which the benchmark trained a model, with the paths of its folder.
-
-        Raises:
-            ValueError: if it has not trained that model.
-        """
+        """The arguments with which the benchmark trained a model; a ValueError if it has not trained it."""
         marker = self.benchmark.folder / "done" / f"train-{name}.json"
         if not marker.is_file():
             raise ValueError(f"benchmark_dir: {self.benchmark.folder} has not trained {name!r}: there is no {marker}.")

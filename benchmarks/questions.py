@@ -34,28 +34,16 @@ WORDING_COLUMNS = {
 
 @dataclass(frozen=True)
 class Question:
-    """
-    One row of metrics, and one more for each kind of query.
-
-    Args:
-        name (`str`): Of the result.
-        split (`str`): Whose songs are in the gallery.
-        queries (`Callable`): The songs of the split to the queries.
-        section_query (`bool`): Whether each query describes a single section.
-        is_filled_up (`bool`): Whether songs of the split "content" fill the gallery up.
-        within_group (`bool`): Whether only the songs of the same group are in the gallery.
-        use_time (`bool`): Whether the order of a query's sentences says when; for models with `temporal_position`.
-        by_song (`bool`): Whether songs are the queries, and the texts the gallery: one text for each song.
-    """
+    """One row of metrics, and one more for each kind of query."""
 
     name: str
-    split: str
+    split: str  # whose songs are in the gallery
     queries: Queries
-    section_query: bool = False
-    is_filled_up: bool = False
-    within_group: bool = False
-    use_time: bool = True
-    by_song: bool = False
+    section_query: bool = False  # whether each query describes a single section
+    is_filled_up: bool = False  # whether songs of the split "content" fill the gallery up
+    within_group: bool = False  # whether only the songs of the same group are in the gallery
+    use_time: bool = True  # whether the order of sentences says when; for models with `temporal_position`
+    by_song: bool = False  # whether songs are the queries, and the texts the gallery: one text for each song
 
 
 def read_songs(manifest: Path) -> list[Song]:
@@ -72,11 +60,7 @@ def captions(column: str, by: str | None = None, every: int = 1) -> Queries:
 
 
 def sections(column: str, by_voice: bool = False, every: int = 1) -> Queries:
-    """
-    A query for each section that has one, of every song, or of every second ...
-
-    With `by_voice` its kind is whether there, and so in the text, is a voice.
-    """
+    """A query for each section that has one, of every song or every second ...; `by_voice` sets its kind."""
     voices = {True: "with a voice", False: "without a voice"}
     return lambda songs: [
         Query(place, section[column], voices[section["tags"]["voice"] != "none"] if by_voice else "")
@@ -113,12 +97,7 @@ def drop_half(own: list[str], other: list[str], generator: random.Random) -> lis
 
 
 def replace_half(own: list[str], other: list[str], generator: random.Random) -> list[str]:
-    """
-    Any half of the sentences (of an odd number the smaller half) replaced by sentences of another text.
-
-    What comes in stays in order, and none of it comes twice unless the other text has too few sentences. Opening and
-    closing sentences may be replaced, and may be what comes in.
-    """
+    """Any half of the sentences (of an odd number the smaller half) replaced by others, in order, of another text."""
     places = sorted(generator.sample(range(len(own)), len(own) // 2))
     drawn = [place % len(other) for place in range(max(len(places), len(other)))]
     wrong = sorted(generator.sample(drawn, len(places)))
@@ -164,10 +143,8 @@ def augmentation_questions() -> list[Question]:
 
 def main_questions() -> list[Question]:
     """
-    Those for every row of the benchmark but CLAP's: the new wording, and what is hard in it.
-
-    All content songs are in the gallery; every second is searched for, which is enough for intervals of two points
-    and halves the time.
+    Those for every row of the benchmark but CLAP's: the new wording, and what is hard in it. Every second content song
+    is searched for, which is enough for intervals of two points and halves the time.
     """
     return [
         *wording_questions("new", every=2),
@@ -248,11 +225,7 @@ def quality_questions() -> list[Question]:
 
 
 def language_questions() -> list[Question]:
-    """
-    The content songs by English and German captions.
-
-    There is one German wording, that of the training: compare it with the seen English one.
-    """
+    """Content songs by English and German captions; the German wording is the training's, as the seen English one."""
     columns = {"English, seen": "", "English, new": "_new", "German, seen": "_german"}
     whole = {f"{name} wording": captions(f"text{suffix}") for name, suffix in columns.items()}
     single = {f"one section, {name} wording": sections(f"query{suffix}") for name, suffix in columns.items()}
@@ -286,12 +259,7 @@ SETS: dict[str, Callable[[], list[Question]]] = {
 
 
 def splits_of(questions: Sequence[Question], corpus: Path) -> list[str]:
-    """
-    The splits that questions need.
-
-    Raises:
-        ValueError: if the corpus lacks any of them.
-    """
+    """The splits that questions need; a ValueError if the corpus lacks any of them."""
     splits = list(dict.fromkeys(question.split for question in questions))
     if any(question.is_filled_up for question in questions) and "content" not in splits:
         splits.append("content")

@@ -41,10 +41,7 @@ def with_intervals(of_queries: dict[str, np.ndarray], groups: Sequence[int] | No
 
 def read_metrics(files: Sequence[Path]) -> dict[str, Any]:
     """
-    Metrics of one model by the names of the questions, in percent; over several seeds their mean.
-
-    Args:
-        files (`Sequence[Path]`): Ranks, one file a seed; a question may be missing in some of them.
+    Metrics of one model by the names of the questions, in percent; over several seeds, a file each, their mean.
 
     Returns:
         Of each question `recall@k`, each `{"value", "interval", "seeds"}`, `median_rank`, `mrr`, `num_queries`,
@@ -85,12 +82,7 @@ def read_shares(file: Path) -> dict[str, dict[str, float]]:
 
 
 def format_metrics(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """
-    A row a question, a column a model with R@1, its 95 % interval and R@5: Markdown.
-
-    Args:
-        found (`Mapping`): What [`read_metrics`] gives, by the titles of the models.
-    """
+    """A row a question, a column a model with R@1, its 95 % interval and R@5; `found` is [`read_metrics`] by model."""
     lines = [["R@1 (95 % interval) / R@5", "texts", "gallery", *found]]
     for name, first in next(iter(found.values())).items():
         cells = [name, str(first["num_queries"]), str(first["gallery_size"])]
@@ -209,14 +201,10 @@ def draw_heat_maps(
     title: str,
 ) -> None:
     """
-    Heat maps of the same rows and columns, two side by side, with their values in the cells; dark is good in each.
+    Heat maps, two side by side, with their values in the cells; dark is good in each.
 
-    Args:
-        path (`Path`): PNG to write.
-        tables (`Mapping`): Values `(rows, columns)` by title; NaN leaves a cell blank.
-        rows, columns (`tuple[str, Sequence[float], float]`): Title, values, and the value of the cell to frame.
-        lower_is_better (`Sequence[str]`): Titles of the tables whose low values are the dark ones.
-        title (`str`): Line above.
+    `tables` are values `(rows, columns)` by title; NaN leaves a cell blank. `rows` and `columns` are title, values,
+    and the value of the cell to frame. Low values are dark in the tables whose titles are in `lower_is_better`.
     """
     from matplotlib.figure import Figure
     from matplotlib.patches import Rectangle

@@ -55,6 +55,17 @@ LEARNING_RATE = 6e-3
 FEATURES = {"music": "fbank_features", "speech": "input_features"}
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 MAX_TOKENS = 768  # a whole caption is one sequence in the paper's reading
+UNUSED_DECODER = {  # a Whisper folder has one
+    "decoder_layers": 1,
+    "vocab_size": 64,
+    "max_target_positions": 8,
+    "decoder_start_token_id": 1,
+    "suppress_tokens": None,
+    "begin_suppress_tokens": None,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+}
 CLAP_AUDIO = {
     "num_mel_bins": 64,
     "spec_size": 256,  # a picture of 1024 spectra by 64 bins, cut into four pieces that lie one below the other
@@ -103,18 +114,10 @@ def build_encoder(kind: str, chunk_length_s: float = CHUNK_LENGTH_S) -> nn.Modul
             encoder_layers=2,
             encoder_attention_heads=2,
             encoder_ffn_dim=192,
-            decoder_layers=1,  # never used, but a Whisper folder has a decoder
             decoder_attention_heads=4,
             decoder_ffn_dim=64,
-            vocab_size=64,
             max_source_positions=round(chunk_length_s * 50),
-            max_target_positions=8,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-            decoder_start_token_id=1,
-            suppress_tokens=None,
-            begin_suppress_tokens=None,
+            **UNUSED_DECODER,
         )
     )
 
@@ -217,27 +220,28 @@ def build_text_tower(
         show_progress=False,
     )
     tokenizer.train_from_iterator((sentence for song in songs for text in song["texts"] for sentence in text), trainer)
+    sizes = {"hidden_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 192}
+    save_text_tower(tokenizer, output_dir, config_class, **sizes)
+
+
+def save_text_tower(
+    tokenizer: Tokenizer,
+    output_dir: Path,
+    config_class: type[RobertaConfig] | type[XLMRobertaConfig] = RobertaConfig,
+    seed: int = 0,
+    **sizes: int,
+) -> None:
+    """Writes a tokenizer that has some of `SPECIAL_TOKENS`, and a model of these sizes with random weights."""
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>",
-        special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")],
+        single="<s> $A </s>", special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
     )
-    wrapped = PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        bos_token="<s>",
-        eos_token="</s>",
-        pad_token="<pad>",
-        unk_token="<unk>",
-        mask_token="<mask>",
-        model_max_length=MAX_TOKENS,
-    )
+    names = dict(zip(("bos_token", "pad_token", "eos_token", "unk_token", "mask_token"), SPECIAL_TOKENS, strict=True))
+    special = {name: token for name, token in names.items() if tokenizer.token_to_id(token) is not None}
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **special)
     wrapped.save_pretrained(output_dir)
-    set_seed(0)
+    set_seed(seed)
     config = config_class(
         vocab_size=len(wrapped),
-        hidden_size=96,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        intermediate_size=192,
         max_position_embeddings=MAX_TOKENS + 2,
         type_vocab_size=1,
         hidden_dropout_prob=0.0,
@@ -245,22 +249,13 @@ def build_text_tower(
         pad_token_id=wrapped.pad_token_id,
         bos_token_id=wrapped.bos_token_id,
         eos_token_id=wrapped.eos_token_id,
+        **sizes,
     )
     AutoModel.from_config(config, add_pooling_layer=False).save_pretrained(output_dir)
 
 
 def build_clap(tokenizer: str | Path, output_dir: str | Path, seed: int = 0) -> None:
-    """
-    Writes a small ClapModel with random weights, and its processor.
-
-    Args:
-        tokenizer (`str` or `Path`): Folder of a tokenizer with begin, pad and end tokens, and a `model_max_length`.
-        output_dir (`str` or `Path`): A new folder.
-        seed (`int`): Of the random weights.
-
-    Raises:
-        ValueError: if the tokenizer lacks a token or a `model_max_length`.
-    """
+    """Writes a small ClapModel with random weights; a ValueError if the tokenizer lacks a token or a limit."""
     loaded = AutoTokenizer.from_pretrained(tokenizer)
     special = {name: getattr(loaded, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
     if loaded.model_max_length > 10**6 or None in special.values():

@@ -187,9 +187,7 @@ class CollapAudioModel(CollapPreTrainedModel):
         kwargs = with_output_flags(self.config, kwargs)
         with_outputs = bool(kwargs["output_hidden_states"] or kwargs["output_attentions"])
 
-        def run_encoders(
-            part: slice,
-        ) -> tuple[torch.Tensor, BaseModelOutput | None, BaseModelOutput | None]:
+        def run_encoders(part: slice) -> tuple[torch.Tensor, BaseModelOutput | None, BaseModelOutput | None]:
             music, speech = None, None
             if self.music_model is not None:
                 # BEATs needs no padding beyond the longest chunk of this part: its masks are exact. (Outputs that are

@@ -55,10 +55,7 @@ def time_features(relative_time: torch.Tensor, num_features: int) -> torch.Tenso
 
 
 def attend_segments(
-    similarities: torch.Tensor,
-    frame_mask: torch.Tensor,
-    config: CollapConfig,
-    time_logits: torch.Tensor | None = None,
+    similarities: torch.Tensor, frame_mask: torch.Tensor, config: CollapConfig, time_logits: torch.Tensor | None = None
 ) -> CollapAttentions:
     """
     Kernel-wise and temporal attention over the segments of songs.

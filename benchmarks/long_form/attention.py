@@ -53,20 +53,12 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Texts:
-    """
-    The texts of a song, in one way of querying.
+    """The texts of a song, in one way of querying."""
 
-    Args:
-        rows (`list[str]`): The texts whose attention is measured: sentences, or whole queries.
-        spans_s (`list[tuple[float, float] | None]`): Start and end of what each of them describes, or None.
-        embedded ([`CollapTextOutput`]): One text whose queries are those rows.
-        use_time (`bool`): Whether it counts when a sentence stands in its text.
-    """
-
-    rows: list[str]
-    spans_s: list[tuple[float, float] | None]
-    embedded: CollapTextOutput
-    use_time: bool
+    rows: list[str]  # sentences, or whole queries
+    spans_s: list[tuple[float, float] | None]  # start and end of what each row describes
+    embedded: CollapTextOutput  # one text whose queries are the rows
+    use_time: bool  # whether it counts where a sentence stands in its text
 
 
 def ways_of(model: CollapModel) -> list[str]:

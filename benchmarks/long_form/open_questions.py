@@ -47,6 +47,11 @@ LANGUAGE_MODELS = {
     "xlmr-english": "tokenizer of both, trained on English",
     "xlmr-both": "tokenizer of both, trained on both",
 }
+PICTURES = {
+    "lengths": "The same songs at four lengths",
+    "quality": "What becomes of worse captions",
+    "language": "English and German captions",
+}
 BILINGUAL_VOCABULARY = 4000  # tokens: the 2,000 of the English tower for each language
 
 
@@ -94,10 +99,8 @@ def run_language(experiment: Experiment, given: argparse.Namespace) -> dict[str,
         title: read_metrics([experiment.ranks(f"language-{name}-{seed}") for seed in given.seeds])
         for name, title in LANGUAGE_MODELS.items()
     }
-    tokens = {
-        name: count_tokens(folder / "content.jsonl", path)
-        for name, path in {"English tokenizer": english, "tokenizer of both": both}.items()
-    }
+    tokenizers = {"English tokenizer": english, "tokenizer of both": both}
+    tokens = {name: count_tokens(folder / "content.jsonl", path) for name, path in tokenizers.items()}
     for name, counts in tokens.items():
         print(f"{name}: {counts['English']:.0f} tokens an English caption, {counts['German']:.0f} a German one")
     print("No German wording is held out: compare German with the seen English wording.")
@@ -105,12 +108,7 @@ def run_language(experiment: Experiment, given: argparse.Namespace) -> dict[str,
 
 
 def in_german(song: Song, split: str, number: int) -> Song:
-    """
-    A song with its German columns; as it is if it has them.
-
-    Raises:
-        ValueError: if no German texts are stored for this song of the split.
-    """
+    """A song with its German columns; a ValueError if none are stored for this song of the split."""
     if "texts_german" in song or "text_german" in song:
         return song
     german = copy.deepcopy(song)
@@ -146,20 +144,11 @@ def count_tokens(manifest: Path, tokenizer: Path, num_songs: int = 100) -> dict[
     """Mean number of tokens of the first songs' captions in both languages."""
     tokenize = AutoTokenizer.from_pretrained(tokenizer)
     songs = read_songs(manifest)[:num_songs]
-    return {
-        language: sum(
-            len(ids) for song in songs for ids in tokenize(song[column], add_special_tokens=False)["input_ids"]
-        )
-        / len(songs)
-        for language, column in {"English": "text", "German": "text_german"}.items()
-    }
-
-
-PICTURES = {
-    "lengths": "The same songs at four lengths",
-    "quality": "What becomes of worse captions",
-    "language": "English and German captions",
-}
+    counts = {}
+    for language, column in {"English": "text", "German": "text_german"}.items():
+        captions = [tokenize(song[column], add_special_tokens=False)["input_ids"] for song in songs]
+        counts[language] = sum(len(ids) for caption in captions for ids in caption) / len(songs)
+    return counts
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -92,12 +92,7 @@ class Gallery:
         return found
 
     def sweep(self, plan: Sweep) -> dict[str, Any]:
-        """
-        Metrics for each pair of values; None for a pair that no model can have (both gammas 0).
-
-        Returns:
-            `dict[str, Any]`: for JSON: fields, values, the trained values, and `cells`, a list of rows of metrics.
-        """
+        """Fields, values, the trained values, and rows of `cells`: metrics, or None if both gammas are 0."""
         config, result = self.retriever.model.config, {}
         for axis, (field, _) in (("rows", plan.rows), ("columns", plan.columns)):
             trained = getattr(config, field)

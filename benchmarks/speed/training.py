@@ -35,17 +35,7 @@ import torch
 from datasets import Dataset
 from transformers import ByT5Tokenizer, RobertaConfig
 
-from benchmarks.speed.gpu import (
-    Run,
-    Size,
-    make_model,
-    make_songs,
-    measure,
-    measure_training,
-    small_config,
-    song_flops,
-    write_result,
-)
+from benchmarks.speed import gpu
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.data.cache import TensorCache
 from collap.encode import extract_features
@@ -78,7 +68,7 @@ def write_songs(folder: Path) -> Dataset:
 def measure_epoch(num_runs: int) -> dict[str, Any]:
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = small_config(128, 512, 384, CHUNK_LENGTH_S, 4, **SENTENCES)
+    config = gpu.small_config(128, 512, 384, CHUNK_LENGTH_S, 4, **SENTENCES)
     text = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
     config.text_config = RobertaConfig(vocab_size=384, **text)
     model = CollapModel(config).to("cuda" if ON_GPU else "cpu")
@@ -150,7 +140,7 @@ def measure_step(name: str) -> dict[str, float]:
     torch.set_num_threads(1)
     fields = {"encoder_batch_size": encoder_batch_size, "freeze_music_model": False, "freeze_speech_model": False}
     torch.manual_seed(0)
-    model = CollapModel(small_config(128, 512, 2_000, CHUNK_LENGTH_S, **SENTENCES, **fields))
+    model = CollapModel(gpu.small_config(128, 512, 2_000, CHUNK_LENGTH_S, **SENTENCES, **fields))
     torch.manual_seed(1)
     num_chunks, num_frames = round(minutes * 60 / CHUNK_LENGTH_S), round(CHUNK_LENGTH_S * 100)
     batch = {
@@ -202,21 +192,21 @@ SUSTAINED_FLOPS = 1e14  # a round number to scale by: 100 TFLOP/s
 
 
 def measure_cost(num_songs: int) -> dict[str, Any]:
-    run = Run(torch.device("cuda" if ON_GPU else "cpu"), Size())
+    run = gpu.Run(torch.device("cuda" if ON_GPU else "cpu"), gpu.Size())
     num_chunks = 16 if ON_GPU else 1
     torch.manual_seed(0)
     config = run.config(encoder_batch_size=num_chunks)
     chunks_a_song = run.size.song_s / config.chunk_length_s
-    model = make_model(CollapModel, config, run.device)
-    song = make_songs(config, [num_chunks * config.chunk_length_s], run.device)
+    model = gpu.make_model(CollapModel, config, run.device)
+    song = gpu.make_songs(config, [num_chunks * config.chunk_length_s], run.device)
 
     def encode() -> None:
         with torch.no_grad(), torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=ON_GPU):
             model.audio_model.encode(**song)
 
-    encode_s = measure(encode, run.device)["seconds"] / num_chunks * chunks_a_song
-    encode_flops = song_flops(config, config.chunk_length_s) * chunks_a_song
-    step = measure_training(run, model.train(), num_songs, autocast=ON_GPU)
+    encode_s = gpu.measure(encode, run.device)["seconds"] / num_chunks * chunks_a_song
+    encode_flops = gpu.song_flops(config, config.chunk_length_s) * chunks_a_song
+    step = gpu.measure_training(run, model.train(), num_songs, autocast=ON_GPU)
     step_s, step_flops = step["seconds"] / num_songs, step["tflop"] * 1e12 / num_songs
     rows = {}
     for name, steps, encodings, times in (
@@ -250,13 +240,13 @@ def main() -> None:
     parser.add_argument("--num_runs", type=int, default=5, help="of epoch and memory")
     parser.add_argument("--batch_size", type=int, default=128 if ON_GPU else 4, help="songs of a step, of cost")
     arguments = parser.parse_args()
-    if arguments.what == "epoch":
-        name, result = "epoch_time", measure_epoch(arguments.num_runs)
+    if arguments.what == "cost":
+        name, result = "paper_cost", measure_cost(arguments.batch_size)
     elif arguments.what == "memory":
         name, result = "training_memory", measure_memory(arguments.num_runs)
     else:
-        name, result = "paper_cost", measure_cost(arguments.batch_size)
-    write_result(name, result)
+        name, result = "epoch_time", measure_epoch(arguments.num_runs)
+    gpu.write_result(name, result)
     print(json.dumps(result, indent=2))
 
 

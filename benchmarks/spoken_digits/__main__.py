@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import PreTrainedTokenizerFast, RobertaConfig, RobertaModel, set_seed
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from collap.files import markdown_table, write_json
 from collap.metrics import text_to_audio_and_audio_to_text
 
+from ..towers import SPECIAL_TOKENS, save_text_tower
 from .pretrain import pretrain
 from .tracks import WORDS, Settings, compose
 
@@ -33,8 +33,6 @@ EXTRACT = EXAMPLES / "extract_features.py"
 TRAIN = EXAMPLES / "train.py"
 TRAIN_S = (60.0, 120.0)  # seconds, shortest and longest
 TESTS = {"60 to 300 s": ("test", (60.0, 300.0)), "all 120 s": ("test_equal", (120.0, 120.0))}
-SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>"]
-MAX_TOKENS = 768  # a transcript of 300 s has about 500
 
 MODEL = {
     "projection_dim": 64,
@@ -135,32 +133,12 @@ def run(script: Path, options: Mapping[str, object]) -> None:
 
 def build_text_tower(output_dir: Path, seed: int) -> None:
     """Writes a small RoBERTa with random weights and a tokenizer whose tokens are the ten words and the full stop."""
-    tokens = [*SPECIAL_TOKENS, *WORDS, "."]
+    tokens = [*SPECIAL_TOKENS[:4], *WORDS, "."]  # without <mask>
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unk>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A </s>", special_tokens=[(token, tokens.index(token)) for token in ("<s>", "</s>")]
-    )
-    names = {"bos_token": "<s>", "eos_token": "</s>", "pad_token": "<pad>", "unk_token": "<unk>"}
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **names)
-    tokenizer.save_pretrained(output_dir)
-    set_seed(seed)
-    config = RobertaConfig(
-        vocab_size=len(tokens),
-        hidden_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=128,
-        max_position_embeddings=MAX_TOKENS + 2,
-        type_vocab_size=1,
-        hidden_dropout_prob=0.0,
-        attention_probs_dropout_prob=0.0,
-        pad_token_id=tokens.index("<pad>"),
-        bos_token_id=tokens.index("<s>"),
-        eos_token_id=tokens.index("</s>"),
-    )
-    RobertaModel(config, add_pooling_layer=False).save_pretrained(output_dir)
+    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    save_text_tower(tokenizer, output_dir, seed=seed, **sizes)
 
 
 def chance(gallery_size: int) -> dict[str, float]:

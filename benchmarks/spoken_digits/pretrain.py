@@ -19,13 +19,14 @@ from transformers import WhisperConfig, WhisperModel
 
 from collap import CollapFeatureExtractor
 
+from ..towers import UNUSED_DECODER
 from .tracks import SAMPLING_RATE, Recordings, Settings, Track, load_recordings, plan_track, render_track
 
 VECTOR_S = 0.02  # seconds between two vectors of the encoder
 CHUNK_LENGTH_S = 2.56  # attention over 128 vectors is cheap on a CPU
 CHUNKS_PER_TRACK = 4
 SPARE_S = 9.0  # of a planned track: a random start, and the silence that may fill its end
-NO_DIGIT = 10
+NO_DIGIT = 10  # a target beside the ten digits
 HEADS = ("before", "now", "after")  # the digit that sounds, and its neighbours in the phrase ...
 HEAD_WEIGHTS = (0.2, 1.0, 0.2)  # ... and what each counts in the loss
 SPEED = (0.8, 1.25)
@@ -48,18 +49,10 @@ class DigitClassifier(nn.Module):
                 encoder_attention_heads=3,
                 encoder_ffn_dim=3 * hidden_size,
                 init_std=0.1,  # 0.02 is for wide models: here it would let the positions drown the sound
-                decoder_layers=1,  # never used, but a Whisper folder has a decoder
                 decoder_attention_heads=1,
                 decoder_ffn_dim=32,
-                vocab_size=64,
                 max_source_positions=round(CHUNK_LENGTH_S / VECTOR_S),
-                max_target_positions=8,
-                pad_token_id=0,
-                bos_token_id=1,
-                eos_token_id=2,
-                decoder_start_token_id=1,
-                suppress_tokens=None,
-                begin_suppress_tokens=None,
+                **UNUSED_DECODER,
             )
         )
         self.heads = nn.Linear(hidden_size, len(HEADS) * (NO_DIGIT + 1))
@@ -73,11 +66,7 @@ class DigitClassifier(nn.Module):
 def batches(
     voices: Sequence[Recordings], num_tracks: int, augment: bool, seed: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """
-    Endless batches of chunks cut from tracks like those of `tracks.py`.
-
-    Features are `(num_tracks * 4, 80, 256)`, digits `(num_tracks * 4, 128, 3)`, as `HEADS` has them; 10 is none.
-    """
+    """Endless batches of chunks of tracks: features `(num_tracks * 4, 80, 256)`, digits `(num_tracks * 4, 128, 3)`."""
     random = np.random.default_rng(seed)
     extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, music=False)
     chunk = round(CHUNK_LENGTH_S * SAMPLING_RATE)
@@ -165,11 +154,7 @@ def pretrain(
     num_steps: int = 2000,
     seed: int = 0,
 ) -> DigitClassifier:
-    """
-    Trains an encoder on the training takes of some speakers and writes it to `output_dir` as a Whisper folder.
-
-    The learning rate rises in the first tenth and falls to zero.
-    """
+    """Trains an encoder on the training takes of some speakers and writes it to `output_dir` as a Whisper folder."""
     torch.manual_seed(seed)
     voices = [load_recordings(data_dir, speaker, "train") for speaker in speakers]
     classifier = DigitClassifier().train()

@@ -95,9 +95,8 @@ def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settin
 
 def load_recordings(data_dir: Path, speaker: str, split: str) -> Recordings:
     """
-    The recordings of a speaker that a split may use, at 16 kHz and of one loudness.
-
-    Training uses the takes that are not the data set's own test split, validation those that are, the test all.
+    The recordings of a speaker, at 16 kHz and of one loudness: for training the takes that are not in the data set's
+    own test split, for validation those that are, for the test all.
     """
     recordings: Recordings = {}
     for digit in range(10):
