@@ -25,12 +25,7 @@ HASH_LENGTH = 32  # hexadecimal digits, that is 128 bits of the SHA-256
 
 
 def audio_path(song: str | os.PathLike | Mapping[str, Any]) -> str | None:
-    """
-    The absolute path of a song, `None` if its bytes came along.
-
-    Raises:
-        TypeError: if the song is neither a path nor a dict with `bytes` or `path`.
-    """
+    """The absolute path of a song, None if its bytes came along; a TypeError if it has neither."""
     if isinstance(song, Mapping):
         if song.get("bytes") is not None:
             return None
@@ -62,12 +57,9 @@ def audio_duration_s(source: str | os.PathLike | Mapping[str, Any]) -> float:
     """
     Length of a file in seconds, as its header says.
 
-    Args:
-        source (`str` or `dict`): A path, or what an undecoded row of `datasets` holds: a dict with `bytes` or `path`.
-
     Raises:
         ValueError: if the file cannot be read.
-        TypeError: if the source is neither of these.
+        TypeError: if the source is neither a path nor a dict with `bytes` or `path`.
     """
     with _opened(source) as reader:
         return reader.frames / reader.samplerate
@@ -85,17 +77,13 @@ def read_audio(
     source: str | Mapping[str, Any], sampling_rate: int, start_s: float = 0.0, length_s: float | None = None
 ) -> AudioExcerpt:
     """
-    Decodes a file of audio, averages its channels and resamples it; no more than the excerpt is decoded.
+    Decodes a file of audio, averages its channels and resamples it to `sampling_rate` Hz.
 
-    Args:
-        source (`str` or `dict`): As in [`audio_duration_s`].
-        sampling_rate (`int`): Hz of what is returned.
-        start_s (`float`): Where to begin, in seconds.
-        length_s (`float`, *optional*): How much to decode; the end of the file may give less. Default: all.
+    Of `length_s` seconds (default: all) from `start_s` on no more than these are decoded; the file may have less.
 
     Raises:
         ValueError: if the file cannot be read, holds no sample there, or one that is not finite.
-        TypeError: if the source is neither path nor dict.
+        TypeError: as in [`audio_duration_s`].
     """
     with _opened(source) as reader:
         start = min(round(start_s * reader.samplerate), reader.frames)
@@ -118,13 +106,10 @@ def read_audio(
 
 class AudioHashes:
     r"""
-    Hashes of songs. Those of files are remembered in `folder`, by path, size and time of the last change: to read
-    hundreds of gigabytes at each start of a training would take long.
+    Hashes of songs. Those of files are remembered in `audio_hashes.jsonl` in `folder`, by path, size and time of the
+    last change: to read hundreds of gigabytes at each start of a training would take long.
 
     The file is only ever appended to; a line that a kill has torn is ignored. Several processes may use it.
-
-    Args:
-        folder (`Path`): Holds `audio_hashes.jsonl`.
     """
 
     def __init__(self, folder: Path):
@@ -147,12 +132,7 @@ class AudioHashes:
                     continue  # torn or blank: its file is hashed again
 
     def hash(self, song: str | os.PathLike | Mapping[str, Any]) -> str:
-        """
-        The hash of a song's bytes.
-
-        Raises:
-            OSError: if it is a file that is not there or cannot be read.
-        """
+        """The hash of a song's bytes; an OSError if its file is not there or cannot be read."""
         path = audio_path(song)
         if path is None:
             return hashlib.sha256(song["bytes"]).hexdigest()[:HASH_LENGTH]
@@ -232,14 +212,9 @@ def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, SongFile], d
     3. the YouTube id is the same, see [`youtube_id`]; files with seconds in their names are excerpts;
     4. one is a number and the other begins with it: `0001` or `1` and `0001_12step.mp3` of the Harmonix Set.
 
-    Args:
-        ids (`Iterable[str]`): As the published table has them.
-        folder (`Path`): Where the audio files are.
-
-    Returns:
-        The file of each id, and for each other id why it has none: no file, several files, a file that another id
-        has by the same rule or a better one, or a format that cannot be decoded. The text up to a colon is the kind
-        of issue, the rest is about this id.
+    Returns the file of each id, and for each other id why it has none: no file, several files, a file that another id
+    has by the same rule or a better one, or a format that cannot be decoded. The text up to a colon is the kind of
+    issue, the rest is about this id.
     """
     decodable, foreign = (_index_files(folder, suffixes) for suffixes in (AUDIO_SUFFIXES, FOREIGN_AUDIO_SUFFIXES))
     issues: dict[str, str] = {}
@@ -304,12 +279,7 @@ def bare_id(song_id: str) -> str:
 
 
 def youtube_id(song_id: str) -> str:
-    """
-    The YouTube id in an id, or the bare id if there is none in it.
-
-    It is found in an address and in names such as `Y-0abcDEF_12.wav`, `-0abcDEF_12_30.000_40.000.wav` (AudioSet),
-    `[-0abcDEF_12]-[30-40].wav` (MusicCaps) and `A title [-0abcDEF_12].opus`.
-    """
+    """The YouTube id in an address or the name of a file (see _YOUTUBE_NAMES), or the bare id if there is none."""
     match = _match_youtube(bare_id(song_id))
     return match["id"] if match else bare_id(song_id)
 

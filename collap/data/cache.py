@@ -34,18 +34,11 @@ STALE_AFTER_S = 3600.0  # an older temporary file was left by a kill: writing ta
 
 @dataclass(frozen=True)
 class SongEmbedding:
-    """
-    A song as a model has encoded it.
+    """A song as a model has encoded it."""
 
-    Args:
-        frames (`np.ndarray` of shape `(N, d)`): Models that make one vector of a song have one frame.
-        encoded_s (`float`): Seconds of the song that the frames stand for.
-        duration_s (`float`): Length of the song in seconds.
-    """
-
-    frames: np.ndarray
-    encoded_s: float
-    duration_s: float
+    frames: np.ndarray  # (N, d); models that make one vector of a song have one frame
+    encoded_s: float  # seconds of the song that the frames stand for
+    duration_s: float  # length of the song
 
 
 @dataclass(frozen=True)
@@ -70,13 +63,9 @@ class TensorCache:
     Args:
         folder (`str` or `Path`): Holds the shards, the fingerprint and the hashes of files.
         fingerprint (`dict`): All that the frames depend on beside the song, for JSON. What it leaves out may have any
-            value.
+            value; the attribute of this name is that of the folder.
         create (`bool`): Whether to make the folder if there is no cache in it, and to remove what kills have left.
         hashes ([`AudioHashes`], *optional*): Of files; by default those in the folder.
-
-    Attributes:
-        fingerprint (`dict`): That of the folder.
-        songs (`dict[str, CachedSong]`): All songs, by their hashes.
 
     Raises:
         ValueError: if the folder holds no cache, one of another fingerprint (the message says what differs), or a
@@ -107,7 +96,7 @@ class TensorCache:
             lines = "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differences])
             raise ValueError(f"{lines}\nUse those that it was made with, or another folder of features.")
         self.hashes = hashes or AudioHashes(self.folder)
-        self.songs: dict[str, CachedSong] = {}
+        self.songs: dict[str, CachedSong] = {}  # by their hashes
         self._shards: set[Path] = set()
         self._added: dict[str, SongEmbedding] = {}
         self._num_bytes = 0
@@ -130,13 +119,8 @@ class TensorCache:
 
     def load(self, song: str | Mapping[str, Any]) -> torch.Tensor:
         """
-        The frames of a song. Of encoders' features: `encoder_frames` of the model, in float16.
-
-        Args:
-            song (`str` or `dict`): A path, or a dict with `bytes` or `path`.
-
-        Returns:
-            `torch.Tensor` of shape `(num_frames, width)`.
+        The frames `(num_frames, width)` of a song, a path or a dict with `bytes` or `path`. Those of frozen encoders
+        are `encoder_frames` of the model, in float16.
 
         Raises:
             ValueError: if it is not there, or has changed.
@@ -204,12 +188,7 @@ class TensorCache:
             self.write()
 
     def write(self) -> None:
-        """
-        Writes what was added as a shard.
-
-        Raises:
-            OSError: if that fails, as on a full disk.
-        """
+        """Writes what was added as a shard; an OSError if that fails, as on a full disk."""
         added, self._added, self._num_bytes = self._added, {}, 0
         self._last_write = time.monotonic()
         if not added:
@@ -221,10 +200,8 @@ class TensorCache:
                 # Not save_file: it leaves files that other users cannot read.
                 temporary.write_bytes(save(frames, metadata=seconds))
         except OSError as error:
-            raise OSError(
-                f"{len(added)} songs could not be written to {self.folder}: {error}. Those written before stay "
-                "cached, and the same command continues after them."
-            ) from error
+            message = f"{len(added)} songs could not be written to {self.folder}: {error}. Those written before stay "
+            raise OSError(f"{message}cached, and the same command continues after them.") from error
 
 
 def _read_header(shard: Path) -> dict[str, CachedSong]:
@@ -324,11 +301,8 @@ def hash_model(
     The `revision` or `song_revision` of a [`Retriever`]: 16 hexadecimal digits of the class, the configuration and
     the weights, wherever they were loaded from.
 
-    Args:
-        model (`PreTrainedModel`): The model.
-        part (`nn.Module`, *optional*): Whose weights count; all by default.
-        without (`Sequence[str]`): Fields of the configuration that do not count.
-        settings: What embeddings depend on beside it, for JSON.
+    Only the weights of `part` count (default: all), and no fields of the configuration in `without`; `settings` are
+    what embeddings depend on beside it, for JSON.
     """
     described = {
         "format_version": REVISION_FORMAT,

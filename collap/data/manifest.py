@@ -35,13 +35,7 @@ END_TOLERANCE_S = 0.5  # a section may end so much later than its song: lengths 
 
 
 class ManifestError(ValueError):
-    """
-    Issues in the rows of a manifest.
-
-    Args:
-        issues (`Sequence[str]`): All of them, each with its line or row; the message has the first.
-        source (`str` or `Path`): The manifest.
-    """
+    """Issues in the rows of a manifest, each with its line or row; the message has the first of them."""
 
     def __init__(self, issues: Sequence[str], source: str | Path):
         shown = first_few([issue[:300] for issue in issues])
@@ -219,11 +213,9 @@ class RowCheck:
 
 
 def _load_rows(rows: list[PlacedRow], issues: list[str], check: RowCheck) -> Dataset:
-    if not rows and not issues:
-        raise ValueError(f"The manifest {check.source} has no songs.")
     names = list(dict.fromkeys(name for _, row in rows for name in row))  # of all rows, not only of the first
-    if rows:
-        _require_columns(names, check)
+    if rows or not issues:
+        _require_columns(names, len(rows), check)
     columns = _check_rows(rows, names, issues, check)
     for name, values in columns.items():
         _check_one_type(name, values, check)
@@ -231,9 +223,7 @@ def _load_rows(rows: list[PlacedRow], issues: list[str], check: RowCheck) -> Dat
 
 
 def _check_data_set(data: Dataset, check: RowCheck) -> Dataset:
-    if len(data) == 0:
-        raise ValueError(f"The manifest {check.source} has no songs.")
-    _require_columns(data.column_names, check)
+    _require_columns(data.column_names, len(data), check)
     for column, feature in data.features.items():
         if isinstance(feature, Audio):
             # The processor decodes: torchcodec, which `datasets` would use, needs FFmpeg on the machine.
@@ -257,7 +247,9 @@ def _check_data_set(data: Dataset, check: RowCheck) -> Dataset:
     return data.select_columns(order)
 
 
-def _require_columns(names: Sequence[str], check: RowCheck) -> None:
+def _require_columns(names: Sequence[str], num_rows: int, check: RowCheck) -> None:
+    if num_rows == 0:
+        raise ValueError(f"The manifest {check.source} has no songs.")
     if "audio" not in names or not set(TEXT_COLUMNS) & set(names):
         raise ValueError(f"{check.source} needs the columns 'audio' and 'text' (or 'texts'), it has {sorted(names)}.")
 
@@ -291,11 +283,9 @@ def _check_one_type(name: str, values: list[Any], check: RowCheck) -> None:
     try:
         Dataset.from_dict({name: values})
     except (ValueError, TypeError) as error:  # Arrow's own errors are subclasses of these two
-        advice = (
-            "write every text as a string, or every one as a list of sentences"
-            if name in (*TEXT_COLUMNS, "sections")
-            else "give it one type, or leave it out by keep_extra_columns=False"
-        )
+        advice = "give it one type, or leave it out by keep_extra_columns=False"
+        if name in (*TEXT_COLUMNS, "sections"):
+            advice = "write every text as a string, or every one as a list of sentences"
         raise ValueError(f"The column {name!r} of {check.source} mixes types: {advice} ({error}).") from error
 
 

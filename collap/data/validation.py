@@ -87,12 +87,8 @@ def validate_manifest(
     """
     Validates all rows of a manifest before a training or an evaluation starts.
 
-    Args:
-        manifest (`str` or `Path`), split (`str`, *optional*): As [`load_manifest`] takes them.
-        processor, num_workers, truncate_songs, truncate_texts: As in [`find_issues`].
-
-    Returns:
-        [`ValidationReport`], with all issues of the rows, or if the rows cannot be read with all of why.
+    The report has all issues of the rows, or if they cannot be read all reasons. `manifest` and `split` are as in
+    [`load_manifest`], other arguments as in [`find_issues`].
 
     Raises:
         ValueError: if there is no such manifest or split, or it is no manifest at all.
@@ -124,9 +120,6 @@ def find_issues(
         processor ([`CollapProcessor`], *optional*): Of the model. Without it nothing is too long.
         num_workers (`int`): Worker processes that decode; 0 decodes in this one.
         truncate_songs, truncate_texts (`bool`): Whether those that are too long will be truncated, which is no issue.
-
-    Returns:
-        `list[RowIssue]` in the order of the rows.
     """
     state = PartialState()
     found = []

@@ -1,10 +1,11 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """The arguments of a training script: model, configuration, data, and training."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any
+from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from transformers import TrainingArguments
+from transformers.hf_argparser import HfArg
 
 from collap.training.augmentation import StructureAugmentation
 
@@ -13,24 +14,18 @@ from collap.training.augmentation import StructureAugmentation
 class ModelArguments:
     """The model to train: one that is there, or a new one from towers."""
 
-    model_name_or_path: str | None = field(
-        default=None, metadata={"help": "A CoLLAP (or a ClapModel) to train further."}
-    )
-    music_model: str | None = field(default=None, metadata={"help": "BEATs model of a new CoLLAP."})
-    speech_model: str | None = field(default=None, metadata={"help": "Whisper model of a new CoLLAP."})
-    text_model: str | None = field(default=None, metadata={"help": "Text model and tokenizer of a new CoLLAP."})
-    max_text_tokens: int | None = field(
-        default=None, metadata={"help": "Maximum number of tokens of a text (or of a sentence)."}
-    )
+    model_name_or_path: str | None = HfArg(default=None, help="A CoLLAP (or a ClapModel) to train further.")
+    music_model: str | None = HfArg(default=None, help="BEATs model of a new CoLLAP.")
+    speech_model: str | None = HfArg(default=None, help="Whisper model of a new CoLLAP.")
+    text_model: str | None = HfArg(default=None, help="Text model and tokenizer of a new CoLLAP.")
+    max_text_tokens: int | None = HfArg(default=None, help="Maximum number of tokens of a text (or of a sentence).")
 
 
 @dataclass
 class ConfigArguments:
     """Fields of `CollapConfig`. Default: as in the model, or the default of `CollapConfig` in a new one."""
 
-    chunk_length_s: float | None = field(
-        default=None, metadata={"help": "Default: the input length of Whisper, or 30 s without it."}
-    )
+    chunk_length_s: float | None = HfArg(default=None, help="Default: Whisper's input length, or 30 s without it.")
     projection_dim: int | None = None
     frame_pooling: int | None = None
     kernel_size: int | None = None
@@ -40,11 +35,9 @@ class ConfigArguments:
     kernel_temperature: float | None = None
     temporal_temperature: float | None = None
     logit_scale_init_value: float | None = None
-    text_granularity: str | None = field(default=None, metadata={"help": "'document' or 'sentence'."})
+    text_granularity: str | None = HfArg(default=None, help="'document' or 'sentence'.")
     temporal_position: bool | None = None
-    text_pooling: str | None = field(
-        default=None, metadata={"help": "'first', 'last' or 'mean'. Default: by the kind of text model."}
-    )
+    text_pooling: str | None = HfArg(default=None, help="'first', 'last' or 'mean'. Default: by the text model.")
     freeze_music_model: bool | None = None
     freeze_speech_model: bool | None = None
     encoder_batch_size: int | None = None
@@ -57,39 +50,22 @@ class ConfigArguments:
 class DataArguments:
     """Songs and texts to train and evaluate on."""
 
-    train_manifest: str | None = field(default=None, metadata={"help": "Songs and texts to train on."})
-    eval_manifest: str | None = field(default=None, metadata={"help": "Songs and texts to evaluate on."})
-    train_split: str | None = field(default=None, metadata={"help": "Split, if the manifest is a data set."})
-    eval_split: str | None = field(default=None, metadata={"help": "Split, if the manifest is a data set."})
-    features: str | None = field(
-        default=None, metadata={"help": "Folder of cached encoder frames, written by examples/extract_features.py."}
-    )
-    max_length_s: float | None = field(
-        default=None, metadata={"help": "Encode only the first seconds of each song. Default: the whole song."}
-    )
-    truncate_texts: bool = field(
-        default=False, metadata={"help": "Truncate texts that have too many tokens; otherwise they are an error."}
-    )
-    on_bad_audio: str = field(
+    train_manifest: str | None = HfArg(default=None, help="Songs and texts to train on.")
+    eval_manifest: str | None = HfArg(default=None, help="Songs and texts to evaluate on.")
+    train_split: str | None = HfArg(default=None, help="Split, if the manifest is a data set.")
+    eval_split: str | None = HfArg(default=None, help="Split, if the manifest is a data set.")
+    features: str | None = HfArg(default=None, help="Folder of cached frames of examples/extract_features.py.")
+    max_length_s: float | None = HfArg(default=None, help="Encode only the first seconds of each song. Default: all.")
+    truncate_texts: bool = HfArg(default=False, help="Truncate texts with too many tokens; otherwise an error.")
+    on_bad_audio: Literal["raise", "skip"] = HfArg(
         default="raise",
-        metadata={
-            "help": "'raise': stop at a song that cannot be decoded. 'skip': check all songs first, leave such songs "
-            "out, and list them in skipped_songs.jsonl.",
-            "choices": ["raise", "skip"],
-        },
+        help="'raise': stop at a song that cannot be decoded. 'skip': check all songs first, leave such songs out and "
+        "list them in skipped_songs.jsonl.",
     )
-    section_crop_probability: float = field(
-        default=0.0, metadata={"help": "Share of the training songs that are cropped to some of their sections."}
-    )
-    section_reorder_probability: float = field(
-        default=0.0, metadata={"help": "Share of the training songs whose sections are put in another order."}
-    )
-    sentence_drop_probability: float = field(
-        default=0.0, metadata={"help": "Share of the training texts of which about half the sentences are left out."}
-    )
-    sentence_shuffle_probability: float = field(
-        default=0.25, metadata={"help": "Share of the training texts whose sentences are shuffled (sentence queries)."}
-    )
+    section_crop_probability: float = HfArg(default=0.0, help="Share of the songs that are cropped to sections.")
+    section_reorder_probability: float = HfArg(default=0.0, help="Share of the songs whose sections are reordered.")
+    sentence_drop_probability: float = HfArg(default=0.0, help="Share of the texts that lose half their sentences.")
+    sentence_shuffle_probability: float = HfArg(default=0.25, help="Share of the texts whose sentences are shuffled.")
 
     def augmentation(self) -> StructureAugmentation:
         names = (item.name for item in fields(StructureAugmentation))
@@ -111,22 +87,19 @@ class CollapTrainingArguments(TrainingArguments):
             processes.
     """
 
-    contrastive_batch_size: int | None = field(
+    contrastive_batch_size: int | None = HfArg(
         default=None,
-        metadata={
-            "help": "Songs contrasted with each other in a step, over all processes. Default: "
-            "per_device_train_batch_size x processes."
-        },
+        help="Songs contrasted with each other in a step, over all processes. Default: "
+        "per_device_train_batch_size x processes.",
     )
-    micro_batch_size: int | None = field(
-        default=None,
-        metadata={"help": "Songs whose activations a process holds at a time. Default: all of its songs."},
+    micro_batch_size: int | None = HfArg(
+        default=None, help="Songs whose activations a process holds at a time. Default: all of its songs."
     )
-    section_loss_weight: float = field(
-        default=0.0, metadata={"help": "Weight of the loss of single sections; 1 is a good choice if there are any."}
+    section_loss_weight: float = HfArg(
+        default=0.0, help="Weight of the loss of single sections; 1 is a good choice if there are any."
     )
     # The ids of songs and texts are columns that the model's `forward` need not have.
-    remove_unused_columns: bool = field(default=False, metadata={"help": "Leave as it is."})
+    remove_unused_columns: bool = HfArg(default=False, help="Leave as it is.")
 
     def __post_init__(self) -> None:
         if not self.section_loss_weight >= 0:

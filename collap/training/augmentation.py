@@ -97,11 +97,10 @@ class StructureAugmentation:
         generator: torch.Generator,
     ) -> AugmentedSong:
         """
-        One draw.
+        One draw. Without a `duration_s` the end of the last section is not checked, and percents can't be rewritten.
 
         `generator` first gives four numbers that decide on crop, reorder, drop and shuffle (always all four), then
         what each change needs. So two augmentations that differ in one probability agree on the other decisions.
-        Without a `duration_s` the end of the last section is not checked, and percents can't be rewritten.
         """
         if not sentences:
             raise ValueError("sentences must hold at least one, got none.")
@@ -156,24 +155,15 @@ def find_section_problem(
 
 def cut_waveform(waveform: np.ndarray, sampling_rate: int, pieces: Sequence[tuple[float, float]]) -> np.ndarray:
     """
-    Joins pieces of a song.
+    Joins pieces of a song `(..., num_samples)`, given by start and end in seconds.
 
     Pieces are joined by a linear cross-fade of 5 ms with the audio after the end of the first one, so that the result
-    is as long as the pieces together. Where the result begins or ends inside the song, 5 ms are faded in or out.
-
-    Args:
-        waveform (`np.ndarray` of shape `(..., num_samples)`): The song.
-        sampling_rate (`int`): Hz.
-        pieces (`Sequence[tuple[float, float]]`): Start and end of each piece in seconds. An end after the end of the
-            song is cut off: times in captions are rounded.
-
-    Returns:
-        `np.ndarray` of shape `(..., num_samples of the pieces)`, a copy.
+    is as long as the pieces together. Where the result begins or ends inside the song, 5 ms are faded in or out. An
+    end after the end of the song is cut off: times in captions are rounded.
 
     Raises:
         ValueError: if there are no pieces, or one is empty or begins after the end of the song.
     """
-    waveform = np.asarray(waveform)
     num_samples = waveform.shape[-1]
     fade = round(CROSS_FADE_S * sampling_rate)
     parts, before = [], num_samples  # where the audio before the piece would go on: at the song's end, in silence
@@ -197,7 +187,7 @@ def cut_waveform(waveform: np.ndarray, sampling_rate: int, pieces: Sequence[tupl
 
 def cut_frames(frames: torch.Tensor, frame_times: torch.Tensor, pieces: Sequence[tuple[float, float]]) -> torch.Tensor:
     """
-    The cached encoder frames of pieces of a song.
+    The cached encoder frames of pieces of a song, in the order of the pieces.
 
     A frame belongs to a piece if its centre lies in it; a piece without a centre gets the nearest frame. Unlike the
     waveform of [`cut_waveform`], the frames are those of the original song, so a frame near a joint has context from
@@ -205,11 +195,7 @@ def cut_frames(frames: torch.Tensor, frame_times: torch.Tensor, pieces: Sequence
 
     Args:
         frames (`torch.Tensor` of shape `(N, E)`): Frames of one song, without padding.
-        frame_times (`torch.Tensor` of shape `(N, 2)`): Start and end of each frame in seconds.
-        pieces (`Sequence[tuple[float, float]]`): Start and end of each piece in seconds.
-
-    Returns:
-        `torch.Tensor` of shape `(num_frames of the pieces, E)`, in the order of the pieces.
+        frame_times (`torch.Tensor` of shape `(N, 2)`): Start and end of each frame in seconds; `pieces` likewise.
 
     Raises:
         ValueError: if there are no pieces, or one is empty or begins after the song's last frame.

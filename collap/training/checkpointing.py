@@ -57,8 +57,7 @@ class AtomicCheckpointMixin:
             checkpoint = Path(resume_from_checkpoint)
             if not (checkpoint / COMPLETE_FILE).is_file():
                 raise ValueError(
-                    f"resume_from_checkpoint must be a complete checkpoint, got {checkpoint}, in which there is no "
-                    f"{COMPLETE_FILE}."
+                    f"resume_from_checkpoint must be complete, got {checkpoint}, which has no {COMPLETE_FILE}."
                 )
         elif complete:
             logger.warning("%s is of an earlier run. Use another output_dir to keep its checkpoints.", complete[-1])
@@ -76,8 +75,7 @@ class AtomicCheckpointMixin:
     def _remove_incomplete(self, error: BaseException) -> None:
         """Removes the checkpoint that was being written when `error` came up."""
         checkpoint = checkpoint_of(self.args, self.state)
-        is_incomplete = checkpoint.is_dir() and not (checkpoint / COMPLETE_FILE).is_file()
-        if not is_incomplete:
+        if not checkpoint.is_dir() or (checkpoint / COMPLETE_FILE).is_file():
             return
         shutil.rmtree(checkpoint, ignore_errors=True)
         if isinstance(error, Exception):  # and no KeyboardInterrupt
@@ -131,7 +129,10 @@ class _CompleteCheckpoints(TrainerCallback):
         if trainer.is_local_process_zero():  # of each node, for nodes may have disks of their own
             checkpoint = checkpoint_of(args, state)
             _flush(*checkpoint.rglob("*"), checkpoint, checkpoint.parent)
-            _mark_complete(checkpoint, trainer._tr_loss.item(), trainer._globalstep_last_logged)
+            # The loss of a step is the same on all processes.
+            loss, step = trainer._tr_loss.item(), trainer._globalstep_last_logged
+            write_json(checkpoint / COMPLETE_FILE, {"loss_since_last_log": loss, "step_of_last_log": step})
+            _flush(checkpoint)
         trainer.accelerator.wait_for_everyone()
         if args.should_save:
             _delete_old(Path(args.output_dir), trainer._save_total_limit, state.best_model_checkpoint)
@@ -144,12 +145,6 @@ def checkpoint_of(args: TrainingArguments, state: TrainerState) -> Path:
 def complete_checkpoints(folder: Path) -> list[Path]:
     """From the first step to the last."""
     return [path for path in map(Path, sort_checkpoints(str(folder))) if (path / COMPLETE_FILE).is_file()]
-
-
-def _mark_complete(checkpoint: Path, loss: float, step_of_last_log: int) -> None:
-    # The loss of a step is the same on all processes.
-    write_json(checkpoint / COMPLETE_FILE, {"loss_since_last_log": loss, "step_of_last_log": step_of_last_log})
-    _flush(checkpoint)
 
 
 def _delete_old(folder: Path, save_total_limit: int | None, best: str | None) -> None:

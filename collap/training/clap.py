@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 STATISTICS_SONGS = 256  # number of windows for the mel statistics of a new model
 STATISTICS_BATCH = 16
+REFUSED_PROBABILITIES = ("section_reorder_probability", "sentence_drop_probability")
 
 
 class TrainableClap(ClapModel):
@@ -45,10 +46,7 @@ class TrainableClap(ClapModel):
       from [`measure_mel_statistics`].
     - The two factors of its logits are trained as one, their geometric mean, because both directions of the loss use
       the same scores. Like CoLLAP's factor it is at most 100.
-    - A model with `enable_fusion` can't be trained: single windows do not train the fusion.
-
-    Raises:
-        ValueError: if `config.audio_config.enable_fusion` is set.
+    - A model with `enable_fusion` is a ValueError: single windows do not train the fusion.
     """
 
     def __init__(self, config: Any):
@@ -74,19 +72,14 @@ class TrainableClap(ClapModel):
         return_logits: bool = True,
     ) -> CollapOutput:
         """
-        As [`CollapModel`]'s, with one frame a song.
-
-        `input_features` `(B, 1, num_frames, num_mel_bins)` are of windows, `input_ids` `(B, num_tokens)` of texts, one
-        a song. `is_longer` and `sentence_counts` are parts of a batch, but not used.
+        As [`CollapModel`]'s, with one frame a song: `input_features` `(B, 1, num_frames, num_mel_bins)` are of
+        windows, `input_ids` `(B, num_tokens)` of texts. `is_longer` and `sentence_counts` have no effect.
         """
         songs = self.get_audio_features(input_features=input_features).pooler_output  # (B, d)
         queries = self.get_text_features(input_ids=input_ids, attention_mask=attention_mask).pooler_output  # (B, d)
-        counts = torch.ones(len(queries), dtype=torch.long, device=queries.device)
-        text = CollapTextOutput(pooler_output=queries, query_embeds=queries, sentence_counts=counts)
-        audio = CollapAudioOutput(
-            last_hidden_state=songs[:, None],  # (B, 1, d)
-            frame_mask=torch.ones(len(songs), 1, dtype=torch.bool, device=songs.device),
-        )
+        ones = torch.ones(len(songs), dtype=torch.long, device=songs.device)
+        text = CollapTextOutput(pooler_output=queries, query_embeds=queries, sentence_counts=ones)
+        audio = CollapAudioOutput(last_hidden_state=songs[:, None], frame_mask=ones[:, None].bool())  # one frame
         logit_scale = ((self.logit_scale_a + self.logit_scale_t) / 2).float().clamp(max=math.log(100)).exp()
         logits_per_audio = logit_scale * self.similarity(audio, text) if return_logits else None
         return CollapOutput(
@@ -116,12 +109,9 @@ class ClapSongReader:
     r"""
     Makes an example for [`ClapDataCollator`] from a row of a manifest: a window, one of the song's texts, its ids.
 
-    Args:
-        processor (`ClapProcessor`): Its feature extractor gives the length of a window.
-        section_probability (`float`):
-            Probability that a training example is a clip with its own caption, as in the training of CLAP: a window
-            inside one section (the whole section, where that is shorter) with the sentences of the section. The
-            probability of a section is proportional to its length. Songs without `sections` give whole captions.
+    With `section_probability` a training example is a clip with its own caption, as in the training of CLAP: a window
+    inside one section (the whole section, where that is shorter) with the sentences of the section. The probability of
+    a section is proportional to its length. Songs without `sections` give whole captions.
     """
 
     def __init__(self, processor: ProcessorMixin, section_probability: float = 0.0):
@@ -160,15 +150,11 @@ class ClapSongReader:
         self, row: Mapping[str, Any], text: str | Sequence[str], start_s: float, length_s: float
     ) -> dict[str, Any]:
         window = read_audio(row["audio"], self.processor.feature_extractor.sampling_rate, start_s, length_s).waveform
-        return {"window": window, "text": _join(text)}
+        return {"window": window, "text": text if isinstance(text, str) else " ".join(text)}
 
 
 def _text_of(section: Mapping[str, Any], wording: int | None) -> str | list[str]:
     return section["text"] if wording is None else section["texts"][wording]
-
-
-def _join(text: str | Sequence[str]) -> str:
-    return text if isinstance(text, str) else " ".join(text)
 
 
 @dataclass
@@ -184,8 +170,8 @@ class ClapDataCollator:
         tokens, truncated = tokenize(self.processor.tokenizer, texts, self.max_text_tokens)
         if truncated and not self.truncate_texts:
             raise ValueError(
-                f"texts must have at most {self.max_text_tokens} tokens, got more in the text of "
-                f"{examples[truncated[0]]['song_id']}: {texts[truncated[0]][:60]!r}. To cut them, set truncate_texts."
+                f"texts must have at most {self.max_text_tokens} tokens, got more in {texts[truncated[0]][:60]!r} of "
+                f"{examples[truncated[0]]['song_id']}. To cut them, set truncate_texts."
             )
         features = clap_features(self.processor.feature_extractor, [example["window"] for example in examples])
         counts = torch.ones(len(texts), dtype=torch.long)
@@ -228,11 +214,20 @@ def make_clap_trainer(
     The trainer with a `ClapModel` and its songs, ready to train.
 
     Raises:
-        ValueError: if an argument is given that only a CoLLAP has, or texts are longer than the model takes and
-            `truncate_texts` is not set.
+        ValueError: if an argument is given that only a CoLLAP has.
     """
+<<<<<<< HEAD
     _refuse_arguments(config, data, training)
     model = load_complete(TrainableClap, arguments.model_name_or_path)
+=======
+    given = config.given()
+    refused = [name for name in ("features", "max_length_s", *REFUSED_PROBABILITIES) if getattr(data, name)]
+    refused += ["on_bad_audio"] * (data.on_bad_audio != "raise")
+    refused += ["section_loss_weight"] * (training.section_loss_weight > 0)
+    if refused := [f"--{name}" for name in [*given, *refused]]:
+        raise ValueError(f"--model_name_or_path is a ClapModel, which is trained without {' and '.join(refused)}.")
+    model = TrainableClap.from_pretrained(arguments.model_name_or_path)
+>>>>>>> a22b735 (Shorter docstrings and options of training, cache and manifests; long CLAP texts fail in the collator)
     processor = AutoProcessor.from_pretrained(arguments.model_name_or_path)
     limit = min(processor.tokenizer.model_max_length, clap_positions(model))
     if arguments.max_text_tokens is not None:
@@ -247,9 +242,7 @@ def make_clap_trainer(
         ("eval_dataset", data.eval_manifest, data.eval_split),
     ):
         if manifest is not None:
-            rows = load_manifest(manifest, split)
-            _check_texts(rows, manifest, collator)
-            songs[name] = SongDataset(rows, reader)
+            songs[name] = SongDataset(load_manifest(manifest, split), reader)
     if "train_dataset" in songs and lacks_mel_statistics(model):
         measure_mel_statistics(model, songs["train_dataset"], collator, training.seed)
     return CollapTrainer(model=model, args=training, data_collator=collator, processing_class=processor, **songs)
@@ -270,18 +263,3 @@ def _refuse_arguments(config: ConfigArguments, data: DataArguments, training: Co
             f"--model_name_or_path is a ClapModel, which is trained without {' and '.join(refused)}: its input is one "
             "window of a song, and it has none of the settings of CollapConfig."
         )
-
-
-def _check_texts(rows: Dataset, manifest: str, collator: ClapDataCollator) -> None:
-    """Counts the texts that are too long before the training: an error, or a warning if they are to be cut."""
-    texts = [_join(text) for row in rows for text in ([row["text"]] if row.get("texts") is None else row["texts"])]
-    too_long = [text for text in texts if tokenize(collator.processor.tokenizer, [text], collator.max_text_tokens)[1]]
-    if not too_long:
-        return
-    message = (
-        f"{len(too_long)} of the {len(texts)} texts of {manifest} have more than {collator.max_text_tokens} tokens, "
-        f"the first is {too_long[0]!r:.60}"
-    )
-    if not collator.truncate_texts:
-        raise ValueError(f"{message}: give --truncate_texts to cut them.")
-    logger.warning("%s: they are cut.", message)

@@ -25,13 +25,9 @@ class SongReader:
     r"""
     Makes an example for [`CollapDataCollator`] from a row of a manifest: the song, one of its texts, and its ids.
 
-    Args:
-        processor ([`CollapProcessor`]): Splits texts into sentences and loads audio.
-        config ([`CollapConfig`]): Gives the times of the frames in `features`.
-        features ([`TensorCache`], *optional*): Cached encoder frames, which replace the audio.
-        augmentation ([`StructureAugmentation`], *optional*): Changes the structure of training examples.
-        truncation (`bool`): Whether songs longer than the processor's `max_length_s` are cut; otherwise an error.
-        with_sections (`bool`): Whether training examples have `section_ids`, which the section loss needs.
+    `features` are cached encoder frames, which replace the audio; `config` gives their times. With `truncation` songs
+    longer than the processor's `max_length_s` are cut; otherwise they are an error. With `with_sections` training
+    examples have `section_ids`, which the section loss needs.
 
     Raises:
         ValueError: if `with_sections` is set and the processor does not split texts into sentences.
@@ -48,8 +44,7 @@ class SongReader:
     ):
         if with_sections and processor.text_granularity != "sentence":
             raise ValueError(
-                f"section_loss_weight needs text_granularity='sentence', got {processor.text_granularity!r}: a "
-                "document is one query."
+                f"section_loss_weight needs text_granularity='sentence', got {processor.text_granularity!r}."
             )
         self.with_sections = with_sections
         self.processor = processor
@@ -150,11 +145,7 @@ class SongDataset(data.Dataset):
     Songs of a manifest. An index gives the example of an evaluation, `(index, seed)` one drawn for training.
 
     A draw depends on the row and the seed only, not on the process or worker that makes it, or on what was drawn
-    before. [`CollapTrainer`] uses such draws.
-
-    Args:
-        rows (`datasets.Dataset`): Of [`load_manifest`].
-        reader ([`SongReader`]): Makes examples of them.
+    before. `rows` are those of [`load_manifest`], `reader` makes examples of them.
     """
 
     def __init__(self, rows: Dataset, reader: SongReader):
@@ -212,17 +203,10 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
     songs are sorted from long to short and each process gets every *N*-th, so that all processes have about the same
     work and the songs of a micro-batch have about the same length.
 
-    Args:
-        num_songs (`int`): Songs in the data set.
-        batch_size (`int`): Maximum number of songs of a batch, over all processes.
-        lengths (`Sequence[float]`, *optional*): Length of each song, in any unit; without it songs are not sorted.
-        num_processes, process_index (`int`): How many processes share a batch, and which of them this is.
-        seed (`int`): Of all draws.
-        drop_last (`bool`): Whether batches have exactly `batch_size` songs, and the rest of an epoch is left out.
-
-    Yields:
-        `list[tuple[int, int]]`: the songs of this process in one batch, each as its index and the seed of its draw
-        ([`SongDataset`]). The sampler has no state that a checkpoint would have to hold.
+    `batch_size` is the maximum number of songs of a batch, over all processes. Without `lengths` (in any unit) songs
+    are not sorted. With `drop_last` batches have exactly `batch_size` songs, and the rest of an epoch is left out.
+    Yields the songs of this process in one batch, each as its index and the seed of its draw ([`SongDataset`]). The
+    sampler has no state that a checkpoint would have to hold.
 
     Raises:
         ValueError: if a batch has fewer songs than there are processes, there is no batch, or `lengths` do not fit.

@@ -29,13 +29,7 @@ def lora_config(
     Args:
         model ([`CollapModel`]): The model to adapt; it is not changed.
         towers (`Sequence[str]`): Of `"music"` (BEATs), `"speech"` (Whisper's encoder) and `"text"`.
-        r (`int`): Rank of the two matrices beside each weight.
-        lora_alpha (`float`): Their product is scaled by `lora_alpha / r`.
-        lora_dropout (`float`): Dropout on their input in training.
-        lora_config_fields: Further fields of `peft.LoraConfig`, such as `target_modules`.
-
-    Returns:
-        `peft.LoraConfig`
+        r, lora_alpha, lora_dropout, lora_config_fields: Fields of `peft.LoraConfig`.
 
     Raises:
         ValueError: if a tower is unknown, or the model does not have it.

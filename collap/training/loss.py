@@ -193,9 +193,6 @@ class SectionLoss:
     The sentences of a text that describe one section of the song are one section query (`section_query` of
     [`CollapModel.score`]). It has to find its song among all songs, and the song has to find it among the sections of
     all texts. The value is 0 if no text describes a section.
-
-    Args:
-        weight (`float`): Factor of the loss.
     """
 
     weight: float = 1.0
@@ -313,15 +310,10 @@ def loss_and_backward(
     """
     The loss of a batch given as micro-batches; its gradients are accumulated in the weights.
 
-    Args:
-        embed: Micro-batch to [`Pairs`]; runs the forward pass of the (wrapped) model.
-        parts: The micro-batches of this process, at least one.
-        num_parts: The largest number of micro-batches of any process. Sharded models need the same number of forward
-            passes on each process, so a process with fewer repeats its first, without effect.
-        loss_function: [`Pairs`] of all micro-batches to the loss.
-        backward: Computes gradients of a scalar (the accelerator's, which scales for float16).
-        accumulate: Context of all backward passes but the last: gradients stay on their process.
-        device: The device of the random numbers.
+    `embed` runs the forward pass of the (wrapped) model, `loss_function` takes the [`Pairs`] of all micro-batches,
+    `accumulate` is the context of all backward passes but the last: gradients stay on their process. `num_parts` is
+    the largest number of micro-batches of any process: sharded models need the same number of forward passes on each
+    process, so a process with fewer repeats its first, without effect. `device` is that of the random numbers.
     """
     if num_parts == 1:
         loss = loss_function(embed(parts[0]))

@@ -111,11 +111,9 @@ def test_arguments_of_a_collap_are_refused(folder, tmp_path, given: str):
         main(arguments(folder, tmp_path, f"--{given}"))
 
 
-def test_long_texts_are_cut_only_with_truncate_texts(folder, tmp_path, caplog):
-    too_long = r"6 of the 12 texts of .*songs\.jsonl have more than 10 tokens"
-    with pytest.raises(ValueError, match=too_long):
+def test_long_texts_are_cut_only_with_truncate_texts(folder, tmp_path):
+    with pytest.raises(ValueError, match="texts must have at most 10 tokens, got more in"):
         main(arguments(folder, tmp_path, "--max_text_tokens=10"))
     options = ["--max_text_tokens=10", "--truncate_texts", "--max_steps=1", "--save_strategy=no"]
     main(arguments(folder, tmp_path, *options))
-    assert "6 of the 12 texts" in caplog.text
     assert AutoProcessor.from_pretrained(tmp_path).tokenizer.model_max_length == 10

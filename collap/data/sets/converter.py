@@ -114,16 +114,14 @@ class SetConverter:
         self, data_dir: str | Path, output_dir: str | Path, audio_dir: str | Path | None = None, **options: Any
     ) -> Path:
         """
-        Writes `manifest.jsonl` and `provenance.json`, and warns of all that is missing or differs.
+        Writes `manifest.jsonl` (a row for each text of a song, for [`load_manifest`]) and `provenance.json`, and warns
+        of all that is missing or differs. Returns the path of the manifest.
 
         Args:
             data_dir (`str` or `Path`): Folder of the published files, or the one file that matters.
             output_dir (`str` or `Path`): Folder of the manifest, made if it is not there.
             audio_dir (`str` or `Path`, *optional*): Folder of the songs, if it is not in `data_dir`.
             options: See `options`.
-
-        Returns:
-            `Path`: the manifest, a row for each text of a song, to be read by [`load_manifest`].
 
         Raises:
             ValueError: if an option is unknown or has a wrong value, if a published file or column is missing or
