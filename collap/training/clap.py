@@ -216,18 +216,13 @@ def make_clap_trainer(
     Raises:
         ValueError: if an argument is given that only a CoLLAP has.
     """
-<<<<<<< HEAD
-    _refuse_arguments(config, data, training)
-    model = load_complete(TrainableClap, arguments.model_name_or_path)
-=======
     given = config.given()
     refused = [name for name in ("features", "max_length_s", *REFUSED_PROBABILITIES) if getattr(data, name)]
     refused += ["on_bad_audio"] * (data.on_bad_audio != "raise")
     refused += ["section_loss_weight"] * (training.section_loss_weight > 0)
     if refused := [f"--{name}" for name in [*given, *refused]]:
         raise ValueError(f"--model_name_or_path is a ClapModel, which is trained without {' and '.join(refused)}.")
-    model = TrainableClap.from_pretrained(arguments.model_name_or_path)
->>>>>>> a22b735 (Shorter docstrings and options of training, cache and manifests; long CLAP texts fail in the collator)
+    model = load_complete(TrainableClap, arguments.model_name_or_path)
     processor = AutoProcessor.from_pretrained(arguments.model_name_or_path)
     limit = min(processor.tokenizer.model_max_length, clap_positions(model))
     if arguments.max_text_tokens is not None:
