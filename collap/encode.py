@@ -70,16 +70,12 @@ def encode_songs(
     a minute before), also with another number of processes.
 
     Args:
-        songs (`Sequence`): Paths, or dicts with `bytes` or `path`.
-        cache ([`TensorCache`]): For the frames; open in all processes.
-        read (`Callable`): Makes of a song what `encode` takes; called by threads. A `ValueError` says that the song
-            cannot be encoded.
-        encode (`Callable`): Makes the frames of a batch of what `read` returned.
+        read (`Callable`): Makes of a song what `encode` takes; called by `num_workers` threads ahead. A `ValueError`
+            says that the song cannot be encoded.
         state (`PartialState`): The processes; on CPUs made by `PartialState(cpu=True)`.
         make_batches (`Callable`): Groups the songs of a process for `encode`; each alone by default.
         on_bad_audio (`"raise"` or `"skip"`): Whether songs that are missing or cannot be encoded are an error, or are
             left out, counted, and named in `skipped.jsonl` in the folder of the cache.
-        num_workers (`int`): Threads that read ahead.
         max_length_s (`float`, *optional*): Most seconds that are encoded of a song.
         bytes_per_minute (`float`, *optional*): Size of the frames, which is then printed and compared with the disk.
 
@@ -182,9 +178,8 @@ def extract_features(
     Args:
         folder (`str` or `Path`): Of the [`TensorCache`]; made if it is not there. It belongs to one pair of encoders
             with one choice of settings, and to any number of data sets.
-        audio_model ([`CollapAudioModel`]): Its frozen encoders run on its device, with as many chunks at a time as
-            `config.encoder_batch_size` says.
-        feature_extractor ([`CollapFeatureExtractor`]): Makes their inputs.
+        audio_model ([`CollapAudioModel`]): Its encoders run on its device, on `config.encoder_batch_size` chunks at a
+            time.
         truncation (`bool`): Whether songs longer than the extractor's `max_length_s` are cut instead of refused.
         mixed_precision (`"no"`, `"fp16"` or `"bf16"`): Precision of the encoders' products, as in `accelerate`. A
             folder has one; the training may use another.
@@ -254,13 +249,8 @@ def embed_songs(
     Caches the frames of songs as a retriever embeds them, in float32. Each song is encoded alone, so that its frames
     do not depend on how the work was split. What is not said here is as in [`encode_songs`].
 
-    Args:
-        retriever ([`Retriever`]): Its `embed_song` is called by several threads at once.
-        songs (`Mapping[str, str]`): Path of each song by its id.
-        folder (`str` or `Path`): Holds hashes of files, and a [`TensorCache`] for each `song_revision`.
-
-    Returns:
-        [`EmbeddedSongs`], equal in all processes.
+    `songs` has the path of each song by its id, `folder` a [`TensorCache`] for each `song_revision`. The `embed_song`
+    of the retriever is called by several threads at once. The result is equal in all processes.
     """
     folder, revision = Path(folder), retriever.song_revision
     folder.mkdir(parents=True, exist_ok=True)
