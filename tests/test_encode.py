@@ -26,7 +26,7 @@ from transformers import ByT5Tokenizer
 
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor, encode
 from collap.data.cache import SongEmbedding, TensorCache
-from collap.encode import ListedSong, bytes_per_minute, embed_songs, extract_features
+from collap.encode import ListedSong, embed_songs, extract_features
 from collap.evaluation.retrievers import CollapRetriever
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.dataset import SongDataset, SongReader
@@ -181,12 +181,6 @@ def test_frames_that_are_not_finite(songs, extract):
     assert not shards(extract.folder)
 
 
-@pytest.mark.parametrize("argument", ["on_bad_audio", "mixed_precision"])
-def test_unknown_choice(songs, extract, argument):
-    with pytest.raises(ValueError, match=f"{argument} must be"):
-        extract(songs, **{argument: "other"})
-
-
 def test_truncation(extract, tmp_path):
     song = write_song(tmp_path / "song.wav", 3.0)
     limited = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, max_length_s=1.28)
@@ -196,29 +190,11 @@ def test_truncation(extract, tmp_path):
     assert cache.num_frames(song) == 2 * extract.model.config.frames_per_chunk
 
 
-def test_size_is_printed_and_compared_with_the_disk(songs, extract, tmp_path, capsys, monkeypatch):
-    song = write_song(tmp_path / "minute.wav", 60.16)  # 94 chunks
-    cache = extract([song])
-    per_minute = bytes_per_minute(extract.model.config)
-    assert f"A minute takes {per_minute / 1e6:.3g} MB" in capsys.readouterr().out
-    assert cache.load(song).nbytes == pytest.approx(per_minute * 60.16 / 60, rel=1e-6)
-    monkeypatch.setattr(encode, "bytes_per_minute", lambda config: 1e18)
-    with pytest.raises(OSError, match=r"GB are needed in .*GB are free"):
-        extract(songs)
-
-
 def test_work_is_split_by_length():
     lengths = [600.0, *[60.0] * 10]
     splits = encode.split_work([ListedSong(index, "", str(index), s) for index, s in enumerate(lengths)], 2)
     assert [sum(song.length_s for song in split) for split in splits] == [600.0, 600.0]
     assert sorted(song.index for split in splits for song in split) == list(range(11))
-
-
-def test_short_songs_make_a_batch_of_chunks():
-    lengths = [4, 2, 2, 1, 1, 1, 1, 1]  # chunks
-    listed = [ListedSong(index, "", "", chunks * CHUNK_LENGTH_S) for index, chunks in enumerate(lengths)]
-    batches = encode._batch_chunks(listed, tiny_config(encoder_batch_size=4))
-    assert [[lengths[song.index] for song in batch] for batch in batches] == [[4], [2, 2], [1, 1, 1, 1], [1]]
 
 
 SCRIPT = """

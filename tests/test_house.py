@@ -161,13 +161,6 @@ def test_no_script_has_the_name_of_a_library() -> None:
     assert names & libraries == set()
 
 
-def test_the_face_defines_nothing() -> None:
-    definitions = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    names = [node.name for node in parse(Path("collap/__init__.py")).body if isinstance(node, definitions)]
-    # Python's own hooks for lazy imports are no definitions of ours.
-    assert set(names) <= {"__getattr__", "__dir__"}, f"collap/__init__.py defines {names}"
-
-
 def test_the_face_offers_what_it_says() -> None:
     assert collap.__all__
     for name in collap.__all__:
@@ -188,12 +181,6 @@ def test_no_file_names_a_place_on_one_machine() -> None:
             continue
         faults += [f"{path}: {found}" for found in re.findall(r"(?<![\w.:/])/(?:work|root|home|Users)/\S*", text)]
     assert not faults, "\n".join(faults)
-
-
-def test_readme_names_every_folder() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    folders = {path.parts[0] for path in FILES if len(path.parts) > 1 and not path.parts[0].startswith(".")}
-    assert {folder for folder in folders if f"{folder}/" not in readme} == set()
 
 
 def read_pyproject() -> dict:

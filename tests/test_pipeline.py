@@ -75,14 +75,3 @@ def test_it_finds_everything_in_a_folder(model, processor, songs, tmp_path: Path
     classify = pipeline(TASK, model=str(tmp_path))
     assert isinstance(classify.feature_extractor, CollapFeatureExtractor)
     check(classify(songs[0], candidate_labels=LABELS), expected_scores(model, processor, songs[0]))
-
-
-def test_it_runs_in_half_precision(model, processor, songs):
-    expected = expected_scores(model, processor, songs[0])
-    classify = pipeline(
-        TASK,
-        model=model.to(torch.bfloat16),
-        feature_extractor=processor.feature_extractor,
-        tokenizer=processor.tokenizer,
-    )
-    check(classify(songs[0], candidate_labels=LABELS), expected, atol=0.01)

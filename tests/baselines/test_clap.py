@@ -62,15 +62,6 @@ class TestClap:
         np.random.seed(2)
         np.testing.assert_array_equal(first, retriever.embed_song(path).frames)
 
-    def test_first_encodes_the_first_window_only(self, unfused, tmp_path):
-        retriever = ClapRetriever(*unfused, windows="first")
-        whole = write_song(tmp_path / "song.wav", 3.4)
-        begin = soundfile.read(whole, stop=WINDOW, dtype="float32")[0]
-        soundfile.write(tmp_path / "begin.wav", begin, RATE, subtype="FLOAT")
-        embedding = retriever.embed_song(whole)
-        np.testing.assert_array_equal(embedding.frames, retriever.embed_song(str(tmp_path / "begin.wav")).frames)
-        assert (embedding.encoded_s, embedding.duration_s) == (1.0, 3.4)
-
     def test_mean_encodes_all_and_weighs_each_window_by_its_seconds(self, unfused, tmp_path, monkeypatch):
         monkeypatch.setattr("collap.baselines.clap.BATCH_SIZE", 3)
         retriever = ClapRetriever(*unfused, windows="mean")
@@ -123,14 +114,10 @@ class TestClap:
         assert ClapRetriever(again.model, processor).revision != first.revision
 
     def test_bad_input_is_named(self, unfused, tmp_path):
-        with pytest.raises(ValueError, match=r"windows must be one of 'first', 'mean', got 'random'"):
-            ClapRetriever(*unfused, windows="random")
         retriever = ClapRetriever(*unfused)
         (tmp_path / "words.wav").write_text("no audio")
         with pytest.raises(ValueError, match=r"words\.wav"):
             retriever.embed_song(str(tmp_path / "words.wav"))
-        with pytest.raises(ValueError, match="at least one text"):
-            retriever.embed_texts([])
         with pytest.raises(ValueError, match=r"texts\[1\] must not be empty"):
             retriever.check_texts(["a flute", [" "]])
 
@@ -149,8 +136,9 @@ def test_a_part_of_a_file_is_decoded(tmp_path):
         read_audio({"array": samples}, RATE)
 
 
-@pytest.mark.parametrize("truncation", ["rand_trunc", "fusion"])
-@pytest.mark.parametrize("padding", ["repeatpad", "repeat", "pad"])
+@pytest.mark.parametrize(
+    ("truncation", "padding"), [("rand_trunc", "repeatpad"), ("fusion", "repeat"), ("fusion", "pad")]
+)
 def test_features_are_those_of_the_extractor(truncation, padding):
     extractor = ClapFeatureExtractor(truncation=truncation, padding=padding, max_length_s=1)
     generator = np.random.default_rng(0)
@@ -161,11 +149,6 @@ def test_features_are_those_of_the_extractor(truncation, padding):
     assert features["input_features"].dtype == expected.dtype
     torch.testing.assert_close(features["input_features"], expected, rtol=0, atol=1e-3)  # dB
     assert not features["is_longer"].any()
-
-
-def test_a_window_longer_than_the_models_is_refused(unfused):
-    with pytest.raises(ValueError, match="at most 8000 samples, got 8001"):
-        clap_features(unfused[1].feature_extractor, [np.zeros(10), np.zeros(WINDOW + 1)])
 
 
 @pytest.fixture(scope="module")
@@ -216,11 +199,6 @@ class TestPeAudio:
             vectors[windows] = embedding.frames
         assert np.abs(vectors["whole"] - vectors["mean"]).max() > 1e-3
         assert np.abs(vectors["first"] - vectors["mean"]).max() > 1e-3
-
-    def test_long_texts_are_cut_and_counted(self, pe_audio):
-        retriever = PeAudioRetriever(*pe_audio)
-        retriever.embed_texts(["drums " * 14, "drums " * 15])
-        assert retriever.num_truncated_texts == 1
 
     def test_a_saved_one_is_loaded(self, pe_audio, tmp_path):
         model, processor = pe_audio

@@ -209,18 +209,6 @@ def test_musiccaps_finds_clips_however_they_are_named(musiccaps, subset, ids, co
     assert provenance["missing"] == []
 
 
-def test_musiccaps_with_missing_and_ambiguous_clips_and_equal_captions(musiccaps):
-    captions = [{**CLIPS[0], "caption": ""}, {**CLIPS[1], "caption": "a HARP. "}, CLIPS[2]]
-    write_csv(musiccaps / "musiccaps-public.csv", captions)
-    (musiccaps / "audio" / f"{IDS[0]}.wav").unlink()
-    write_audio(musiccaps / "audio" / f"[{IDS[1]}]-[50-60].wav")
-    rows, provenance = convert("musiccaps", musiccaps)
-    assert [row["song_id"] for row in rows] == [IDS[2]]
-    assert [song["reason"].split(":")[0] for song in provenance["missing"]] == ["no audio file", "several audio files"]
-    assert provenance["identical_texts"] == 2
-    assert provenance["rows_left_out"]["by_reason"] == {"an empty caption": 1}
-
-
 # CASTELLA
 
 
@@ -290,23 +278,6 @@ def test_evaluation_reads_the_manifest_with_its_provenance(castella):
     assert loaded.targets().sum() == 2
     assert loaded.provenance["published"] == {"songs": 640, "texts": 1360}
     assert "640 songs and 1360 texts are published, the files name 2 and 2." in loaded.notes
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ({"yid": "a"}, "must be a list of recordings, got a dict"),
-        ([{"yid": "--0w1YA1Hm4"}], "recording 1 must have yid, duration, moments"),
-        ([RECORDINGS[0], RECORDINGS[0]], "has the recording '--0w1YA1Hm4' twice"),
-    ],
-)
-def test_castella_refuses_other_contents(castella, content, message):
-    write_recordings(castella / "json/en/test.json", content)
-    with pytest.raises(ValueError, match=message):
-        convert("castella", castella)
-    (castella / "json/en/test.json").write_text('[{"yid": "a",', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"data_dir: .*test.json is not JSON"):
-        convert("castella", castella)
 
 
 # WikiMuTe

@@ -112,14 +112,6 @@ def test_another_column(tmp_path):
         load_evaluation_set(manifest, "none")
 
 
-def test_a_folder_of_songs(tmp_path):
-    (tmp_path / "a.wav").touch()
-    (tmp_path / "a.txt").write_text("A flute.")
-    assert queries(load_evaluation_set(tmp_path)) == [("a.wav#1", "A flute.", ("a.wav",))]
-    with pytest.raises(ValueError, match="manifest: there is no file or folder"):
-        load_evaluation_set(tmp_path / "none.jsonl")
-
-
 def three_songs(**changes) -> EvaluationSet:
     texts = [EvaluationText("t0", "A flute.", ("a", "b")), EvaluationText("t1", "A drum.", ("b",))]
     fields = {"name": "three", "songs": {"a": "a.wav", "b": "b.wav", "c": "c.wav"}, "texts": texts}
@@ -148,10 +140,8 @@ def test_the_hash_is_of_the_task():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"songs": {}}, "0 songs and 2 texts"),
         ({"texts": [EvaluationText("t", "A.", ("a",)), EvaluationText("t", "B.", ("a",))]}, "text id 't' twice"),
         ({"texts": [EvaluationText("t", "A.", ("x",))]}, "text 't' needs songs of the gallery"),
-        ({"texts": [EvaluationText("t", "A.", ())]}, "text 't' needs songs of the gallery"),
     ],
 )
 def test_sets_that_contradict_themselves(changes, message):

@@ -79,11 +79,6 @@ def test_it_is_saved_and_read_again(tmp_path):
     assert again.format() == replace(make_result(), date=again.date).format()
 
 
-def test_scores_of_other_texts():
-    with pytest.raises(ValueError, match="scores must have shape"):
-        result_of(SCORES[:2], make_set(), HASHES, [1, 1, 1], [10, 20, 60], "tiny")
-
-
 def test_only_results_of_the_same_songs_are_compared():
     table = compare([make_result(), make_result(model="other")], "text_to_audio")
     assert "other" in table
@@ -96,13 +91,6 @@ def test_only_results_of_the_same_songs_are_compared():
     assert other_files.manifest_hash == make_result().manifest_hash
     with pytest.raises(ValueError, match=r"different recordings; audio_hash: tiny"):
         compare([make_result(), other_files], "text_to_audio")
-
-
-def test_rows_of_one_model_have_different_names():
-    results = [make_result(), make_result(revision="def"), make_result(model="other")]
-    table = compare(results, "text_to_audio").split("\n\n")[0]
-    names = [line.split("|")[1].strip() for line in table.splitlines()[2:]]
-    assert names == ["tiny (abc)", "tiny (def)", "other"]
 
 
 def test_differences_of_the_same_queries_by_hand():

@@ -70,15 +70,6 @@ def test_songs_are_cut_only_by_max_length_s(collap, songs, tmp_path):
         CollapRetriever(*collap).embed_song(str(tmp_path / "bad.wav"))
 
 
-def test_texts_are_a_part_of_their_batch(collap, songs):
-    retriever = CollapRetriever(*collap)
-    frames = [retriever.embed_song(song).frames for song in songs]
-    texts = retriever.embed_texts(TEXTS)
-    assert (len(texts), len(texts.select(1, 4)), len(texts.select(3, 9))) == (5, 3, 2)
-    parts = [retriever.score(frames, texts.select(start, start + 2)) for start in (0, 2, 4)]
-    np.testing.assert_allclose(np.concatenate(parts, axis=1), retriever.score(frames, texts), rtol=0, atol=1e-6)
-
-
 def test_long_texts_are_refused_before_the_model_runs_or_counted(collap, monkeypatch):
     model, processor = collap
     long = "a choir sings " * 30
@@ -126,16 +117,6 @@ def test_the_revision_is_of_weights_and_settings(collap, tmp_path):
     assert hash_model(model, a=1) != hash_model(model, a=2)
 
 
-def test_the_name_tells_choices_that_change_scores(collap):
-    model, processor = collap
-    names = {
-        CollapRetriever(model, processor, use_time=use_time, section_query=section_query).name
-        for use_time in (True, False)
-        for section_query in (True, False)
-    }
-    assert names == {"CollapModel", "CollapModel (without time)", "CollapModel (section query)"}
-
-
 def test_a_folder_is_what_its_configuration_says(tmp_path):
     model, processor = tiny_clap(*[text for text in TEXTS if isinstance(text, str)])
     model.save_pretrained(tmp_path)
@@ -179,17 +160,6 @@ def test_only_what_songs_depend_on_is_in_their_revision(collap):
     assert other.song_revision == own.song_revision
     other.model.audio_model.adapter.bias.data[0] += 1e-3
     assert CollapRetriever(other.model, processor).song_revision != own.song_revision
-
-
-def test_what_a_folder_lacks_is_no_model(collap, tmp_path):
-    model, processor = collap
-    weights = {name: value for name, value in model.state_dict().items() if name != "audio_model.adapter.weight"}
-    model.save_pretrained(tmp_path, state_dict=weights)
-    processor.save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match=r"lacks 1 weights of a CollapModel, such as audio_model\.adapter\.weight"):
-        load_retriever(str(tmp_path))
-    with pytest.raises(ValueError, match="windows must be None for a collap"):
-        load_retriever(str(tmp_path), windows="first")
 
 
 def test_mean_pooling_and_other_classes(collap, tmp_path):

@@ -18,8 +18,6 @@ from collap import CollapModel, CollapProcessor
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import repository_problems
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
