@@ -6,12 +6,10 @@ import re
 
 import numpy as np
 import pytest
-from tiny_models import tiny_config
 
 from benchmarks.long_form import attention
 from benchmarks.questions import read_songs
 from benchmarks.rank import embed_songs, score
-from collap.baselines.mean_pooling import MeanPoolingCollap
 from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
 from collap.evaluation.retrievers import load_retriever
 
@@ -73,15 +71,6 @@ def test_the_weights_are_those_of_the_score(retriever, songs):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_time_moves_the_attention_of_sentences(retriever, songs):
-    (frames,) = embed_songs(retriever, songs[:1])
-    with_time, without = (
-        attention.attend(retriever.model, frames, attention.make_texts(retriever, songs[0], "new", way))[1]
-        for way in (attention.WITH_TIME, attention.WITHOUT_TIME)
-    )
-    assert np.abs(with_time - without).max() > 1e-4
-
-
 def test_sentences_on_the_whole_song_are_left_out(retriever, songs):
     frames = embed_songs(retriever, songs)
     texts = [attention.make_texts(retriever, song, "new", attention.WITHOUT_TIME) for song in songs]
@@ -110,8 +99,3 @@ def test_the_script_writes_metrics_and_pictures(folder, tmp_path, capsys):
     pictures = {"ours-0-sentences.png", "ours-0-sections.png", "document-0-sections.png"}
     assert {file.name for file in tmp_path.iterdir()} == pictures | {"attention.json"}
     assert len(re.findall(r"\n\| document-0 +\| +one-section queries \|", capsys.readouterr().out)) == 3
-
-
-def test_a_model_without_attention_is_refused():
-    with pytest.raises(ValueError, match="models: "):
-        attention.ways_of(MeanPoolingCollap(tiny_config()))

@@ -3,54 +3,12 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 
 import pytest
 
-from benchmarks.long_form.__main__ import Benchmark, parse_arguments
 from benchmarks.pipeline import ROOT
-from benchmarks.tables import format_benchmark
-
-
-def test_tables_of_two_seeds(tmp_path):
-    benchmark = Benchmark(parse_arguments(["--output_dir", str(tmp_path)]))
-    (tmp_path / "ranks").mkdir()
-    for seed, ranks in ((0, [1, 1, 2, 6]), (1, [1, 3, 2, 6])):
-        of_question = {"ranks": ranks, "units": [0, 1, 2, 3], "gallery_size": 1000, "num_cut": 2 * seed}
-        questions = {"content, new": of_question} | ({"content, seen": of_question} if seed == 0 else {})
-        benchmark.ranks(f"test-ours-{seed}").write_text(json.dumps(questions))
-        benchmark.model(f"ours-{seed}").mkdir(parents=True)
-        (benchmark.model(f"ours-{seed}") / "seconds.json").write_text(json.dumps({"cpu_seconds": 10 + seed}))
-    rows = benchmark.collect([("ours", 0), ("ours", 1)])
-    assert rows["ours"]["training_cpu_seconds"] == [10, 11]
-    printed = re.sub(" +", " ", format_benchmark({"rows": rows}))
-    assert "| sentence queries, time, sections (ours) | 37.5 (25.0 to 50.0) | 75.0 (75.0 to 75.0) |" in printed
-    assert "| sentence queries, time, sections (ours) | 50.0 | 75.0 |" in printed  # of one seed
-    assert "order" not in printed  # there is no such question
-    assert "### New wording\n" in printed
-    assert "### Seen wording (one seed)\n" in printed
-    assert "sentence queries, time, sections (ours), content, new: 2 of 4." in printed  # texts that were cut
-
-
-def rankings(*arguments: str) -> dict[str, bool]:
-    """Whether each ranking of the benchmark has all questions."""
-    benchmark = Benchmark(parse_arguments(["--output_dir", "nowhere", "--seeds", "3", "5", *arguments]))
-    runs = [(name, seed) for seed in (3, 5) for name in benchmark.rows(seed)]
-    training = benchmark.train_row("mean", 3)
-    steps = [step for name, seed in runs for step in benchmark.rank_row(name, seed, training)]
-    return {step.name: "long-form-more" in step.command for step in steps}
-
-
-def test_the_first_seed_of_main_rows_has_all_questions(capsys):
-    found = rankings("--rows", "mean", "sentences")
-    assert found == {"rank-test-mean-3": True, "rank-test-sentences-3": False, "rank-test-mean-5": False}
-    found = rankings("--rows", "mean", "sentences", "--all_questions_seeds", "3", "5")
-    assert found == {"rank-test-mean-3": True, "rank-test-sentences-3": False, "rank-test-mean-5": True}
-    with pytest.raises(SystemExit):
-        rankings("--all_questions_seeds", "3", "4")
-    assert "--all_questions_seeds has [4]" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -48,11 +48,6 @@ def test_lengths_and_quality(folder, tmp_path, ran):
     assert ran == []
 
 
-def test_a_model_that_is_not_there_is_named(folder, tmp_path, ran):
-    with pytest.raises(ValueError, match=r"rows: .*sentences-0 holds no model"):
-        open_questions.main(["--benchmark_dir", str(folder), "--output_dir", str(tmp_path), "--rows", "sentences"])
-
-
 @pytest.mark.slow
 def test_german_and_english(folder, tmp_path, ran, capsys):
     arguments = ["--benchmark_dir", str(folder), "--output_dir", str(tmp_path), "--questions", "language"]
