@@ -44,9 +44,7 @@ def rank_questions(
     Of each question, and of each kind of its queries ("question, kind"), `ranks`, `targets` (the song of each query,
     by its place), `units` (the same, or the group of songs that it belongs to: rivals of each other, which an interval
     has to draw together), `gallery_size` and `num_cut`, how many texts were cut that no question before had.
-
-    Args:
-        gallery_size (`int`): Songs of the galleries that are filled up; with fewer songs at hand, all of them.
+    Galleries are filled up to `gallery_size` songs, if there are as many.
     """
     songs = {split: read_songs(corpus / f"{split}.jsonl") for split in splits_of(questions, corpus)}
     frames = {split: embed_songs(retriever, of_split) for split, of_split in songs.items()}

@@ -114,12 +114,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: object,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """
-    Attention step by step, with the weights as a second result.
-
-    `query`, `key` and `value` are `(batch, heads, tokens, head_dim)`; `attention_mask` is added to the logits. Returns
-    `(batch, tokens, heads, head_dim)` and the weights `(batch, heads, queries, keys)`.
-    """
+    """`(batch, heads, tokens, head_dim)` to `(batch, tokens, heads, head_dim)`, and the weights of queries on keys."""
     # The logits of released checkpoints can pass what float16 holds, so they are made small (32 is the original's
     # number, and a power of two, so nothing is rounded) and grow again in float32.
     logits = torch.matmul(query * (scaling / 32), key.transpose(-1, -2)).float() * 32 + attention_mask
@@ -149,11 +144,7 @@ class BeatsAttention(nn.Module):
         self.gru_rel_pos_const = nn.Parameter(torch.ones(1, self.num_heads, 1, 1))
 
     def position_gate(self, query: torch.Tensor) -> torch.Tensor:
-        """
-        Factor on the position bias of each query, `(batch, heads, tokens, 1)`.
-
-        It is computed from the projected query before it is scaled. (WavLM computes it from the layer's input.)
-        """
+        """Factor `(batch, heads, tokens, 1)` on the position bias, from the projected query (WavLM: the input)."""
         gates = self.gru_rel_pos_linear(query).unflatten(-1, (2, 4)).sum(-1)  # (batch, heads, tokens, 2)
         update, reset = torch.sigmoid(gates).chunk(2, dim=-1)
         return update * (reset * self.gru_rel_pos_const - 1.0) + 2.0

@@ -29,20 +29,12 @@ AudioLike = str | os.PathLike | np.ndarray | torch.Tensor | Sequence[float] | Ma
 
 @dataclass(frozen=True)
 class LoadedAudio:
-    """
-    One song, ready for the encoders.
+    """One song, ready for the encoders."""
 
-    Args:
-        name (`str`): Name in messages: `"audio"`, or `"audio[3]"` in a list.
-        waveform (`torch.Tensor` of shape `(num_samples,)`): Mono float32 at 16 kHz, in [-1, 1].
-        source_sampling_rate (`int`): Hz of the source, before it was resampled.
-        source_channels (`int`): Channels of the source, before they were averaged.
-    """
-
-    name: str
-    waveform: torch.Tensor
-    source_sampling_rate: int
-    source_channels: int
+    name: str  # in messages: `"audio"`, or `"audio[3]"` in a list
+    waveform: torch.Tensor  # `(num_samples,)`: mono float32 at 16 kHz, in [-1, 1]
+    source_sampling_rate: int  # Hz, before it was resampled
+    source_channels: int  # before they were averaged
 
 
 def load_songs(

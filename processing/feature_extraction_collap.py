@@ -273,9 +273,8 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         num_fbank_frames, num_mel_frames = self.num_chunk_fbank_frames, self.num_chunk_mel_frames
         features = {}
         if self.music:
-            features["fbank_features"] = np.full(
-                (*shape, num_fbank_frames, NUM_FBANK_BINS), self.padding_value, np.float32
-            )
+            fbank_shape = (*shape, num_fbank_frames, NUM_FBANK_BINS)
+            features["fbank_features"] = np.full(fbank_shape, self.padding_value, np.float32)
         if self.speech:
             features["input_features"] = np.zeros((*shape, self.num_speech_mel_bins, num_mel_frames), np.float32)
         mask = np.zeros((*shape, num_fbank_frames), np.int64)

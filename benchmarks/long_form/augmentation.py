@@ -69,9 +69,8 @@ def main() -> None:
     rows, means = {}, {}
     for row, probabilities in ROWS.items():
         seeds = {seed: read_row(pipeline, f"{row}, seed {seed}") for seed in given.seeds}
-        means[row] = {
-            name: statistics.mean(metrics[name] for metrics in seeds.values()) for name in seeds[given.seeds[0]]
-        }
+        names = seeds[given.seeds[0]]
+        means[row] = {name: statistics.mean(metrics[name] for metrics in seeds.values()) for name in names}
         rows[row] = {"probabilities": probabilities, "mean": means[row], "seeds": seeds}
     what = "sentence queries with time on the demo's corpus; shares, and ranks from 1 of 100 songs (order: of 4)"
     write_result("structure_augmentation", {"what": what, "num_epochs": given.num_epochs, "rows": rows})

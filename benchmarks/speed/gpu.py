@@ -126,11 +126,7 @@ def write_result(name: str, result: dict[str, Any]) -> None:
 def measure(
     function: Callable[[], Any], device: torch.device, num_runs: int = 5, budget_s: float = 10.0
 ) -> dict[str, Any]:
-    """
-    Median seconds of up to `num_runs` calls after one to warm up, and the peak memory of the device over all of them.
-
-    No call starts after `budget_s`, but there is at least one.
-    """
+    """Median seconds and peak memory of up to `num_runs` calls after a first; none but one starts after `budget_s`."""
     on_gpu = device.type == "cuda"
     wait = torch.cuda.synchronize if on_gpu else lambda: None
     function()
@@ -247,10 +243,8 @@ def song_flops(config: CollapConfig, seconds: float) -> float:
 
 def training_step_flops(config: CollapConfig, num_songs: int, num_frames: int, text_lengths: Iterable[int]) -> float:
     """
-    A training step on cached features of `num_songs` songs of `num_frames` frames and sequences of `text_lengths`.
-
-    The backward pass takes twice the forward pass, but once in the adapter, whose inputs need no gradient. Blocks of
-    scores that are computed again in the backward pass do not count.
+    A training step on cached features. The backward pass takes twice the forward pass, but once in the adapter, whose
+    inputs need no gradient. Blocks of scores that are computed again in the backward pass do not count.
     """
     text, lengths = config.text_config, list(text_lengths)
     size = (text.hidden_size, text.intermediate_size, text.num_hidden_layers)

@@ -175,10 +175,8 @@ def measure_step(name: str) -> dict[str, float]:
 def measure_memory(num_runs: int) -> dict[str, Any]:
     with ProcessPoolExecutor(1, mp_context=get_context("spawn"), max_tasks_per_child=1) as fresh_process:
         runs = [{name: fresh_process.submit(measure_step, name).result() for name in WAYS} for _ in range(num_runs)]
-    ways = {
-        name: {key: statistics.median(run[name][key] for run in runs) for key in ("seconds", "memory_mb", "loss")}
-        for name in WAYS
-    }
+    keys = ("seconds", "memory_mb", "loss")
+    ways = {name: {key: statistics.median(run[name][key] for run in runs) for key in keys} for name in WAYS}
     for row in ways.values():
         row["memory_ratio"] = row["memory_mb"] / ways[PLAIN]["memory_mb"]
         row["time_ratio"] = row["seconds"] / ways[PLAIN]["seconds"]

@@ -82,9 +82,8 @@ def batches(
             stop = start + round((size - 1) * speed) + 1
             waveform = torch.from_numpy(render_track(track)[start:stop])
             if augment:
-                waveform = nn.functional.interpolate(
-                    waveform[None, None], size, mode="linear", align_corners=True
-                ).flatten()
+                stretch = {"mode": "linear", "align_corners": True}
+                waveform = nn.functional.interpolate(waveform[None, None], size, **stretch).flatten()
             waveform = waveform.numpy()
             if augment and random.integers(2):
                 noise = np.exp(random.uniform(*np.log(NOISE)))
@@ -177,8 +176,7 @@ def pretrain(
         schedule.step()
         progress.set_postfix(loss=f"{loss.item():.2f}", refresh=False)
     voices = [load_recordings(data_dir, speaker, "validation") for speaker in speakers]
-    tqdm.write(
-        f"Vectors of the held-out takes whose digit the encoder predicts: {100 * accuracy(classifier, voices):.0f} %"
-    )
+    percent = 100 * accuracy(classifier, voices)
+    tqdm.write(f"Vectors of the held-out takes whose digit the encoder predicts: {percent:.0f} %")
     classifier.whisper.save_pretrained(output_dir)
     return classifier

@@ -102,9 +102,8 @@ def load_recordings(data_dir: Path, speaker: str, split: str) -> Recordings:
     for digit in range(10):
         paths = sorted(data_dir.glob(f"{digit}_{speaker}_*.wav"))
         if split != "test":
-            paths = [
-                path for path in paths if (int(path.stem.split("_")[-1]) in TEST_TAKES) == (split == "validation")
-            ]
+            takes = {path: int(path.stem.split("_")[-1]) for path in paths}
+            paths = [path for path in paths if (takes[path] in TEST_TAKES) == (split == "validation")]
         if not paths:
             raise ValueError(f"data_dir: {data_dir} has no {digit}_{speaker}_(take).wav for the {split} split.")
         recordings[digit] = [_read(path) for path in paths]

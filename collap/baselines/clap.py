@@ -249,8 +249,7 @@ class ClapRetriever(VectorRetriever):
     transformers' `ClapModel`. Scores are cosines, which its logits are a multiple of.
 
     Args:
-        model (`ClapModel`): The model. With `enable_fusion` too, no window is longer than its 10 s.
-        processor (`ClapProcessor`): Its processor. A window is as long as its feature extractor says.
+        processor (`ClapProcessor`): Its feature extractor gives the length of a window.
         windows (`str`): `"first"` or `"mean"`. The mean of the windows' unit vectors is scaled to unit length.
     """
 

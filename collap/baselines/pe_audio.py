@@ -16,8 +16,6 @@ class PeAudioRetriever(VectorRetriever):
     length.
 
     Args:
-        model (`PeAudioModel`): The model.
-        processor (`PeAudioProcessor`): Its processor, which takes clips of any length.
         windows (`str`):
             `"whole"`: the song as one clip, whose memory grows with its length; or `"first"` or `"mean"` of windows of
             10 s, see [`collap.baselines.clap`].

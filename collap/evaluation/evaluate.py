@@ -220,11 +220,8 @@ def evaluate(
     )
     if not state.is_main_process:
         return None
-    options = {
-        "use_time": arguments.use_time,
-        "section_query": arguments.section_query,
-        "windows": arguments.windows,
-        "max_length_s": arguments.max_length_s,
+    options = {name: getattr(arguments, name) for name in ("use_time", "section_query", "windows", "max_length_s")}
+    options |= {
         "cached_features": arguments.features is not None,
         "truncated_texts": retriever.num_truncated_texts,
         "processes": state.num_processes,

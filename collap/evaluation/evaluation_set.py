@@ -41,26 +41,17 @@ class EvaluationSet:
     """
     Songs and texts to evaluate retrieval on, see [`load_evaluation_set`].
 
-    Args:
-        name (`str`): For tables.
-        songs (`dict[str, str]`): Path of the audio of each song by its id: the gallery.
-        texts (`list[EvaluationText]`): The queries; each belongs to one or more songs of the gallery.
-        provenance (`dict[str, Any]`): Source, licence, caption rule, counts: what `provenance.json` says.
-        missing (`list[MissingSong]`): Songs that are not in the gallery but belong to the set.
-        notes (`list[str]`): What readers of a result must know.
-        section_query (`bool`): Whether a text describes a section of its song and not the whole song.
-
     Raises:
         ValueError: if there is no song or no text, a text id occurs twice, or a text has no song in the gallery.
     """
 
     name: str
-    songs: dict[str, str]
-    texts: list[EvaluationText]
-    provenance: dict[str, Any] = field(default_factory=dict)
-    missing: list[MissingSong] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    section_query: bool = False
+    songs: dict[str, str]  # the gallery: path of the audio of each song by its id
+    texts: list[EvaluationText]  # the queries; each belongs to one or more songs of the gallery
+    provenance: dict[str, Any] = field(default_factory=dict)  # content of `provenance.json`
+    missing: list[MissingSong] = field(default_factory=list)  # songs that belong to the set, but not to the gallery
+    notes: list[str] = field(default_factory=list)  # what readers of a result must know
+    section_query: bool = False  # whether a text describes a section of its song and not the whole song
 
     def __post_init__(self) -> None:
         if not self.songs or not self.texts:
@@ -92,13 +83,8 @@ class EvaluationSet:
     def keep_songs(self, songs: Iterable[str], note: str, missing: Sequence[MissingSong] = ()) -> "EvaluationSet":
         """The set with only some of its songs and their texts; `note` says why."""
         songs = {song: self.songs[song] for song in songs}
-        return replace(
-            self,
-            songs=songs,
-            texts=_texts_of_songs(self.texts, songs),
-            missing=[*self.missing, *missing],
-            notes=[*self.notes, note],
-        )
+        missing, notes = [*self.missing, *missing], [*self.notes, note]
+        return replace(self, songs=songs, texts=_texts_of_songs(self.texts, songs), missing=missing, notes=notes)
 
 
 def load_evaluation_set(manifest: str | Path, text_column: str | None = None) -> EvaluationSet:

@@ -28,11 +28,7 @@ Sections = Sequence[tuple[float, float, str]]
 
 
 class SongFigure:
-    """
-    A figure with sentences to the left and song time to the right. Margins are in inches, so its proportions do not
-    depend on the number of sentences. `edges` `(columns + 1,)` are the times between the columns; the `axes` have
-    seconds to the right, and a unit a row downwards.
-    """
+    """Sentences to the left, song time (seconds, with columns between `edges`) to the right; margins in inches."""
 
     def __init__(
         self,

@@ -213,14 +213,11 @@ def compare(results: Sequence[EvaluationResult], direction: str) -> str:
             raise ValueError(f"results must not be of different {kind}; {name}: {', '.join(hashes)}.")
     columns = [name for name in COLUMNS if all(name in result.metrics[direction] for result in results)]
     models = [result.model for result in results]
-    names = [
-        f"{result.model} ({result.revision})" if models.count(result.model) > 1 else result.model for result in results
-    ]
-    rows = [
-        [name, *(result.cell(direction, column) for column in columns)]
-        for name, result in zip(names, results, strict=True)
-    ]
-    table = markdown_table([["", *columns], *rows])
+    names, rows = [], [["", *columns]]
+    for result in results:
+        names.append(f"{result.model} ({result.revision})" if models.count(result.model) > 1 else result.model)
+        rows.append([names[-1], *(result.cell(direction, column) for column in columns)])
+    table = markdown_table(rows)
     return table if len(results) == 1 else f"{table}\n\n{markdown_table(_differences(results, names, direction))}"
 
 
