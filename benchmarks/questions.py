@@ -132,15 +132,6 @@ def demo_questions() -> list[Question]:
     return questions
 
 
-def augmentation_questions() -> list[Question]:
-    """The demo's, and captions whose sentences do not follow the song."""
-    columns = {wording: WORDING_COLUMNS[wording][0] for wording in ("seen", "new")}
-    shuffled = [
-        Question(f"shuffled, {wording}", "content", spoiled(shuffle, column)) for wording, column in columns.items()
-    ]
-    return [*demo_questions(), *shuffled]
-
-
 def main_questions() -> list[Question]:
     """
     Those for every row of the benchmark but CLAP's: the new wording, and what is hard in it. Every second content song
@@ -244,7 +235,6 @@ def digits_questions() -> list[Question]:
 
 
 SETS: dict[str, Callable[[], list[Question]]] = {
-    "augmentation": augmentation_questions,
     "demo": demo_questions,
     "digits": digits_questions,
     "language": language_questions,

@@ -24,7 +24,7 @@ from .plan import SPLITS, TRAINING_SPLITS
 
 SONG_TAGS = ("key", "mode", "tempo")  # every opening sentence tells all three
 SUFFIXES = {"seen": "", "new": "_new", "paraphrase": "_paraphrase"}  # of a wording's columns
-COLUMNS = ("split", "songs", "wording", "captions", "without order", "one-section queries", "fit one song")
+COLUMNS = ("split", "songs", "wording", "captions", "section queries", "fit one song")
 
 
 def query_fits(lines: Sequence[dict], suffix: str = "") -> np.ndarray:
@@ -49,19 +49,18 @@ def query_fits(lines: Sequence[dict], suffix: str = "") -> np.ndarray:
     return np.array(counts)
 
 
-def caption_fits(lines: Sequence[dict], suffix: str = "", ordered: bool = True) -> np.ndarray:
-    """For each caption, how many songs hold all that it tells (1 or more), with the sections in its order or not."""
+def caption_fits(lines: Sequence[dict], suffix: str = "") -> np.ndarray:
+    """For each caption, how many songs hold all that it tells, section by section (1 or more)."""
     alike: dict[tuple, list[dict]] = defaultdict(list)  # songs with as many sections, of one key, mode and tempo
     for line in lines:
         alike[_song_key(line)].append(line)
     counts = []
     for line in lines:
         told = [(section[f"text_tags{suffix}"], section) for section in line["sections"]]
-        wanted = [(names, _values(section, names)) for names, section in told]
         count = 0
         for other in alike[_song_key(line)]:
-            fits = [[_values(section, names) == values for section in other["sections"]] for names, values in wanted]
-            count += all(fits[place][place] for place in range(len(fits))) if ordered else _can_be_paired(fits)
+            pairs = zip(told, other["sections"], strict=True)
+            count += all(_values(section, names) == _values(held, names) for (names, section), held in pairs)
         counts.append(count)
     return np.array(counts)
 
@@ -72,22 +71,6 @@ def _values(section: dict, names: Iterable[str]) -> tuple[str, ...]:
 
 def _song_key(line: dict) -> tuple:
     return len(line["sections"]), *_values(line["sections"][0], SONG_TAGS)
-
-
-def _can_be_paired(fits: list[list[bool]]) -> bool:
-    """Whether each row can be given a column of its own that it fits (augmenting paths)."""
-    taken: dict[int, int] = {}
-
-    def place(row: int, tried: set[int]) -> bool:
-        for column, fit in enumerate(fits[row]):
-            if fit and column not in tried:
-                tried.add(column)
-                if column not in taken or place(taken[column], tried):
-                    taken[column] = row
-                    return True
-        return False
-
-    return all(place(row, set()) for row in range(len(fits)))
 
 
 def ceiling(fits: np.ndarray) -> float:
@@ -105,11 +88,9 @@ def table(folder: Path, splits: Iterable[str]) -> str:
             if wording == "paraphrase" and not all("text_paraphrase" in line for line in lines):
                 continue
             queries = query_fits(lines, suffix)
-            captions = ["", ""]
-            if wording != "freehand":
-                captions = [f"{ceiling(caption_fits(lines, suffix, ordered)):.1f}" for ordered in (True, False)]
+            captions = "" if wording == "freehand" else f"{ceiling(caption_fits(lines, suffix)):.1f}"
             of_queries = [f"{ceiling(queries):.1f}", f"{100 * np.mean(queries == 1):.1f}"]
-            rows.append([split, str(len(lines)), wording, *captions, *of_queries])
+            rows.append([split, str(len(lines)), wording, captions, *of_queries])
     return markdown_table(rows)
 
 

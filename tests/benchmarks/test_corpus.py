@@ -339,22 +339,13 @@ def test_queries_that_fit_several_songs():
 def test_captions_that_fit_several_songs():
     lines = made_up("flute/none violin/male", "violin/male flute/none", "flute/none violin/none")
     assert caption_fits(lines).tolist() == [1, 1, 1]
-    assert caption_fits(lines, ordered=False).tolist() == [2, 2, 1]
     lines = made_up("flute/none violin/male", "violin/male flute/none", "flute/none violin/none", told=("lead",))
     assert caption_fits(lines).tolist() == [2, 1, 2]
     assert caption_fits(lines + made_up("flute/none violin/male", told=("lead",), key="D")).tolist() == [2, 1, 2, 1]
-    # Without order each section is used once, and a first choice is given back.
-    lines = made_up("flute/none flute/none", "flute/none violin/none")
-    assert caption_fits(lines, ordered=False).tolist() == [1, 1]
-    lines = made_up("flute/none flute/male", "flute/male flute/none")
-    for line in lines:
-        line["sections"][0]["text_tags"] = ["lead"]
-    assert caption_fits(lines, ordered=False).tolist() == [2, 2]
 
 
 def test_captions_of_the_benchmark_fit_one_song():
-    for split, unordered in (("content", 100.0), ("order", 25.0), ("near_duplicates", 100.0)):
+    for split in ("content", "order", "near_duplicates"):
         lines = lines_of(split, 40)
         for suffix in ("", "_new", "_paraphrase"):
             assert (caption_fits(lines, suffix) == 1).all()
-            assert ceiling(caption_fits(lines, suffix, ordered=False)) == unordered
