@@ -195,13 +195,12 @@ class Pipeline:
 
     def make_towers(self, rendered: Step, kinds: Sequence[str] = ("music", "speech"), **options: object) -> list[Step]:
         """Pretrains small encoders on tags of crops, and builds a text tower; `options` are those of the encoders."""
-        shared = {"manifest": self.manifest("train"), "device": self.device}
-        steps = []
+        manifest, steps = self.manifest("train"), []
         for kind in kinds:
-            arguments = shared | {"output_dir": self.encoder(kind)} | options
-            command = run_module("benchmarks.towers", kind, *named(arguments))
+            given = {"manifest": manifest, "output_dir": self.encoder(kind), "device": self.device} | options
+            command = run_module("benchmarks.towers", kind, *named(given))
             steps.append(self.step(f"pretrain-{kind}", f"Small {kind} encoder", command, [rendered]))
-        command = run_module("benchmarks.towers", "text", "--manifest", shared["manifest"], "--output_dir", self.text)
+        command = run_module("benchmarks.towers", "text", "--manifest", manifest, "--output_dir", self.text)
         return [*steps, self.step("text", "New text tower", command, [rendered])]
 
     def towers(self) -> dict[str, Path]:

@@ -3,7 +3,7 @@ r"""
 The long-form benchmark: whole songs found by long captions, one model a row, the same songs and rules for all.
 
     make benchmark                                                        (small: 29 minutes on 2 cores)
-    python -m benchmarks.long_form --all_questions_seeds 0 1 2 \
+    python -m benchmarks.long_form --all_questions \
         --results benchmarks/results/long_form_all_seeds.json             (after it: 4 minutes more)
     python -m benchmarks.long_form --size full --device cuda --structures song_structures.jsonl \
         --results benchmarks/results/long_form_full.json
@@ -94,13 +94,8 @@ class Benchmark(Pipeline):
         for name in dict.fromkeys(name for name, _ in runs):
             seeds = [seed for row, seed in runs if row == name]
             stages = ("clap-clips", "clap") if name == "clap" else (name,)
-            seconds = [
-                sum(
-                    json.loads((self.model(f"{stage}-{seed}") / "seconds.json").read_text())["cpu_seconds"]
-                    for stage in stages
-                )
-                for seed in seeds
-            ]
+            files = [[self.model(f"{stage}-{seed}") / "seconds.json" for stage in stages] for seed in seeds]
+            seconds = [sum(json.loads(file.read_text())["cpu_seconds"] for file in of_seed) for of_seed in files]
             titles = {f"clap-{window}": title for window, title in CLAP_WINDOWS.items()}
             for row, title in (titles if name == "clap" else {name: ROWS[name].title}).items():
                 rows[row] = {
@@ -116,11 +111,11 @@ class Benchmark(Pipeline):
         first = seed == self.given.seeds[0]
         return [name for name in self.given.rows if first or ROWS[name].is_main]
 
-    def recipe(self, seed: int) -> dict[str, Any]:
+    def recipe(self, seed: int, num_epochs: int) -> dict[str, Any]:
         """Training arguments that all rows share."""
         recipe = RECIPE | {
             "train_manifest": self.manifest("train"),
-            "num_train_epochs": self.given.num_epochs or self.size.num_epochs,
+            "num_train_epochs": self.given.num_epochs or num_epochs,
             "contrastive_batch_size": self.size.batch_size,
             "seed": seed,
         }
@@ -128,37 +123,30 @@ class Benchmark(Pipeline):
 
     def train_row(self, name: str, seed: int) -> Step:
         row = ROWS[name]
-        recipe = self.recipe(seed) | {"features": self.features} | self.towers() | MODEL | row.special
-        is_mean = row.kind == MEAN
-        title = f"{row.title}, seed {seed}"
-        return self.train(f"{name}-{seed}", title, recipe, [self.extracted], mean_pooling=is_mean)
+        recipe = self.recipe(seed, self.size.num_epochs) | {"features": self.features} | self.towers() | MODEL
+        title, is_mean = f"{row.title}, seed {seed}", row.kind == MEAN
+        return self.train(f"{name}-{seed}", title, recipe | row.special, [self.extracted], mean_pooling=is_mean)
 
     def train_clap(self, seed: int) -> list[Step]:
         """A new ClapModel, then its two stages: on sections with their sentences, then on windows with captions."""
-        untrained = self.folder / "clap" / str(seed)
-        command = run_module(
-            "benchmarks.towers", "clap", *named({"tokenizer": self.text, "output_dir": untrained, "seed": seed})
-        )
-        built = self.step(f"clap-{seed}", f"An untrained ClapModel, seed {seed}", command, self.made_towers)
-        recipe = self.recipe(seed) | {
-            "model_name_or_path": untrained,
-            "section_crop_probability": 1,
-            "learning_rate": CLAP_CLIP_LEARNING_RATE,
-            "num_train_epochs": self.given.num_epochs or self.size.num_clap_clip_epochs,
-        }
-        clips = self.train(f"clap-clips-{seed}", f"CLAP on clips, seed {seed}", recipe, [built])
-        recipe = self.recipe(seed) | {
-            "model_name_or_path": self.model(f"clap-clips-{seed}"),
-            "truncate_texts": "true",
-            "learning_rate": CLAP_LEARNING_RATE,
-            "num_train_epochs": self.given.num_epochs or self.size.num_clap_epochs,
-        }
-        return [built, clips, self.train(f"clap-{seed}", f"{ROWS['clap'].title}, seed {seed}", recipe, [clips])]
+        built, clips = self.folder / "clap" / str(seed), f"clap-clips-{seed}"
+        tower = {"tokenizer": self.text, "output_dir": built, "seed": seed}
+        command = run_module("benchmarks.towers", "clap", *named(tower))
+        steps = [self.step(f"clap-{seed}", f"An untrained ClapModel, seed {seed}", command, self.made_towers)]
+        first = {"section_crop_probability": 1, "learning_rate": CLAP_CLIP_LEARNING_RATE}
+        second = {"truncate_texts": "true", "learning_rate": CLAP_LEARNING_RATE}
+        for name, title, source, num_epochs, special in (
+            (clips, "CLAP on clips", built, self.size.num_clap_clip_epochs, first),
+            (f"clap-{seed}", ROWS["clap"].title, self.model(clips), self.size.num_clap_epochs, second),
+        ):
+            recipe = self.recipe(seed, num_epochs) | {"model_name_or_path": source} | special
+            steps.append(self.train(name, f"{title}, seed {seed}", recipe, steps[-1:]))
+        return steps
 
     def rank_row(self, name: str, seed: int, training: Step) -> list[Step]:
-        """Main rows get all questions with some seeds; with the others, as ablations, those that matter most."""
+        """Main rows get all questions with the first seed; with the others, as ablations, those that matter most."""
         questions = ["long-form-clips" if ROWS[name].kind == CLAP else "long-form"]
-        if ROWS[name].is_main and seed in self.given.all_questions_seeds:
+        if ROWS[name].is_main and (self.given.all_questions or seed == self.given.seeds[0]):
             questions.append("long-form-more")
         if self.given.validation:
             questions = ["validation"]
@@ -180,12 +168,7 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--output_dir", type=Path, default=None, help="default: benchmark-SIZE")
     parser.add_argument("--results", type=Path, default=None, help="JSON file; default: results.json in the folder")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="of the trainings; the corpus is one")
-    parser.add_argument(
-        "--all_questions_seeds",
-        type=int,
-        nargs="+",
-        help="seeds whose main rows get all questions; the others get those that matter most (default: the first)",
-    )
+    parser.add_argument("--all_questions", action="store_true", help="for main rows with all seeds, not the first")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--validation", action="store_true", help="rank validation songs, to make choices")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
@@ -203,9 +186,6 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--num_epochs", type=int, help="in place of the size's")
     parser.add_argument("--num_pretraining_steps", type=int, help="in place of the size's")
     given = parser.parse_args(arguments)
-    given.all_questions_seeds = given.all_questions_seeds or given.seeds[:1]
-    if untrained := set(given.all_questions_seeds) - set(given.seeds):
-        parser.error(f"--all_questions_seeds has {sorted(untrained)}, which --seeds ({given.seeds}) has not.")
     given.output_dir = given.output_dir or Path(f"benchmark-{given.size}")
     name = "validation.json" if given.validation else "results.json"
     given.results = given.results or given.output_dir / name
@@ -213,12 +193,11 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
 
 
 def main() -> None:
-    given = parse_arguments()
-    benchmark = Benchmark(given)
-    result = benchmark.make()
+    benchmark = Benchmark(parse_arguments())
+    result, file = benchmark.make(), benchmark.given.results
     print(format_benchmark(result))
-    write_json(given.results, {"command": this_command(), **result})
-    benchmark.say(f"Done. The metrics are in {given.results}")
+    write_json(file, {"command": this_command(), **result})
+    benchmark.say(f"Done. The metrics are in {file}")
 
 
 if __name__ == "__main__":

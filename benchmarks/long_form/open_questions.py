@@ -59,18 +59,16 @@ def rank_rows(experiment: Experiment, given: argparse.Namespace, question: str) 
     """Ranks the benchmark's models; metrics by their titles."""
     ranking, files = [], {}
     for row in given.rows:
-        # Ablations have the first seed alone, which must be there.
-        seeds = [seed for seed in given.seeds[1:] if experiment.benchmark.model(f"{row}-{seed}").is_dir()]
-        for seed in [given.seeds[0], *seeds]:
+        for seed in given.seeds:
             model, name = experiment.benchmark.model(f"{row}-{seed}"), f"{question}-{row}-{seed}"
             if not (model / SAFE_WEIGHTS_NAME).is_file():
-                raise ValueError(f"rows: {model} holds no model. Run python -m benchmarks.long_form --rows {row}.")
+                raise ValueError(f"rows, seeds: {model} holds no model. Train it by python -m benchmarks.long_form.")
             options = {"features": experiment.features, "gallery_size": given.gallery_size}
             title = f"{TITLES[row]}, seed {seed}: {question}"
             ranking.append(experiment.rank(name, title, [question], model, **options))
-            files.setdefault(row, []).append(experiment.ranks(name))
+            files.setdefault(TITLES[row], []).append(experiment.ranks(name))
     experiment.run(ranking)
-    return {TITLES[row]: read_metrics(of_row) for row, of_row in files.items()}
+    return {title: read_metrics(of_row) for title, of_row in files.items()}
 
 
 def run_language(experiment: Experiment, given: argparse.Namespace) -> dict[str, Any]:
