@@ -36,7 +36,8 @@ TEXT, OTHER = ["a", "b", "c", "d", "e"], ["V", "W", "X", "Y", "Z"]
 
 def make_song(number: int, group: int | None = None) -> dict:
     parts = [{"query_new": [f"{number}.{place}"]} for place in range(2)]
-    return {"audio": f"{number}.wav", "text_new": [f"{number}", "a", "b", "c"], "sections": parts, "group": group}
+    texts = {"text_new": [f"{number}", "a", "b", "c"], "style": ("even", "odd")[number % 2]}
+    return {"audio": f"{number}.wav", **texts, "sections": parts, "group": group}
 
 
 class TestQuestions:
@@ -131,14 +132,17 @@ def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
         Question("order", "order", captions("text_new"), within_group=True),
         Question("near", "near_duplicates", captions("text_new"), is_filled_up=True),
         Question("section", "content", sections("query_new"), section_query=True),
-        Question("by song", "content", captions("text_new"), by_song=True),
+        Question("by song", "content", captions("text_new", by="style"), by_song=True),
     ]
     found = rank_questions(FakeRetriever(), tmp_path, questions, gallery_size=6)
     ranks = {name: of_question["ranks"] for name, of_question in found.items()}
     sizes = {"content": 10, "order": 4, "near": 6, "section": 10, "by song": 10}
+    sizes |= {"by song, even": 10, "by song, odd": 10}
     assert {name: of_question["gallery_size"] for name, of_question in found.items()} == sizes
     # Neighbours at a distance of 1 are before a song, the ends have one neighbour.
     assert ranks["content"] == ranks["by song"] == [2] + [3] * 8 + [2]
+    assert ranks["by song, even"] == [2, 3, 3, 3, 3]
+    assert found["by song, odd"]["targets"] == [1, 3, 5, 7, 9]
     # Groups 4 to 7, 8 alone, 12 to 14: song 8 is not disturbed by 7.
     assert ranks["order"] == [2, 3, 3, 2, 1, 2, 3, 2]
     # 99 and 50 with songs 100 to 103: 99 has 100 beside it. 101 is at a distance of 2, behind.
