@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""The long-form benchmark: its tables by hand, its questions by seed, and all of it on a handful of songs."""
+"""All of the long-form benchmark, on a handful of songs."""
 
 import json
 import os
