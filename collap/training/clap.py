@@ -6,7 +6,6 @@ transformers has no usable loss for it: its own takes both halves along the same
 window of a song, drawn anew in each epoch, as the authors of CLAP trained it; an evaluation encodes the first window.
 """
 
-import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from datasets import Dataset
 from transformers import AutoProcessor, BatchFeature, ClapModel, PreTrainedConfig, ProcessorMixin
+from transformers.utils import logging
 
 from collap.baselines.clap import clap_features, clap_positions, tokenize
 from collap.data.audio_files import audio_duration_s, read_audio
@@ -28,7 +28,7 @@ from .arguments import CollapTrainingArguments, ConfigArguments, DataArguments, 
 from .dataset import SongDataset, draw_text, ids_of
 from .trainer import CollapTrainer
 
-logger = logging.getLogger(__name__)
+logger = logging.get_logger(__name__)
 
 STATISTICS_SONGS = 256  # number of windows for the mel statistics of a new model
 STATISTICS_BATCH = 16
@@ -168,11 +168,14 @@ class ClapDataCollator:
     def __call__(self, examples: Sequence[Mapping[str, Any]]) -> BatchFeature:
         texts = [example["text"] for example in examples]
         tokens, truncated = tokenize(self.processor.tokenizer, texts, self.max_text_tokens)
-        if truncated and not self.truncate_texts:
-            raise ValueError(
+        if truncated:
+            found = (
                 f"texts must have at most {self.max_text_tokens} tokens, got more in {texts[truncated[0]][:60]!r} of "
-                f"{examples[truncated[0]]['song_id']}. To cut them, set truncate_texts."
+                f"{examples[truncated[0]]['song_id']}."
             )
+            if not self.truncate_texts:
+                raise ValueError(f"{found} To cut them, set truncate_texts.")
+            logger.warning_once(f"{found} This text and all others that are too long are cut (truncate_texts).")
         features = clap_features(self.processor.feature_extractor, [example["window"] for example in examples])
         counts = torch.ones(len(texts), dtype=torch.long)
         ids = pair_ids(examples, [[text] for text in texts])
@@ -241,20 +244,3 @@ def make_clap_trainer(
     if "train_dataset" in songs and lacks_mel_statistics(model):
         measure_mel_statistics(model, songs["train_dataset"], collator, training.seed)
     return CollapTrainer(model=model, args=training, data_collator=collator, processing_class=processor, **songs)
-
-
-def _refuse_arguments(config: ConfigArguments, data: DataArguments, training: CollapTrainingArguments) -> None:
-    given = config.given() | {
-        "features": data.features,
-        "max_length_s": data.max_length_s,
-        "on_bad_audio": data.on_bad_audio if data.on_bad_audio != "raise" else None,
-        "section_reorder_probability": data.section_reorder_probability,
-        "sentence_drop_probability": data.sentence_drop_probability,
-        "section_loss_weight": training.section_loss_weight,
-    }
-    refused = [f"--{name}" for name, value in given.items() if value or name in config.given()]
-    if refused:
-        raise ValueError(
-            f"--model_name_or_path is a ClapModel, which is trained without {' and '.join(refused)}: its input is one "
-            "window of a song, and it has none of the settings of CollapConfig."
-        )
