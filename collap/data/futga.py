@@ -108,7 +108,6 @@ def _decimals(text: str) -> int:
 
 
 TOLERANCE_S = 2.0  # clock times may overlap, or exceed the song, by so much; they are cut to fit
-PERCENT_END = 95.0  # numbers without a unit that end between this and 100 are percent
 MAX_LABEL_WORDS = 8
 
 _NUMBER = r"\d{1,3}(?:\.\d+)?"
@@ -135,7 +134,6 @@ def _range(to: str, suffix: str) -> str:
 _TO = r"\s*(?:-|–|—|−|~|to|until|till|through)\s*"
 _ANY = _range(_TO, "")
 _ANY_AND = _range(r"\s*and\s*", "_and")
-_BARE = rf"(?<![\w:.%-])(?P<bare>{_NUMBER})\s*[-–—]\s*(?P<bare_end>{_NUMBER})(?!\w|\s*%|[:.]\d)"
 _SEPARATORS = r"\s*[:,|–—\])-]*\s*"
 # Where a range may be; elsewhere it is none ("grows by 10-20%", "from the 80s-90s"). The first match counts.
 _PLACES = [
@@ -150,10 +148,6 @@ _PLACES = [
         # After a label: "Intro: 0% - 18%", "Verse 1 - 0:30 to 1:05: ..."
         rf"(?<=[\w.)])\s*[:|–—-]\s*{_ANY}(?=\s*(?:$|[:|–—.-]))",
         rf"(?<=\w)\s+{_ANY}(?=\s*:)",
-        # Without a unit: "0-18: Intro", "Intro (0-18):"
-        rf"^{_BARE}\s*[:)\]|]{_SEPARATORS}",
-        rf"^{_BARE}\s*[–—-]\s+(?=[A-Z*])",
-        rf"\s*[(\[]\s*{_BARE}\s*[)\]](?=\s*(?::|$))",
     )
 ]
 _MARKUP = re.compile(r"^\s*(?:>\s*)*(?:(?:[-*•+–]|\d{1,2}[.)]|#{1,6})\s+)*")
@@ -212,16 +206,16 @@ def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
             raise _IssueError("several ranges in one sentence")
         if len(parts) == 1:
             raise _IssueError("no time ranges")
-        units = _units(parts[1:])
         sections = []
-        for part, unit in zip(parts[1:], units, strict=True):
-            start_s, end_s = _to_seconds(part, unit, duration_s, sections[-1]["end_s"] if sections else 0.0)
+        for part in parts[1:]:
+            start_s, end_s = _to_seconds(part, duration_s, sections[-1]["end_s"] if sections else 0.0)
             if not part.sentences:
                 raise _IssueError("a section without text")
             sections.append({"start_s": start_s, "end_s": end_s, "text": part.sentences})
     except _IssueError as issue:
         return ParsedCaption(sentences, None, problem=str(issue))
-    return ParsedCaption(sentences, sections, units[0] if len(set(units)) == 1 else "mixed")
+    units = {part.unit for part in parts[1:]}
+    return ParsedCaption(sentences, sections, units.pop() if len(units) == 1 else "mixed")
 
 
 def has_time_ranges(caption: str) -> bool:
@@ -305,19 +299,10 @@ def _polish(sentence: str) -> str:
     return sentence if sentence.endswith((".", "!", "?", '"', "…")) else sentence.rstrip(":") + "."
 
 
-def _units(parts: list[_Part]) -> list[str]:
-    units = [part.unit for part in parts]
-    if "bare" not in units:
-        return units
-    if set(units) <= {"bare", "percent"} and ("percent" in units or PERCENT_END <= float(parts[-1].end) <= 100):
-        return ["percent"] * len(units)
-    raise _IssueError("numbers without a unit")
-
-
-def _to_seconds(part: _Part, unit: str, duration_s: float, before_s: float) -> tuple[float, float]:
+def _to_seconds(part: _Part, duration_s: float, before_s: float) -> tuple[float, float]:
     """Start and end of a section in seconds; `before_s` is where the one before it ended."""
-    limit_s = duration_s + (0.0 if unit == "percent" else TOLERANCE_S)
-    start_s, end_s = (_read_time(time, unit, duration_s) for time in (part.start, part.end))
+    limit_s = duration_s + (0.0 if part.unit == "percent" else TOLERANCE_S)
+    start_s, end_s = (_read_time(time, part.unit, duration_s) for time in (part.start, part.end))
     if end_s <= start_s:
         raise _IssueError("a range that is reversed")
     if end_s > limit_s + 1e-6 or start_s >= duration_s:
