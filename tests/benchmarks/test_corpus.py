@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""The song corpus: builds, manifests, stored texts, sound, and ceilings."""
+"""The song corpus: builds, manifests, stored texts, and sound."""
 
 import hashlib
 import json
@@ -19,7 +19,6 @@ import soundfile
 from benchmarks.corpus import audio
 from benchmarks.corpus.build import GERMAN, Recipe, add_stored_texts, build_corpus, describe_song
 from benchmarks.corpus.captions import PHRASES
-from benchmarks.corpus.ceiling import caption_fits, ceiling, query_fits
 from benchmarks.corpus.plan import (
     LONG_MINUTES,
     SIZES,
@@ -259,7 +258,6 @@ def test_descriptions_by_hand():
     for line, given in zip(lines, described, strict=True):
         (section,) = [section for section in line["sections"] if "query_freehand" in section]
         assert (section["tags"], section["query_freehand"]) == (given["tags"], given["text"])
-    assert ceiling(query_fits(lines, "_freehand")) > 98
 
 
 # Captions and queries
@@ -315,37 +313,3 @@ def test_window_targets():
 
 
 # Ceilings
-
-
-def made_up(*songs: str, told: tuple[str, ...] = ("lead", "voice"), key: str = "C") -> list[dict]:
-    """Songs as "flute/none harp/male": lead and voice of each section."""
-    songwide = {"key": key, "mode": "major", "tempo": "slow"}
-    columns = {"query_tags": list(told), "text_tags": list(told)}
-    made = []
-    for song in songs:
-        tags = [dict(zip(("lead", "voice"), section.split("/"), strict=True)) for section in song.split()]
-        made.append({"sections": [{"tags": own | songwide, **columns} for own in tags]})
-    return made
-
-
-def test_queries_that_fit_several_songs():
-    lines = made_up("flute/none violin/male", "flute/none flute/none", "flute/male cello/none")
-    assert query_fits(lines).tolist() == [2, 1, 2, 2, 1, 1]  # sections of one song count once
-    lines[0]["sections"][0]["query_tags"] = ["lead"]  # now the third song fits as well
-    assert query_fits(lines).tolist() == [3, 1, 2, 2, 1, 1]
-    assert ceiling(np.array([2, 1, 4, 4])) == 50.0
-
-
-def test_captions_that_fit_several_songs():
-    lines = made_up("flute/none violin/male", "violin/male flute/none", "flute/none violin/none")
-    assert caption_fits(lines).tolist() == [1, 1, 1]
-    lines = made_up("flute/none violin/male", "violin/male flute/none", "flute/none violin/none", told=("lead",))
-    assert caption_fits(lines).tolist() == [2, 1, 2]
-    assert caption_fits(lines + made_up("flute/none violin/male", told=("lead",), key="D")).tolist() == [2, 1, 2, 1]
-
-
-def test_captions_of_the_benchmark_fit_one_song():
-    for split in ("content", "order", "near_duplicates"):
-        lines = lines_of(split, 40)
-        for suffix in ("", "_new", "_paraphrase"):
-            assert (caption_fits(lines, suffix) == 1).all()
