@@ -2,15 +2,13 @@
 """`examples/evaluate_retrieval.py` from a manifest to a result: in one process, in several, with songs missing."""
 
 import json
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from processes import run_processes
 from tiny_models import CHUNK_LENGTH_S, tiny_config
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 from tiny_tokenizer import tiny_tokenizer
@@ -154,34 +152,14 @@ def test_texts_that_are_too_long(folder, main, tmp_path, capsys):
     assert "3 different texts were cut" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("more", "message"),
-    [
-        (["--manifest=gone"], "manifest: there is no file or folder gone"),
-        (["--max_songs=0"], "--max_songs must be at least 1, got 0"),
-        (["--num_workers=0"], "--num_workers must be at least 1, got 0"),
-        (["--block_frames=0"], "--block_frames must be at least 1, got 0"),
-    ],
-)
-def test_bad_arguments(folder, main, tmp_path, more, message):
-    with pytest.raises(ValueError, match=message):
-        main([*arguments(folder, tmp_path), *more])
-    with pytest.raises(ValueError, match="--model_name_or_path is required"):
-        main(arguments(folder, tmp_path)[:2])
-
-
 @pytest.mark.slow
 def test_processes_find_what_one_finds(folder, tmp_path):
     """As commands; what one process has left undone, two finish."""
 
     def run(num_processes: int, output: Path, num_songs: int = 5) -> EvaluationResult:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}"]
-        command += [str(SCRIPT), *arguments(folder, output, "--save_scores", f"--max_songs={num_songs}")]
-        command += ["--block_frames=10"]  # a block a song
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        found = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        assert found.returncode == 0, found.stderr[-4000:]
-        assert found.stdout.count(f"{num_songs} songs (audio ") == 1
+        given = arguments(folder, output, "--save_scores", f"--max_songs={num_songs}")
+        printed = run_processes(num_processes, SCRIPT, *given, "--block_frames=10")  # a block a song
+        assert printed.count(f"{num_songs} songs (audio ") == 1
         return EvaluationResult.load(output / "results.json")
 
     one = run(1, tmp_path / "1")

@@ -2,20 +2,13 @@
 """`examples/extract_features.py` on a tiny model: a training of that model finds what it has cached."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-import torch
 from datasets import Audio, Dataset
-from tiny_models import CHUNK_LENGTH_S, tiny_config
-from transformers import AutoModel, AutoProcessor, ByT5Tokenizer
+from tiny_retrieval import tiny_collap, write_songs
+from transformers import AutoModel, AutoProcessor
 
-from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
 
@@ -25,14 +18,10 @@ SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "extract_features.py
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> Path:
     """A saved model, a manifest of three songs, and a data set that holds two songs inside."""
-    torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("extract")
-    CollapModel(tiny_config()).save_pretrained(folder / "model")
-    extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
-    CollapProcessor(extractor, ByT5Tokenizer()).save_pretrained(folder / "model")
-    for index in range(5):
-        waveform = 0.1 * np.random.default_rng(index).standard_normal(12_000 + 4_000 * index)
-        soundfile.write(folder / f"{index}.wav", waveform, 16_000)
+    for part in tiny_collap(text_granularity="document", temporal_position=False):
+        part.save_pretrained(folder / "model")
+    write_songs(folder, (0.75, 1.0, 1.25, 1.5, 1.75))
     lines = [json.dumps({"audio": f"{index}.wav", "text": "A song."}) + "\n" for index in range(3)]
     (folder / "songs.jsonl").write_text("".join(lines))
     inside = [{"bytes": (folder / f"{index}.wav").read_bytes(), "path": None} for index in (3, 4)]
@@ -78,15 +67,3 @@ def test_options(folder, main, tmp_path):
     assert {cache.num_frames(song) for song in load_manifest(folder / "songs.jsonl")["audio"]} == {6}
     with pytest.raises(ValueError, match="frame_pooling: 4 in the cache, 8 here"):
         open_cache(folder, tmp_path, max_length_s=0.64)
-
-
-@pytest.mark.slow
-def test_as_a_command_in_two_processes(folder, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(SCRIPT), *arguments(folder, tmp_path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert result.returncode == 0, result.stderr[-4000:]
-    assert "on 2 process(es)" in result.stdout
-    assert len(list(tmp_path.glob("shard-*.safetensors"))) == 2
-    assert len(open_cache(folder, tmp_path)) == 3

@@ -88,11 +88,6 @@ def test_a_resumed_training_is_the_uninterrupted_one(folder: Path):
     assert resumed["eval_loss"] == pytest.approx(whole["eval_loss"], abs=1e-6)
 
 
-def test_a_manifest_is_needed(tmp_path: Path):
-    with pytest.raises(ValueError, match="--train_manifest, --eval_manifest"):
-        main([f"--output_dir={tmp_path}", "--use_cpu"])
-
-
 def test_skipped_songs_are_listed(folder: Path, tmp_path: Path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     songs = [(str(folder / "low.wav"), "A song of low sound."), ("broken.wav", "A song.")]

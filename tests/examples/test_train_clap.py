@@ -2,15 +2,13 @@
 """`examples/train.py` on a tiny ClapModel: it learns with the exact loss and saves an ordinary ClapModel."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from processes import run_processes
 from tiny_clap import RATE, tiny_clap
 from transformers import AutoProcessor, ClapModel, ClapProcessor
 
@@ -93,11 +91,7 @@ def test_micro_batches_and_resuming_change_nothing(folder, tmp_path):
 def test_two_processes_train_as_one(folder, tmp_path):
     options = ["--num_train_epochs=3", "--save_strategy=no", "--contrastive_batch_size=6", "--optim=sgd"]
     one = main(arguments(folder, tmp_path / "one", *options))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [str(REPOSITORY / "examples" / "train.py"), *arguments(folder, tmp_path / "two", *options)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
-    assert result.returncode == 0, result.stderr[-4000:]
+    run_processes(2, REPOSITORY / "examples" / "train.py", *arguments(folder, tmp_path / "two", *options))
     torch.testing.assert_close(weights(tmp_path / "two"), weights(tmp_path / "one"), rtol=1e-3, atol=1e-4)
     two = json.loads((tmp_path / "two" / "eval_results.json").read_text())
     assert two["eval_text_to_audio_recall@1"] == one["eval_text_to_audio_recall@1"]

@@ -71,6 +71,8 @@ class BeatsModelTest(ModelTesterMixin, unittest.TestCase):
 
     def setUp(self) -> None:
         self.model_tester = BeatsModelTester(self)
+        if "training" in self._testMethodName or "input_require_grads" in self._testMethodName:
+            self.all_model_classes = (BeatsModelWithLoss,)
         self.config_tester = ConfigTester(self, config_class=BeatsConfig, has_text_modality=False)
 
     def test_config(self) -> None:
@@ -92,23 +94,3 @@ class BeatsModelTest(ModelTesterMixin, unittest.TestCase):
         # from that copy, so it has no gradient.
         self.has_attentions = False
         super().test_retain_grad_hidden_states_attentions()
-
-    def test_training(self) -> None:
-        self.all_model_classes = (BeatsModelWithLoss,)
-        super().test_training()
-
-    def test_training_gradient_checkpointing(self) -> None:
-        self.all_model_classes = (BeatsModelWithLoss,)
-        super().test_training_gradient_checkpointing()
-
-    def test_training_gradient_checkpointing_use_reentrant_false(self) -> None:
-        self.all_model_classes = (BeatsModelWithLoss,)
-        super().test_training_gradient_checkpointing_use_reentrant_false()
-
-    def test_training_gradient_checkpointing_use_reentrant_true(self) -> None:
-        self.all_model_classes = (BeatsModelWithLoss,)
-        super().test_training_gradient_checkpointing_use_reentrant_true()
-
-    def test_enable_input_require_grads_with_gradient_checkpointing(self) -> None:
-        self.all_model_classes = (BeatsModelWithLoss,)
-        super().test_enable_input_require_grads_with_gradient_checkpointing()

@@ -4,7 +4,7 @@
 import unittest
 
 import numpy as np
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tiny_tokenizer import tiny_tokenizer
 from transformers import PreTrainedTokenizerFast
 from transformers_tests.test_processing_common import ProcessorTesterMixin
 
@@ -20,22 +20,10 @@ class CollapProcessorTest(ProcessorTesterMixin, unittest.TestCase):
     @classmethod
     def _setup_tokenizer(cls) -> PreTrainedTokenizerFast:
         """Words, and letters for what is no word; special tokens as RoBERTa has them."""
-        special = ["<s>", "<pad>", "</s>", "<unk>"]
-        words = [*special, *"abcdefghijklmnopqrstuvwxyz<>./", "lower", "newer", "upper", "older", "longer", "string"]
-        tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="<unk>"))
-        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A </s>", special_tokens=[("<s>", 0), ("</s>", 2)]
-        )
-        return PreTrainedTokenizerFast(
-            tokenizer_object=tokenizer,
-            bos_token="<s>",
-            cls_token="<s>",
-            eos_token="</s>",
-            sep_token="</s>",
-            pad_token="<pad>",
-            unk_token="<unk>",
-        )
+        words = [*"abcdefghijklmnopqrstuvwxyz<>./", "lower", "newer", "upper", "older", "longer", "string"]
+        tokenizer = tiny_tokenizer(*words)
+        tokenizer.cls_token, tokenizer.sep_token, tokenizer.model_max_length = "<s>", "</s>", 10**9
+        return tokenizer
 
     @classmethod
     def _setup_feature_extractor(cls) -> CollapFeatureExtractor:

@@ -28,24 +28,6 @@ def test_an_absent_encoder_stays_absent_through_json(tmp_path, absent: str):
     assert reloaded.to_dict() == config.to_dict()
 
 
-def test_every_number_survives_json(tmp_path):
-    config = tiny_config(
-        text="gpt2",
-        text_granularity="sentence",
-        temporal_position=True,
-        kernel_size=5,
-        kernel_stride=3,
-        kernel_weight=0.25,
-        temporal_weight=0.75,
-        kernel_temperature=0.2,
-        temporal_temperature=0.3,
-    )
-    config.save_pretrained(tmp_path)
-    reloaded = CollapConfig.from_pretrained(tmp_path)
-    assert reloaded.to_dict() == config.to_dict()
-    assert reloaded.text_pooling == "last"
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -281,19 +281,6 @@ class TestTraining:
         states = model(torch.randn(1, 64, 128), output_hidden_states=True).hidden_states
         assert not torch.equal(states[1], states[0])
 
-    def test_initial_weights(self):
-        config = BeatsConfig(num_hidden_layers=2, hidden_size=256, intermediate_size=1024, num_attention_heads=4)
-        model = BeatsModel(config)
-        layer, gain = model.encoder.layers[1], (8 * 2) ** -0.25
-        assert layer.self_attn.q_proj.weight.std().item() == pytest.approx(256**-0.5, rel=0.03)
-        assert layer.self_attn.v_proj.weight.std().item() == pytest.approx(gain * 256**-0.5, rel=0.03)
-        assert layer.fc2.weight.std().item() == pytest.approx(gain * math.sqrt(2 / (256 + 1024)), rel=0.03)
-        assert layer.fc1.bias.abs().max() == 0
-        assert torch.equal(layer.self_attn.gru_rel_pos_const, torch.ones(1, 4, 1, 1))
-        conv = model.encoder.pos_conv_embed.conv
-        assert conv.weight.std().item() == pytest.approx(2 / math.sqrt(128 * 256), rel=0.03)
-        torch.testing.assert_close(conv.weight, conv.parametrizations.weight.original1)
-
 
 class TestLoading:
     def test_default_config_is_the_released_one(self, goldens: Path):

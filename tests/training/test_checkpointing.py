@@ -104,14 +104,6 @@ def test_a_checkpoint_of_a_killed_run_is_not_resumed_from(tmp_path):
     assert (tmp_path / "checkpoint-6" / COMPLETE_FILE).is_file()
 
 
-def test_without_a_checkpoint_training_begins_anew_with_a_warning(tmp_path, caplog):
-    trainer = make_trainer(tmp_path / "new", save_strategy="no", max_steps=2)
-    with caplog.at_level(logging.WARNING, "collap.training.checkpointing"):
-        trainer.train(resume_from_checkpoint="true")
-    assert "no complete checkpoint" in caplog.text
-    assert trainer.state.global_step == 2
-
-
 def test_a_checkpoint_of_an_earlier_run_is_incomplete_while_it_is_replaced(tmp_path, caplog):
     make_trainer(tmp_path, max_steps=6).train()
     with caplog.at_level(logging.WARNING, "collap.training.checkpointing"), pytest.raises(KeyboardInterrupt):

@@ -9,7 +9,6 @@ from collap import CollapModel, CollapTextOutput
 from collap.training.loss import (
     ContrastiveLoss,
     Pairs,
-    SectionLoss,
     gather_pairs,
     loss_and_backward,
     section_queries_of,
@@ -114,16 +113,6 @@ def test_the_second_embedding_drops_out_what_the_first_did(dropout: float):
         assert abs(gradients(lambda model: at_once(model.eval()))[0] - expected[0]) > 1e-3
 
 
-def test_the_loss_is_the_model_s_own():
-    model = make_model().eval()
-    batch = make_batch()
-    inputs, ids = split_ids(batch)
-    with torch.no_grad():
-        loss = loss_of(model, Pairs.of(model(**inputs, return_logits=False)), ids)
-        torch.testing.assert_close(loss, model(**batch).loss)
-        assert abs(loss - loss_of(model, Pairs.of(model(**inputs, return_logits=False)), {})) > 1e-3
-
-
 def test_sentences_of_a_section_become_one_text():
     """Two texts: sentences 0 and 2 of the first describe one section, 1 another; of the second, 4 one and 3 none."""
     queries = torch.arange(5.0)[:, None]
@@ -132,9 +121,3 @@ def test_sentences_of_a_section_become_one_text():
     assert sections.query_embeds.flatten().tolist() == [1, 0, 2, 4]
     assert sections.sentence_counts.tolist() == [1, 2, 1]
     assert origins.tolist() == [0, 0, 1]
-
-
-def test_texts_without_sections_have_no_section_loss():
-    model = make_model().eval()
-    inputs, ids = split_ids(make_batch())
-    assert SectionLoss(weight=2.0)(gather_pairs(model, Pairs.of(model(**inputs, return_logits=False)), ids)) == 0

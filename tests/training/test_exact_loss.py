@@ -3,9 +3,6 @@
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from exact_loss_script import SECTION_LOSS_WEIGHT, make_model, make_songs, train
+from processes import run_processes
 from safetensors.torch import load_file
 from torch.nn.functional import normalize
 
@@ -20,7 +18,6 @@ from collap import CollapDataCollator, CollapModel, CollapOutput
 from collap.modeling_collap.scoring_collap import score_sentences
 from collap.training.dataset import ContrastiveBatchSampler
 
-TESTS = Path(__file__).resolve().parents[1]
 SECONDS = [1.5, 0.4, 2.3, 0.7, 1.0, 0.9, 1.2, 0.5, 2.0, 0.3, 0.8]
 # Songs in a batch / songs in a micro-batch. 11 songs in batches of at most 8 are 6 and 5, so that no number of
 # processes divides both.
@@ -160,15 +157,7 @@ def test_micro_batches_give_the_loss_of_the_batch(folder, expected, run: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("num_processes", [2, 3])
 def test_processes_give_the_loss_of_one(folder, expected, num_processes: int):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}"]
-    result = subprocess.run(
-        [*command, str(TESTS / "training" / "exact_loss_script.py"), str(folder), *RUNS],
-        env={**os.environ, "PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
+    run_processes(num_processes, Path(__file__).with_name("exact_loss_script.py"), str(folder), *RUNS)
     for run in RUNS:
         for process in range(num_processes):
             assert_same(folder, f"{run.replace('/', '-')}-{process}-of-{num_processes}", expected)

@@ -93,19 +93,10 @@ def test_trained_are_lora_and_our_own_layers(way: str):
     assert own_layers(tiny_model(temporal_position=False)) == ["audio_model.adapter", "text_projection", "logit_scale"]
 
 
-def test_fields_of_peft():
-    config = lora_config(tiny_model(), r=3, lora_alpha=5, lora_dropout=0.25, use_rslora=True, target_modules=["fc1"])
-    assert (config.r, config.lora_alpha, config.lora_dropout, config.use_rslora) == (3, 5, 0.25, True)
-    assert config.target_modules == {"fc1"}
-    assert not config.fan_in_fan_out
-    assert lora_config(tiny_model("gpt2")).fan_in_fan_out  # GPT-2 holds its weights transposed
-
-
 @pytest.mark.parametrize(
     ("changes", "towers", "message"),
     [
         ({}, ["lyrics"], r"towers must be a list of one or more of .*'lyrics'"),
-        ({}, "text", r"towers must be a list"),
         ({}, [], r"towers must be a list"),
         ({"speech_config": None}, ["speech"], r"towers: this model has no speech tower"),
     ],
@@ -135,7 +126,6 @@ def test_new_lora_changes_nothing_and_every_part_of_it_is_trained(way: str, text
 @WAYS
 @pytest.mark.parametrize("use_reentrant", [True, False])
 def test_activation_checkpointing_changes_no_gradient(way: str, use_reentrant: bool):
-    torch.manual_seed(1)
     batch = inputs()
     plain = adapt(tiny_model(), way, towers=ALL_TOWERS)
     shake(plain)

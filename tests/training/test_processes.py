@@ -2,18 +2,14 @@
 """Two processes split the songs to encode, and score the evaluation set as one process does."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 import torch
+from processes import run_processes
 from safetensors.torch import load_file
+from tiny_retrieval import write_songs
 
-TESTS = Path(__file__).resolve().parents[1]
 SECONDS = (3.0, 0.5, 0.75, 1.0, 0.75)  # the first is as long as the others together
 
 SCRIPT = """
@@ -46,23 +42,12 @@ result = {"processes": state.num_processes, "scores": scores}
 def run(folder: Path, num_processes: int) -> tuple[list[dict], str]:
     """The result of each process, and what all of them printed."""
     folder.mkdir()
-    for index, seconds in enumerate(SECONDS):
-        waveform = 0.1 * np.random.default_rng(index).standard_normal(int(16_000 * seconds))
-        soundfile.write(folder / f"{index}.wav", waveform, 16_000)
+    write_songs(folder, SECONDS)
     script = folder / "script.py"
     script.write_text(SCRIPT)
-    path = os.pathsep.join([str(TESTS), str(TESTS / "training")])
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={num_processes}"]
-    result = subprocess.run(
-        [*command, str(script), str(folder)],
-        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-4000:]
+    printed = run_processes(num_processes, script, str(folder))
     found = [json.loads((folder / f"process-{index}.json").read_text()) for index in range(num_processes)]
-    return found, result.stdout
+    return found, printed
 
 
 def load_shards(folder: Path) -> list[dict[str, torch.Tensor]]:

@@ -3,7 +3,7 @@
 
 import re
 from collections import Counter
-from dataclasses import fields, replace
+from dataclasses import replace
 from itertools import permutations
 
 import numpy as np
@@ -138,14 +138,6 @@ def test_a_draw_depends_on_the_generator_only(augmentation):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_probabilities():
-    half = StructureAugmentation(0.25, 0.0, 0.0, 0.5)
-    songs = draws(half, 2000)
-    assert sum(song.pieces is not None for song in songs) / 2000 == pytest.approx(0.25, abs=0.04)
-    whole = [song.sentences for song in songs if song.pieces is None]
-    assert sum(sentences != SENTENCES for sentences in whole) / len(whole) == pytest.approx(0.5, abs=0.05)
-
-
 def test_the_crops_do_not_depend_on_the_other_probabilities():
     alone = [draw(StructureAugmentation(section_crop_probability=0.5), seed).pieces for seed in range(50)]
     both = [draw(StructureAugmentation(0.5, 0.0, 0.5, 0.5), seed).pieces for seed in range(50)]
@@ -165,28 +157,15 @@ def test_a_sentence_with_a_time_outside_of_the_pieces_is_left_out():
     assert reordered.sentences == ["B, as loud as at 0:35.", "B rests.", "A begins at 0:30.", "A is loud."]
 
 
-def test_a_song_without_any_sentence_left_stays_whole():
-    sections = [replace(A, sentences=("As at 0:45.",)), replace(B, sentences=("As at 0:15.",))]
-    sentences = ["As at 0:45.", "As at 0:15."]
-    assert all(
-        song == AugmentedSong(sentences, None) for song in draws(CROP, 20, sentences=sentences, sections=sections)
-    )
-
-
 @pytest.mark.parametrize(
     ("sections", "problem"),
     [
         ([], r"has 0 section\(s\)"),
-        ([A], r"has 1 section\(s\)"),
         ([A, replace(B, start_s=19.0), C], "section 1 begins at 19.0 s, before section 0 ends at 20.0 s"),
-        ([B, A, C], "section 1 begins at 10.0 s"),
         ([A, replace(B, end_s=20.0), C], "section 1 lasts from 20.0 s to 20.0 s"),
         ([replace(A, start_s=-1.0), B, C], "section 0 lasts from -1.0 s"),
-        ([replace(A, start_s=float("nan")), B, C], "section 0 lasts from nan s"),
         ([A, replace(B, sentences=()), C], "section 1 has no sentence"),
         ([A, B, replace(C, end_s=101.5)], "the last section ends at 101.5 s, the song at 100.0 s"),
-        ([A, B, replace(C, start_s=100.0, end_s=100.5)], "the last section ends at 100.5 s"),
-        ([A, replace(B, sentences=("Something else.",)), C], "are not all in its text"),
         ([replace(A, sentences=A.sentences[::-1]), B, C], "are not all in its text, in their order"),
     ],
 )
@@ -194,11 +173,6 @@ def test_sections_with_a_problem_are_not_used(sections, problem):
     assert re.search(problem, find_section_problem(SENTENCES, sections, DURATION_S))
     both = replace(CROP, section_reorder_probability=1.0)
     assert draws(both, 20, sections=sections) == [AugmentedSong(SENTENCES, None)] * 20
-
-
-def test_the_last_section_may_end_a_second_late():
-    sections = [A, B, replace(C, end_s=101.0)]
-    assert max(song.pieces[-1][1] for song in draws(CROP, 50, sections=sections)) == DURATION_S
 
 
 def test_without_a_duration():
@@ -212,15 +186,9 @@ def test_without_a_duration():
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-@pytest.mark.parametrize("name", [field.name for field in fields(StructureAugmentation)])
-def test_wrong_probabilities(name, value):
-    with pytest.raises(ValueError, match=rf"{name} must lie in \[0, 1\], got"):
-        StructureAugmentation(**{name: value})
-
-
-def test_no_sentences():
-    with pytest.raises(ValueError, match="sentences must hold"):
-        draw(ALL, 0, sentences=[])
+def test_wrong_probabilities(value):
+    with pytest.raises(ValueError, match=r"sentence_drop_probability must lie in \[0, 1\], got"):
+        StructureAugmentation(sentence_drop_probability=value)
 
 
 # Waveforms: 1,000 samples a second, so that a cross-fade has 5 samples.
@@ -238,26 +206,6 @@ def test_waveform_of_pieces():
     assert cut[:5] == pytest.approx([60, 180.3, 301, 422.1, 543.6])
     assert cut[-5:] == pytest.approx([355.5, 277.2, 198.5, 119.4, 39.9])
     assert np.array_equal(waveform, np.arange(1000))  # the song itself is not touched
-
-
-def test_joint_has_no_click():
-    """A tone that is cut anywhere: no step is larger than in the tone and the slope of the cross-fade."""
-    seconds = np.arange(32_000) / 16_000
-    waveform = np.sin(2 * np.pi * 110 * seconds)
-    steps = np.abs(np.diff(waveform)).max()
-    for start in np.linspace(1.0, 1.009, 10):
-        cut = cut_waveform(waveform, 16_000, [(start, 1.5), (0.1, 0.5)])
-        assert np.abs(np.diff(cut)).max() < steps + 2 / 80
-        assert np.abs(cut[[0, -1]]).max() < 0.01
-        assert len(cut) == 24_000 - round(start * 16_000) + 6400
-
-
-def test_waveform_that_needs_no_fades():
-    waveform = np.ones((2, 1000))
-    assert np.array_equal(cut_waveform(waveform, 1000, [(0.0, 0.3), (0.3, 1.0)]), waveform)
-    # What is joined to the song's own end goes on from silence.
-    cut = cut_waveform(waveform, 1000, [(0.5, 1.0), (0.0, 0.5)])
-    assert cut[0, 495:510] == pytest.approx([1] * 5 + [0.1, 0.3, 0.5, 0.7, 0.9] + [1] * 5)
 
 
 def test_pieces_shorter_than_a_fade_or_beyond_the_end():
