@@ -71,24 +71,6 @@ def test_the_weights_are_those_of_the_score(retriever, songs):
         np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_sentences_on_the_whole_song_are_left_out(retriever, songs):
-    frames = embed_songs(retriever, songs)
-    texts = [attention.make_texts(retriever, song, "new", attention.WITHOUT_TIME) for song in songs]
-    metrics = attention.measure(retriever.model, frames, texts)
-    assert metrics["num_sentences"] == 2 * len(songs)
-    assert all(of_song.spans_s[0] is None for of_song in texts)
-    assert metrics["even"]["value"] == pytest.approx(0.5, abs=1e-6)  # the two sections are the song
-    shares = []
-    for of_frames, of_song in zip(frames, texts, strict=True):
-        _, temporal = attention.attend(retriever.model, of_frames, of_song)
-        shares += list(
-            mass_inside(temporal, retriever.model.segment_times(len(of_frames)).numpy(), of_song.spans_s)[0][1:]
-        )
-    assert metrics["temporal"]["value"] == pytest.approx(np.mean(shares))
-    lower, upper = metrics["temporal"]["interval"]
-    assert lower <= metrics["temporal"]["value"] <= upper
-
-
 def test_the_script_writes_metrics_and_pictures(folder, tmp_path, capsys):
     attention.main(["--benchmark_dir", str(folder), "--num_songs", "3", "--output_dir", str(tmp_path)])
     models = json.loads((tmp_path / "attention.json").read_text())["models"]
