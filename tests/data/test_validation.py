@@ -152,12 +152,6 @@ def test_what_will_be_truncated_is_no_issue(rows, processor):
     assert kinds_of(rows, processor, truncate_songs=True, truncate_texts=True) == expected
 
 
-def test_every_wording_is_tried(write, processor):
-    texts = ["A b.", "A. " + "b " * 20, ["C.", "d " * 20]]
-    found = find_issues([{"audio": write("a.wav", noise(1)), "texts": texts}], processor)
-    assert [row.issue.split(" must")[0] for row in found] == ["sentence 0 of texts[1]", "sentence 1 of texts[2]"]
-
-
 def test_a_manifest_is_validated(rows, processor, tmp_path):
     lines = [{name: value for name, value in row.items() if value is not None} for row in rows]
     for line in lines:

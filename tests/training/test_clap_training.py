@@ -93,11 +93,6 @@ def test_mel_statistics_are_those_of_all_frames(processor, songs):
     torch.testing.assert_close(norm.running_var, frames.var(0, correction=0), rtol=1e-3, atol=1e-3)
 
 
-def test_a_fused_model_is_refused():
-    with pytest.raises(ValueError, match="enable_fusion must be off"):
-        TrainableClap(tiny_clap("a", fusion=True)[0].config)
-
-
 @pytest.fixture
 def row(tmp_path: Path) -> dict:
     ramp = np.arange(3 * WINDOW) / (3 * WINDOW)  # a sample tells its time
