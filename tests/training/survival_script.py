@@ -25,7 +25,7 @@ PLACES: dict[str, tuple[Any, str]] = {
     "in a step": (CollapTrainer, "training_step"),
     "between model and optimizer": (CollapTrainer, "_save_optimizer_and_scheduler"),
     "between optimizer and random state": (CollapTrainer, "_save_rng_state"),
-    "before the checkpoint is complete": (checkpointing, "_mark_complete"),
+    "before the checkpoint is complete": (checkpointing, "write_json"),
     "before old ones are deleted": (checkpointing, "_delete_old"),
     "before the final model": (checkpointing, "_replace_model"),
 }
