@@ -28,7 +28,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --no-deps tinysoundfont
 	touch $@
 
-demo: $(INSTALLED)  ## Train on rendered songs, then find them by long descriptions (about 6 minutes on 2 cores)
+demo: $(INSTALLED)  ## Train on rendered songs, then rank them by long descriptions (about 8 minutes on 2 cores)
 	$(PYTHON) -m examples.demo.run
 
 benchmark: $(INSTALLED)  ## Every row of docs/benchmark.md on 3,200 rendered songs (29 minutes on 2 cores)
