@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from collap.data.manifest import load_manifest
+from collap.data.sets.converter import PROVENANCE
 
-PROVENANCE_FILE = "provenance.json"
 SECTIONS = "sections."  # in front of the name of a key of sections
 
 
@@ -112,7 +112,7 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
         raise ValueError(f"manifest: there is no file or folder {path}.")
     rows = load_manifest(path, keep_extra_columns=True, check_audio=False)
     folder = (path if path.is_dir() else path.parent).absolute()
-    provenance, notes = _load_provenance(folder / PROVENANCE_FILE, path)
+    provenance, notes = _load_provenance(folder / PROVENANCE, path)
 
     files = {song["song_id"]: str(folder / song["audio"]) for song in provenance.pop("songs_without_text", [])}
     texts: dict[Any, EvaluationText] = {}
@@ -169,7 +169,7 @@ def _load_provenance(file: Path, manifest: Path) -> tuple[dict[str, Any], list[s
     if manifest.is_file():
         digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
         if described.get("sha256", digest) != digest:
-            notes.append(f"{manifest.name} has changed since {PROVENANCE_FILE} was written.")
+            notes.append(f"{manifest.name} has changed since {PROVENANCE} was written.")
         provenance["manifest"] = {"name": manifest.name, "sha256": digest}
     return provenance, notes
 

@@ -236,16 +236,15 @@ class CollapRetriever:
         )
 
     @torch.inference_mode()
-    def score(self, songs: Sequence[np.ndarray] | CollapAudioOutput, texts: CollapTexts) -> np.ndarray:
-        """`(songs, texts)` float32 of songs, each `(N, d)` or all as one padded batch on the model's device."""
-        if not isinstance(songs, CollapAudioOutput):
-            counts = torch.tensor([len(song) for song in songs])
-            frames = pad_sequence([torch.from_numpy(song) for song in songs], batch_first=True)  # (B, N, d)
-            mask = torch.arange(frames.shape[1]) < counts[:, None]
-            device = self.model.device
-            songs = CollapAudioOutput(last_hidden_state=frames.to(device), frame_mask=mask.to(device))
+    def score(self, songs: Sequence[np.ndarray], texts: CollapTexts) -> np.ndarray:
+        """`(songs, texts)` float32 of the frames `(N, d)` of each song."""
+        counts = torch.tensor([len(song) for song in songs])
+        frames = pad_sequence([torch.from_numpy(song) for song in songs], batch_first=True)  # (B, N, d)
+        mask = torch.arange(frames.shape[1]) < counts[:, None]
+        device = self.model.device
+        audio = CollapAudioOutput(last_hidden_state=frames.to(device), frame_mask=mask.to(device))
         options = {"use_time": self.use_time, "section_query": self.section_query}
-        return self.model.similarity(songs, texts.output, **options).float().cpu().numpy()
+        return self.model.similarity(audio, texts.output, **options).float().cpu().numpy()
 
 
 def load_retriever(

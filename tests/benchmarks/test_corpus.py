@@ -190,7 +190,7 @@ def test_sections_cover_the_audio(corpus):
                 assert bool(section["words"]) == (section["tags"]["voice"] != "none")
             if split in TRAINING_SPLITS:
                 tags = [section["tags"] for section in line["sections"]]
-                assert not any(is_held_out_pair(heard["lead"], heard["accompaniment"]) for heard in tags)
+                assert not any(is_held_out_pair(values["lead"], values["accompaniment"]) for values in tags)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "content"])
