@@ -22,6 +22,7 @@ from datasets import Dataset
 from safetensors.torch import load_file
 from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config, tiny_text_config, tiny_whisper_config
 from tiny_retrieval import tiny_collap
+from tiny_songs import shards, write_song, write_songs
 from transformers import ByT5Tokenizer
 
 from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor, encode
@@ -33,18 +34,9 @@ from collap.training.dataset import SongDataset, SongReader
 from collap.training.trainer import CollapTrainer
 
 
-def write_song(path: Path, seconds: float, seed: int = 0) -> str:
-    soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal(int(16_000 * seconds)), 16_000)
-    return str(path)
-
-
-def shards(folder: Path) -> list[Path]:
-    return sorted(folder.glob("shard-*.safetensors"))
-
-
 @pytest.fixture
 def songs(tmp_path) -> list[str]:
-    return [write_song(tmp_path / f"{index}.wav", seconds, index) for index, seconds in enumerate((1.5, 0.4, 2.0))]
+    return write_songs(tmp_path)
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 from safetensors.torch import load_file
 from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config
+from tiny_songs import shards, write_song, write_songs
 from torch.utils.data import DataLoader
 
 from collap import CollapFeatureExtractor, CollapModel
@@ -24,18 +24,9 @@ from collap.data.cache import SongEmbedding, TensorCache, describe_features
 FINGERPRINT = {"model": {"weights": "a", "layers": 2}, "precision": "no"}
 
 
-def write_song(path: Path, seconds: float, seed: int = 0) -> str:
-    soundfile.write(path, 0.1 * np.random.default_rng(seed).standard_normal(int(16_000 * seconds)), 16_000)
-    return str(path)
-
-
-def shards(folder: Path) -> list[Path]:
-    return sorted(folder.glob("shard-*.safetensors"))
-
-
 @pytest.fixture
 def songs(tmp_path) -> list[str]:
-    return [write_song(tmp_path / f"{index}.wav", seconds, index) for index, seconds in enumerate((1.5, 0.4, 2.0))]
+    return write_songs(tmp_path)
 
 
 @pytest.fixture
