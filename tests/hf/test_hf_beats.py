@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from transformers.modeling_outputs import BaseModelOutput
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+from transformers.testing_utils import torch_device
 from transformers_tests.test_configuration_common import ConfigTester
 from transformers_tests.test_modeling_common import ModelTesterMixin, floats_tensor
 
@@ -44,7 +45,7 @@ class BeatsModelTester:
     def prepare_config_and_inputs_for_common(self) -> tuple[BeatsConfig, dict[str, torch.Tensor]]:
         inputs = {
             "input_values": floats_tensor([self.batch_size, self.num_frames, 128]),
-            "attention_mask": torch.ones(self.batch_size, self.num_frames, dtype=torch.long),
+            "attention_mask": torch.ones(self.batch_size, self.num_frames, dtype=torch.long, device=torch_device),
         }
         return self.get_config(), inputs
 
@@ -61,7 +62,7 @@ class BeatsModelWithLoss(BeatsModel):
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> OutputWithLoss:
         states = super().forward(input_values, attention_mask).last_hidden_state
-        target = torch.linspace(-1, 1, states.numel()).view_as(states)
+        target = torch.linspace(-1, 1, states.numel(), device=states.device).view_as(states)
         return OutputWithLoss(last_hidden_state=states, loss=(states - target).square().mean())
 
 

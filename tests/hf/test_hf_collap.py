@@ -16,6 +16,7 @@ from tiny_models import (
 )
 from transformers import GPT2Config, RobertaConfig
 from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+from transformers.testing_utils import torch_device
 from transformers.utils import ModelOutput
 from transformers_tests.test_configuration_common import ConfigTester
 from transformers_tests.test_modeling_common import ModelTesterMixin, floats_tensor, ids_tensor
@@ -65,7 +66,7 @@ class CollapModelTester:
 
     def prepare_config_and_inputs_for_common(self) -> tuple[CollapConfig, dict[str, torch.Tensor]]:
         songs = (self.batch_size, self.num_chunks)
-        audio_attention_mask = torch.ones(*songs, self.num_fbank_frames, dtype=torch.long)
+        audio_attention_mask = torch.ones(*songs, self.num_fbank_frames, dtype=torch.long, device=torch_device)
         audio_attention_mask[0, 1] = 0  # a song of one chunk ...
         audio_attention_mask[1, 1, 20:] = 0  # ... and one whose last chunk is short
         inputs = {
@@ -96,7 +97,7 @@ class CollapSentenceModelTester(CollapModelTester):
         return {
             "input_ids": input_ids,
             "attention_mask": attention_mask,
-            "sentence_counts": torch.full((self.batch_size,), 2),
+            "sentence_counts": torch.full((self.batch_size,), 2, device=torch_device),
         }
 
 
@@ -135,7 +136,7 @@ class CollapModelTest(ModelTesterMixin, unittest.TestCase):
                 setattr(config, name, value)
                 self._set_subconfig_attributes(config, name, value)
             options = {}
-        model = CollapModel._from_config(config, attn_implementation="eager").eval()
+        model = CollapModel._from_config(config, attn_implementation="eager").to(torch_device).eval()
         with torch.no_grad():
             return model(**inputs, **options)
 
@@ -158,7 +159,7 @@ class CollapModelTest(ModelTesterMixin, unittest.TestCase):
     def test_model_outputs_equivalence(self) -> None:
         # As inherited, but the inherited test subtracts all tensors from each other, and frame_mask is boolean.
         config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
-        model = CollapModel._from_config(config, attn_implementation="eager").eval()
+        model = CollapModel._from_config(config, attn_implementation="eager").to(torch_device).eval()
         for options in ({}, {"output_hidden_states": True, "output_attentions": True}):
             with torch.no_grad():
                 as_tuple = model(**inputs, **options, return_dict=False)
