@@ -16,7 +16,7 @@ from collap.processing.processing_collap import CollapProcessor
 
 __version__ = "0.1.0"
 
-AutoConfig.register("beats", BeatsConfig, exist_ok=True)
+AutoConfig.register(BeatsConfig.model_type, BeatsConfig, exist_ok=True)
 AutoModel.register(BeatsConfig, BeatsModel, exist_ok=True)
 AutoFeatureExtractor.register(BeatsConfig, BeatsFeatureExtractor, exist_ok=True)
 AutoConfig.register("collap", CollapConfig, exist_ok=True)

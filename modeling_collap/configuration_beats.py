@@ -3,6 +3,7 @@
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
 
 @strict
@@ -51,7 +52,8 @@ class BeatsConfig(PreTrainedConfig):
     ```
     """
 
-    model_type = "beats"
+    # Should transformers get a BEATs of its own, the name is taken, and the Auto classes mean that one by it.
+    model_type = "collap-beats" if "beats" in CONFIG_MAPPING_NAMES else "beats"
 
     num_mel_bins: int = 128
     patch_size: int = 16

@@ -145,7 +145,10 @@ class BeatsAttention(nn.Module):
 
     def position_gate(self, query: torch.Tensor) -> torch.Tensor:
         """Factor `(batch, heads, tokens, 1)` on the position bias, from the projected query (WavLM: the input)."""
-        gates = self.gru_rel_pos_linear(query).unflatten(-1, (2, 4)).sum(-1)  # (batch, heads, tokens, 2)
+        # As one batch of all heads: of four dimensions, bitsandbytes' 8-bit layer on a CPU takes the maximum of the
+        # wrong one.
+        gates = self.gru_rel_pos_linear(query.flatten(0, 1))  # (batch * heads, tokens, 8)
+        gates = gates.view(*query.shape[:3], 2, 4).sum(-1)  # (batch, heads, tokens, 2)
         update, reset = torch.sigmoid(gates).chunk(2, dim=-1)
         return update * (reset * self.gru_rel_pos_const - 1.0) + 2.0
 
