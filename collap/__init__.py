@@ -8,6 +8,7 @@ from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_beats import BeatsModel
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
+from collap.modeling_collap.modeling_collap_text import CollapTextModel
 from collap.modeling_collap.outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.processing.data_collator_collap import CollapDataCollator
 from collap.processing.feature_extraction_beats import BeatsFeatureExtractor
@@ -38,6 +39,7 @@ __all__ = [
     "CollapModel",
     "CollapOutput",
     "CollapProcessor",
+    "CollapTextModel",
     "CollapTextOutput",
     "Coverage",
 ]

@@ -23,6 +23,7 @@ WHISPER_LARGE_V2 = {
     "num_mel_bins": 80,
 }
 
+MAX_LOGIT_SCALE = math.log(100)  # as in CLIP: the largest logarithm of the factor on the scores
 VECTOR_S = 0.02  # seconds between two vectors of either encoder, that is 50 vectors a second
 HOP_S = 0.01  # seconds between two mel frames, of Whisper as of BEATs
 BEATS_PATCH_FRAMES = 16  # fbank frames in one BEATs time step ...
@@ -57,7 +58,8 @@ class CollapConfig(PreTrainedConfig):
         temporal_weight (`float`): *gamma_T*, weight of the temporal alignment (attention over the segments).
         kernel_temperature (`float`): *tau_K*, divides the cosines before the softmax over a segment's frames.
         temporal_temperature (`float`): *tau_T*, divides the segments' scores before the softmax over segments.
-        logit_scale_init_value (`float`): Logarithm of the factor on the fused score; the paper's is log(1 / 0.07).
+        logit_scale_init_value (`float`):
+            Logarithm of the factor on the fused score, at most log(100); the paper's is log(1 / 0.07).
         text_granularity (`"document"` or `"sentence"`):
             `"document"`: one vector a text (our reading of the paper). `"sentence"`: one vector a sentence (ours).
         temporal_position (`bool`):
@@ -67,7 +69,8 @@ class CollapConfig(PreTrainedConfig):
         time_query_heads (`int`): Attention heads of [`CollapTimeQuery`].
         text_pooling (`"first"`, `"last"`, `"mean"` or `None`):
             Vector of a sentence: its first token (RoBERTa), its last token without padding (GPT-2), or the mean of its
-            tokens without padding (most models of sentence-transformers). `None`: `"last"` for GPT-2, else `"first"`.
+            tokens without padding (most models of sentence-transformers). `None`: `"last"` for GPT-2, `"mean"` for
+            the encoder of an encoder-decoder (T5), else `"first"`.
         freeze_music_model (`bool`): Whether BEATs is not trained.
         freeze_speech_model (`bool`): Whether Whisper is not trained.
         encoder_batch_size (`int`): Chunks that go through an audio encoder at a time; bounds the memory.
@@ -128,7 +131,9 @@ class CollapConfig(PreTrainedConfig):
     def __post_init__(self, **kwargs: Any) -> None:
         super().__post_init__(**kwargs)
         if self.text_pooling is None:
-            self.text_pooling = "last" if self.text_config.model_type == "gpt2" else "first"
+            self.text_pooling = "mean" if self.text_config.is_encoder_decoder else "first"
+            if self.text_config.model_type == "gpt2":
+                self.text_pooling = "last"
 
     @property
     def encoder_hidden_size(self) -> int:
@@ -151,17 +156,15 @@ class CollapConfig(PreTrainedConfig):
         """Frames of a full chunk: 187 for 30 s."""
         return math.ceil(self.vectors_per_chunk / self.frame_pooling)
 
-    def num_vectors(self, num_fbank_frames: int) -> int:
+    def num_vectors(self, num_fbank_frames: Any) -> Any:
         """
-        Encoder vectors in a chunk of which `num_fbank_frames` (10 ms each) are real.
+        Encoder vectors in a chunk of which `num_fbank_frames` (10 ms each) are real; whole numbers or tensors of them.
 
         Both encoders have `8 * (frames // 16)` of them. Joined by index (`frame_pooling=1`, as the authors do) the
         number is Whisper's, and BEATs is padded with zeros.
         """
-        if num_fbank_frames < BEATS_PATCH_FRAMES:
-            return 0
         if self.frame_pooling == 1:
-            return (num_fbank_frames + 2) // 2
+            return (num_fbank_frames >= BEATS_PATCH_FRAMES) * ((num_fbank_frames + 2) // 2)
         return BEATS_VECTORS_PER_STEP * (num_fbank_frames // BEATS_PATCH_FRAMES)
 
     def validate_collap(self) -> None:
@@ -184,6 +187,11 @@ class CollapConfig(PreTrainedConfig):
         for name in ("kernel_temperature", "temporal_temperature"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}.")
+        if not self.logit_scale_init_value <= MAX_LOGIT_SCALE:
+            raise ValueError(
+                f"logit_scale_init_value is the logarithm of the factor and must be at most log(100) = "
+                f"{MAX_LOGIT_SCALE:.3f} (the paper's is log(1 / 0.07) = 2.659), got {self.logit_scale_init_value}."
+            )
         for name in ("kernel_weight", "temporal_weight"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")

@@ -54,9 +54,10 @@ class BeatsRelativePositionBias(nn.Module):
         self.max_distance = config.max_bucket_distance
         self.embedding = nn.Embedding(config.num_buckets, config.num_attention_heads)
 
-    def forward(self, num_tokens: int) -> torch.Tensor:
+    def forward(self, num_tokens: int, device: torch.device) -> torch.Tensor:
         """The bias of each query (second dimension) on each key (third), `(heads, num_tokens, num_tokens)`."""
-        distances = torch.arange(1 - num_tokens, num_tokens, device=self.embedding.weight.device)
+        # Not the device of the weight: offloaded weights are on the device "meta" until their module runs.
+        distances = torch.arange(1 - num_tokens, num_tokens, device=device)
         buckets = relative_position_buckets(distances, self.embedding.num_embeddings, self.max_distance)
         biases = self.embedding(buckets).transpose(0, 1)  # (heads, 2 * num_tokens - 1), one for each distance
         # The last query sees the first `num_tokens` distances, the query before it begins one distance later: a
@@ -271,7 +272,7 @@ class BeatsEncoder(nn.Module):
         hidden_states = hidden_states + self.pos_conv_embed(hidden_states)
         hidden_states = self.dropout(self.layer_norm(hidden_states))
 
-        position_bias = self.relative_position_bias(num_tokens)
+        position_bias = self.relative_position_bias(num_tokens, hidden_states.device)
         for layer in self.layers:
             hidden_states = layer(hidden_states, position_bias, key_bias, **kwargs)
 
@@ -293,12 +294,11 @@ class BeatsPreTrainedModel(PreTrainedModel):
     _no_split_modules = ["BeatsEncoderLayer"]  # noqa: RUF012 - transformers' convention
     _can_record_outputs = {"hidden_states": BeatsEncoderLayer, "attentions": BeatsAttention}  # noqa: RUF012
 
-    @classmethod
-    def is_custom_code(cls) -> bool:
+    def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False) -> None:
         # For classes outside of its own package, transformers does not call `_init_weights` on a module without
         # parameters of its own, such as a whole layer, lest it overwrite what was loaded. Ours cannot: it goes through
         # transformers.initialization.
-        return False
+        super()._initialize_weights(module, is_custom_code=False)
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

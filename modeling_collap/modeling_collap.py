@@ -1,36 +1,37 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """CoLLAP (Contrastive Long-form Language-Audio Pretraining, arXiv 2410.02271) in PyTorch."""
 
-import inspect
-import math
+import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedModel, WhisperModel
+from transformers import AutoConfig, WhisperModel
 from transformers import initialization as init
-from transformers.modeling_outputs import BaseModelOutputWithPooling
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple, logging
 
-from .configuration_collap import CollapConfig
+from .configuration_collap import MAX_LOGIT_SCALE, CollapConfig
 from .loss_collap import contrastive_loss
 from .modeling_beats import BeatsModel
-from .modeling_collap_audio import CollapAudioModel, CollapPreTrainedModel, frame_times, with_output_flags
+from .modeling_collap_audio import CollapAudioModel, frame_times
+from .modeling_collap_base import CollapPreTrainedModel, load_complete, with_output_flags
+from .modeling_collap_text import CollapTextModel, text_encoder_class, without_pooler
 from .outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from .scoring_collap import attend_frames, count_segments, mean_over_sentences, score_sentences, time_features
 
 logger = logging.get_logger(__name__)
 
-TEXT_LENGTH_GROUPS = 4  # groups of sentences of similar length that the text model encodes one after the other ...
-MIN_GROUP_SENTENCES = 16  # ... if each group has so many sentences
+HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token")
 
 
 class CollapLogitScale(nn.Module):
     """
     The learned factor of the scores, the inverse of the temperature; at most 100.
 
-    A module, so that PEFT can train and save it; its weight has one dimension, so that FSDP can shard it.
+    A module, so that PEFT can train and save it; its weight has one dimension, so that FSDP can shard it. It stays in
+    float32 where the model is loaded in half precision, in which small steps would not change it.
     """
 
     def __init__(self, initial_value: float):
@@ -39,53 +40,9 @@ class CollapLogitScale(nn.Module):
 
     def forward(self) -> torch.Tensor:
         """The factor, a scalar in float32."""
-        return self.weight[0].float().clamp(max=math.log(100)).exp()
-
-
-class CollapTimeQuery(nn.Module):
-    r"""
-    One time query for each sentence of a text, computed from all its sentences in order (ours).
-
-    One transformer layer over the sentence vectors with a projection of their positions added, then a linear map to
-    the time features; plus a linear map of the position alone. A text of one sentence has no order: its time query is
-    zero.
-    """
-
-    def __init__(self, config: CollapConfig):
-        super().__init__()
-        width = config.projection_dim
-        self.num_time_features = config.num_time_features
-        self.num_heads = config.time_query_heads
-        self.position_projection = nn.Linear(config.num_time_features, width)
-        self.attention_norm = nn.LayerNorm(width)
-        self.attention_in = nn.Linear(width, 3 * width)
-        self.attention_out = nn.Linear(width, width)
-        self.mlp_norm = nn.LayerNorm(width)
-        self.mlp_in = nn.Linear(width, 2 * width)
-        self.mlp_out = nn.Linear(2 * width, width)
-        self.norm = nn.LayerNorm(width)
-        self.time = nn.Linear(width, config.num_time_features)
-        self.position_to_time = nn.Linear(config.num_time_features, config.num_time_features, bias=False)
-
-    def forward(self, query_embeds: torch.Tensor, sentence_counts: torch.Tensor) -> torch.Tensor:
-        """`query_embeds` `(S, d)` and `sentence_counts` `(T,)` to time queries `(S, P)`."""
-        most = int(sentence_counts.max())
-        index = torch.arange(most, device=query_embeds.device)
-        is_sentence = index < sentence_counts[:, None]  # (T, most)
-        position = index / (sentence_counts[:, None] - 1).clamp(min=1)  # (T, most), 0 = first sentence, 1 = last
-        position = time_features(position, self.num_time_features).to(query_embeds.dtype)  # (T, most, P)
-
-        sentences = query_embeds.new_zeros(*is_sentence.shape, query_embeds.shape[-1])
-        sentences[is_sentence] = query_embeds  # (T, most, d)
-        hidden = sentences + self.position_projection(position)
-        qkv = self.attention_in(self.attention_norm(hidden))
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (3, T, heads, most, head width)
-        attended = nn.functional.scaled_dot_product_attention(*qkv, attn_mask=is_sentence[:, None, None])
-        hidden = hidden + self.attention_out(attended.transpose(1, 2).flatten(2))  # (T, most, d)
-        hidden = hidden + self.mlp_out(nn.functional.gelu(self.mlp_in(self.mlp_norm(hidden))))
-        times = self.time(self.norm(hidden)) + self.position_to_time(position)  # (T, most, P)
-        times = times * (sentence_counts > 1)[:, None, None]
-        return times[is_sentence]  # (S, P)
+        weight = self.weight[0].float()
+        # Clamped in value only: a weight beyond the limit still gets its gradient, so that it can come back.
+        return (weight + (weight.clamp(max=MAX_LOGIT_SCALE) - weight).detach()).exp()
 
 
 class CollapModel(CollapPreTrainedModel):
@@ -112,15 +69,16 @@ class CollapModel(CollapPreTrainedModel):
     """
 
     main_input_name = "input_ids"
+    _keep_in_fp32_modules_strict = {"logit_scale"}  # noqa: RUF012
 
     def __init__(self, config: CollapConfig):
         super().__init__(config)
         self.audio_model = CollapAudioModel(config)
-        self.text_model = AutoModel.from_config(config.text_config, **_without_pooler(config.text_config))
-        self.text_projection = nn.Linear(config.text_config.hidden_size, config.projection_dim)
-        self.time_query = CollapTimeQuery(config) if config.temporal_position else None
+        self.text_model = CollapTextModel(config)
         self.logit_scale = CollapLogitScale(config.logit_scale_init_value)
         self.post_init()
+        for half in (CollapAudioModel, CollapTextModel):  # what a half leaves out is no surprise there, but here
+            self._keys_to_ignore_on_load_unexpected.difference_update(half._keys_to_ignore_on_load_unexpected)
 
     @classmethod
     def from_music_speech_text_pretrained(
@@ -128,7 +86,8 @@ class CollapModel(CollapPreTrainedModel):
         music_model_name_or_path: str | None,
         speech_model_name_or_path: str | None,
         text_model_name_or_path: str,
-        **config_fields: Any,
+        dtype: torch.dtype | str | None = None,
+        **kwargs: Any,
     ) -> "CollapModel":
         r"""
         Builds a CoLLAP from pretrained towers; adapter, projection and temperature are new and need training.
@@ -138,38 +97,60 @@ class CollapModel(CollapPreTrainedModel):
                 Folder or Hub name of a [`BeatsModel`] (see `collap convert-beats`); `None` leaves music out.
             speech_model_name_or_path (`str` or `None`):
                 Folder or Hub name of any Whisper model, whose encoder is taken; `None` leaves speech out.
-            text_model_name_or_path (`str`): Folder or Hub name of a text model for `AutoModel`.
-            config_fields: Further fields of [`CollapConfig`].
+            text_model_name_or_path (`str`):
+                Folder or Hub name of a text model; of an encoder-decoder, such as T5, the encoder is taken.
+            dtype (`torch.dtype` or `str`, *optional*): Precision of the weights; by default float32.
+            kwargs: Further fields of [`CollapConfig`]; and `cache_dir`, `force_download`, `local_files_only` and
+                `token` as in `from_pretrained`, for all towers.
 
         Returns:
-            [`CollapModel`] in float32 and evaluation mode.
+            [`CollapModel`] in evaluation mode.
 
         Raises:
+            TypeError: if an argument is none of these.
             ValueError: if a weight of a tower is not in its checkpoint.
         """
+        hub = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
+        fields = {field.name for field in dataclasses.fields(cls.config_class)} - {"dtype"}
+        if unknown := sorted(set(kwargs) - fields):
+            raise TypeError(
+                f"{unknown[0]} is no field of CollapConfig, and not one of dtype, {', '.join(HUB_OPTIONS)}. (A tower "
+                "at a revision is the folder that huggingface_hub.snapshot_download(name, revision=...) returns.)"
+            )
         music = speech = None
         if music_model_name_or_path is not None:
-            music = load_complete(BeatsModel, music_model_name_or_path, dtype=torch.float32)
+            music = load_complete(BeatsModel, music_model_name_or_path, dtype=torch.float32, **hub)
         if speech_model_name_or_path is not None:
             # Not WhisperEncoder.from_pretrained: it finds none of its weights in a Whisper repository and starts from
             # random ones.
-            whisper = load_complete(WhisperModel, speech_model_name_or_path, needed="encoder.", dtype=torch.float32)
+            whisper = load_complete(
+                WhisperModel, speech_model_name_or_path, needed="encoder.", dtype=torch.float32, **hub
+            )
             speech = whisper.encoder
-            config_fields.setdefault("chunk_length_s", speech.config.max_source_positions / 50)
-        without_pooler = _without_pooler(AutoConfig.from_pretrained(text_model_name_or_path))
-        text = load_complete(AutoModel, text_model_name_or_path, dtype=torch.float32, **without_pooler)
+            kwargs.setdefault("chunk_length_s", speech.config.max_source_positions / 50)
+        text_config = AutoConfig.from_pretrained(text_model_name_or_path, **hub)
+        text = load_complete(
+            text_encoder_class(text_config),
+            text_model_name_or_path,
+            dtype=torch.float32,
+            **without_pooler(text_config),
+            **hub,
+        )
         config = cls.config_class(
             music_config=None if music is None else music.config,
             speech_config=None if speech is None else speech.config,
             text_config=text.config,
-            **config_fields,
+            **kwargs,
         )
         model = cls(config)
         if music is not None:
             model.audio_model.music_model.load_state_dict(music.state_dict())
         if speech is not None:
             model.audio_model.speech_model.load_state_dict(speech.state_dict())
-        model.text_model.load_state_dict(text.state_dict())
+        model.text_model.encoder.load_state_dict(text.state_dict())
+        if dtype is not None:
+            model.to(getattr(torch, dtype) if isinstance(dtype, str) else dtype)
+            model.logit_scale.float()
         logger.warning(
             "The adapter, the text projection and the logit scale of this CollapModel are new: it must be trained "
             "before it is used."
@@ -211,103 +192,31 @@ class CollapModel(CollapPreTrainedModel):
     @can_return_tuple
     def get_text_features(
         self,
-        input_ids: torch.Tensor,
+        input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         sentence_counts: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> CollapTextOutput:
-        r"""
-        Queries of texts.
-
-        Args:
-            input_ids (`torch.Tensor` of shape `(num_sentences, num_tokens)`): Sentences of all texts, one a row.
-            attention_mask (`torch.Tensor` of shape `(num_sentences, num_tokens)`, *optional*): 0 on padding.
-            token_type_ids (`torch.Tensor` of shape `(num_sentences, num_tokens)`, *optional*):
-                For text models that have them.
-            sentence_counts (`torch.Tensor` of shape `(num_texts,)`, *optional*):
-                Sentences of each text, in order. By default every row is a text of its own, a document.
-
-        Returns:
-            [`CollapTextOutput`]
-
-        Raises:
-            ValueError: if `sentence_counts` do not sum to the number of rows, hold a zero, or hold a text of several
-                sentences while `config.text_granularity` is `"document"`.
-        """
-        sentence_counts = self._check_sentence_counts(sentence_counts, input_ids)
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
-        kwargs = with_output_flags(self.config, kwargs)
-        if token_type_ids is not None:
-            kwargs["token_type_ids"] = token_type_ids
-        text_output = self._run_text_model(input_ids, attention_mask, **kwargs)
-        states = text_output.last_hidden_state  # (S, tokens, hidden)
-        pooled = pool_tokens(states, attention_mask, self.config.text_pooling)  # (S, hidden)
-        queries = nn.functional.normalize(self.text_projection(pooled).float(), dim=-1)  # (S, d)
-        text_embeds = mean_over_sentences(queries.T, sentence_counts).T  # (T, d)
-        dtype = self.text_projection.weight.dtype
-        queries = queries.to(dtype)
-        return CollapTextOutput(
-            last_hidden_state=states,
-            pooler_output=nn.functional.normalize(text_embeds, dim=-1).to(dtype),
-            hidden_states=text_output.hidden_states,
-            attentions=text_output.attentions,
-            query_embeds=queries,
-            time_query_embeds=None if self.time_query is None else self.time_query(queries, sentence_counts),
+        """Queries and vectors of texts; arguments and errors as in [`CollapTextModel`]'s `forward`."""
+        return self.text_model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             sentence_counts=sentence_counts,
+            **kwargs,
         )
 
-    def _run_text_model(
-        self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **kwargs: Any
-    ) -> BaseModelOutputWithPooling:
-        """
-        Output of the text model for all sentences, encoded in groups of similar length.
-
-        The lengths of sentences differ much: padded to the longest, two thirds would be padding. Padding is masked, so
-        the groups change only the time.
-        """
-        lengths = attention_mask.sum(-1)
-        num_groups = min(TEXT_LENGTH_GROUPS, input_ids.shape[0] // MIN_GROUP_SENTENCES)
-        padded_right = attention_mask[:, 0].all()
-        whole_output = kwargs["output_hidden_states"] or kwargs["output_attentions"]
-        if num_groups < 2 or whole_output or not padded_right:
-            return self.text_model(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **kwargs)
-        by_length = lengths.argsort(stable=True)  # (S,)
-        token_type_ids = kwargs.pop("token_type_ids", None)
-        states = []
-        for group in by_length.tensor_split(num_groups):
-            longest = int(lengths[group[-1]])
-            if token_type_ids is not None:
-                kwargs["token_type_ids"] = token_type_ids[group, :longest]
-            output = self.text_model(
-                input_ids=input_ids[group, :longest],
-                attention_mask=attention_mask[group, :longest],
-                return_dict=True,
-                **kwargs,
-            )
-            missing = input_ids.shape[1] - longest
-            states.append(nn.functional.pad(output.last_hidden_state, (0, 0, 0, missing)))  # (group, tokens, hidden)
-        return BaseModelOutputWithPooling(last_hidden_state=torch.cat(states)[by_length.argsort()])
-
-    def _check_sentence_counts(self, sentence_counts: torch.Tensor | None, input_ids: torch.Tensor) -> torch.Tensor:
-        num_sentences = input_ids.shape[0]
-        if sentence_counts is None:
-            return torch.ones(num_sentences, dtype=torch.long, device=input_ids.device)
-        if sentence_counts.min() < 1 or sentence_counts.sum() != num_sentences:
-            raise ValueError(
-                "sentence_counts must hold at least 1 for each text and sum to the rows of input_ids "
-                f"({num_sentences}), got {sentence_counts.tolist()}."
-            )
-        if self.config.text_granularity == "document" and sentence_counts.shape[0] != num_sentences:
-            raise ValueError(
-                "sentence_counts has texts of several sentences, but config.text_granularity is 'document' (one row "
-                f"a text); got {sentence_counts.tolist()}. Use a processor with text_granularity='document'."
-            )
-        return sentence_counts
-
     def similarity(
-        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
+        self,
+        audio: CollapAudioOutput | Sequence[CollapAudioOutput],
+        text: CollapTextOutput,
+        use_time: bool = True,
+        section_query: bool = False,
     ) -> torch.Tensor:
         r"""
         Fused scores of songs and texts without the learned factor; arguments as in [`~CollapModel.score`].
@@ -318,6 +227,8 @@ class CollapModel(CollapPreTrainedModel):
             `torch.Tensor` of shape `(batch_size, num_texts)` in float32, between minus and plus
             `kernel_weight + temporal_weight`.
         """
+        if not isinstance(audio, CollapAudioOutput):
+            return torch.cat([self.similarity(songs, text, use_time, section_query) for songs in audio])
         frames, mask = audio.last_hidden_state, audio.frame_mask
         if section_query and self.config.text_granularity == "sentence":
             # The mean over the whole song does not describe one section: only the temporal alignment counts.
@@ -329,7 +240,11 @@ class CollapModel(CollapPreTrainedModel):
         return mean_over_sentences(scores, text.sentence_counts)
 
     def score(
-        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
+        self,
+        audio: CollapAudioOutput | Sequence[CollapAudioOutput],
+        text: CollapTextOutput,
+        use_time: bool = True,
+        section_query: bool = False,
     ) -> torch.Tensor:
         r"""
         Scores songs against texts from the outputs of `get_audio_features` and `get_text_features`.
@@ -337,7 +252,9 @@ class CollapModel(CollapPreTrainedModel):
         At most `config.score_block_size` pairs of frame and sentence are held at a time.
 
         Args:
-            audio ([`CollapAudioOutput`]): Its `last_hidden_state` and `frame_mask` are used.
+            audio ([`CollapAudioOutput`] or a list of them):
+                Its `last_hidden_state` and `frame_mask` are used. Songs that were encoded one at a time are given as a
+                list; nothing is padded then.
             text ([`CollapTextOutput`]): Its queries, time queries and `sentence_counts` are used.
             use_time (`bool`): Whether the time queries count, if the model has any. `False` is for texts whose
                 sentences do not follow the order of the song.
@@ -378,7 +295,7 @@ class CollapModel(CollapPreTrainedModel):
     def segment_times(self, num_frames: int) -> torch.Tensor:
         """Start and end in seconds of the segments of a song of `num_frames` frames, of shape `(num_segments, 2)`."""
         size, stride = self.config.kernel_size, self.config.kernel_stride
-        first = torch.arange(int(count_segments(torch.tensor(num_frames), size, stride))) * stride
+        first = torch.arange(count_segments(num_frames, size, stride)) * stride
         last = (first + size).clamp(max=num_frames) - 1
         frames = self.frame_times(num_frames)
         return torch.stack((frames[first, 0], frames[last, 1]), dim=-1)
@@ -390,7 +307,7 @@ class CollapModel(CollapPreTrainedModel):
         if not use_time or text.time_query_embeds is None:
             return None, None
         mask = audio.frame_mask
-        times = self.frame_times(mask.shape[1]).to(mask.device)  # (N, 2)
+        times = frame_times(self.config, mask.shape[1], mask.device)  # (N, 2)
         duration = times[mask.sum(-1) - 1, 1]  # (B,), end of the last real frame
         relative = times.mean(-1) / duration[:, None]  # (B, N), centre of the frame
         return time_features(relative, self.config.num_time_features), text.time_query_embeds
@@ -401,6 +318,8 @@ class CollapModel(CollapPreTrainedModel):
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        inputs_embeds: torch.Tensor | None = None,
         sentence_counts: torch.Tensor | None = None,
         fbank_features: torch.Tensor | None = None,
         input_features: torch.Tensor | None = None,
@@ -417,8 +336,8 @@ class CollapModel(CollapPreTrainedModel):
     ) -> CollapOutput:
         r"""
         Args:
-            input_ids, attention_mask, token_type_ids, sentence_counts:
-                The texts, as in [`~CollapModel.get_text_features`].
+            input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts:
+                The texts, as in [`CollapTextModel`]'s `forward`.
             fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask:
                 The songs, as in [`CollapAudioModel`]'s `forward`.
             song_ids, text_ids (`torch.Tensor` of shape `(batch_size,)`, *optional*):
@@ -454,6 +373,8 @@ class CollapModel(CollapPreTrainedModel):
             input_ids=input_ids,
             attention_mask=attention_mask,
             token_type_ids=token_type_ids,
+            position_ids=position_ids,
+            inputs_embeds=inputs_embeds,
             sentence_counts=sentence_counts,
             return_dict=True,
             **kwargs,
@@ -462,6 +383,9 @@ class CollapModel(CollapPreTrainedModel):
         logits_per_audio = None
         if return_logits:
             logits_per_audio = logit_scale * self.similarity(audio, text, use_time=use_time)  # (B, T)
+            if not use_time and text.time_query_embeds is not None:
+                # DDP waits for a gradient of every weight that the forward pass used.
+                logits_per_audio = logits_per_audio + 0 * text.time_query_embeds.sum()
         attentions = self.attend(audio, text, use_time=use_time) if kwargs["output_attentions"] else CollapAttentions()
         return CollapOutput(
             loss=contrastive_loss(logits_per_audio, song_ids, text_ids) if return_loss else None,
@@ -475,52 +399,3 @@ class CollapModel(CollapPreTrainedModel):
             audio_model_output=audio,
             text_model_output=text,
         )
-
-
-def pool_tokens(states: torch.Tensor, attention_mask: torch.Tensor, pooling: str) -> torch.Tensor:
-    """
-    Token states `(S, tokens, hidden)` to one vector a sentence, `(S, hidden)`, by `config.text_pooling`.
-
-    `attention_mask` `(S, tokens)` is 0 on padding, on either side.
-    """
-    if pooling == "mean":
-        is_real = attention_mask[..., None].float()  # (S, tokens, 1); hundreds of tokens are too many to add in bf16
-        return ((states.float() * is_real).sum(1) / is_real.sum(1)).to(states.dtype)
-    token = attention_mask.int().argmax(-1)  # (S,), the first real one
-    if pooling == "last":
-        position = torch.arange(attention_mask.shape[1], device=attention_mask.device)
-        token = (attention_mask.bool() * position).argmax(-1)
-    return states[torch.arange(states.shape[0], device=states.device), token]
-
-
-def _without_pooler(text_config: Any) -> dict[str, bool]:
-    """Keyword that leaves out the text model's pooling layer: it would have no gradient, which DDP refuses."""
-    model_class = AutoModel._model_mapping[type(text_config)]
-    model_class = model_class[0] if isinstance(model_class, tuple) else model_class
-    has_pooler = "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
-    return {"add_pooling_layer": False} if has_pooler else {}
-
-
-def load_complete(model_class: Any, name_or_path: str, needed: str = "", **options: Any) -> PreTrainedModel:
-    """
-    Loads a pretrained model and refuses a checkpoint that lacks weights, which would be random ones then.
-
-    Args:
-        model_class: A model class, an auto class, or a function with the arguments of their `from_pretrained`.
-        name_or_path (`str`): Folder or Hub name.
-        needed (`str`): Beginning of the names of the weights that must not be missing; by default all.
-        options: Further arguments of `from_pretrained`.
-
-    Raises:
-        ValueError: if a weight of the model is not in the checkpoint.
-    """
-    load = getattr(model_class, "from_pretrained", model_class)
-    model, report = load(name_or_path, output_loading_info=True, **options)
-    parameters = {name for name, _ in model.named_parameters()}
-    missing = sorted(name for name in parameters.intersection(report["missing_keys"]) if name.startswith(needed))
-    if missing:
-        raise ValueError(
-            f"{name_or_path!r} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}; is it "
-            "the right kind of checkpoint?"
-        )
-    return model

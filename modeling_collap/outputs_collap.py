@@ -19,6 +19,8 @@ class CollapAudioOutput(BaseModelOutputWithPooling):
             Frame embeddings of unit length, 0 where a shorter song has none.
         pooler_output (`torch.FloatTensor` of shape `(batch_size, projection_dim)`):
             The text-free vector of the song, its mean frame scaled to unit length, for a first search stage.
+        hidden_states, attentions (`tuple[torch.FloatTensor]`, *optional*, if requested):
+            Those of the layers of BEATs, then those of the layers of Whisper, as in the two fields below.
         frame_mask (`torch.BoolTensor` of shape `(batch_size, num_frames)`): True where a frame is real.
         music_model_output, speech_model_output (`BaseModelOutput`, *optional*):
             The encoders' own outputs over the real chunks of all songs one after the other, only if hidden states or

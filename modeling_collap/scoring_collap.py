@@ -22,6 +22,7 @@ features.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -33,14 +34,16 @@ from .outputs_collap import CollapAttentions
 CPU_BLOCK_SIZE = 262_144  # pairs of frame and sentence: several times as fast while it fits a core's cache
 
 
-def count_segments(num_frames: torch.Tensor, kernel_size: int, kernel_stride: int) -> torch.Tensor:
+def count_segments(num_frames: Any, kernel_size: int, kernel_stride: int) -> Any:
     """
-    Number of segments of songs with `num_frames` frames: one starts every `kernel_stride` until the song is covered.
+    Number of segments of songs with `num_frames` frames (whole numbers or tensors of them): one starts every
+    `kernel_stride` until the song is covered.
 
     The last segment may be short, it is never dropped. With stride > kernel the frames between segments are skipped.
     """
-    uncovered = (num_frames - max(kernel_size, kernel_stride)).clamp(min=0)
-    return 1 + (uncovered + kernel_stride - 1) // kernel_stride
+    # The number of strides from the end of the first segment to the end of the song, rounded up, never negative.
+    uncovered = num_frames - max(kernel_size, kernel_stride)
+    return 1 + (uncovered > 0) * ((uncovered + kernel_stride - 1) // kernel_stride)
 
 
 def time_features(relative_time: torch.Tensor, num_features: int) -> torch.Tensor:
@@ -97,7 +100,7 @@ def cut_into_segments(frames: torch.Tensor, config: CollapConfig) -> torch.Tenso
     takes a fifth of the time on a CPU.
     """
     size, stride = config.kernel_size, config.kernel_stride
-    num_segments = int(count_segments(torch.tensor(frames.shape[1]), size, stride))
+    num_segments = count_segments(frames.shape[1], size, stride)
     missing = (num_segments - 1) * stride + size - frames.shape[1]
     frames = nn.functional.pad(frames, (0, 0) * (frames.dim() - 2) + (0, max(missing, 0)))
     return frames.unfold(1, size, stride)[:, :num_segments].movedim(-1, 1)
@@ -170,7 +173,7 @@ def score_sentences(
     block_size = config.score_block_size
     if frame_embeds.device.type == "cpu" and not torch.is_grad_enabled():
         block_size = min(block_size, CPU_BLOCK_SIZE)
-    num_segments = int(count_segments(torch.tensor(num_frames), config.kernel_size, config.kernel_stride))
+    num_segments = count_segments(num_frames, config.kernel_size, config.kernel_stride)
     frames_per_pair = config.kernel_size * num_segments  # those of overlapping segments several times
     sentences_at_once = min(num_sentences, max(1, block_size // frames_per_pair))
     songs_at_once = min(num_songs, max(1, block_size // (frames_per_pair * sentences_at_once)))
@@ -213,6 +216,7 @@ def mean_over_sentences(values: torch.Tensor, sentence_counts: torch.Tensor) -> 
     `sentence_counts` `(T,)` sum to `S`.
     """
     num_texts = sentence_counts.shape[0]
-    text_of_sentence = torch.arange(num_texts, device=values.device).repeat_interleave(sentence_counts)  # (S,)
+    texts = torch.arange(num_texts, device=values.device)
+    text_of_sentence = texts.repeat_interleave(sentence_counts, output_size=values.shape[-1])  # (S,)
     sums = values.new_zeros(*values.shape[:-1], num_texts).index_add(-1, text_of_sentence, values)
     return sums / sentence_counts

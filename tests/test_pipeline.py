@@ -26,7 +26,7 @@ GRANULARITIES = {
 def model(request) -> CollapModel:
     model = CollapModel(tiny_config(**GRANULARITIES[request.param])).eval()
     # Larger weights than the initial ones, so that the labels differ and a score given to another one is noticed.
-    for weight in (*model.text_model.parameters(), model.text_projection.weight):
+    for weight in (*model.text_model.encoder.parameters(), model.text_model.projection.weight):
         torch.nn.init.normal_(weight, std=0.5)
     return model
 

@@ -24,7 +24,7 @@ from transformers.audio_utils import window_function
 
 from collap.data.audio_files import read_audio
 from collap.data.cache import SongEmbedding, describe_computation, hash_model
-from collap.modeling_collap.modeling_collap import load_complete
+from collap.modeling_collap.modeling_collap_base import load_complete
 
 BATCH_SIZE = 16  # windows, and texts, that a model takes at a time
 

@@ -20,7 +20,8 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from collap.files import atomic_write, first_few, write_json
 from collap.modeling_collap.configuration_beats import BeatsConfig
-from collap.modeling_collap.modeling_collap_audio import CollapAudioModel, is_trainable
+from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
+from collap.modeling_collap.modeling_collap_base import is_trainable
 from collap.processing.feature_extraction_collap import CollapFeatureExtractor
 
 from .audio_files import AudioHashes, audio_name

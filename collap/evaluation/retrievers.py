@@ -17,7 +17,8 @@ from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import load_collap, load_config
 from collap.baselines.pe_audio import PeAudioRetriever
 from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
-from collap.modeling_collap.modeling_collap import CollapModel, load_complete
+from collap.modeling_collap.modeling_collap import CollapModel
+from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.processing.feature_extraction_collap import CollapBatchFeature
 from collap.processing.processing_collap import CollapProcessor

@@ -42,7 +42,7 @@ from collap import (
 from collap.cli import HelpFormatter
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import is_hub_id, repository_problems
-from collap.modeling_collap.modeling_collap import load_complete
+from collap.modeling_collap.modeling_collap_base import load_complete
 
 logger = logging.getLogger(__name__)
 

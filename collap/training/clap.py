@@ -20,7 +20,7 @@ from collap.baselines.clap import clap_features, clap_positions, tokenize
 from collap.data.audio_files import audio_duration_s, read_audio
 from collap.data.manifest import load_manifest
 from collap.modeling_collap.loss_collap import contrastive_loss
-from collap.modeling_collap.modeling_collap import load_complete
+from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.processing.data_collator_collap import pair_ids
 

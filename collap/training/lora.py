@@ -10,7 +10,7 @@ from transformers.pytorch_utils import Conv1D
 
 from collap.modeling_collap.modeling_collap import CollapModel
 
-TOWERS = {"music": "audio_model.music_model", "speech": "audio_model.speech_model", "text": "text_model"}
+TOWERS = {"music": "audio_model.music_model", "speech": "audio_model.speech_model", "text": "text_model.encoder"}
 
 
 def lora_config(
@@ -72,5 +72,5 @@ def lora_config(
 
 def own_layers(model: CollapModel) -> list[str]:
     """Names of the layers that CoLLAP adds to its towers, for PEFT's `modules_to_save`."""
-    time_query = [] if model.time_query is None else ["time_query"]
-    return ["audio_model.adapter", "text_projection", *time_query, "logit_scale"]
+    time_query = [] if model.text_model.time_query is None else ["text_model.time_query"]
+    return ["audio_model.adapter", "text_model.projection", *time_query, "logit_scale"]

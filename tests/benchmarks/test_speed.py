@@ -96,7 +96,7 @@ def test_operations_are_those_that_torch_counts():
     audio = model.audio_model
     assert beats_flops(config.music_config, 198) == pytest.approx(counted(audio.music_model, fbank), rel=0.01)
     assert whisper_flops(config.speech_config) == counted(audio.speech_model, mel)
-    assert transformer_flops(40, 32, 64, 2) == counted(model.text_model, tokens)
+    assert transformer_flops(40, 32, 64, 2) == counted(model.text_model.encoder, tokens)
     assert score_flops(config, 3, 20, 7) == counted(torch.einsum, "bnd,sd->bsn", frames, queries)
 
 

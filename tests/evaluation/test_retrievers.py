@@ -112,7 +112,7 @@ def test_the_revision_is_of_weights_and_settings(collap, tmp_path):
     assert CollapRetriever(wider, processor).revision != revision
     changed = CollapModel.from_pretrained(tmp_path)
     with torch.no_grad():
-        changed.text_projection.bias[0] += 1e-6
+        changed.text_model.projection.bias[0] += 1e-6
     assert CollapRetriever(changed, processor).revision != revision
     assert hash_model(model, a=1) != hash_model(model, a=2)
 
@@ -134,7 +134,7 @@ def test_an_adapter_is_evaluated_with_its_model(collap, songs, tmp_path):
     model, processor = collap
     model.save_pretrained(tmp_path / "base")
     base = CollapModel.from_pretrained(tmp_path / "base")
-    adapted = get_peft_model(base, LoraConfig(target_modules=["text_projection"], init_lora_weights=False, r=2))
+    adapted = get_peft_model(base, LoraConfig(target_modules=["text_model.projection"], init_lora_weights=False, r=2))
     adapted.save_pretrained(tmp_path / "adapter")
     processor.save_pretrained(tmp_path / "adapter")
     retriever = load_retriever(str(tmp_path / "adapter"))

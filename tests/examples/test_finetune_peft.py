@@ -62,8 +62,8 @@ def center(model: CollapModel, batch: dict[str, torch.Tensor]) -> None:
     songs = {name: batch[name] for name in ("fbank_features", "input_features", "audio_attention_mask")}
     frames, frame_mask = model.audio_model.encode(**songs)
     model.audio_model.adapter.bias.copy_(-model.audio_model.adapter.weight @ frames[frame_mask].mean(0))
-    states = model.text_model(batch["input_ids"], batch["attention_mask"]).last_hidden_state[:, 0]
-    model.text_projection.bias.copy_(-model.text_projection.weight @ states.mean(0))
+    states = model.text_model.encoder(batch["input_ids"], batch["attention_mask"]).last_hidden_state[:, 0]
+    model.text_model.projection.bias.copy_(-model.text_model.projection.weight @ states.mean(0))
 
 
 def arguments(folder: Path, output: str, *more: str) -> list[str]:

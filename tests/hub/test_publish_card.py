@@ -185,7 +185,7 @@ def test_nothing_is_written_if_something_is_wrong(trained, tmp_path):
 def test_an_adapter_is_merged(trained, tmp_path):
     """What is published of an adapter is a whole model that gives what base and adapter gave."""
     torch.manual_seed(0)
-    config = LoraConfig(target_modules=["query", "fc1"], modules_to_save=["text_projection"])
+    config = LoraConfig(target_modules=["query", "fc1"], modules_to_save=["text_model.projection"])
     adapted = get_peft_model(CollapModel.from_pretrained(trained), config).eval()
     for parameter in adapted.parameters():
         if parameter.requires_grad:

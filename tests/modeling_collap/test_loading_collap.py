@@ -78,7 +78,9 @@ def test_the_audio_half_loads_alone(tmp_path, model, inputs):
 def test_half_precision(tmp_path, model, inputs, dtype: torch.dtype):
     model.save_pretrained(tmp_path)
     half = CollapModel.from_pretrained(tmp_path, dtype=dtype)
-    assert {parameter.dtype for parameter in half.parameters()} == {dtype}
+    precisions = {name: parameter.dtype for name, parameter in half.named_parameters()}
+    assert precisions.pop("logit_scale.weight") == torch.float32
+    assert set(precisions.values()) == {dtype}
     with torch.no_grad():
         output, expected = half(**inputs), model(**inputs)
     assert output.audio_model_output.last_hidden_state.dtype == dtype
@@ -96,7 +98,7 @@ def test_half_precision(tmp_path, model, inputs, dtype: torch.dtype):
 def test_the_attention_implementation_reaches_all_towers(tmp_path, model, inputs, implementation: str):
     model.save_pretrained(tmp_path)
     loaded = CollapModel.from_pretrained(tmp_path, attn_implementation=implementation)
-    towers = (loaded.audio_model.music_model, loaded.audio_model.speech_model, loaded.text_model)
+    towers = (loaded.audio_model.music_model, loaded.audio_model.speech_model, loaded.text_model.encoder)
     assert [tower.config._attn_implementation for tower in towers] == [implementation] * 3
     with torch.no_grad():
         torch.testing.assert_close(
@@ -128,7 +130,7 @@ class TestFromPretrainedTowers:
         assert_same_weights(model.audio_model.music_model, BeatsModel.from_pretrained(towers["music"]))
         assert_same_weights(model.audio_model.speech_model, WhisperModel.from_pretrained(towers["speech"]).encoder)
         keywords = {"add_pooling_layer": False} if text == "roberta" else {}
-        assert_same_weights(model.text_model, AutoModel.from_pretrained(towers[text], **keywords))
+        assert_same_weights(model.text_model.encoder, AutoModel.from_pretrained(towers[text], **keywords))
 
     @pytest.mark.parametrize("absent", ["music", "speech"])
     def test_an_encoder_may_be_left_out(self, towers, absent: str):

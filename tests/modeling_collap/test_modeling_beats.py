@@ -216,7 +216,7 @@ class TestAttention:
         key_bias[1, ..., 7:] = -torch.inf
         parameters = [states, *attention.parameters(), *bias.parameters()]
 
-        output, _ = attention(states, bias(11), key_bias)
+        output, _ = attention(states, bias(11, states.device), key_bias)
         gradients = torch.autograd.grad((output * direction).sum(), parameters)
         naive = torch.stack([naive_attention(attention, bias, *row) for row in zip(states, num_valid, strict=True)])
         naive_gradients = torch.autograd.grad((naive * direction).sum(), parameters)

@@ -9,7 +9,7 @@ from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
 
 from collap import CollapAudioOutput, CollapModel, CollapTextOutput
 from collap.modeling_collap.loss_collap import contrastive_loss
-from collap.modeling_collap.modeling_collap import pool_tokens
+from collap.modeling_collap.modeling_collap_text import pool_tokens
 
 SONGS = [2 * FBANK_FRAMES + 40, 17, FBANK_FRAMES, 4 * FBANK_FRAMES]  # 2, 0, 1 and 4 full chunks, some with a rest
 
@@ -169,7 +169,7 @@ class TestText:
         lengths = torch.randint(2, 30, (70,)).tolist()
         inputs = text_inputs(lengths)
         seen = []
-        hook = model.text_model.register_forward_pre_hook(
+        hook = model.text_model.encoder.register_forward_pre_hook(
             lambda module, args, kwargs: seen.append(kwargs["input_ids"].numel()), with_kwargs=True
         )
         grouped = model.get_text_features(**inputs)
@@ -183,7 +183,7 @@ class TestText:
             grouped.last_hidden_state[mask], whole.last_hidden_state[mask], atol=1e-5, rtol=1e-5
         )
         weights = torch.randn_like(grouped.query_embeds)
-        parameters = [p for p in model.text_model.parameters() if p.requires_grad]
+        parameters = [p for p in model.text_model.encoder.parameters() if p.requires_grad]
         gradients = [
             torch.autograd.grad((output.query_embeds * weights).sum(), parameters, allow_unused=True)
             for output in (grouped, whole)

@@ -72,7 +72,7 @@ def all_weights(model: nn.Module) -> dict[str, torch.Tensor]:
 def test_every_linear_layer_of_a_tower_has_lora(text: str, per_block: int):
     model = adapt(tiny_model(text), towers=ALL_TOWERS).get_base_model()
     adapted = [name.removesuffix(".lora_A") for name, _ in model.named_modules() if name.endswith(".lora_A")]
-    prefixes = ("audio_model.music_model.", "audio_model.speech_model.", "text_model.")
+    prefixes = ("audio_model.music_model.", "audio_model.speech_model.", "text_model.encoder.")
     counts = [sum(name.startswith(prefix) for name in adapted) for prefix in prefixes]
     # BEATs: two blocks of attention (4), its gate and MLP (2), and the projection of the patches.
     assert counts == [2 * 7 + 1, 6, per_block]
@@ -89,8 +89,12 @@ def test_trained_are_lora_and_our_own_layers(way: str):
         name.removeprefix("base_model.model.") for name, weight in model.named_parameters() if weight.requires_grad
     }
     heads = {re.split(r"\.modules_to_save", name)[0] for name in trained if "lora_" not in name}
-    assert heads == {"audio_model.adapter", "text_projection", "time_query", "logit_scale"}
-    assert own_layers(tiny_model(temporal_position=False)) == ["audio_model.adapter", "text_projection", "logit_scale"]
+    assert heads == {"audio_model.adapter", "text_model.projection", "text_model.time_query", "logit_scale"}
+    assert own_layers(tiny_model(temporal_position=False)) == [
+        "audio_model.adapter",
+        "text_model.projection",
+        "logit_scale",
+    ]
 
 
 @pytest.mark.parametrize(

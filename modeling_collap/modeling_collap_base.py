@@ -1,0 +1,126 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""What the CoLLAP models share: initialisation, loading, saving, and the names of their inputs."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel
+from transformers import initialization as init
+
+from .configuration_collap import CollapConfig
+
+AUDIO_INPUTS = ("fbank_features", "input_features", "audio_attention_mask", "encoder_frames", "frame_mask")
+TEXT_INPUTS = (
+    "input_ids",
+    "attention_mask",
+    "token_type_ids",
+    "position_ids",
+    "inputs_embeds",
+    "sentence_counts",
+)
+PAIR_INPUTS = ("song_ids", "text_ids", "section_ids", "return_loss")
+
+
+class CollapPreTrainedModel(PreTrainedModel):
+    """Initialisation, loading and saving of all CoLLAP models."""
+
+    config: CollapConfig
+    base_model_prefix = "collap"
+    input_modalities = ("audio", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+
+    def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False) -> None:
+        # For classes outside its own package, transformers does not call `_init_weights` on modules without parameters
+        # of their own, because it could overwrite loaded weights. Ours uses transformers.initialization: it cannot.
+        super()._initialize_weights(module, is_custom_code=False)
+
+    @classmethod
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """As in `PreTrainedModel`; then freezes the encoders that the configuration freezes."""
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        # Loading replaces every parameter by a new, trainable one.
+        for module in model.modules():
+            if hasattr(module, "freeze_encoders"):
+                module.freeze_encoders()
+        return loaded
+
+    def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
+        """As in `PreTrainedModel`; an encoder that was unfrozen by `requires_grad_()` is saved as not frozen."""
+        for module in self.modules():
+            if hasattr(module, "record_unfrozen_encoders"):
+                module.record_unfrozen_encoders()
+        super().save_pretrained(*args, **kwargs)
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        # Only CoLLAP's own layers come here: the three towers initialise themselves.
+        if isinstance(module, nn.Linear):
+            init.normal_(module.weight, mean=0.0, std=self.config.initializer_range)
+            if module.bias is not None:
+                init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            init.ones_(module.weight)
+            init.zeros_(module.bias)
+
+
+def is_trainable(module: nn.Module) -> bool:
+    """Whether any parameter is trainable; evaluated at each call, so that LoRA in a frozen tower gets its gradient."""
+    return any(parameter.requires_grad for parameter in module.parameters())
+
+
+def has_sharded_layers(module: nn.Module) -> bool:
+    """
+    Whether weights inside are spread over processes (FSDP2, FSDP, ZeRO-3), each of which then has to call the same
+    layers equally often, or all wait for each other forever.
+    """
+    marks = ("device_mesh", "_is_fsdp_flattened", "ds_id")
+    return any(hasattr(parameter, mark) for parameter in module.parameters() for mark in marks)
+
+
+def floating_dtype(module: nn.Module) -> torch.dtype:
+    """
+    Precision in which a module computes: that of its first floating-point parameter, else float32.
+
+    The weights of a quantized layer are integers, or no parameters at all.
+    """
+    return next((parameter.dtype for parameter in module.parameters() if parameter.is_floating_point()), torch.float32)
+
+
+def with_output_flags(config: CollapConfig, kwargs: dict[str, Any]) -> dict[str, Any]:
+    """`kwargs` with `output_hidden_states` and `output_attentions` from the caller, or else from `config`."""
+    flags = ("output_hidden_states", "output_attentions")
+    return kwargs | {flag: getattr(config, flag) for flag in flags if kwargs.get(flag) is None}
+
+
+def without_inputs(kwargs: dict[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """`kwargs` without the named inputs and those of pairs, so that one half of the model takes a whole batch."""
+    return {name: value for name, value in kwargs.items() if name not in (*names, *PAIR_INPUTS)}
+
+
+def load_complete(model_class: Any, name_or_path: str, needed: str = "", **options: Any) -> PreTrainedModel:
+    """
+    Loads a pretrained model and refuses a checkpoint that lacks weights, which would be random ones then.
+
+    Args:
+        model_class: A model class, an auto class, or a function with the arguments of their `from_pretrained`.
+        name_or_path (`str`): Folder or Hub name.
+        needed (`str`): Beginning of the names of the weights that must not be missing; by default all.
+        options: Further arguments of `from_pretrained`.
+
+    Raises:
+        ValueError: if a weight of the model is not in the checkpoint.
+    """
+    load = getattr(model_class, "from_pretrained", model_class)
+    model, report = load(name_or_path, output_loading_info=True, **options)
+    parameters = {name for name, _ in model.named_parameters()}
+    missing = sorted(name for name in parameters.intersection(report["missing_keys"]) if name.startswith(needed))
+    if missing:
+        raise ValueError(
+            f"{name_or_path!r} lacks {len(missing)} weights of a {type(model).__name__}, such as {missing[0]}; is it "
+            "the right kind of checkpoint?"
+        )
+    return model
