@@ -12,7 +12,12 @@ from collap.modeling_collap.modeling_collap_text import CollapTextModel
 from collap.modeling_collap.outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.processing.data_collator_collap import CollapDataCollator
 from collap.processing.feature_extraction_beats import BeatsFeatureExtractor
-from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor, Coverage
+from collap.processing.feature_extraction_collap import (
+    AudioCoverage,
+    CollapBatchFeature,
+    CollapFeatureExtractor,
+    TextCoverage,
+)
 from collap.processing.processing_collap import CollapProcessor
 
 __version__ = "0.1.0"
@@ -26,6 +31,7 @@ AutoFeatureExtractor.register(CollapConfig, CollapFeatureExtractor, exist_ok=Tru
 AutoProcessor.register(CollapConfig, CollapProcessor, exist_ok=True)
 
 __all__ = [
+    "AudioCoverage",
     "BeatsConfig",
     "BeatsFeatureExtractor",
     "BeatsModel",
@@ -41,5 +47,5 @@ __all__ = [
     "CollapProcessor",
     "CollapTextModel",
     "CollapTextOutput",
-    "Coverage",
+    "TextCoverage",
 ]

@@ -122,7 +122,7 @@ def encode_songs(
 
     mine = split_work(new, state.num_processes)[state.process_index]
     started = time.monotonic()
-    seconds: list[tuple[float, float]] = []  # encoded, and length, of each song
+    seconds: list[tuple[float, float]] = []  # of each song: what was not cut off, and its length
     failed: list[ListedSong] = []
     progress = tqdm(
         total=round(sum(song.length_s for song in mine)),
@@ -135,7 +135,8 @@ def encode_songs(
             for song, encoded in zip(good, encode(inputs) if inputs else [], strict=True):
                 if np.isfinite(encoded.frames).all():
                     cache.add(song.hash, encoded)
-                    seconds.append((encoded.encoded_s, encoded.duration_s))
+                    used_s = encoded.encoded_s if encoded.is_truncated else encoded.duration_s
+                    seconds.append((used_s, encoded.duration_s))
                 else:
                     bad.append(replace(song, problem="its frames are not finite; try a higher precision"))
             _raise_or_skip(bad, len(mine), on_bad_audio)
@@ -205,7 +206,8 @@ def extract_features(
         encoded = []
         for song, song_frames, is_frame in zip(inputs, frames, mask, strict=True):
             own = song_frames[is_frame].to("cpu", torch.float16).numpy()  # (N, E)
-            encoded.append(SongEmbedding(own, song.coverage[0].encoded_s, song.coverage[0].duration_s))
+            record = song.audio_coverage[0]
+            encoded.append(SongEmbedding(own, record.encoded_s, record.duration_s, record.is_truncated))
         return encoded
 
     training = audio_model.training

@@ -85,7 +85,8 @@ class CollapDataCollator:
         # Songs first, as in the processor's own batch
         return CollapBatchFeature(
             {**songs, **batch, **pair_ids(examples, texts), **_section_ids(examples, texts), "return_loss": True},
-            coverage=batch.coverage,
+            audio_coverage=batch.audio_coverage,
+            text_coverage=batch.text_coverage,
         )
 
 

@@ -62,35 +62,46 @@ def whisper_log_mel(waveforms: torch.Tensor, num_mel_bins: int = 80) -> torch.Te
 
 
 @dataclass(frozen=True)
-class Coverage:
+class AudioCoverage:
     """
-    How much of a song and of a text is in the tensors.
-
-    `coverage[i]` of a batch is about its i-th song and its i-th text. Where there is no i-th song or no i-th text, its
-    fields are `None`.
+    How much of a song is in the tensors.
 
     Args:
         duration_s (`float`): Length of the audio.
         encoded_s (`float`):
-            Seconds that have frames. Shorter than `duration_s` by what `truncation=True` cut, by a rest of less than
-            0.175 s after the last full chunk, and by an incomplete step of 0.16 s at the end of a chunk (0.08 s of
-            30 s, as in the original encoder).
+            Seconds that have frames. Shorter than `duration_s` by what `truncation=True` cut, and by rounding: a rest
+            of less than 0.175 s after the last full chunk, and an incomplete step of 0.16 s at the end of a chunk
+            (0.08 s of 30 s, as in the original encoder).
         chunks (`int`): Chunks of `chunk_length_s` of the song; the last one may be padded.
         source_sampling_rate (`int`): Hz of the source. If it is not 16,000, the audio was resampled.
         source_channels (`int`): Channels of the source. If there are several, they were averaged.
-        sentences (`int`): Rows of `input_ids` that belong to the text.
+        is_truncated (`bool`): Whether `truncation=True` cut the song; rounding is no truncation.
+    """
+
+    duration_s: float
+    encoded_s: float
+    chunks: int
+    source_sampling_rate: int
+    source_channels: int
+    is_truncated: bool
+
+
+@dataclass(frozen=True)
+class TextCoverage:
+    """
+    How much of a text is in the tensors.
+
+    Args:
+        sentences (`tuple[str, ...]`):
+            What the rows of `input_ids` were made of: the sentences of the text, or the whole text as one if
+            `text_granularity="document"`.
         num_tokens (`int`): Tokens of the whole text, with the special tokens of each sentence.
         num_encoded_tokens (`int`): Tokens of the text in `input_ids`; fewer only with `truncation=True`.
     """
 
-    duration_s: float | None = None
-    encoded_s: float | None = None
-    chunks: int | None = None
-    source_sampling_rate: int | None = None
-    source_channels: int | None = None
-    sentences: int | None = None
-    num_tokens: int | None = None
-    num_encoded_tokens: int | None = None
+    sentences: tuple[str, ...]
+    num_tokens: int
+    num_encoded_tokens: int
 
 
 class CollapBatchFeature(BatchFeature):
@@ -100,17 +111,20 @@ class CollapBatchFeature(BatchFeature):
     Args:
         data (`dict`): Inputs of the model.
         tensor_type (`str` or `TensorType`, *optional*): `"pt"` or `"np"`.
-        coverage (`list[Coverage]`, *optional*): One record a song or text; an attribute, not a key.
+        audio_coverage (`list[AudioCoverage]`, *optional*): One record a song; an attribute, not a key.
+        text_coverage (`list[TextCoverage]`, *optional*): One record a text; an attribute, not a key.
     """
 
     def __init__(
         self,
         data: dict[str, Any] | None = None,
         tensor_type: str | TensorType | None = None,
-        coverage: list[Coverage] | None = None,
+        audio_coverage: Sequence[AudioCoverage] = (),
+        text_coverage: Sequence[TextCoverage] = (),
     ):
         super().__init__(data, tensor_type=tensor_type)
-        self.coverage = [] if coverage is None else coverage
+        self.audio_coverage = list(audio_coverage)
+        self.text_coverage = list(text_coverage)
 
     # The base class pickles only its data, so that workers of a data loader would lose the coverage.
     def __getstate__(self) -> dict[str, Any]:
@@ -156,7 +170,7 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
     >>> inputs["audio_attention_mask"].sum(-1)  # real frames of 10 ms in each chunk
     tensor([[498, 498, 198],
             [298,   0,   0]])
-    >>> [record.chunks for record in inputs.coverage]
+    >>> [record.chunks for record in inputs.audio_coverage]
     [3, 1]
 
     ```
@@ -255,7 +269,7 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
               last chunk is padded with silence,
             - `audio_attention_mask` `(B, C, F)` int64: 1 for the frames of 10 ms that lie in the audio, which come
               first in a chunk. A chunk of zeros pads the batch.
-            Its attribute `coverage` has a [`Coverage`] for each song.
+            Its attribute `audio_coverage` has an [`AudioCoverage`] for each song.
 
         Raises:
             TypeError: if an entry of `audio` is of another type.
@@ -298,14 +312,15 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
 
         num_steps = (mask.sum(-1) // FRAMES_PER_STEP).sum(-1)  # (B,)
         coverage = [
-            Coverage(
+            AudioCoverage(
                 duration_s=len(song.waveform) / SAMPLING_RATE,
                 encoded_s=steps * FRAMES_PER_STEP * HOP_LENGTH / SAMPLING_RATE,
                 chunks=chunks,
                 source_sampling_rate=song.source_sampling_rate,
                 source_channels=song.source_channels,
+                is_truncated=len(encoded.waveform) < len(song.waveform),
             )
-            for song, chunks, steps in zip(given, num_chunks, num_steps.tolist(), strict=True)
+            for song, encoded, chunks, steps in zip(given, songs, num_chunks, num_steps.tolist(), strict=True)
         ]
         return CollapBatchFeature({**features, "audio_attention_mask": mask}, return_tensors, coverage)
 

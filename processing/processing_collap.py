@@ -3,8 +3,6 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import replace
-from itertools import zip_longest
 from typing import Any, Literal
 
 import torch
@@ -13,7 +11,7 @@ from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Type
 from transformers.utils import TensorType, logging
 
 from .audio_loading_collap import AudioLike
-from .feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor, Coverage
+from .feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor, TextCoverage
 from .sentence_splitting_collap import split_sentences
 
 logger = logging.get_logger(__name__)
@@ -75,9 +73,11 @@ class CollapProcessor(ProcessorMixin):
     ... )
     >>> batch["input_ids"].shape, batch["sentence_counts"]  # four sentences, two of each text
     (torch.Size([4, 23]), tensor([2, 2]))
-    >>> batch.coverage[0]
-    Coverage(duration_s=12.0, encoded_s=11.84, chunks=3, source_sampling_rate=16000, source_channels=1,
-             sentences=2, num_tokens=43, num_encoded_tokens=43)
+    >>> batch.audio_coverage[0]
+    AudioCoverage(duration_s=12.0, encoded_s=11.84, chunks=3, source_sampling_rate=16000, source_channels=1,
+                  is_truncated=False)
+    >>> batch.text_coverage[0]
+    TextCoverage(sentences=('A slow piano intro.', 'Then the drums set in.'), num_tokens=43, num_encoded_tokens=43)
 
     ```
 
@@ -142,7 +142,8 @@ class CollapProcessor(ProcessorMixin):
             - `input_ids`, `attention_mask` and what else the tokenizer gives, `(S, num_tokens)` int64: the sentences
               of the first text, then those of the second, ...
             - `sentence_counts` `(T,)` int64: the sentences of each text, all 1 if `text_granularity="document"`.
-            Its attribute `coverage` has a [`Coverage`] for each song and text.
+            Its attributes `audio_coverage` and `text_coverage` have an [`AudioCoverage`] for each song and a
+            [`TextCoverage`] for each text.
 
         Raises:
             TypeError: if an entry of `text` or `audio` is of another type.
@@ -159,12 +160,8 @@ class CollapProcessor(ProcessorMixin):
             rows, text_coverage = self._tokenize(self.split_texts(text), **options["text_kwargs"])
         if audio is not None:
             songs = self.feature_extractor(audio, **options["audio_kwargs"])
-        coverage = [
-            replace(of_song or Coverage(), **(of_text or {}))
-            for of_song, of_text in zip_longest(songs.coverage, text_coverage)
-        ]
         # Songs come first: accelerate takes the batch size from the first tensor, and rows of text are sentences.
-        return CollapBatchFeature({**songs, **rows}, return_tensors, coverage)
+        return CollapBatchFeature({**songs, **rows}, return_tensors, songs.audio_coverage, text_coverage)
 
     def split_texts(self, text: TextLike) -> list[list[str]]:
         """
@@ -209,8 +206,8 @@ class CollapProcessor(ProcessorMixin):
         padding: bool | str = True,
         max_length: int | None = None,
         **options: Any,
-    ) -> tuple[dict[str, Any], list[dict[str, int]]]:
-        """Tokens of all sentences, flat and padded, and for each text its fields of [`Coverage`]."""
+    ) -> tuple[dict[str, Any], list[TextCoverage]]:
+        """Tokens of all sentences, flat and padded, and how much of each text they are."""
         sentences = [sentence for text in texts for sentence in text]
         options = {**options, "padding": padding, "return_attention_mask": True, "verbose": False}
         limit = max_length or self.max_text_tokens or self.tokenizer.model_max_length
@@ -226,7 +223,7 @@ class CollapProcessor(ProcessorMixin):
             rows = self.tokenizer(sentences, truncation=True, max_length=limit, **options)
             encoded = _count_tokens(rows, texts)
         coverage = [
-            {"sentences": len(text), "num_tokens": sum(whole), "num_encoded_tokens": sum(rest)}
+            TextCoverage(tuple(text), num_tokens=sum(whole), num_encoded_tokens=sum(rest))
             for text, whole, rest in zip(texts, tokens, encoded, strict=True)
         ]
         return {**rows, "sentence_counts": [len(text) for text in texts]}, coverage

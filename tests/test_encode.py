@@ -65,8 +65,9 @@ def test_frames_are_those_of_the_model(songs, extract, extractor):
     for index, song in enumerate(songs):
         assert cache.load(song).dtype == torch.float16
         torch.testing.assert_close(cache.load(song).float(), expected[index][mask[index]], atol=2e-3, rtol=1e-3)
-        cached, coverage = cache.read(cache.find(song)), inputs.coverage[index]
+        cached, coverage = cache.read(cache.find(song)), inputs.audio_coverage[index]
         assert (cached.encoded_s, cached.duration_s) == (coverage.encoded_s, coverage.duration_s)
+        assert not cached.is_truncated
 
 
 def test_the_first_epoch_has_the_loss_of_live_audio(extractor, extract, tmp_path):

@@ -58,8 +58,8 @@ def together(model: CollapModel, batch: CollapBatchFeature) -> CollapOutput:
 
 
 def test_the_coverage_says_what_was_encoded(files, batch):
-    assert len(batch.coverage) == len(files)
-    for file, record in zip(files, batch.coverage, strict=True):
+    assert len(batch.audio_coverage) == len(files)
+    for file, record in zip(files, batch.audio_coverage, strict=True):
         source = soundfile.info(file)
         assert (record.source_sampling_rate, record.source_channels) == (source.samplerate, source.channels)
         assert record.duration_s == pytest.approx(source.duration, abs=0.2)
@@ -72,14 +72,14 @@ def test_the_coverage_says_what_was_encoded(files, batch):
 def test_a_recording_alone_equals_itself_in_the_batch(model, processor, files, batch, together):
     for index, file in enumerate(files):
         inputs = processor(text=TEXTS, audio=file, return_tensors="pt")
-        assert inputs.coverage[0].encoded_s == batch.coverage[index].encoded_s
+        assert inputs.audio_coverage[0].encoded_s == batch.audio_coverage[index].encoded_s
         with torch.no_grad():
             alone = model(**inputs)
         audio = alone.audio_model_output
         num_frames = audio.last_hidden_state.shape[1]
         assert audio.frame_mask.all()
         assert num_frames == together.audio_model_output.frame_mask[index].sum()
-        assert num_frames * FRAME_S == pytest.approx(inputs.coverage[0].encoded_s)
+        assert num_frames * FRAME_S == pytest.approx(inputs.audio_coverage[0].encoded_s)
         frames = together.audio_model_output.last_hidden_state[index]
         assert not frames[num_frames:].any()
         pairs = {name: (alone[name][0], together[name][index]) for name in ("audio_embeds", "logits_per_audio")}

@@ -209,6 +209,7 @@ class VectorRetriever(ABC):
             frames=self._mean(vectors, weights)[None].astype(np.float32),
             encoded_s=min(len(waveform) / sampling_rate, audio.duration_s),
             duration_s=audio.duration_s,
+            is_truncated=length_s is not None and length_s < audio.duration_s,
         )
 
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:

@@ -40,6 +40,7 @@ class SongEmbedding:
     frames: np.ndarray  # (N, d); models that make one vector of a song have one frame
     encoded_s: float  # seconds of the song that the frames stand for
     duration_s: float  # length of the song
+    is_truncated: bool = False  # whether the end of the song was cut off
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class CachedSong:
     num_frames: int
     encoded_s: float
     duration_s: float
+    is_truncated: bool = False
 
 
 class TensorCache:
@@ -143,7 +145,8 @@ class TensorCache:
         """A song by its hash; of the shard only its own part is read. A `KeyError` if it is not there."""
         song = self.songs[song_hash]
         with safe_open(self.folder / song.shard, "np") as shard:
-            return SongEmbedding(shard.get_tensor(song_hash), song.encoded_s, song.duration_s)
+            frames = shard.get_tensor(song_hash)
+        return SongEmbedding(frames, song.encoded_s, song.duration_s, song.is_truncated)
 
     def check(self, songs: Iterable[str | Mapping[str, Any]]) -> None:
         """
@@ -195,7 +198,9 @@ class TensorCache:
         if not added:
             return
         frames = {name: np.ascontiguousarray(song.frames) for name, song in added.items()}
-        seconds = {name: json.dumps([song.encoded_s, song.duration_s]) for name, song in added.items()}
+        seconds = {
+            name: json.dumps([song.encoded_s, song.duration_s, song.is_truncated]) for name, song in added.items()
+        }
         try:
             with atomic_write(self.folder / f"shard-{uuid.uuid4().hex}.safetensors") as temporary:
                 # Not save_file: it leaves files that other users cannot read.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from collap.data.cache import CachedSong
 from collap.files import library_versions, markdown_table, this_command, write_json
 from collap.metrics import RECALL_AT, bootstrap_intervals, query_metrics
 
@@ -40,8 +41,8 @@ class EvaluationResult:
         gallery_size, num_texts (`int`): Numbers of songs and texts.
         missing (`list[dict[str, str]]`): Songs of the set that were not evaluated, and why.
         encoded (`dict[str, float]`):
-            Seconds encoded of each song (`min`, `median`, `max`), the `share` of all audio, and `songs_cut`, how many
-            songs lack more than a second and 1 %: the last 0.08 s of a chunk of 30 s never have a frame.
+            Seconds encoded of each song (`min`, `median`, `max`), the `share` of all audio that was not cut off, and
+            `songs_cut`, how many songs were. The end of a chunk that fills no frame (0.08 s of 30 s) is not cut off.
         model, revision (`str`): Name of the model, and hash of its weights and configuration.
         options (`dict[str, Any]`): Of the evaluation, such as `use_time`.
         command (`str`): What makes this result.
@@ -77,8 +78,7 @@ class EvaluationResult:
         scores: np.ndarray,
         evaluation_set: EvaluationSet,
         song_hashes: Mapping[str, str],
-        encoded_s: Sequence[float],
-        duration_s: Sequence[float],
+        songs: Sequence[CachedSong],
         model: str,
         revision: str,
         options: Mapping[str, Any],
@@ -90,7 +90,7 @@ class EvaluationResult:
         Args:
             scores (`np.ndarray` of shape `(texts, songs)`): Higher is better; in the order of the set.
             song_hashes (`Mapping[str, str]`): Hash of the content of each song's file, by its id.
-            encoded_s, duration_s (`Sequence[float]`): Seconds encoded of each song, and its duration.
+            songs (`Sequence[CachedSong]`): How much of each song was encoded.
             evaluation_set, model, revision, options, seconds: As above.
 
         Raises:
@@ -99,7 +99,10 @@ class EvaluationResult:
         targets = evaluation_set.targets()  # (texts, songs)
         if np.shape(scores) != targets.shape:
             raise ValueError(f"scores must have shape (texts, songs) = {targets.shape}, got {np.shape(scores)}.")
-        encoded, duration = np.asarray(encoded_s, dtype=float), np.asarray(duration_s, dtype=float)
+        encoded = [song.encoded_s for song in songs]
+        used_s = sum(song.encoded_s if song.is_truncated else song.duration_s for song in songs)
+        num_cut = sum(song.is_truncated for song in songs)
+        share = used_s / sum(song.duration_s for song in songs)
         texts, songs = [text.id for text in evaluation_set.texts], list(evaluation_set.songs)
         song_of_text = targets.argmax(1)
         queries = np.flatnonzero(targets.any(0))  # songs without a text are no queries
@@ -133,8 +136,8 @@ class EvaluationResult:
             missing=[asdict(song) for song in evaluation_set.missing],
             encoded={
                 **{part: round(float(getattr(np, part)(encoded)), 2) for part in ("min", "median", "max")},
-                "share": round(float(encoded.sum() / duration.sum()), 4),
-                "songs_cut": int((encoded < 0.99 * duration - 1).sum()),
+                "share": round(share, 4),
+                "songs_cut": num_cut,
             },
             model=model,
             revision=revision,
@@ -160,7 +163,7 @@ class EvaluationResult:
         rows = [[name, *(self.cell(direction, name) for direction in DIRECTIONS)] for name in names]
         encoded, notes = self.encoded, list(self.notes)
         if encoded["songs_cut"]:
-            notes.append(f"{encoded['songs_cut']} songs were not encoded to their end.")
+            notes.append(f"{encoded['songs_cut']} songs were cut: only their beginning was encoded.")
         if self.missing:
             first = self.missing[0]
             notes.append(f"{len(self.missing)} songs are missing, the first is {first['path']} ({first['reason']}).")

@@ -191,7 +191,7 @@ class CollapRetriever:
         """
         if self.features is None:
             inputs = self.processor(audio=path, truncation=self._truncates_songs, return_tensors="pt")
-            encoded = inputs.coverage[0]
+            encoded = inputs.audio_coverage[0]
             inputs = inputs.to(self.model.device)
         else:
             encoded = self.features.read(self.features.find(path))
@@ -199,7 +199,8 @@ class CollapRetriever:
             mask = torch.ones(encoder_frames.shape[:2], dtype=torch.bool, device=encoder_frames.device)
             inputs = {"encoder_frames": encoder_frames, "frame_mask": mask}
         frames = self.model.get_audio_features(**inputs).last_hidden_state[0]  # (N, d)
-        return SongEmbedding(frames.float().cpu().numpy(), encoded.encoded_s, encoded.duration_s)
+        seconds = encoded.encoded_s, encoded.duration_s
+        return SongEmbedding(frames.float().cpu().numpy(), *seconds, encoded.is_truncated)
 
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:
         """Raises the errors of [`embed_texts`] without running the model."""
@@ -213,7 +214,7 @@ class CollapRetriever:
         for start in range(0, len(texts), BATCH_SIZE):
             batch = texts[start : start + BATCH_SIZE]
             inputs = self.processor(text=batch, truncation=self.truncate_texts, return_tensors="pt")
-            for text, coverage in zip(batch, inputs.coverage, strict=True):
+            for text, coverage in zip(batch, inputs.text_coverage, strict=True):
                 if coverage.num_encoded_tokens < coverage.num_tokens:
                     self._truncated.add(hash(text if isinstance(text, str) else tuple(text)))
             yield inputs

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from collap.data.cache import CachedSong
 from collap.evaluation.evaluation_set import EvaluationSet, EvaluationText, MissingSong
 from collap.evaluation.result import EvaluationResult, compare
 from collap.metrics import bootstrap_intervals
@@ -25,11 +26,16 @@ def make_set(**changes) -> EvaluationSet:
 
 
 HASHES = {"a": "0", "b": "1", "c": "2"}
+SONGS = [  # a chunk of b lacks 0.08 s, which is rounding; the second half of c was cut off
+    CachedSong("shard", 60, 10, 10),
+    CachedSong("shard", 120, 19.92, 20),
+    CachedSong("shard", 180, 30, 60, is_truncated=True),
+]
 SCORES = np.array([[0.9, 0.1, 0.2], [0.3, 0.1, 0.5], [0.2, 0.8, 0.1]])
 
 
 def make_result(**changes) -> EvaluationResult:
-    return replace(result_of(SCORES, make_set(), HASHES, [10, 20, 30], [10, 20, 60], "tiny"), **changes)
+    return replace(result_of(SCORES, make_set(), HASHES, SONGS, "tiny"), **changes)
 
 
 def result_of(*arguments) -> EvaluationResult:
@@ -58,14 +64,14 @@ def test_how_it_was_made(monkeypatch):
     monkeypatch.setattr("sys.argv", command)
     result = make_result()
     assert result.gallery_size == result.num_texts == 3
-    assert result.encoded == {"min": 10, "median": 20, "max": 30, "share": pytest.approx(0.6667), "songs_cut": 1}
+    assert result.encoded == {"min": 10, "median": 19.92, "max": 30, "share": pytest.approx(0.6667), "songs_cut": 1}
     assert result.missing == [{"id": "d", "path": "d.wav", "reason": "no such file"}]
     assert (result.provenance, result.manifest_hash) == ({"licence": "CC0"}, make_set().manifest_hash)
     assert {"python", "torch", "numpy"} <= set(result.versions)
     assert shlex.split(result.command)[-2:] == command[1:]
     lines = replace(result, options={"truncated_texts": 2}).format()
     assert lines.count("NOTE: ") == 4
-    for words in ("66.7 [", "1 songs were not", "1 songs are missing", "1 row gave", "2 different texts"):
+    for words in ("66.7 [", "1 songs were cut", "1 songs are missing", "1 row gave", "2 different texts"):
         assert words in lines
     assert result.manifest_hash in lines
     assert result.command in lines
@@ -84,10 +90,10 @@ def test_only_results_of_the_same_songs_are_compared():
     assert "other" in table
     assert "recall@5" not in table
     fewer = make_set(songs={"a": "a.wav", "b": "b.wav"})
-    other = result_of(SCORES[:, :2], fewer, HASHES, [10, 20], [10, 20], "other")
+    other = result_of(SCORES[:, :2], fewer, HASHES, SONGS[:2], "other")
     with pytest.raises(ValueError, match=r"different songs or texts; .* \(3 songs\), other .* \(2 songs"):
         compare([make_result(), other], "text_to_audio")
-    other_files = result_of(SCORES, make_set(), HASHES | {"b": "7"}, [10] * 3, [10] * 3, "other")
+    other_files = result_of(SCORES, make_set(), HASHES | {"b": "7"}, SONGS, "other")
     assert other_files.manifest_hash == make_result().manifest_hash
     with pytest.raises(ValueError, match=r"different recordings; audio_hash: tiny"):
         compare([make_result(), other_files], "text_to_audio")
@@ -104,7 +110,7 @@ def test_differences_of_the_same_queries_by_hand():
     for number in range(0, count, 2):
         worse[number, (number + 1) % count] = 2
     first, second = (
-        result_of(scores, songs, dict.fromkeys(ids, "0"), [9] * count, [9] * count, name)
+        result_of(scores, songs, dict.fromkeys(ids, "0"), SONGS[:1] * count, name)
         for name, scores in (("good", good), ("worse", worse))
     )
     assert second.ranks["text_to_audio"] == {f"t{number}": 2 - number % 2 for number in range(count)}
@@ -121,6 +127,6 @@ def test_queries_are_matched_by_their_ids():
     """Another order of the songs and texts is the same set."""
     base = make_set()
     turned = replace(base, songs=dict(reversed(base.songs.items())), texts=base.texts[::-1])
-    other = result_of(SCORES[::-1, ::-1], turned, HASHES, [10] * 3, [10] * 3, "other")
+    other = result_of(SCORES[::-1, ::-1], turned, HASHES, SONGS, "other")
     table = compare([make_result(), other], "text_to_audio").split("\n\n")[1]
     assert re.findall(r"[+-]\d+\.\d", table) == ["+0.0"] * 6  # hits@1 and mrr: the gallery has three songs

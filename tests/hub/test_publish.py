@@ -67,7 +67,7 @@ COLLAP_BODY = """
     model = AutoModel.from_pretrained(folder, trust_remote_code=True)
     preparation = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
     batch = preparation(text=texts, audio=waveforms, sampling_rate=16000, return_tensors="pt")
-    assert len(batch.coverage) == 2
+    assert len(batch.audio_coverage) == 2
     output = model(**batch)
     values = {name: output[name] for name in ("logits_per_audio", "audio_embeds", "text_embeds")}
     extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)

@@ -50,7 +50,8 @@ def test_batch_of_songs(processor, collator, tmp_path):
     assert batch.pop("text_ids").shape == (2,)
     songs = [noise(1.0, 1), noise(1.5, 2)]
     assert_same(batch, processor(text=TEXTS, audio=songs, sampling_rate=RATE, return_tensors="pt"))
-    assert [(record.duration_s, record.sentences) for record in batch.coverage] == [(1.0, 2), (1.5, 2)]
+    assert [record.duration_s for record in batch.audio_coverage] == [1.0, 1.5]
+    assert [len(record.sentences) for record in batch.text_coverage] == [2, 2]
 
 
 @pytest.mark.parametrize("granularity", ["document", "sentence"])
@@ -72,7 +73,7 @@ def test_frames_of_frozen_encoders_give_the_loss_of_the_songs(processor, granula
     assert from_frames["encoder_frames"].dtype == torch.float32
     assert from_frames["frame_mask"].dtype == torch.bool
     assert from_frames["frame_mask"].sum(-1).tolist() == num_frames
-    assert [record.duration_s for record in from_frames.coverage] == [None, None]
+    assert (from_frames.audio_coverage, len(from_frames.text_coverage)) == ([], 2)
 
     model.eval()
     loss = model(**from_frames).loss
@@ -141,13 +142,13 @@ def test_errors(collator, examples, message):
 
 def test_songs_and_texts_are_cut_each_by_its_own_wish(collator):
     examples = [{"text": [" ".join(["piano"] * 40)], "encoder_frames": FRAMES}]
-    (record,) = replace(collator, truncate_texts=True)(examples).coverage
+    (record,) = replace(collator, truncate_texts=True)(examples).text_coverage
     assert (record.num_tokens, record.num_encoded_tokens) == (42, 32)
     with pytest.raises(ValueError, match=r"text\[0\] must have at most 32 tokens"):
         replace(collator, truncate_songs=True)(examples)
     collator.processor.feature_extractor.max_length_s = 1.0
     examples = [{"text": "piano", "audio": noise(1.5), "sampling_rate": RATE}]
-    (record,) = replace(collator, truncate_songs=True)(examples).coverage
+    (record,) = replace(collator, truncate_songs=True)(examples).audio_coverage
     assert (record.duration_s, record.chunks) == (1.5, 2)
     assert record.encoded_s <= 1.0
     with pytest.raises(ValueError, match=r"^audio\[0\] must be no longer than max_length_s=1"):

@@ -64,12 +64,12 @@ def test_chunks_and_coverage(extractor, num_samples, frames, encoded_s):
     mask = inputs["audio_attention_mask"][0]
     assert mask.sum(-1).tolist() == frames
     assert (np.diff(mask, axis=-1) <= 0).all()  # ones first
-    (record,) = inputs.coverage
+    (record,) = inputs.audio_coverage
     assert record.chunks == len(frames)
     assert record.duration_s == num_samples / RATE
     assert record.encoded_s == pytest.approx(encoded_s)
     assert (record.source_sampling_rate, record.source_channels) == (RATE, 1)
-    assert record.num_tokens is None
+    assert record.is_truncated is False  # what has no frame is rounding
 
 
 @pytest.mark.parametrize("chunk_length_s", [0.64, 2.56, 2.58, 30.0])
@@ -87,7 +87,9 @@ def test_each_chunk_equals_the_extractors_of_both_encoders(chunk_length_s, group
     for index, song in enumerate(songs):
         pieces = [song[start : start + length] for start in range(0, len(song), length)]
         pieces = [piece for piece in pieces if len(piece) >= 2800]
-        assert inputs["audio_attention_mask"][index].any(-1).sum() == len(pieces) == inputs.coverage[index].chunks
+        assert (
+            inputs["audio_attention_mask"][index].any(-1).sum() == len(pieces) == inputs.audio_coverage[index].chunks
+        )
         for chunk, piece in enumerate(pieces):
             fbank = kaldi_fbank(torch.from_numpy(piece)).numpy()
             assert (inputs["fbank_features"][index, chunk, : len(fbank)] == fbank).all()
@@ -99,11 +101,11 @@ def test_each_chunk_equals_the_extractors_of_both_encoders(chunk_length_s, group
 def test_a_song_is_the_same_alone_and_in_a_batch(extractor):
     songs = [noise(4 * CHUNK_SAMPLES, 1), noise(3000, 2), noise(2 * CHUNK_SAMPLES + 4000, 3)]
     batch = extractor(songs, sampling_rate=RATE, return_tensors="pt")
-    assert [record.chunks for record in batch.coverage] == [4, 1, 3]
+    assert [record.chunks for record in batch.audio_coverage] == [4, 1, 3]
     for index, song in enumerate(songs):
         alone = extractor(song, sampling_rate=RATE, return_tensors="pt")
-        chunks = alone.coverage[0].chunks
-        assert batch.coverage[index] == alone.coverage[0]
+        chunks = alone.audio_coverage[0].chunks
+        assert batch.audio_coverage[index] == alone.audio_coverage[0]
         assert_same({key: value[index : index + 1, :chunks] for key, value in batch.items()}, dict(alone))
         for value in batch.values():
             assert (value[index, chunks:] == 0).all()
@@ -130,8 +132,9 @@ def test_max_length():
         extractor(song, sampling_rate=RATE)
     cut = extractor(song, sampling_rate=RATE, truncation=True)
     assert_same(cut, exact)
-    assert cut.coverage[0].duration_s == len(song) / RATE
-    assert cut.coverage[0].encoded_s == pytest.approx(0.96)
+    assert cut.audio_coverage[0].duration_s == len(song) / RATE
+    assert cut.audio_coverage[0].encoded_s == pytest.approx(0.96)
+    assert (cut.audio_coverage[0].is_truncated, exact.audio_coverage[0].is_truncated) == (True, False)
 
 
 HOUR = """
@@ -144,7 +147,7 @@ extractor(hour[: 16000 * 60], sampling_rate=16000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 inputs = extractor(hour, sampling_rate=16000)
 growth = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-print(inputs.coverage[0].chunks, growth * 1024, sum(value.nbytes for value in inputs.values()))
+print(inputs.audio_coverage[0].chunks, growth * 1024, sum(value.nbytes for value in inputs.values()))
 """
 
 
@@ -196,7 +199,7 @@ def test_channels_are_averaged_only_on_request(extractor, num_channels):
             extractor(layout, sampling_rate=RATE)
         mixed = extractor(layout, sampling_rate=RATE, downmix=True)
         np.testing.assert_allclose(mixed["fbank_features"], expected["fbank_features"], atol=1e-5)
-        assert mixed.coverage[0].source_channels == num_channels
+        assert mixed.audio_coverage[0].source_channels == num_channels
 
 
 @pytest.fixture
@@ -220,10 +223,10 @@ def test_files_are_decoded_by_transformers(extractor, stereo_file):
     for kind in kinds:
         inputs = extractor(kind)
         assert_same(inputs, expected)
-        (record,) = inputs.coverage
+        (record,) = inputs.audio_coverage
         assert (record.source_sampling_rate, record.source_channels, record.duration_s) == (44100, 2, 2.0)
     mixture = extractor([stereo_file, noise(RATE)], sampling_rate=RATE)  # the rate is the array's
-    assert [record.source_sampling_rate for record in mixture.coverage] == [44100, RATE]
+    assert [record.source_sampling_rate for record in mixture.audio_coverage] == [44100, RATE]
 
 
 def test_decoder_of_datasets(extractor):
@@ -232,7 +235,7 @@ def test_decoder_of_datasets(extractor):
     decoder = SimpleNamespace(get_all_samples=lambda: SimpleNamespace(data=channels, sample_rate=RATE))
     inputs = extractor([decoder])
     assert_same(inputs, extractor(channels, sampling_rate=RATE, downmix=True))
-    assert inputs.coverage[0].source_channels == 2
+    assert inputs.audio_coverage[0].source_channels == 2
 
 
 def test_recordings_alone_and_in_one_batch(shared_data):
@@ -243,7 +246,7 @@ def test_recordings_alone_and_in_one_batch(shared_data):
     assert batch["fbank_features"].shape[:2] == (len(paths), 5)
     for index, path in enumerate(paths):
         alone = extractor(path, return_tensors="pt")
-        (record,) = alone.coverage
+        (record,) = alone.audio_coverage
         info = soundfile.info(path)
         assert (record.source_sampling_rate, record.source_channels) == (info.samplerate, info.channels)
         assert record.duration_s == pytest.approx(info.duration, abs=1e-4)
@@ -325,15 +328,15 @@ def test_save_and_load(tmp_path):
 
 def test_pickle_and_dtypes_of_a_batch(extractor):
     inputs = extractor([SONG], sampling_rate=RATE, return_tensors="pt")
-    coverage = inputs.coverage
-    assert "coverage" not in inputs
+    coverage = inputs.audio_coverage
+    assert "audio_coverage" not in inputs
     loaded = pickle.loads(pickle.dumps(inputs))
     assert_same(loaded, inputs)
-    assert loaded.coverage == coverage
+    assert loaded.audio_coverage == coverage
     halved = inputs.to(torch.float16)  # as transformers' pipelines do
     assert halved["fbank_features"].dtype == torch.float16
     assert halved["audio_attention_mask"].dtype == torch.int64
-    assert halved.coverage == coverage
+    assert halved.audio_coverage == coverage
 
 
 @pytest.mark.gpu

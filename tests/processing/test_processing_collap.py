@@ -2,6 +2,7 @@
 import io
 import json
 import logging
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tiny_models import CHUNK_LENGTH_S, tiny_config, tiny_text_config
 from transformers import AutoProcessor, pipeline
 from transformers.dynamic_module_utils import get_imports
 
-from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap import CollapFeatureExtractor, CollapModel, CollapProcessor, TextCoverage
 from collap.processing import sentence_splitting_collap
 from collap.processing.sentence_splitting_collap import split_sentences
 
@@ -82,20 +83,20 @@ def test_a_text_becomes_its_sentences(sentences):
     ]
     assert batch["attention_mask"].sum(-1).tolist() == [6, 5, 5, 6, 5]
     assert batch["input_ids"].shape == (5, 6)
-    assert [(record.sentences, record.num_tokens, record.num_encoded_tokens) for record in batch.coverage] == [
-        (2, 11, 11),
-        (3, 16, 16),
+    assert batch.text_coverage == [
+        TextCoverage(("a choir sings.", "it fades!"), 11, 11),
+        TextCoverage(("piano starts .", "drums set in .", "it fades ."), 16, 16),
     ]
-    assert batch.coverage[0].duration_s is None
+    assert batch.audio_coverage == []
+    assert pickle.loads(pickle.dumps(batch)).text_coverage == batch.text_coverage
 
     # A document is one row.
     documents = CollapProcessor(sentences.feature_extractor, sentences.tokenizer)
     batch = documents(text=[one, two], return_tensors="pt")
     assert batch["sentence_counts"].tolist() == [1, 1]
-    assert documents.batch_decode(batch["input_ids"], skip_special_tokens=True)[1] == (
-        "piano starts . drums set in . it fades ."
-    )
-    assert [record.sentences for record in batch.coverage] == [1, 1]
+    joined = "piano starts . drums set in . it fades ."
+    assert documents.batch_decode(batch["input_ids"], skip_special_tokens=True)[1] == joined
+    assert [record.sentences for record in batch.text_coverage] == [(one,), (joined,)]
 
 
 def test_without_sentencex(sentences, documents, monkeypatch):
@@ -120,14 +121,8 @@ def test_songs_and_texts_of_different_numbers(sentences):
     assert next(iter(batch)) == "fbank_features"  # accelerate takes the batch size from the first tensor
     assert batch["fbank_features"].shape == (2, 2, 62, 128)
     assert batch["input_ids"].shape[0] == 4
-    # row i: the i-th song and the i-th text
-    assert [(record.duration_s, record.chunks, record.sentences) for record in batch.coverage] == [
-        (1.0, 2, 2),
-        (0.3, 1, 1),
-        (None, None, 1),
-    ]
-    more_songs = sentences(text="it fades .", audio=[noise(1.0), noise(0.3)], sampling_rate=RATE)
-    assert [record.num_encoded_tokens for record in more_songs.coverage] == [5, None]
+    assert [(record.duration_s, record.chunks) for record in batch.audio_coverage] == [(1.0, 2), (0.3, 1)]
+    assert [len(record.sentences) for record in batch.text_coverage] == [2, 1, 1]
 
 
 def test_columns_of_a_data_set(sentences, tmp_path):
@@ -166,7 +161,7 @@ def test_options_reach_the_feature_extractor(tokenizer):
         audio=[stereo], sampling_rate=RATE, downmix=True, truncation=True, device="cpu", return_tensors="pt"
     )
     assert batch["audio_attention_mask"].sum().item() == 62 + 34
-    assert (batch.coverage[0].duration_s, batch.coverage[0].source_channels) == (1.5, 2)
+    assert (batch.audio_coverage[0].duration_s, batch.audio_coverage[0].source_channels) == (1.5, 2)
     nested = processor(
         audio=[stereo], audio_kwargs={"sampling_rate": RATE, "downmix": True, "truncation": True}, return_tensors="pt"
     )
@@ -197,20 +192,20 @@ def test_a_long_document_is_refused_or_cut(documents):
         documents(text=["it fades .", LONG])
     batch = documents(text=["it fades .", LONG], truncation=True, return_tensors="pt")
     assert batch["input_ids"].shape == (2, 32)
-    assert [(record.num_tokens, record.num_encoded_tokens) for record in batch.coverage] == [(5, 5), (42, 32)]
+    assert [(record.num_tokens, record.num_encoded_tokens) for record in batch.text_coverage] == [(5, 5), (42, 32)]
     assert batch["input_ids"][1, -1] == 2  # the end token stays
 
 
 def test_a_text_of_any_length_fits_in_sentences(sentences):
     batch = sentences(text=" ".join(["A choir sings."] * 500), return_tensors="pt")
     assert batch["sentence_counts"].tolist() == [500]
-    assert batch.coverage[0].num_encoded_tokens == batch.coverage[0].num_tokens == 3000
+    assert batch.text_coverage[0].num_encoded_tokens == batch.text_coverage[0].num_tokens == 3000
     with pytest.raises(
         ValueError, match=r"^sentence 1 of text\[0\] must have at most 32 tokens, got 42: pass truncation"
     ):
         sentences(text=[["it fades .", LONG]])
     cut = sentences(text=[["it fades .", LONG]], truncation=True)
-    assert (cut.coverage[0].num_tokens, cut.coverage[0].num_encoded_tokens) == (47, 37)
+    assert (cut.text_coverage[0].num_tokens, cut.text_coverage[0].num_encoded_tokens) == (47, 37)
 
 
 def test_which_limit_holds(feature_extractor, tokenizer, gpt2_tokenizer):
@@ -218,13 +213,13 @@ def test_which_limit_holds(feature_extractor, tokenizer, gpt2_tokenizer):
     text = " ".join(["piano"] * 10)
     with pytest.raises(ValueError, match=r"^text\[0\] must have at most 10 tokens, got 12"):
         processor(text=text)
-    assert processor(text=text, max_length=12).coverage[0].num_encoded_tokens == 12
+    assert processor(text=text, max_length=12).text_coverage[0].num_encoded_tokens == 12
     with pytest.raises(ValueError, match=r"^text\[0\] must have at most 11 tokens, got 12"):
         processor(text=text, max_length=11, truncation=False)
     wider = CollapProcessor(feature_extractor, tokenizer, max_text_tokens=100)
-    assert wider(text=LONG).coverage[0].num_encoded_tokens == 42
+    assert wider(text=LONG).text_coverage[0].num_encoded_tokens == 42
     unlimited = CollapProcessor(feature_extractor, gpt2_tokenizer)  # its model_max_length is 1e30
-    assert unlimited(text=" ".join([LONG] * 100)).coverage[0].num_encoded_tokens == 4000
+    assert unlimited(text=" ".join([LONG] * 100)).text_coverage[0].num_encoded_tokens == 4000
 
 
 # --- errors of texts ------------------------------------------------------------------------------------------------
