@@ -74,7 +74,8 @@ class CollapConfig(PreTrainedConfig):
         freeze_music_model (`bool`): Whether BEATs is not trained.
         freeze_speech_model (`bool`): Whether Whisper is not trained.
         encoder_batch_size (`int`): Chunks that go through an audio encoder at a time; bounds the memory.
-        score_block_size (`int`): Pairs of frame and sentence scored at a time; bounds the memory.
+        score_block_size (`int`):
+            Pairs of frame and sentence scored at a time; bounds the memory (0.7 GB by default). Fewer on a CPU.
         initializer_range (`float`): Standard deviation of the initial weights of CoLLAP's own layers.
 
     Raises:
@@ -125,7 +126,7 @@ class CollapConfig(PreTrainedConfig):
     freeze_music_model: bool = True
     freeze_speech_model: bool = True
     encoder_batch_size: int = 8
-    score_block_size: int = 4_194_304
+    score_block_size: int = 67_108_864
     initializer_range: float = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:

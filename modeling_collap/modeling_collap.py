@@ -237,7 +237,7 @@ class CollapModel(CollapPreTrainedModel):
             return score_sentences(frames, mask, queries, self.config, temporal_only=True)
         time_terms = self._time_terms(audio, text, use_time)
         scores = score_sentences(frames, mask, text.query_embeds, self.config, *time_terms)  # (B, S)
-        return mean_over_sentences(scores, text.sentence_counts)
+        return mean_over_sentences(scores, text.sentence_counts.to(scores.device))
 
     def score(
         self,
@@ -266,7 +266,8 @@ class CollapModel(CollapPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch_size, num_texts)` in float32: `logits_per_audio`.
         """
-        return self.logit_scale() * self.similarity(audio, text, use_time, section_query)
+        similarity = self.similarity(audio, text, use_time, section_query)
+        return self.logit_scale().to(similarity.device) * similarity
 
     def attend(self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True) -> CollapAttentions:
         r"""
@@ -276,14 +277,15 @@ class CollapModel(CollapPreTrainedModel):
         """
         frame_time_features, time_query_embeds = self._time_terms(audio, text, use_time)
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
-            frames, queries = audio.last_hidden_state.float(), text.query_embeds.float()
+            frames = audio.last_hidden_state.float()
+            queries = text.query_embeds.to(frames)
             attentions = attend_frames(
                 frames,
                 audio.frame_mask,
                 queries,
                 self.config,
                 frame_time_features,
-                None if time_query_embeds is None else time_query_embeds.float(),
+                None if time_query_embeds is None else time_query_embeds.to(frames),
             )
             attentions.similarities = torch.einsum("bnd,sd->bsn", frames, queries)  # (B, S, N)
         return attentions
@@ -382,7 +384,8 @@ class CollapModel(CollapPreTrainedModel):
         logit_scale = self.logit_scale()
         logits_per_audio = None
         if return_logits:
-            logits_per_audio = logit_scale * self.similarity(audio, text, use_time=use_time)  # (B, T)
+            similarity = self.similarity(audio, text, use_time=use_time)
+            logits_per_audio = logit_scale.to(similarity.device) * similarity  # (B, T)
             if not use_time and text.time_query_embeds is not None:
                 # DDP waits for a gradient of every weight that the forward pass used.
                 logits_per_audio = logits_per_audio + 0 * text.time_query_embeds.sum()

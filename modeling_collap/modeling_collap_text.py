@@ -54,30 +54,34 @@ class CollapTimeQuery(nn.Module):
 
     def forward(self, query_embeds: torch.Tensor, sentence_counts: torch.Tensor) -> torch.Tensor:
         """`query_embeds` `(S, d)` and `sentence_counts` `(T,)` to time queries `(S, P)`."""
-        num_sentences, width = query_embeds.shape
-        num_texts, most = len(sentence_counts), int(sentence_counts.max())
-        torch._check(most >= 1)  # torch.export does not know it
-        index = torch.arange(most, device=query_embeds.device)
-        is_sentence = index < sentence_counts[:, None]  # (T, most)
-        position = index / (sentence_counts[:, None] - 1).clamp(min=1)  # (T, most), 0 = first sentence, 1 = last
-        position = time_features(position, self.num_time_features).to(query_embeds.dtype)  # (T, most, P)
-        # Where each sentence is in a table of texts (rows) and sentences (columns).
-        texts = torch.arange(num_texts, device=query_embeds.device)
-        text_of_sentence = texts.repeat_interleave(sentence_counts, output_size=num_sentences)  # (S,)
-        first_sentence = sentence_counts.cumsum(0) - sentence_counts  # (T,)
-        sentences_before = torch.arange(num_sentences, device=query_embeds.device) - first_sentence[text_of_sentence]
-        place = text_of_sentence * most + sentences_before  # (S,)
+        index = torch.arange(query_embeds.shape[0], device=query_embeds.device)  # (S,)
+        texts = torch.arange(sentence_counts.shape[0], device=query_embeds.device)
+        text_of_sentence = texts.repeat_interleave(sentence_counts, output_size=index.shape[0])  # (S,)
+        sentences_in_text = sentence_counts[text_of_sentence]  # (S,)
+        place = index - (sentence_counts.cumsum(0) - sentence_counts)[text_of_sentence]  # (S,), 0 = first of its text
+        position = time_features(place / (sentences_in_text - 1).clamp(min=1), self.num_time_features)
+        position = position.to(query_embeds.dtype)  # (S, P), of 0 = first sentence to 1 = last
 
-        sentences = query_embeds.new_zeros(num_texts * most, width).index_copy(0, place, query_embeds)
-        hidden = sentences.view(num_texts, most, width) + self.position_projection(position)  # (T, most, d)
-        qkv = self.attention_in(self.attention_norm(hidden))
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)  # (3, T, heads, most, head width)
-        attended = nn.functional.scaled_dot_product_attention(*qkv, attn_mask=is_sentence[:, None, None])
-        hidden = hidden + self.attention_out(attended.transpose(1, 2).flatten(2))  # (T, most, d)
+        hidden = query_embeds + self.position_projection(position)  # (S, d)
+        qkv = self.attention_in(self.attention_norm(hidden)).unflatten(-1, (3, self.num_heads, -1))
+        if (
+            torch.compiler.is_compiling()
+        ):  # no shape may depend on values: all sentences attend, other texts are masked
+            same_text = text_of_sentence[:, None] == text_of_sentence
+            attended = nn.functional.scaled_dot_product_attention(*qkv.permute(1, 2, 0, 3), attn_mask=same_text)
+            attended = attended.transpose(0, 1).flatten(1)  # (S, d)
+        else:
+            table = qkv.new_zeros(texts.shape[0], int(sentence_counts.max()), *qkv.shape[1:])
+            table[text_of_sentence, place] = qkv  # (T, most, 3, heads, head width)
+            is_sentence = torch.arange(table.shape[1], device=index.device) < sentence_counts[:, None]  # (T, most)
+            attended = nn.functional.scaled_dot_product_attention(
+                *table.permute(2, 0, 3, 1, 4), attn_mask=is_sentence[:, None, None]
+            )
+            attended = attended.transpose(1, 2).flatten(2)[text_of_sentence, place]  # (S, d)
+        hidden = hidden + self.attention_out(attended)
         hidden = hidden + self.mlp_out(nn.functional.gelu(self.mlp_in(self.mlp_norm(hidden))))
-        times = self.time(self.norm(hidden)) + self.position_to_time(position)  # (T, most, P)
-        times = times * (sentence_counts > 1)[:, None, None]
-        return times.flatten(0, 1)[place]  # (S, P)
+        times = self.time(self.norm(hidden)) + self.position_to_time(position)  # (S, P)
+        return times * (sentences_in_text > 1)[:, None]
 
 
 class CollapTextModel(CollapPreTrainedModel):
@@ -162,7 +166,7 @@ class CollapTextModel(CollapPreTrainedModel):
         if attention_mask is None:
             attention_mask = torch.ones(tokens.shape[:2], dtype=torch.long, device=tokens.device)
         if sentence_counts is None:
-            sentence_counts = torch.ones(len(tokens), dtype=torch.long, device=tokens.device)
+            sentence_counts = torch.ones(tokens.shape[0], dtype=torch.long, device=tokens.device)
         if not torch.compiler.is_compiling():  # a graph cannot raise errors that depend on values
             self._check_values(attention_mask, sentence_counts)
         if position_ids is not None:
@@ -202,7 +206,7 @@ class CollapTextModel(CollapPreTrainedModel):
         padding = attention_mask.int().argmax(-1)[:, None]  # (S, 1), before the first real token
         if not torch.compiler.is_compiling() and not padding.any():
             return self._encode_by_length(attention_mask, inputs)
-        rows = torch.arange(len(padding), device=padding.device)[:, None]
+        rows = torch.arange(padding.shape[0], device=padding.device)[:, None]
         column = torch.arange(num_tokens, device=padding.device)
         order, back = (column + padding) % num_tokens, (column - padding) % num_tokens  # (S, tokens)
         inputs = {
@@ -229,10 +233,10 @@ class CollapTextModel(CollapPreTrainedModel):
         the groups change only the time.
         """
         num_sentences, num_tokens = attention_mask.shape
-        num_groups = min(TEXT_LENGTH_GROUPS, num_sentences // MIN_GROUP_SENTENCES)
         whole_output = inputs["output_hidden_states"] or inputs["output_attentions"]
-        in_one_call = whole_output or torch.compiler.is_compiling() or has_sharded_layers(self.encoder)
-        if num_groups < 2 or in_one_call:
+        in_one_call = torch.compiler.is_compiling() or whole_output or has_sharded_layers(self.encoder)
+        num_groups = 1 if in_one_call else min(TEXT_LENGTH_GROUPS, num_sentences // MIN_GROUP_SENTENCES)
+        if num_groups < 2:
             return self.encoder(attention_mask=attention_mask, return_dict=True, **inputs)
         lengths = num_tokens - attention_mask.flip(-1).int().argmax(-1)  # (S,)
         by_length = lengths.argsort(stable=True)  # (S,)

@@ -31,7 +31,10 @@ from torch.utils.checkpoint import checkpoint
 from .configuration_collap import CollapConfig
 from .outputs_collap import CollapAttentions
 
-CPU_BLOCK_SIZE = 262_144  # pairs of frame and sentence: several times as fast while it fits a core's cache
+# The most pairs of frame and sentence at a time on a CPU: several times as fast while they fit a core's cache. With a
+# graph each block costs a recomputation of its own.
+CPU_BLOCK_SIZE = 262_144
+CPU_TRAINING_BLOCK_SIZE = 4_194_304
 
 
 def count_segments(num_frames: Any, kernel_size: int, kernel_stride: int) -> Any:
@@ -102,7 +105,9 @@ def cut_into_segments(frames: torch.Tensor, config: CollapConfig) -> torch.Tenso
     size, stride = config.kernel_size, config.kernel_stride
     num_segments = count_segments(frames.shape[1], size, stride)
     missing = (num_segments - 1) * stride + size - frames.shape[1]
-    frames = nn.functional.pad(frames, (0, 0) * (frames.dim() - 2) + (0, max(missing, 0)))
+    if stride > size:  # only then some of the last frames may lie after the last segment
+        missing = max(missing, 0)
+    frames = nn.functional.pad(frames, (0, 0) * (frames.dim() - 2) + (0, missing))
     return frames.unfold(1, size, stride)[:, :num_segments].movedim(-1, 1)
 
 
@@ -168,40 +173,38 @@ def score_sentences(
     Returns:
         `torch.Tensor` of shape `(B, S)` in float32, between minus and plus `kernel_weight + temporal_weight`.
     """
-    num_songs, num_frames, _ = frame_embeds.shape
-    num_sentences = query_embeds.shape[0]
-    block_size = config.score_block_size
-    if frame_embeds.device.type == "cpu" and not torch.is_grad_enabled():
-        block_size = min(block_size, CPU_BLOCK_SIZE)
-    num_segments = count_segments(num_frames, config.kernel_size, config.kernel_stride)
-    frames_per_pair = config.kernel_size * num_segments  # those of overlapping segments several times
-    sentences_at_once = min(num_sentences, max(1, block_size // frames_per_pair))
-    songs_at_once = min(num_songs, max(1, block_size // (frames_per_pair * sentences_at_once)))
-    one_block = songs_at_once == num_songs and sentences_at_once == num_sentences
-    recompute = torch.is_grad_enabled() and not one_block
-
     # bf16 has three digits, too few for cosines times a factor of up to 100: float32, also in autocast.
     with torch.autocast(device_type=frame_embeds.device.type, enabled=False):
-        frame_embeds, query_embeds = frame_embeds.float(), query_embeds.float()
+        frame_embeds = frame_embeds.float()
+        query_embeds = query_embeds.to(frame_embeds)
         if time_query_embeds is not None:
-            time_query_embeds = time_query_embeds.float()
+            time_query_embeds = time_query_embeds.to(frame_embeds)
+        if torch.compiler.is_exporting():  # as one block: a number of blocks would fix the numbers of songs and texts
+            times = (frame_time_features, time_query_embeds)
+            return _score_block(frame_embeds, frame_mask, query_embeds, config, *times, temporal_only)
+        num_songs, num_frames, _ = frame_embeds.shape
+        num_sentences = query_embeds.shape[0]
+        block_size = config.score_block_size
+        if frame_embeds.device.type == "cpu":
+            block_size = min(block_size, CPU_TRAINING_BLOCK_SIZE if torch.is_grad_enabled() else CPU_BLOCK_SIZE)
+        num_segments = count_segments(num_frames, config.kernel_size, config.kernel_stride)
+        frames_per_pair = config.kernel_size * num_segments  # those of overlapping segments several times
+        sentences_at_once = min(num_sentences, max(1, block_size // frames_per_pair))
+        songs_at_once = min(num_songs, max(1, block_size // (frames_per_pair * sentences_at_once)))
+        one_block = songs_at_once == num_songs and sentences_at_once == num_sentences
+        recompute = torch.is_grad_enabled() and not one_block
         rows = []
         frame_counts = frame_mask.sum(-1).tolist() if songs_at_once < num_songs else [num_frames] * num_songs
         for song in range(0, num_songs, songs_at_once):
             longest = max(1, *frame_counts[song : song + songs_at_once])  # without the padding of other blocks
             songs = (slice(song, song + songs_at_once), slice(longest))
+            frames, mask = frame_embeds[songs], frame_mask[songs]
+            frame_times = None if frame_time_features is None else frame_time_features[songs]
             row = []
             for sentence in range(0, num_sentences, sentences_at_once):
                 sentences = slice(sentence, sentence + sentences_at_once)
-                block = (
-                    frame_embeds[songs],
-                    frame_mask[songs],
-                    query_embeds[sentences],
-                    config,
-                    None if frame_time_features is None else frame_time_features[songs],
-                    None if time_query_embeds is None else time_query_embeds[sentences],
-                    temporal_only,
-                )
+                times = None if time_query_embeds is None else time_query_embeds[sentences]
+                block = (frames, mask, query_embeds[sentences], config, frame_times, times, temporal_only)
                 row.append(
                     checkpoint(_score_block, *block, use_reentrant=False) if recompute else _score_block(*block)
                 )

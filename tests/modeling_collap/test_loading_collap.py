@@ -1,10 +1,12 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Saving and loading: nothing is lost, nothing is made up, precision, device and attention arrive in every tower."""
 
+import copy
 import json
 
 import pytest
 import torch
+from accelerate import cpu_offload, disk_offload
 from tiny_models import (
     FBANK_FRAMES,
     audio_inputs,
@@ -74,6 +76,24 @@ def test_the_audio_half_loads_alone(tmp_path, model, inputs):
     assert_same_weights(half, model.audio_model)
 
 
+def test_names_that_the_model_does_not_have_are_reported(tmp_path, model):
+    """What one half of the model leaves out of the folder is no surprise; what nobody takes is."""
+    weights = {**model.state_dict(), "text_model.head.weight": torch.ones(2), "logit_scale.bias": torch.ones(1)}
+    model.save_pretrained(tmp_path, state_dict=weights)
+    _, report = CollapModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert set(report["unexpected_keys"]) == {"text_model.head.weight", "logit_scale.bias"}
+
+
+def test_weights_on_the_disk_and_in_memory_give_the_same(tmp_path, model, inputs):
+    """Offloaded weights are on the device "meta" until their module runs."""
+    with torch.no_grad():
+        expected = model(**inputs).logits_per_audio
+        offloaded = cpu_offload(copy.deepcopy(model), execution_device="cpu")
+        torch.testing.assert_close(offloaded(**inputs).logits_per_audio, expected)
+        offloaded = disk_offload(copy.deepcopy(model), tmp_path, execution_device="cpu")
+        torch.testing.assert_close(offloaded(**inputs).logits_per_audio, expected)
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(tmp_path, model, inputs, dtype: torch.dtype):
     model.save_pretrained(tmp_path)
@@ -131,6 +151,21 @@ class TestFromPretrainedTowers:
         assert_same_weights(model.audio_model.speech_model, WhisperModel.from_pretrained(towers["speech"]).encoder)
         keywords = {"add_pooling_layer": False} if text == "roberta" else {}
         assert_same_weights(model.text_model.encoder, AutoModel.from_pretrained(towers[text], **keywords))
+
+    def test_the_precision_is_that_of_the_weights(self, towers, tmp_path):
+        model = CollapModel.from_music_speech_text_pretrained(
+            towers["music"], None, towers["roberta"], chunk_length_s=0.64, dtype="bfloat16", local_files_only=True
+        )
+        precisions = {name: parameter.dtype for name, parameter in model.named_parameters()}
+        assert precisions.pop("logit_scale.weight") == torch.float32
+        assert set(precisions.values()) == {torch.bfloat16}
+        model.save_pretrained(tmp_path / "saved")
+        assert CollapModel.from_pretrained(tmp_path / "saved").dtype == torch.bfloat16
+
+    @pytest.mark.parametrize("name", ["kernal_size", "revision"])
+    def test_an_unknown_argument_is_refused(self, towers, name: str):
+        with pytest.raises(TypeError, match=f"{name} is no field of CollapConfig"):
+            CollapModel.from_music_speech_text_pretrained(towers["music"], None, towers["roberta"], **{name: 3})
 
     @pytest.mark.parametrize("absent", ["music", "speech"])
     def test_an_encoder_may_be_left_out(self, towers, absent: str):

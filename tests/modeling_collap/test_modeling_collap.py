@@ -5,9 +5,11 @@ import math
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
 
 from collap import CollapAudioOutput, CollapModel, CollapTextOutput
+from collap.modeling_collap import modeling_collap_audio
 from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.modeling_collap.modeling_collap_text import pool_tokens
 
@@ -149,6 +151,90 @@ class TestAudio:
             model.get_audio_features(
                 encoder_frames=frames, frame_mask=torch.ones(1, 3), **audio_inputs([FBANK_FRAMES])
             )
+
+
+class TestInputs:
+    def test_each_half_takes_the_whole_batch(self):
+        model = make_model(text_granularity="sentence")
+        batch = {**audio_inputs(SONGS[:2]), **text_inputs([5, 3, 4], [2, 1]), "song_ids": torch.tensor([1, 2])}
+        with torch.no_grad():
+            audio, text = model.get_audio_features(**batch), model.get_text_features(**batch)
+            torch.testing.assert_close(model.score(audio, text), model(**batch).logits_per_audio)
+            torch.testing.assert_close(model.audio_model.encode(**batch)[1], audio.frame_mask)
+
+    def test_songs_that_were_encoded_one_at_a_time_are_scored_as_a_list(self):
+        model = make_model()
+        inputs, texts = audio_inputs(SONGS), text_inputs([5, 9])
+        with torch.no_grad():
+            text = model.get_text_features(**texts)
+            songs = [model.get_audio_features(**song(inputs, index)) for index in range(len(SONGS))]
+            torch.testing.assert_close(model.score(songs, text), model(**inputs, **texts).logits_per_audio)
+
+    def test_a_last_chunk_without_a_vector_may_be_alone_in_its_part(self):
+        model = make_model(encoder_batch_size=1)
+        whole, rest = audio_inputs([FBANK_FRAMES + 5]), slice(0, 1)
+        with torch.no_grad():
+            audio = model.get_audio_features(**whole)
+            expected = model.get_audio_features(**{name: value[:, rest] for name, value in whole.items()})
+        torch.testing.assert_close(audio.last_hidden_state, expected.last_hidden_state)
+
+    def test_features_of_another_shape_are_refused(self):
+        inputs = audio_inputs(SONGS, num_mel_bins=128)
+        with pytest.raises(ValueError, match=r"input_features must have the shape .* by the configuration of the spe"):
+            make_model().get_audio_features(**inputs)
+
+    def test_features_that_no_encoder_takes_are_named(self, monkeypatch):
+        messages = []
+        monkeypatch.setattr(modeling_collap_audio.logger, "warning_once", messages.append)
+        make_model(music_config=None).get_audio_features(**audio_inputs(SONGS))
+        assert ["fbank_features are not used" in message for message in messages] == [True]
+
+    def test_sharded_layers_of_an_encoder_are_named(self, monkeypatch):
+        messages = []
+        monkeypatch.setattr(modeling_collap_audio.logger, "warning_once", messages.append)
+        model = make_model(speech_config=None)
+        next(model.audio_model.music_model.parameters()).ds_id = 0  # the mark of ZeRO-3
+        model.get_audio_features(**{**audio_inputs(SONGS[:1]), "input_features": None})
+        assert ["sharded over processes" in message for message in messages] == [True]
+
+    @pytest.mark.parametrize("mask", [[[0, 1, 1]], [[1, 0, 1]], [[0, 0, 0]]])
+    def test_real_frames_come_first(self, mask: list[list[int]]):
+        model = make_model()
+        frames = torch.randn(1, 3, model.config.encoder_hidden_size)
+        with pytest.raises(ValueError, match="frame_mask must be 1 for the frames of a song"):
+            model.get_audio_features(encoder_frames=frames, frame_mask=torch.tensor(mask))
+
+
+class TestTemperature:
+    def test_the_logarithm_is_checked(self):
+        with pytest.raises(
+            StrictDataclassError, match=r"logarithm of the factor and must be at most log\(100\) = 4.605"
+        ):
+            tiny_config(logit_scale_init_value=14.3)
+
+    def test_a_weight_beyond_the_limit_comes_back(self):
+        model = make_model()
+        model.logit_scale.weight.data.fill_(5.0)  # exp(5) = 148
+        optimizer = torch.optim.SGD(model.logit_scale.parameters(), lr=1e-3)
+        for _ in range(10):  # its gradient is that at the limit, 100
+            optimizer.zero_grad()
+            factor = model.logit_scale()
+            assert factor.item() == pytest.approx(100)
+            factor.backward()
+            optimizer.step()
+            if model.logit_scale.weight.item() < math.log(100):
+                break
+        assert model.logit_scale().item() < 100
+
+    def test_small_steps_move_it_in_half_precision(self, tmp_path):
+        make_model().save_pretrained(tmp_path)
+        model = CollapModel.from_pretrained(tmp_path, dtype=torch.bfloat16)
+        before = model.logit_scale.weight.item()
+        optimizer = torch.optim.SGD(model.logit_scale.parameters(), lr=1e-4)
+        for _ in range(200):
+            model.logit_scale.weight.grad = torch.ones(1)
+            optimizer.step()
+        assert model.logit_scale.weight.item() == pytest.approx(before - 0.02, abs=1e-4)
 
 
 class TestText:
@@ -377,6 +463,32 @@ class TestTraining:
         assert all(parameter.grad is None for parameter in model.audio_model.music_model.parameters())
         assert model.audio_model.speech_model.conv1.weight.grad.abs().max() > 0
 
+    def test_frozen_encoders_pass_on_the_gradient_of_their_input(self):
+        model = make_model(encoder_batch_size=2)
+        inputs = audio_inputs(SONGS)
+        features = [inputs["fbank_features"].requires_grad_(), inputs["input_features"].requires_grad_()]
+        loss = model.get_audio_features(**inputs).pooler_output.square().sum(-1).sqrt()[0]
+        (loss + model.get_audio_features(**inputs).last_hidden_state[:, 0, 0].sum()).backward()
+        assert all(own.grad.abs().max() > 0 for own in features)
+
+    def test_an_unfrozen_encoder_is_loaded_unfrozen(self, tmp_path):
+        model = make_model()
+        model.audio_model.music_model.requires_grad_(True)
+        model.save_pretrained(tmp_path)
+        loaded = CollapModel.from_pretrained(tmp_path)
+        assert loaded.audio_model.music_model.encoder.layers[0].fc1.weight.requires_grad
+        assert not loaded.audio_model.speech_model.conv1.weight.requires_grad
+
+    def test_every_parameter_gets_a_gradient_without_time_too(self):
+        model = make_model(text_granularity="sentence", temporal_position=True)
+        inputs = {**audio_inputs(SONGS), **text_inputs([3, 4, 5, 6, 7], [1, 1, 2, 1])}
+        output = model(**inputs, return_loss=True, use_time=False)
+        output.loss.backward()
+        assert [name for name, p in model.named_parameters() if p.requires_grad and p.grad is None] == []
+        with torch.no_grad():
+            expected = model.score(output.audio_model_output, output.text_model_output, use_time=False)
+        torch.testing.assert_close(output.logits_per_audio, expected)
+
     def test_a_trainable_part_of_a_frozen_encoder_gets_its_gradient(self):
         model = make_model().train()
         weight = model.audio_model.music_model.encoder.layers[0].final_layer_norm.weight
@@ -416,7 +528,7 @@ class TestTraining:
                 if isinstance(module, torch.nn.Dropout):
                     module.p = dropout
             if not recompute:
-                model.audio_model._encoders_train = lambda: False
+                model.audio_model._needs_graph = lambda *features: False
             torch.manual_seed(1)
             output = model(**audio_inputs(SONGS), **text_inputs([5, 9, 3, 4]), return_loss=True)
             output.loss.backward()
