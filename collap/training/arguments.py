@@ -83,8 +83,8 @@ class CollapTrainingArguments(TrainingArguments):
     the manifest and sentence granularity.
 
     Raises:
-        ValueError: if a number of songs is less than 1, the weight is negative, or there are fewer songs than
-            processes.
+        ValueError: if a number of songs is less than 1, the weight is negative, or the contrastive batch has one song
+            or fewer songs than processes.
     """
 
     contrastive_batch_size: int | None = HfArg(
@@ -111,9 +111,9 @@ class CollapTrainingArguments(TrainingArguments):
         super().__post_init__()
         if self.contrastive_batch_size is None:
             self.contrastive_batch_size = self.per_device_train_batch_size * self.world_size
-        if self.contrastive_batch_size < self.world_size:
+        if self.contrastive_batch_size < max(self.world_size, 2):
             raise ValueError(
-                f"contrastive_batch_size must be at least one song a process ({self.world_size}), got "
+                f"contrastive_batch_size must be at least 2 songs, and one a process ({self.world_size}), got "
                 f"{self.contrastive_batch_size}."
             )
         self.per_device_train_batch_size = -(-self.contrastive_batch_size // self.world_size)

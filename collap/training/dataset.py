@@ -209,7 +209,8 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
     sampler has no state that a checkpoint would have to hold.
 
     Raises:
-        ValueError: if a batch has fewer songs than there are processes, there is no batch, or `lengths` do not fit.
+        ValueError: if a batch has fewer songs than there are processes, or one song only, which has nothing to be
+            contrasted with; if there is no batch; or if `lengths` do not fit.
     """
 
     def __init__(
@@ -224,10 +225,10 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
     ):
         self.num_batches = num_songs // batch_size if drop_last else math.ceil(num_songs / batch_size)
         smallest = batch_size if drop_last else num_songs // max(self.num_batches, 1)
-        if self.num_batches == 0 or smallest < num_processes:
+        if self.num_batches == 0 or smallest < max(num_processes, 2):
             raise ValueError(
-                f"contrastive_batch_size must give each of {num_processes} process(es) a song of each batch, but "
-                f"{num_songs} songs in batches of {batch_size} make some of {smallest}."
+                f"contrastive_batch_size must give each of {num_processes} process(es) a song of each batch, and each "
+                f"batch two, but {num_songs} songs in batches of {batch_size} make some of {smallest}."
             )
         if lengths is not None and len(lengths) != num_songs:
             raise ValueError(f"lengths must hold one length for each of the {num_songs} songs, got {len(lengths)}.")

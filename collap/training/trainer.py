@@ -6,17 +6,18 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import DistributedType
 from torch import nn
 from torch.utils.data import DataLoader
-from tqdm.auto import tqdm
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import EvalLoopOutput
+from transformers.trainer_utils import EvalLoopOutput, EvalPrediction, denumpify_detensorize, has_length
 
 from collap.metrics import RECALL_AT, text_to_audio_and_audio_to_text
+from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.checkpointing import AtomicCheckpointMixin
 from collap.training.dataset import ContrastiveBatchSampler, SongDataset
@@ -35,6 +36,18 @@ from collap.training.loss import (
 logger = logging.getLogger(__name__)
 
 MAX_SKIPPED_IN_A_ROW = 50  # the scaler of float16 needs up to 20 to find its scale
+# What transformers' `Trainer` takes and a contrastive training cannot use.
+REFUSED = {
+    "compute_loss_func": "give a function of `GatheredPairs` as `loss`",
+    "preprocess_logits_for_metrics": "`compute_metrics` gets all scores and can change them itself",
+    "label_smoothing_factor": "the contrastive loss has no classes",
+    "batch_eval_metrics": "a batch alone has no retrieval metrics",
+    "include_for_metrics": "`compute_metrics` gets scores and label_ids only",
+    "fp16_full_eval": "give `fp16`",
+    "bf16_full_eval": "give `bf16`",
+    "auto_find_batch_size": "a smaller contrastive batch is another loss; give `micro_batch_size`",
+    "remove_unused_columns": "leave it False, because audio, text and ids are columns that the model does not take",
+}
 
 
 class CollapTrainer(AtomicCheckpointMixin, Trainer):
@@ -52,8 +65,14 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
     layers of the encoders differently often: with layers as units they would wait for each other forever. Mixed
     precision is autocast: weights and outputs in bfloat16 would round the embeddings before they are compared.
 
-    **Evaluation.** `evaluate()` logs `eval_loss` (the contrastive loss, averaged over the batches) and, over the whole
-    set, the recall and the median rank of each text's song and of each song's text (`eval_text_to_audio_recall@1`).
+    **Evaluation.** `evaluate()` scores all songs of the set with all texts. It logs the contrastive loss of the whole
+    set (`eval_loss`, whatever `loss` is), and the recall and the median rank of each text's song and of each song's
+    text (`eval_text_to_audio_recall@1`). None of them depends on batch size or number of processes, but a larger set
+    has a larger loss. `compute_metrics` gets an `EvalPrediction` of the whole set, which `predict()` returns too:
+
+    - `predictions` `(songs, texts)`: scaled scores. The texts are in the order of the set. Pairs with one song id are
+      one song; songs are in the order in which they first occur.
+    - `label_ids` `(texts,)`: the row of each text's song, so 0, 1, 2, ... where each song has one text.
 
     Args:
         args ([`CollapTrainingArguments`]): With a `section_loss_weight`, [`SectionLoss`] is added to `loss`.
@@ -63,8 +82,10 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
 
     Raises:
         TypeError: if `args` are of another class.
-        ValueError: if one process has several GPUs (`nn.DataParallel` would contrast the songs of each GPU alone), or
-            the configuration of FSDP is not as above.
+        ValueError: if one process has several GPUs (`nn.DataParallel` would contrast the songs of each GPU alone), the
+            configuration of FSDP is not as above, an argument has no meaning here (`compute_loss_func`,
+            `label_smoothing_factor` and others), `metric_for_best_model` is no metric of the evaluation, or a batch or
+            an evaluation set has one pair: there is nothing to contrast it with.
     """
 
     def __init__(
@@ -84,6 +105,10 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
                 "launch` or `torchrun --nproc_per_node`, or set CUDA_VISIBLE_DEVICES to one GPU."
             )
         _prepare_fsdp(self.accelerator)
+        for name, instead in REFUSED.items():
+            if value := getattr(args, name, None) or getattr(self, name, None):
+                raise ValueError(f"{name} must not be given, got {value}: {instead}.")
+        self._check_evaluation()
         self.loss = ContrastiveLoss() if loss is None else loss
         self.section_loss = SectionLoss(args.section_loss_weight) if args.section_loss_weight else None
         self.skipped = SkipNonFiniteSteps()
@@ -98,10 +123,31 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         if args.device.type == "cpu":
             args.dataloader_pin_memory = False  # without a device, torch warns in every epoch
 
+    def _check_evaluation(self) -> None:
+        """Finds what would fail in the first evaluation only, after a whole epoch."""
+        sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else {"": self.eval_dataset}
+        names = []
+        for prefix, songs in sets.items():
+            number = len(songs) if has_length(songs) else None
+            if number == 1:
+                raise ValueError("eval_dataset must hold at least 2 pairs of song and text to rank, got 1.")
+            names += [f"{prefix}_{name}" if prefix else name for name in _metric_names(number)]
+        best = self.args.metric_for_best_model
+        if best is None or self.args.eval_strategy == "no" or self.compute_metrics is not None:
+            return
+        if best.removeprefix("eval_") not in names:
+            raise ValueError(f"metric_for_best_model must be one of {', '.join(names)}, got {best!r}.")
+
     def get_train_dataloader(self) -> DataLoader:
         """The part of this process of the contrastive batches of a [`SongDataset`]."""
         songs, args = self.train_dataset, self.args
         if not isinstance(songs, SongDataset):
+            rest = len(songs) % args.contrastive_batch_size if has_length(songs) and args.world_size == 1 else 0
+            if rest == 1 and not args.dataloader_drop_last:
+                raise ValueError(
+                    f"train_dataset: the last batch of {len(songs)} pairs in batches of {args.contrastive_batch_size} "
+                    "has one pair and no negatives; change contrastive_batch_size, or set dataloader_drop_last."
+                )
             return super().get_train_dataloader()
         sampler = ContrastiveBatchSampler(
             len(songs),
@@ -147,6 +193,8 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
 
         def loss_of(pairs: Pairs) -> torch.Tensor:
             gathered = gather_pairs(unwrapped, pairs, ids)
+            if len(gathered.song_ids) < 2:
+                raise ValueError("A contrastive batch must hold at least 2 pairs of song and text, got 1.")
             loss = self.loss(gathered)
             return loss if self.section_loss is None else loss + self.section_loss(gathered)
 
@@ -191,31 +239,61 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         ignore_keys: list[str] | None = None,
         metric_key_prefix: str = "eval",
     ) -> EvalLoopOutput:
-        """Encodes all songs and texts and scores each pair; the scores are the `predictions`."""
+        """Encodes all songs and texts and scores each song with each text; the scores are the `predictions`."""
         model = self.accelerator.unwrap_model(self.model).eval()
-        pairs, losses = [], []
-        hide = self.args.disable_tqdm or not self.is_world_process_zero()
-        for batch in tqdm(dataloader, desc=description, disable=hide):
+        self.callback_handler.eval_dataloader = dataloader
+        pairs = []
+        for batch in dataloader:
+            inputs, ids = split_ids(dict(batch))
             with torch.no_grad(), self.compute_loss_context_manager():
-                output = model(**self._prepare_inputs(batch))
-            losses.append(self.accelerator.gather(output.loss.float()).mean().item())
-            # In the order of the data set, without the songs that the last batch repeats for equal numbers.
+                output = model(**self._prepare_inputs(inputs), return_logits=False)
             own = Pairs.of(output).to("cpu").split()
-            pairs += self.accelerator.gather_for_metrics(own, use_gather_object=True)
+            of_pairs = [ids[name].tolist() if name in ids else [None] * len(own) for name in ("song_ids", "text_ids")]
+            # In the order of the data set, without the pairs that the last batch repeats for equal numbers.
+            gathered = list(zip(own, *of_pairs, strict=True))
+            pairs += self.accelerator.gather_for_metrics(gathered, use_gather_object=True)
+            self.control = self.callback_handler.on_prediction_step(self.args, self.state, self.control)
+        embedded, *ids = zip(*pairs, strict=True)
+        # A missing id becomes a number that no other pair has; ids are never negative.
+        song_ids, text_ids = (
+            torch.tensor([-1 - index if number is None else number for index, number in enumerate(numbers)])
+            for numbers in ids
+        )
+        if len(song_ids.unique()) < 2 or len(text_ids.unique()) < 2:
+            raise ValueError(
+                f"{description}: the set must hold at least 2 songs and 2 texts to rank, got "
+                f"{len(song_ids.unique())} and {len(text_ids.unique())}."
+            )
         with torch.no_grad():
-            everything = Pairs.join(pairs).to(model.device)
-            scores = everything.logit_scale * model.similarity(everything.audio, everything.texts)
-        logits_per_audio = scores.cpu().numpy()
-        metrics = {f"{metric_key_prefix}_loss": sum(losses) / len(losses)}
-        # Recall at the number of songs is always 1, but recall@1 is always there: models are selected by it.
-        recall_at = [k for k in RECALL_AT if k == 1 or k < len(pairs)]
-        both = text_to_audio_and_audio_to_text(logits_per_audio, list(range(len(pairs))), recall_at)
+            everything = Pairs.join(list(embedded)).to(model.device)
+            scores = (everything.logit_scale * model.similarity(everything.audio, everything.texts)).cpu()
+            loss = contrastive_loss(scores, song_ids, text_ids).item()
+        rows = {song: row for row, song in enumerate(dict.fromkeys(song_ids.tolist()))}
+        label_ids = np.array([rows[song] for song in song_ids.tolist()])
+        predictions = scores.numpy()[np.unique(label_ids, return_index=True)[1]]  # each song once
+
+        found: dict[str, Any] = {"loss": loss, "gallery_size": len(predictions)}
+        both = text_to_audio_and_audio_to_text(predictions, label_ids, _recall_at(len(pairs)))
         for direction, values in both.items():
-            for name, value in values.items():
-                if name.startswith(("recall", "median_rank")):
-                    metrics[f"{metric_key_prefix}_{direction}_{name}"] = value
-        metrics[f"{metric_key_prefix}_gallery_size"] = len(pairs)
-        return EvalLoopOutput(predictions=logits_per_audio, label_ids=None, metrics=metrics, num_samples=len(pairs))
+            found |= {f"{direction}_{name}": value for name, value in values.items()}
+        metrics = {name: found[name] for name in _metric_names(len(pairs)) if name in found}
+        if self.compute_metrics is not None:
+            metrics |= denumpify_detensorize(self.compute_metrics(EvalPrediction(predictions, label_ids)))
+        prefix = f"{metric_key_prefix}_"
+        metrics = {prefix + name.removeprefix(prefix): value for name, value in metrics.items()}
+        return EvalLoopOutput(predictions, label_ids, metrics, num_samples=len(pairs))
+
+
+def _recall_at(num_pairs: int | None) -> list[int]:
+    """Recall at the number of songs is always 1, but recall@1 is always there: models are selected by it."""
+    return [k for k in RECALL_AT if k == 1 or num_pairs is None or k < num_pairs]
+
+
+def _metric_names(num_pairs: int | None) -> list[str]:
+    """Names of the metrics of an evaluation, without prefix; those of time are transformers' own."""
+    ranks = [*(f"recall@{k}" for k in _recall_at(num_pairs)), "median_rank"]
+    both = [f"{direction}_{name}" for direction in ("text_to_audio", "audio_to_text") for name in ranks]
+    return ["loss", *both, "gallery_size", "runtime", "samples_per_second", "steps_per_second"]
 
 
 def _prepare_fsdp(accelerator: Accelerator) -> None:

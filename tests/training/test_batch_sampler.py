@@ -74,6 +74,7 @@ def test_a_batch_goes_from_long_to_short_songs_and_is_the_same_without_lengths()
     [
         ((2, 8, None, 3), "contrastive_batch_size .* 3 process.* 2 songs in batches of 8 make some of 2"),
         ((0, 8), "0 songs"),
+        ((7, 2), "each batch two, but 7 songs in batches of 2 make some of 1"),
         ((5, 8, None, 1, 0, 0, True), "5 songs in batches of 8"),
         ((5, 8, [1.0]), "lengths must hold one length for each of the 5 songs, got 1"),
     ],

@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from tiny_models import CHUNK_LENGTH_S, tiny_config
-from test_trainer import make_trainer
+from test_trainer import collate_with_ids, make_trainer
 from collap import CollapFeatureExtractor, CollapModel
 from collap.data.cache import TensorCache, describe_features
 from collap.encode import extract_features
@@ -31,10 +31,11 @@ songs = sorted(str(path) for path in folder.glob("*.wav"))
 extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
 extract_features([*songs, songs[1]], folder / "features", model.audio_model, extractor)
 TensorCache(folder / "features", describe_features(model.audio_model, extractor)).check(songs)
-trainer = make_trainer(model, folder, batch_size=2)
-scores = trainer.predict(trainer.eval_dataset).predictions.tolist()
+trainer = make_trainer(model, folder, 2, collate_with_ids)
+output = trainer.predict(trainer.eval_dataset)
 state = PartialState()
-result = {"processes": state.num_processes, "scores": scores}
+loss, labels = output.metrics["test_loss"], output.label_ids.tolist()
+result = {"processes": state.num_processes, "scores": output.predictions.tolist(), "loss": loss, "labels": labels}
 (folder / f"process-{state.process_index}.json").write_text(json.dumps(result))
 """
 
@@ -71,3 +72,5 @@ def test_two_processes_split_the_work_and_score_the_same(tmp_path):
 
     for result in both:  # the ranks could differ where rounding changes the order of almost equal scores
         torch.testing.assert_close(torch.tensor(result["scores"]), torch.tensor(alone["scores"]), atol=1e-5, rtol=0)
+        assert result["loss"] == pytest.approx(alone["loss"], abs=1e-5)
+        assert result["labels"] == alone["labels"] == [0, 1, 2, 3, 3, 4, 5]  # two songs of 5 frames share their id

@@ -5,12 +5,14 @@ import copy
 import logging
 import math
 
+import numpy as np
 import pytest
 import torch
 from tiny_models import VOCAB_SIZE, tiny_config
-from transformers import Trainer, TrainingArguments
+from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 
 from collap import CollapModel
+from collap.metrics import text_to_audio_and_audio_to_text
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.loss import ContrastiveLoss
 from collap.training.trainer import MAX_SKIPPED_IN_A_ROW, CollapTrainer
@@ -47,17 +49,20 @@ def model() -> CollapModel:
     return CollapModel(tiny_config(text_granularity="sentence", temporal_position=True)).eval()
 
 
-def make_trainer(model: CollapModel, folder, batch_size: int, **keywords) -> CollapTrainer:
-    arguments = CollapTrainingArguments(
-        output_dir=str(folder),
-        per_device_eval_batch_size=batch_size,
-        report_to="none",
-        use_cpu=True,
-        remove_unused_columns=False,
-        disable_tqdm=True,
-    )
-    songs = songs_of_ragged_length(model.config.encoder_hidden_size)
-    return CollapTrainer(model=model, args=arguments, eval_dataset=songs, data_collator=collate, **keywords)
+def collate_with_ids(songs: list[dict]) -> dict[str, torch.Tensor | bool]:
+    """Each song is named by its length; the texts differ."""
+    lengths = [len(song["encoder_frames"]) for song in songs]
+    texts = [int(song["sentences"].sum()) for song in songs]
+    return {**collate(songs), "song_ids": torch.tensor(lengths), "text_ids": torch.tensor(texts)}
+
+
+def make_trainer(
+    model: CollapModel, folder, batch_size: int, collator=collate, changes: dict | None = None, **keywords
+) -> CollapTrainer:
+    fields = {"report_to": "none", "use_cpu": True, "disable_tqdm": True, **(changes or {})}
+    arguments = CollapTrainingArguments(output_dir=str(folder), per_device_eval_batch_size=batch_size, **fields)
+    keywords.setdefault("eval_dataset", songs_of_ragged_length(model.config.encoder_hidden_size))
+    return CollapTrainer(model=model, args=arguments, data_collator=collator, **keywords)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
@@ -71,8 +76,105 @@ def test_metrics_do_not_depend_on_the_batches(model, tmp_path, batch_size: int):
     assert output.metrics["test_text_to_audio_recall@1"] == pytest.approx(right)
     assert output.metrics["test_gallery_size"] == NUM_SONGS
     assert {"test_audio_to_text_recall@5", "test_audio_to_text_median_rank"} <= output.metrics.keys()
-    if batch_size == 100:
-        assert output.metrics["test_loss"] == pytest.approx(whole.loss.item(), abs=1e-5)
+    assert output.metrics["test_loss"] == pytest.approx(whole.loss.item(), abs=1e-5)
+    assert output.label_ids.tolist() == list(range(NUM_SONGS))
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 100])
+def test_a_song_of_two_pairs_is_one_song(model, tmp_path, batch_size: int):
+    """The songs of 5 frames are one song with two texts: no negative in the loss, and once in the gallery."""
+    trainer = make_trainer(model, tmp_path, batch_size, collate_with_ids)
+    trainer.eval_dataset[4]["encoder_frames"] = trainer.eval_dataset[3]["encoder_frames"]
+    output = trainer.predict(trainer.eval_dataset)
+    with torch.no_grad():
+        whole = model(**collate_with_ids(trainer.eval_dataset))
+        without_ids = model(**collate(trainer.eval_dataset))
+    assert output.metrics["test_loss"] == pytest.approx(whole.loss.item(), abs=1e-5)
+    assert abs(whole.loss - without_ids.loss) > 0.01
+    assert output.label_ids.tolist() == [0, 1, 2, 3, 3, 4, 5]
+    expected = whole.logits_per_audio[[0, 1, 2, 3, 5, 6]]
+    torch.testing.assert_close(torch.from_numpy(output.predictions), expected, atol=1e-5, rtol=0)
+    both = text_to_audio_and_audio_to_text(expected.numpy(), output.label_ids, [1])
+    assert output.metrics["test_text_to_audio_recall@1"] == both["text_to_audio"]["recall@1"]
+    assert output.metrics["test_gallery_size"] == 6
+
+
+def test_compute_metrics_gets_the_scores_of_the_whole_set(model, tmp_path):
+    def compute_metrics(whole: EvalPrediction) -> dict[str, float]:
+        return {"texts": whole.predictions.shape[1], "right": np.float32((whole.label_ids == np.arange(7)).mean())}
+
+    trainer = make_trainer(model, tmp_path, 3, compute_metrics=compute_metrics)
+    metrics = trainer.evaluate()
+    assert (metrics["eval_texts"], metrics["eval_right"]) == (7, 1.0)
+    assert type(metrics["eval_right"]) is float  # it is written as JSON
+    assert metrics["eval_loss"] > 0
+    assert trainer.predict(trainer.eval_dataset).metrics["test_texts"] == 7
+
+
+def test_callbacks_see_each_batch_of_an_evaluation(model, tmp_path):
+    class Count(TrainerCallback):
+        steps = 0
+
+        def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
+            self.steps += 1
+            assert len(eval_dataloader) == 3
+
+    count = Count()
+    trainer = make_trainer(model, tmp_path, 3, callbacks=[count])
+    trainer.evaluate()
+    trainer.predict(trainer.eval_dataset)
+    assert count.steps == 6
+
+
+@pytest.mark.parametrize(
+    ("keywords", "changes", "message"),
+    [
+        ({"compute_loss_func": len}, {}, "compute_loss_func must not be given, .* as `loss`"),
+        ({"preprocess_logits_for_metrics": len}, {}, "preprocess_logits_for_metrics must not be given"),
+        ({}, {"label_smoothing_factor": 0.1}, "label_smoothing_factor must not be given, got 0.1"),
+        ({}, {"include_for_metrics": ["inputs"]}, "include_for_metrics must not be given"),
+        ({}, {"bf16_full_eval": True}, "bf16_full_eval must not be given, got True: give `bf16`"),
+        ({}, {"remove_unused_columns": True}, "remove_unused_columns must not be given, got True: leave it False"),
+    ],
+)
+def test_what_has_no_meaning_is_refused(model, tmp_path, keywords, changes, message: str):
+    with pytest.raises(ValueError, match=message):
+        make_trainer(model, tmp_path, 3, changes=changes, **keywords)
+
+
+EACH_EPOCH = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_model_at_end": True}
+
+
+@pytest.mark.parametrize("best", ["loss", "eval_loss", "eval_text_to_audio_recall@5", "audio_to_text_median_rank"])
+def test_the_best_model_can_be_chosen_by_each_metric(model, tmp_path, best: str):
+    trainer = make_trainer(model, tmp_path, 3, changes={**EACH_EPOCH, "metric_for_best_model": best})
+    assert f"eval_{best.removeprefix('eval_')}" in trainer.evaluate()
+
+
+@pytest.mark.parametrize("best", ["recall@1", "text_to_audio_recall@10", "eval_accuracy"])
+def test_a_metric_that_no_evaluation_gives_is_refused_at_once(model, tmp_path, best: str):
+    changes = {**EACH_EPOCH, "metric_for_best_model": best}
+    with pytest.raises(ValueError, match=f"metric_for_best_model must be one of loss, text_to_.* got '{best}'"):
+        make_trainer(model, tmp_path, 3, changes=changes)
+    make_trainer(model, tmp_path, 3, changes=changes, compute_metrics=lambda whole: {"anything": 0})
+
+
+def test_the_best_model_of_several_evaluation_sets(model, tmp_path):
+    songs = songs_of_ragged_length(model.config.encoder_hidden_size)
+    sets = {"new": songs, "old": songs[:3]}
+    with pytest.raises(ValueError, match=r"must be one of new_loss, new_text_to_.* got 'loss'"):
+        make_trainer(model, tmp_path, 3, changes=EACH_EPOCH, eval_dataset=sets)
+    changes = {**EACH_EPOCH, "metric_for_best_model": "eval_old_loss"}
+    assert "eval_old_loss" in make_trainer(model, tmp_path, 3, changes=changes, eval_dataset=sets).evaluate()
+
+
+def test_one_pair_has_nothing_to_be_ranked_with(model, tmp_path):
+    songs = songs_of_ragged_length(model.config.encoder_hidden_size)
+    with pytest.raises(ValueError, match="eval_dataset must hold at least 2 pairs of song and text to rank, got 1"):
+        make_trainer(model, tmp_path, 3, eval_dataset=songs[:1])
+    trainer = make_trainer(model, tmp_path, 3, collate_with_ids)
+    with pytest.raises(ValueError, match="at least 2 songs and 2 texts to rank, got 1 and 2"):
+        trainer.predict(songs[3:5])
 
 
 # --- steps ---
@@ -204,7 +306,19 @@ def test_wrong_sizes(tmp_path):
     for name in ("contrastive_batch_size", "micro_batch_size"):
         with pytest.raises(ValueError, match=f"{name} must be at least 1 song, got 0"):
             CollapTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **{name: 0})
+    for sizes in ({"contrastive_batch_size": 1}, {"per_device_train_batch_size": 1}):
+        with pytest.raises(ValueError, match=r"contrastive_batch_size must be at least 2 songs, .* got 1\."):
+            CollapTrainingArguments(output_dir=str(tmp_path), use_cpu=True, **sizes)
     arguments = CollapTrainingArguments(output_dir=str(tmp_path), use_cpu=True, contrastive_batch_size=24)
     assert arguments.per_device_train_batch_size == 24
     arguments = CollapTrainingArguments(output_dir=str(tmp_path), use_cpu=True, per_device_train_batch_size=5)
     assert arguments.contrastive_batch_size == 5
+
+
+def test_a_batch_of_one_is_no_contrastive_batch(model, songs, tmp_path):
+    with pytest.raises(ValueError, match="last batch of 5 pairs in batches of 4 has one pair and no negatives"):
+        train(model, tmp_path, songs[:5])
+    train(model, tmp_path, songs[:5], dataloader_drop_last=True)
+    trainer = train(model, tmp_path, songs)
+    with pytest.raises(ValueError, match="A contrastive batch must hold at least 2 pairs of song and text, got 1"):
+        trainer.training_step(trainer.model, collate(songs[:1]))
