@@ -90,7 +90,8 @@ def test_a_resumed_training_is_the_uninterrupted_one(folder: Path):
 
 def test_skipped_songs_are_listed(folder: Path, tmp_path: Path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
-    songs = [(str(folder / "low.wav"), "A song of low sound."), ("broken.wav", "A song.")]
+    songs = [(str(folder / f"{note}.wav"), f"A song of {note} sound.") for note in NOTES[:2]]
+    songs.insert(1, ("broken.wav", "A song."))
     lines = [json.dumps({"audio": audio, "text": text}) for audio, text in songs]
     (tmp_path / "songs.jsonl").write_text("\n".join(lines))
     given = [*towers(folder), f"--train_manifest={tmp_path / 'songs.jsonl'}", f"--output_dir={tmp_path / 'run'}"]

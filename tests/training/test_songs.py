@@ -154,7 +154,7 @@ def test_workers_draw_what_the_process_would(make):
     collator = CollapDataCollator(songs.reader.processor)
 
     def epoch(num_workers: int) -> list[list]:
-        sampler = ContrastiveBatchSampler(2, 1)
+        sampler = ContrastiveBatchSampler(2, 2)
         loader = DataLoader(songs, batch_sampler=sampler, collate_fn=collator, num_workers=num_workers)
         return [batch["input_ids"].tolist() for _ in range(3) for batch in loader]
 
