@@ -19,6 +19,7 @@ from collap.processing.feature_extraction_collap import (
     TextCoverage,
 )
 from collap.processing.processing_collap import CollapProcessor
+from collap.towers import from_towers
 
 __version__ = "0.1.0"
 
@@ -48,4 +49,5 @@ __all__ = [
     "CollapTextModel",
     "CollapTextOutput",
     "TextCoverage",
+    "from_towers",
 ]

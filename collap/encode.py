@@ -197,6 +197,7 @@ def extract_features(
     with state.main_process_first():
         cache = TensorCache(folder, fingerprint, create=True)
     config, device = audio_model.config, audio_model.device
+    feature_extractor.check_model(config)
 
     @torch.inference_mode()
     @torch.autocast(device.type, PRECISIONS[mixed_precision], enabled=mixed_precision != "no")

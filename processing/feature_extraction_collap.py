@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import BatchFeature, SequenceFeatureExtractor, WhisperFeatureExtractor
+from transformers import BatchFeature, PreTrainedConfig, SequenceFeatureExtractor, WhisperFeatureExtractor
 from transformers.utils import TensorType
 
 from .audio_loading_collap import AudioLike, LoadedAudio, load_songs
@@ -333,6 +333,22 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
     ) -> list[LoadedAudio]:
         """The waveforms that a call would make features of; arguments and errors as in a call."""
         return [self._limit_length(song, truncation) for song in load_songs(audio, sampling_rate, downmix)]
+
+    def differences_from_model(self, config: PreTrainedConfig) -> list[str]:
+        """What is not as a [`CollapConfig`], or one of a half of the model, needs it; empty if the extractor fits."""
+        pairs = {
+            "chunk_length_s": (self.chunk_length_s, config.chunk_length_s),
+            "music": (self.music, config.music_config is not None),
+            "speech": (self.speech, config.speech_config is not None),
+        }
+        if self.speech and config.speech_config is not None:
+            pairs["num_speech_mel_bins"] = (self.num_speech_mel_bins, config.speech_config.num_mel_bins)
+        return [f"{name} is {own}, the model needs {needed}" for name, (own, needed) in pairs.items() if own != needed]
+
+    def check_model(self, config: PreTrainedConfig) -> None:
+        """Raises a ValueError that names all differences from a [`CollapConfig`]; see [`CollapProcessor`]."""
+        if differences := self.differences_from_model(config):
+            raise ValueError(f"the feature extractor does not fit the model: {'; '.join(differences)}.")
 
     def _limit_length(self, song: LoadedAudio, truncation: bool) -> LoadedAudio:
         if self.max_length_s is None:

@@ -2,11 +2,12 @@
 """Songs and texts to the inputs of CollapModel."""
 
 import copy
+import os
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from transformers import PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TypedDict, Unpack
 from transformers.utils import TensorType, logging
 
@@ -102,6 +103,71 @@ class CollapProcessor(ProcessorMixin):
         self.text_granularity = text_granularity
         self.max_text_tokens = max_text_tokens
         self.language = language
+
+    @classmethod
+    def for_model(
+        cls, config: PreTrainedConfig, tokenizer: PreTrainedTokenizerBase | str | os.PathLike, **options: Any
+    ) -> "CollapProcessor":
+        r"""
+        Makes the processor that fits a model.
+
+        Args:
+            config ([`CollapConfig`]): Of the model.
+            tokenizer (`PreTrainedTokenizerBase` or `str`): That of the text model, or its folder or Hub name.
+            options: `max_text_tokens` and `language`.
+
+        Raises:
+            ValueError: if the tokenizer does not fit the text model ([`CollapProcessor.check_model`]).
+
+        Example:
+
+        ```python
+        >>> from transformers import ByT5Tokenizer
+        >>> from collap import CollapConfig, CollapProcessor
+
+        >>> text = {"model_type": "t5", "vocab_size": 384}
+        >>> config = CollapConfig(speech_config=None, text_config=text, text_granularity="sentence")
+        >>> processor = CollapProcessor.for_model(config, ByT5Tokenizer())
+        >>> processor.text_granularity, processor.feature_extractor.speech
+        ('sentence', False)
+
+        ```
+        """
+        speech = config.speech_config
+        feature_extractor = CollapFeatureExtractor(
+            chunk_length_s=config.chunk_length_s,
+            music=config.music_config is not None,
+            speech=speech is not None,
+            **({} if speech is None else {"num_speech_mel_bins": speech.num_mel_bins}),
+        )
+        if isinstance(tokenizer, str | os.PathLike):
+            tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        processor = cls(feature_extractor, tokenizer, config.text_granularity, **options)
+        processor.check_model(config)
+        return processor
+
+    def check_model(self, config: PreTrainedConfig) -> None:
+        """
+        Checks that processor and model belong together.
+
+        Args:
+            config ([`CollapConfig`]): Of the model.
+
+        Raises:
+            ValueError: names all that differs: `text_granularity`, the feature extractor's settings, and what shows
+                that the tokenizer is that of another text model.
+        """
+        differences = self.feature_extractor.differences_from_model(config)
+        if self.text_granularity != config.text_granularity:
+            differences.append(
+                f"text_granularity is {self.text_granularity!r}, the model needs {config.text_granularity!r}"
+            )
+        differences += _tokenizer_differences(self.tokenizer, config.text_config)
+        if differences:
+            raise ValueError(
+                f"the processor does not fit the model: {'; '.join(differences)}. CollapProcessor.for_model(config, "
+                "tokenizer) makes one that fits from the tokenizer of the text model."
+            )
 
     @property
     def model_input_names(self) -> list[str]:
@@ -242,6 +308,35 @@ def _count_tokens(rows: Any, texts: list[list[str]]) -> list[list[int]]:
     """Tokens of each sentence of each text, padding left out."""
     counts = iter([sum(mask) for mask in rows["attention_mask"]])
     return [[next(counts) for _ in text] for text in texts]
+
+
+def _tokenizer_differences(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> list[str]:
+    """What shows that a tokenizer is not that of a text model."""
+    differences = []
+    special = {getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "cls", "sep", "unk")} - {None}
+    # Other special tokens stand in no text: some tokenizers have more of them than their text model has embeddings.
+    unused = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special} - special
+    highest = max(set(tokenizer.get_vocab().values()) - unused)
+    if highest >= config.vocab_size:
+        differences.append(
+            f"the tokenizer has token ids up to {highest}, the text model's vocab_size is {config.vocab_size}"
+        )
+    # A configuration may name only some of the tokens that begin and end a text, or more than the tokenizer adds, but
+    # of another model's tokenizer it names none. Ids beyond the vocabulary are defaults that nobody set.
+    ends = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep")]
+    ends = {index for end in ends for index in (end if isinstance(end, list) else [end]) if index is not None}
+    ends = {index for index in ends if index < config.vocab_size}
+    has_ends = bool(ends & set(tokenizer.all_special_ids))
+    if ends and not has_ends:
+        differences.append(
+            f"bos_token_id or eos_token_id of the text model is one of {sorted(ends)}, which the tokenizer has not as "
+            "special tokens"
+        )
+    padding = getattr(config, "pad_token_id", None)
+    pads_with_end = has_ends and tokenizer.pad_token_id == tokenizer.eos_token_id  # where it has no pad token
+    if padding not in (None, tokenizer.pad_token_id) and not pads_with_end:
+        differences.append(f"pad_token_id is {tokenizer.pad_token_id} in the tokenizer, {padding} in the text model")
+    return differences
 
 
 def _check_not_empty(text: str, name: str) -> None:

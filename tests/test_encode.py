@@ -77,7 +77,7 @@ def test_the_first_epoch_has_the_loss_of_live_audio(extractor, extract, tmp_path
         time_s = np.arange(int(16_000 * 0.32 * (index + 2))) / 16_000
         soundfile.write(song, 0.3 * np.sin(2 * np.pi * 100 * 1.6**index * time_s), 16_000)
     text = tiny_text_config()
-    text.vocab_size = 384  # of ByT5's tokenizer
+    text.vocab_size, text.pad_token_id = 384, 0  # of ByT5's tokenizer
     config = tiny_config(  # weights so large that random encoders tell songs apart
         music_config=tiny_beats_config(initializer_range=0.3),
         speech_config=tiny_whisper_config(init_std=0.3),

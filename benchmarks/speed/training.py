@@ -70,7 +70,7 @@ def measure_epoch(num_runs: int) -> dict[str, Any]:
     torch.manual_seed(0)
     config = gpu.small_config(128, 512, 384, CHUNK_LENGTH_S, 4, **SENTENCES)
     text = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
-    config.text_config = RobertaConfig(vocab_size=384, **text)
+    config.text_config = RobertaConfig(vocab_size=384, pad_token_id=0, **text)  # as ByT5
     model = CollapModel(config).to("cuda" if ON_GPU else "cpu")
     extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
     processor = CollapProcessor(extractor, ByT5Tokenizer(), text_granularity="sentence")

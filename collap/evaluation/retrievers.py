@@ -115,7 +115,7 @@ class CollapRetriever:
         features ([`TensorCache`], *optional*): Cached frames of the encoders, in float16; the encoders are not run.
 
     Raises:
-        ValueError: if both `features` and `max_length_s` are given.
+        ValueError: if both `features` and `max_length_s` are given, or the processor does not fit the model.
     """
 
     def __init__(
@@ -130,6 +130,7 @@ class CollapRetriever:
     ):
         if features is not None and max_length_s is not None:
             raise ValueError(f"max_length_s must be None with features, which have their own, got {max_length_s:g}.")
+        processor.check_model(model.config)
         self.model = model.eval()
         self.processor = processor
         self.use_time = use_time

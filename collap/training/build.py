@@ -9,9 +9,9 @@ from pathlib import Path
 
 from datasets import Dataset
 from torch import nn
-from transformers import AutoProcessor, AutoTokenizer, set_seed
+from transformers import AutoProcessor, set_seed
 
-from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap import CollapDataCollator, CollapModel, CollapProcessor, from_towers
 from collap.data.audio_files import audio_name
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
@@ -33,25 +33,15 @@ def load_model(
     """Loads a CoLLAP with its processor, or builds both from towers."""
     if arguments.model_name_or_path is not None:
         model = model_class.from_pretrained(arguments.model_name_or_path, **config.given())
-        return model, AutoProcessor.from_pretrained(arguments.model_name_or_path)
+        processor = AutoProcessor.from_pretrained(arguments.model_name_or_path)
+        processor.check_model(model.config)
+        return model, processor
     if arguments.text_model is None or (arguments.music_model is None and arguments.speech_model is None):
         raise ValueError(
             "Give --model_name_or_path, or --text_model and at least one of --music_model, --speech_model."
         )
-    model = model_class.from_music_speech_text_pretrained(
-        arguments.music_model, arguments.speech_model, arguments.text_model, **config.given()
-    )
-    speech_config = model.config.speech_config
-    extractor = CollapFeatureExtractor(
-        chunk_length_s=model.config.chunk_length_s,
-        music=model.config.music_config is not None,
-        speech=speech_config is not None,
-        **({} if speech_config is None else {"num_speech_mel_bins": speech_config.num_mel_bins}),
-    )
-    tokenizer = AutoTokenizer.from_pretrained(arguments.text_model)
-    return model, CollapProcessor(
-        extractor, tokenizer, model.config.text_granularity, max_text_tokens=arguments.max_text_tokens
-    )
+    towers = arguments.music_model, arguments.speech_model, arguments.text_model
+    return from_towers(*towers, arguments.max_text_tokens, model_class, **config.given())
 
 
 def make_trainer(

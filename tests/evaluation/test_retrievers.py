@@ -152,7 +152,7 @@ def test_only_what_songs_depend_on_is_in_their_revision(collap):
     assert cut.revision != own.revision
     assert cut.song_revision == own.song_revision
     for fields in ({"text_granularity": "document", "temporal_position": False}, {"kernel_weight": 0.9}):
-        other = CollapRetriever(tiny_collap(**fields)[0], processor)
+        other = CollapRetriever(*tiny_collap(**fields))
         assert other.revision != own.revision
         assert fields.keys() <= set(FIELDS_OF_TEXTS_AND_SCORES) <= other.model.config.to_dict().keys()
     with torch.no_grad():
