@@ -19,6 +19,10 @@ class ModelArguments:
     speech_model: str | None = HfArg(default=None, help="Whisper model of a new CoLLAP.")
     text_model: str | None = HfArg(default=None, help="Text model and tokenizer of a new CoLLAP.")
     max_text_tokens: int | None = HfArg(default=None, help="Maximum number of tokens of a text (or of a sentence).")
+    trainable_text_layers: int | None = HfArg(
+        default=None,
+        help="Train only the last layers of the text model, as many as given; 0 freezes it. Default: all of it.",
+    )
 
 
 @dataclass
@@ -83,8 +87,8 @@ class CollapTrainingArguments(TrainingArguments):
     the manifest and sentence granularity.
 
     Raises:
-        ValueError: if a number of songs is less than 1, the weight is negative, or the contrastive batch has one song
-            or fewer songs than processes.
+        ValueError: if a number of songs is less than 1, a weight or learning rate is negative, or the contrastive
+            batch has one song or fewer songs than processes.
     """
 
     contrastive_batch_size: int | None = HfArg(
@@ -98,12 +102,16 @@ class CollapTrainingArguments(TrainingArguments):
     section_loss_weight: float = HfArg(
         default=0.0, help="Weight of the loss of single sections; 1 is a good choice if there are any."
     )
+    text_learning_rate: float | None = HfArg(
+        default=None, help="Learning rate of the text model, as a pretrained one needs less. Default: learning_rate."
+    )
     # The ids of songs and texts are columns that the model's `forward` need not have.
     remove_unused_columns: bool = HfArg(default=False, help="Leave as it is.")
 
     def __post_init__(self) -> None:
-        if not self.section_loss_weight >= 0:
-            raise ValueError(f"section_loss_weight must not be negative, got {self.section_loss_weight}.")
+        for name in ("section_loss_weight", "text_learning_rate"):
+            if not (getattr(self, name) or 0) >= 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         for name in ("contrastive_batch_size", "micro_batch_size"):
             value = getattr(self, name)
             if value is not None and value < 1:

@@ -44,6 +44,22 @@ def load_model(
     return from_towers(*towers, arguments.max_text_tokens, model_class, **config.given())
 
 
+def freeze_text_layers(encoder: nn.Module, num_trainable: int) -> None:
+    """
+    Freezes a text model except its last `num_trainable` layers; embeddings are frozen in any case.
+
+    Raises:
+        ValueError: if it has fewer layers.
+    """
+    stacks = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    layers = list(max(stacks, key=len, default=[]))
+    if not 0 <= num_trainable <= len(layers):
+        raise ValueError(f"trainable_text_layers must be 0 to {len(layers)}, got {num_trainable}.")
+    encoder.requires_grad_(False)
+    for layer in layers[len(layers) - num_trainable :]:
+        layer.requires_grad_(True)
+
+
 def make_trainer(
     model_arguments: ModelArguments,
     config: ConfigArguments,
@@ -70,6 +86,8 @@ def make_trainer(
             raise ValueError(f"model_name_or_path must be a CoLLAP here, got {model_arguments.model_name_or_path}.")
         return make_clap_trainer(model_arguments, config, data, training)
     model, processor = load_model(model_arguments, config, model_class)
+    if model_arguments.trainable_text_layers is not None:
+        freeze_text_layers(model.text_model.encoder, model_arguments.trainable_text_layers)
     if prepare_model is not None:
         model = prepare_model(model)
     model.to(training.device)

@@ -21,7 +21,8 @@ from collap.modeling_collap.loss_collap import contrastive_loss, symmetric_loss
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
 
-TEXT_ROWS = ("input_ids", "attention_mask", "token_type_ids")  # one row a sentence, all others one row a pair
+# One row a sentence; all other inputs have one row a pair.
+TEXT_ROWS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
 IDS = ("song_ids", "text_ids", "section_ids")
 
 

@@ -108,6 +108,8 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         for name, instead in REFUSED.items():
             if value := getattr(args, name, None) or getattr(self, name, None):
                 raise ValueError(f"{name} must not be given, got {value}: {instead}.")
+        if args.text_learning_rate is not None and self.optimizer is not None:
+            raise ValueError("text_learning_rate must not be given together with `optimizers`.")
         self._check_evaluation()
         self.loss = ContrastiveLoss() if loss is None else loss
         self.section_loss = SectionLoss(args.section_loss_weight) if args.section_loss_weight else None
@@ -170,6 +172,22 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         )
         # The sampler has split the work already. The batch stays on the CPU: micro-batches go to the device.
         return prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
+
+    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
+        """As in transformers; with `args.text_learning_rate` the text model has parameter groups of its own."""
+        rate = self.args.text_learning_rate
+        if rate is None or self.optimizer is not None:
+            return super().create_optimizer(model)
+        named = (self.model if model is None else model).named_parameters()
+        of_text = {parameter for name, parameter in named if "text_model.encoder." in name and parameter.requires_grad}
+        if not of_text:
+            raise ValueError(f"text_learning_rate has no effect, got {rate}: no layer of the text model is trained.")
+        optimizer = super().create_optimizer(model)
+        for group in list(optimizer.param_groups):
+            own = [parameter for parameter in group["params"] if parameter in of_text]
+            group["params"] = [parameter for parameter in group["params"] if parameter not in of_text]
+            optimizer.add_param_group({**group, "params": own, "lr": rate})
+        return optimizer
 
     def compute_loss_context_manager(self) -> AbstractContextManager:
         """As in transformers, with autocast under FSDP too, where the wrapped model does not contain it."""

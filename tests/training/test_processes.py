@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Two processes split the songs to encode, and score the evaluation set as one process does."""
+"""Two processes split the songs to encode, score the evaluation set, and train a part, as one process does."""
 
 import json
 from pathlib import Path
@@ -18,10 +18,11 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from tiny_models import CHUNK_LENGTH_S, tiny_config
-from test_trainer import collate_with_ids, make_trainer
+from test_trainer import collate_with_ids, make_trainer, train
 from collap import CollapFeatureExtractor, CollapModel
 from collap.data.cache import TensorCache, describe_features
 from collap.encode import extract_features
+from collap.training.build import freeze_text_layers
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -36,6 +37,10 @@ output = trainer.predict(trainer.eval_dataset)
 state = PartialState()
 loss, labels = output.metrics["test_loss"], output.label_ids.tolist()
 result = {"processes": state.num_processes, "scores": output.predictions.tolist(), "loss": loss, "labels": labels}
+freeze_text_layers(model.text_model.encoder, 0)
+micro = 3 - state.num_processes  # songs at a time: 2 of 4, or 1 of 2
+trained = train(model, folder, trainer.eval_dataset, contrastive_batch_size=4, micro_batch_size=micro).model
+result["trained"] = {name: weight.flatten()[:3].tolist() for name, weight in trained.named_parameters()}
 (folder / f"process-{state.process_index}.json").write_text(json.dumps(result))
 """
 
@@ -74,3 +79,5 @@ def test_two_processes_split_the_work_and_score_the_same(tmp_path):
         torch.testing.assert_close(torch.tensor(result["scores"]), torch.tensor(alone["scores"]), atol=1e-5, rtol=0)
         assert result["loss"] == pytest.approx(alone["loss"], abs=1e-5)
         assert result["labels"] == alone["labels"] == [0, 1, 2, 3, 3, 4, 5]  # two songs of 5 frames share their id
+        for name, expected in alone["trained"].items():
+            assert result["trained"][name] == pytest.approx(expected, abs=1e-4), name

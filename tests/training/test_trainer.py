@@ -8,12 +8,13 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_models import VOCAB_SIZE, tiny_config
+from tiny_models import VOCAB_SIZE, tiny_config, tiny_text_config
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 
 from collap import CollapModel
 from collap.metrics import text_to_audio_and_audio_to_text
 from collap.training.arguments import CollapTrainingArguments
+from collap.training.build import freeze_text_layers
 from collap.training.loss import ContrastiveLoss
 from collap.training.trainer import MAX_SKIPPED_IN_A_ROW, CollapTrainer
 
@@ -300,6 +301,60 @@ def test_the_loss_can_be_replaced_and_a_step_scores_once(model, songs, tmp_path,
     torch.testing.assert_close(updates(model, double), 2 * updates(model, plain))
     with pytest.raises(TypeError, match="args must be CollapTrainingArguments"):
         CollapTrainer(model, TrainingArguments(output_dir=str(tmp_path)))
+
+
+# --- the text model ---
+
+
+def test_the_text_model_has_a_learning_rate_of_its_own(model, songs, tmp_path):
+    plain = train(model, tmp_path, songs)
+    slower = train(model, tmp_path, songs, text_learning_rate=0.25)
+    before, expected = dict(model.named_parameters()), dict(plain.model.named_parameters())
+    for name, parameter in slower.model.named_parameters():
+        share = 0.25 if name.startswith("text_model.encoder.") else 1.0
+        torch.testing.assert_close(parameter, before[name] + share * (expected[name] - before[name]))
+    # Two groups each, with and without weight decay; the schedule lowers each from its own rate.
+    halfway = train(model, tmp_path, songs, max_steps=2, lr_scheduler_type="linear", text_learning_rate=0.25)
+    assert [group["initial_lr"] for group in halfway.optimizer.param_groups] == [1.0, 1.0, 0.25, 0.25]
+    assert halfway.state.log_history[1]["learning_rate"] == 0.5  # that of all other layers
+
+
+@pytest.mark.parametrize("text", ["roberta", "gpt2"])
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_last_layers_of_the_text_model_are_trained(songs, tmp_path, text: str, number: int):
+    text_config = tiny_text_config(text)
+    text_config.num_hidden_layers = 2
+    model = CollapModel(tiny_config(text_config=text_config, text_granularity="sentence", temporal_position=True))
+    freeze_text_layers(model.text_model.encoder, number)
+    stack = {"roberta": "encoder.layer", "gpt2": "h"}[text]
+    expected = {f"text_model.encoder.{stack}.{index}" for index in (0, 1)[2 - number :]}
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    of_text = {name for name in names if name.startswith("text_model.encoder.")}
+    assert {".".join(name.split(".")[: 3 + stack.count(".") + 1]) for name in of_text} == expected
+    assert {"text_model.projection.weight", "text_model.time_query.norm.weight"} <= {*names}
+
+    trainer = train(model, tmp_path, songs, micro_batch_size=2)
+    changed = {
+        name
+        for (name, before), after in zip(model.named_parameters(), trainer.model.parameters(), strict=True)
+        if not torch.equal(before, after)
+    }
+    assert changed <= {*names}
+    assert {name.rsplit(".", 1)[0] for name in changed} >= {"text_model.projection", "audio_model.adapter"}
+    assert any(name in changed for name in of_text) is (number > 0)
+
+
+def test_what_the_text_model_cannot_have(model, songs, tmp_path):
+    with pytest.raises(ValueError, match="trainable_text_layers must be 0 to 1, got 2"):
+        freeze_text_layers(model.text_model.encoder, 2)
+    with pytest.raises(ValueError, match="text_learning_rate must not be negative, got -1"):
+        train(model, tmp_path, songs, text_learning_rate=-1)
+    freeze_text_layers(model.text_model.encoder, 0)
+    with pytest.raises(ValueError, match=r"text_learning_rate has no effect, got 0\.1: no layer of the text model"):
+        train(model, tmp_path, songs, text_learning_rate=0.1)
+    optimizer = torch.optim.SGD(model.parameters())
+    with pytest.raises(ValueError, match="text_learning_rate must not be given together with `optimizers`"):
+        make_trainer(model, tmp_path, 3, changes={"text_learning_rate": 0.1}, optimizers=(optimizer, None))
 
 
 def test_wrong_sizes(tmp_path):
