@@ -318,7 +318,6 @@ class CollapAudioModel(CollapPreTrainedModel):
             encoder_frames (`torch.Tensor` of shape `(batch_size, num_frames, encoder_hidden_size)`, *optional*):
                 Result of `encode`, instead of the three inputs above.
             frame_mask (`torch.Tensor` of shape `(batch_size, num_frames)`, *optional*): Needed with `encoder_frames`.
-
             kwargs: `output_hidden_states`, `output_attentions` and `return_dict`. The inputs of [`CollapTextModel`]
                 are ignored, so that a whole batch of [`CollapProcessor`] can be given.
 

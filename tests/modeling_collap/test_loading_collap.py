@@ -1,12 +1,12 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Saving and loading: nothing is lost, nothing is made up, precision, device and attention arrive in every tower."""
 
-import copy
 import json
 
 import pytest
 import torch
-from accelerate import cpu_offload, disk_offload
+from accelerate import infer_auto_device_map
+from accelerate.hooks import AlignDevicesHook, add_hook_to_module
 from tiny_models import (
     FBANK_FRAMES,
     audio_inputs,
@@ -19,6 +19,9 @@ from tiny_models import (
 from transformers import AutoConfig, AutoModel, GPT2Model, RobertaModel, WhisperForConditionalGeneration, WhisperModel
 
 from collap import BeatsModel, CollapAudioModel, CollapModel
+
+NEEDS_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+ON_GPU = [pytest.mark.gpu, NEEDS_GPU]
 
 
 def randomise(model: torch.nn.Module) -> torch.nn.Module:
@@ -84,14 +87,38 @@ def test_names_that_the_model_does_not_have_are_reported(tmp_path, model):
     assert set(report["unexpected_keys"]) == {"text_model.head.weight", "logit_scale.bias"}
 
 
-def test_weights_on_the_disk_and_in_memory_give_the_same(tmp_path, model, inputs):
-    """Offloaded weights are on the device "meta" until their module runs."""
+@pytest.mark.gpu
+@NEEDS_GPU
+def test_towers_on_several_devices(model, inputs):
     with torch.no_grad():
-        expected = model(**inputs).logits_per_audio
-        offloaded = cpu_offload(copy.deepcopy(model), execution_device="cpu")
-        torch.testing.assert_close(offloaded(**inputs).logits_per_audio, expected)
-        offloaded = disk_offload(copy.deepcopy(model), tmp_path, execution_device="cpu")
-        torch.testing.assert_close(offloaded(**inputs).logits_per_audio, expected)
+        expected = model(**inputs)
+        places = {
+            "audio_model.music_model": "cuda",
+            "audio_model.speech_model": "cpu",
+            "audio_model.adapter": "cpu",
+            "text_model.encoder": "cpu",
+            "text_model.projection": "cuda",
+            "text_model.time_query": "cuda",
+            "logit_scale": "cuda",
+        }
+        for name, device in places.items():
+            add_hook_to_module(model.get_submodule(name).to(device), AlignDevicesHook(device))
+        for device in ("cpu", "cuda"):
+            output = model(**{name: value.to(device) for name, value in inputs.items()}, output_attentions=True)
+            assert (output.logits_per_audio.cpu() - expected.logits_per_audio).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("places", [["cpu", "disk"], pytest.param([0, "cpu", "disk"], marks=ON_GPU)], ids=str)
+def test_offloading_by_limits_of_memory(tmp_path, model, inputs, places: list[str | int]):
+    model.save_pretrained(tmp_path)
+    size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters())
+    limits = dict.fromkeys(places, size // len(places)) | {"disk": size}
+    device_map = infer_auto_device_map(model, limits, no_split_module_classes=model._no_split_modules)
+    assert set(device_map.values()) == set(places)
+    loaded = CollapModel.from_pretrained(tmp_path, device_map=device_map, offload_folder=tmp_path / "offload")
+    with torch.no_grad():
+        found = loaded(**inputs).logits_per_audio
+        assert (found.cpu() - model(**inputs).logits_per_audio).abs().max() < 1e-4
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
