@@ -1,13 +1,22 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """CoLLAP: search whole songs by long descriptions. The face of the package; nothing is defined here."""
 
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModel,
+    AutoModelForAudioXVector,
+    AutoModelForTextEncoding,
+    AutoProcessor,
+)
 
+from collap.hub.code import push_with_code
 from collap.modeling_collap.configuration_beats import BeatsConfig
 from collap.modeling_collap.configuration_collap import CollapConfig
-from collap.modeling_collap.modeling_beats import BeatsModel
+from collap.modeling_collap.modeling_beats import BeatsModel, BeatsPreTrainedModel
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
+from collap.modeling_collap.modeling_collap_base import CollapPreTrainedModel
 from collap.modeling_collap.modeling_collap_text import CollapTextModel
 from collap.modeling_collap.outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.processing.data_collator_collap import CollapDataCollator
@@ -28,14 +37,18 @@ AutoModel.register(BeatsConfig, BeatsModel, exist_ok=True)
 AutoFeatureExtractor.register(BeatsConfig, BeatsFeatureExtractor, exist_ok=True)
 AutoConfig.register("collap", CollapConfig, exist_ok=True)
 AutoModel.register(CollapConfig, CollapModel, exist_ok=True)
+AutoModelForTextEncoding.register(CollapConfig, CollapTextModel, exist_ok=True)
+AutoModelForAudioXVector.register(CollapConfig, CollapAudioModel, exist_ok=True)
 AutoFeatureExtractor.register(CollapConfig, CollapFeatureExtractor, exist_ok=True)
 AutoProcessor.register(CollapConfig, CollapProcessor, exist_ok=True)
+push_with_code()
 
 __all__ = [
     "AudioCoverage",
     "BeatsConfig",
     "BeatsFeatureExtractor",
     "BeatsModel",
+    "BeatsPreTrainedModel",
     "CollapAttentions",
     "CollapAudioModel",
     "CollapAudioOutput",
@@ -45,6 +58,7 @@ __all__ = [
     "CollapFeatureExtractor",
     "CollapModel",
     "CollapOutput",
+    "CollapPreTrainedModel",
     "CollapProcessor",
     "CollapTextModel",
     "CollapTextOutput",

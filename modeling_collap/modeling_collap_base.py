@@ -50,9 +50,7 @@ class CollapPreTrainedModel(PreTrainedModel):
 
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """As in `PreTrainedModel`; an encoder that was unfrozen by `requires_grad_()` is saved as not frozen."""
-        for module in self.modules():
-            if hasattr(module, "record_unfrozen_encoders"):
-                module.record_unfrozen_encoders()
+        record_unfrozen_encoders(self)
         super().save_pretrained(*args, **kwargs)
 
     @torch.no_grad()
@@ -65,6 +63,13 @@ class CollapPreTrainedModel(PreTrainedModel):
         elif isinstance(module, nn.LayerNorm):
             init.ones_(module.weight)
             init.zeros_(module.bias)
+
+
+def record_unfrozen_encoders(model: nn.Module) -> None:
+    """Sets in the configuration that encoders which were unfrozen by `requires_grad_()` are not frozen."""
+    for module in model.modules():
+        if hasattr(module, "record_unfrozen_encoders"):
+            module.record_unfrozen_encoders()
 
 
 def is_trainable(module: nn.Module) -> bool:

@@ -2,9 +2,9 @@
 """
 A stand-in for the Hugging Face Hub on this machine's loopback, for tests of what is pushed.
 
-It is not the Hub: it answers those requests that huggingface_hub 2.4 makes to create a repository and to upload a
-folder by the LFS protocol, in the shapes that this client reads. What it is sent is stored in memory. The Hub's other
-way of transfer, Xet, is not there, so clients need HF_HUB_DISABLE_XET=1.
+It is not the Hub: it answers those requests that huggingface_hub 2.4 makes to create a repository, to upload a folder
+by the LFS protocol and to download a file, in the shapes that this client reads. What it is sent is stored in memory.
+The Hub's other way of transfer, Xet, is not there, so clients need HF_HUB_DISABLE_XET=1.
 """
 
 import base64
@@ -155,6 +155,16 @@ class _Handler(BaseHTTPRequestHandler):
             answers.append(answer)
         self._say(200, {"files": answers})
 
+    def resolve(self, body: bytes, repository: str, path: str) -> None:
+        if not self._may(False, repository):
+            return
+        content = self.hub.files[repository].get(path)
+        if content is None:
+            self._say(404, {"error": "Entry not found"}, {"X-Error-Code": "EntryNotFound"})
+        else:
+            etag = hashlib.sha1(content).hexdigest()
+            self._say(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": self.hub.commit_id(repository)})
+
     def lfs_batch(self, body: bytes, repository: str) -> None:
         if not self._may(True, repository):
             return
@@ -203,6 +213,7 @@ class _Handler(BaseHTTPRequestHandler):
         (("POST",), "/api/repos/create", create),
         (("GET",), rf"/api/models/{NAME}(?:/revision/\w+)?", info),
         (("POST",), rf"/api/models/{NAME}/preupload/main", preupload),
+        (("GET", "HEAD"), rf"/{NAME}/resolve/main/([\w./-]+)", resolve),
         (("POST",), rf"/{NAME}\.git/info/lfs/objects/batch", lfs_batch),
         (("PUT",), r"/lfs/(\w+)", lfs_put),
         (("POST",), r"/lfs/(\w+)/verify", lfs_verify),

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
-from huggingface_hub.utils import HFValidationError, validate_repo_id
 from safetensors import SafetensorError, safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from collap.hub.code import is_hub_id
 
 
 def repository_problems(folder: Path, name: str) -> list[str]:
@@ -92,12 +93,3 @@ def _metadata_problems(data: ModelCardData) -> list[str]:
             elif key != "language" and not is_hub_id(str(value)):
                 problems.append(f"{key} must name a repository on the Hub, got {value!r}")
     return problems
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether a name is a possible repository of the Hub, and not a folder of this machine."""
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return not Path(name).exists()

@@ -21,27 +21,18 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, ModelCard
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor, HfArgumentParser, PreTrainedModel
+from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
 
-from collap import (
-    BeatsConfig,
-    BeatsFeatureExtractor,
-    BeatsModel,
-    CollapConfig,
-    CollapFeatureExtractor,
-    CollapModel,
-    CollapProcessor,
-)
+from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapConfig, CollapModel, CollapProcessor
 from collap.cli import HelpFormatter
 from collap.hub.card import CardArguments, render_card
-from collap.hub.checks import is_hub_id, repository_problems
+from collap.hub.checks import repository_problems
+from collap.hub.code import code_is_saved, for_the_hub, is_hub_id
 from collap.modeling_collap.modeling_collap_base import load_complete
 
 logger = logging.getLogger(__name__)
@@ -55,34 +46,20 @@ UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 1e30
 class Kind:
     """The classes, the card template and the tags of one model type."""
 
-    auto_classes: dict[type, type]  # each of our classes and the auto class that loads it
     model_class: type[PreTrainedModel]
     processor_class: Any  # of a BEATs its feature extractor
     template: Path
     tags: list[str]
 
 
-KINDS = {
-    "collap": Kind(
-        {
-            CollapConfig: AutoConfig,
-            CollapModel: AutoModel,
-            CollapFeatureExtractor: AutoFeatureExtractor,
-            CollapProcessor: AutoProcessor,
-        },
-        CollapModel,
-        CollapProcessor,
-        HERE / "model_card.md",
-        ["collap", "audio", "music", "text-to-audio-retrieval", "contrastive", "arxiv:2410.02271"],
-    ),
-    "beats": Kind(
-        {BeatsConfig: AutoConfig, BeatsModel: AutoModel, BeatsFeatureExtractor: AutoFeatureExtractor},
-        BeatsModel,
-        BeatsFeatureExtractor,
-        HERE / "model_card_beats.md",
-        ["beats", "audio", "arxiv:2212.09058"],
-    ),
-}
+COLLAP = Kind(
+    CollapModel,
+    CollapProcessor,
+    HERE / "model_card.md",
+    ["collap", "audio", "music", "text-to-audio-retrieval", "contrastive", "arxiv:2410.02271"],
+)
+BEATS = Kind(BeatsModel, BeatsFeatureExtractor, HERE / "model_card_beats.md", ["beats", "audio", "arxiv:2212.09058"])
+KINDS = {CollapConfig.model_type: COLLAP, BeatsConfig.model_type: BEATS}
 
 
 @dataclass
@@ -111,23 +88,22 @@ class Publication:
         else:
             kind, model = _load_model(name_or_path)
         processor = kind.processor_class.from_pretrained(name_or_path)
-        if kind is KINDS["collap"]:
-            _check_fit(model.config, processor)
-            for name in ("is_local", "local_files_only"):  # how this process found the tokenizer
-                processor.tokenizer.init_kwargs.pop(name, None)
-        towers = _strip_paths(model.config)
-        return cls(kind, model, processor, base_models or towers)
+        if kind is COLLAP:
+            processor.check_model(model.config)
+        towers = [getattr(model.config, name) for name in model.config.sub_configs]
+        on_the_hub = [tower._name_or_path for tower in towers if tower is not None and is_hub_id(tower._name_or_path)]
+        return cls(kind, model, processor, base_models or on_the_hub)
 
     def card(self, name: str, arguments: CardArguments) -> ModelCard:
         """The model card; errors as in [`render_card`]."""
-        if self.kind is KINDS["beats"] and arguments.evaluation_json:
+        if self.kind is BEATS and arguments.evaluation_json:
             raise ValueError("evaluation_json is for retrieval models, got it for a BeatsModel.")
         if self.base_models and not arguments.base_model:
             logger.info("base_model of the card: %s (--base_model changes it)", self.base_models)
             arguments = replace(arguments, base_model=self.base_models)
         config = self.model.config
         variables = {"config": config, "num_parameters": f"{self.model.num_parameters():,}"}
-        if self.kind is KINDS["collap"]:
+        if self.kind is COLLAP:
             tokens = self.processor.max_text_tokens or self.processor.tokenizer.model_max_length
             variables |= {
                 "chunk_encoded_s": config.vectors_per_chunk * config.frame_length_s / config.frame_pooling,
@@ -135,21 +111,6 @@ class Publication:
                 "max_text_tokens": tokens if tokens < UNLIMITED_TOKENS else None,
             }
         return render_card(self.kind.template, name, self.kind.tags, arguments, **variables)
-
-    @contextmanager
-    def with_code(self) -> Iterator[None]:
-        """
-        Inside, `save_pretrained` copies the code of our classes and names it in the JSON files.
-
-        Only here, never at import: else every `save_pretrained` of a training would copy code.
-        """
-        for ours, auto_class in self.kind.auto_classes.items():
-            ours.register_for_auto_class(auto_class)
-        try:
-            yield
-        finally:
-            for ours in self.kind.auto_classes:
-                ours._auto_class = None
 
 
 def _load_model(name_or_path: str) -> tuple[Kind, PreTrainedModel]:
@@ -178,34 +139,6 @@ def _load_adapted(folder: str) -> tuple[Kind, PreTrainedModel, str]:
     return kind, adapted.merge_and_unload(safe_merge=True), base
 
 
-def _strip_paths(config: Any) -> list[str]:
-    """The Hub models that the towers came from; paths of this machine are removed from their configurations."""
-    names = []
-    for tower in (getattr(config, name) for name in config.sub_configs):
-        if tower is None:
-            continue
-        if is_hub_id(tower._name_or_path):
-            names.append(tower._name_or_path)
-        else:
-            tower._name_or_path = ""
-    return names
-
-
-def _check_fit(config: CollapConfig, processor: CollapProcessor) -> None:
-    extractor = processor.feature_extractor
-    pairs = {
-        "chunk_length_s": (config.chunk_length_s, extractor.chunk_length_s),
-        "text_granularity": (config.text_granularity, processor.text_granularity),
-        "music": (config.music_config is not None, extractor.music),
-        "speech": (config.speech_config is not None, extractor.speech),
-    }
-    if config.speech_config is not None:
-        pairs["num_speech_mel_bins"] = (config.speech_config.num_mel_bins, extractor.num_speech_mel_bins)
-    for name, (of_model, of_processor) in pairs.items():
-        if of_model != of_processor:
-            raise ValueError(f"model and processor must agree in {name}, got {of_model!r} and {of_processor!r}.")
-
-
 def write_repository(model: str | Path, output_dir: str | Path, name: str, card: CardArguments) -> Path:
     """
     Writes a whole repository and checks it, or writes nothing.
@@ -227,9 +160,9 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as temporary:
         folder = Path(temporary) / output.name
-        with publication.with_code():
-            publication.model.save_pretrained(folder)
-            publication.processor.save_pretrained(folder)
+        with code_is_saved():
+            for_the_hub(publication.model).save_pretrained(folder)
+            for_the_hub(publication.processor).save_pretrained(folder)
         shutil.copy(HERE / "LICENSE", folder / "LICENSE")
         publication.card(name, card).save(folder / "README.md")
         check_repository(folder, name)

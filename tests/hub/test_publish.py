@@ -174,7 +174,8 @@ def test_the_folder_holds_what_a_repository_needs(trained, tmp_path):
 
     texts = {path.name: path.read_text() for path in folder.iterdir() if path.suffix in (".json", ".md")}
     assert not [name for name, text in texts.items() if str(trained) in text or "local_files_only" in text]
-    assert set(json.loads(texts["config.json"])["auto_map"]) == {"AutoConfig", "AutoModel"}
+    auto_classes = {"AutoConfig", "AutoModel", "AutoModelForAudioXVector"}
+    assert set(json.loads(texts["config.json"])["auto_map"]) == auto_classes
     card = ModelCard.load(folder / "README.md")
     assert (card.data.library_name, card.data.license) == ("transformers", "apache-2.0")
     assert 'from_pretrained("somebody/songs", trust_remote_code=True)' in card.text

@@ -11,14 +11,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from hub_server import READ_TOKEN, TOKEN, Hub, serve_hub
-from huggingface_hub import constants
+from hub_server import READ_TOKEN, TOKEN, serve_hub
 from publish_helpers import TEXTS, contents, save_trained, write
 
 from collap.hub.card import CardArguments
@@ -30,18 +28,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     return save_trained(tmp_path_factory.mktemp("trained"))
-
-
-@pytest.fixture
-def hub(monkeypatch) -> Iterator[Hub]:
-    """The stand-in, which this process takes for the Hub: the client reads these constants at each call."""
-    with serve_hub() as hub:
-        for name, value in hub.environment().items():
-            monkeypatch.setenv(name, value)
-        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-        yield hub
 
 
 @pytest.fixture
