@@ -325,6 +325,9 @@ class BeatsModel(BeatsPreTrainedModel):
     r"""
     The BEATs encoder: filter bank frames in, one vector for each patch of 16 frames by 16 mel bins out.
 
+    As with Wav2Vec2, HuBERT and WavLM, PyTorch's weight norm refuses `pickle` and `torch.save(model)`, here and in a
+    CollapModel: use `save_pretrained` or the `state_dict()`. `copy.deepcopy` works.
+
     Example:
 
     ```python

@@ -68,7 +68,8 @@ class CollapAudioModel(CollapPreTrainedModel):
     linear layer, not an adapter of PEFT.) The LayerNorm that the authors put on each encoder has no weights here: the
     linear adapter includes them. So the frames of frozen encoders can be computed once and cached
     ([`~CollapAudioModel.encode`]). `CollapAudioModel.from_pretrained` takes the folder of a [`CollapModel`] and loads
-    its audio half only.
+    its audio half only. Its auto class is `AutoModelForAudioXVector`: an x-vector is one vector of a whole recording,
+    here `pooler_output`.
     """
 
     main_input_name = "fbank_features"

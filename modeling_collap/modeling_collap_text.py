@@ -87,7 +87,7 @@ class CollapTimeQuery(nn.Module):
 class CollapTextModel(CollapPreTrainedModel):
     r"""
     Encodes texts into queries, without an audio encoder: `CollapTextModel.from_pretrained` takes the folder of a
-    [`CollapModel`] and loads its text half only.
+    [`CollapModel`] and loads its text half only. Its auto class is `AutoModelForTextEncoding`.
 
     Example:
 

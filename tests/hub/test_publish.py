@@ -40,7 +40,10 @@ else:
     raise SystemExit("collap can be imported: this proves nothing")
 
 import numpy, torch
-from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoProcessor, AutoTokenizer
+from transformers import (
+    AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForAudioXVector, AutoModelForTextEncoding, AutoProcessor,
+    AutoTokenizer,
+)
 
 published, checkout, texts = sys.argv[1], sys.argv[2], sys.argv[3:]
 waveforms = [numpy.load("first.npy"), numpy.load("second.npy")]
@@ -70,6 +73,14 @@ COLLAP_BODY = """
     assert len(batch.audio_coverage) == 2
     output = model(**batch)
     values = {name: output[name] for name in ("logits_per_audio", "audio_embeds", "text_embeds")}
+    # Each half alone, with none of the other's weights.
+    text_model = AutoModelForTextEncoding.from_pretrained(folder, trust_remote_code=True)
+    audio_model = AutoModelForAudioXVector.from_pretrained(folder, trust_remote_code=True)
+    assert (type(text_model).__name__, type(audio_model).__name__) == ("CollapTextModel", "CollapAudioModel")
+    assert {name.partition(".")[0] for name in text_model.state_dict()} == {"encoder", "projection", "time_query"}
+    assert {name.partition(".")[0] for name in audio_model.state_dict()} == {"music_model", "speech_model", "adapter"}
+    torch.testing.assert_close(text_model(**batch).pooler_output, output.text_embeds)
+    torch.testing.assert_close(audio_model(**batch).pooler_output, output.audio_embeds)
     extractor = AutoFeatureExtractor.from_pretrained(folder, trust_remote_code=True)
     values["fbank_features"] = extractor(waveforms, sampling_rate=16000, return_tensors="pt")["fbank_features"]
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -174,7 +185,7 @@ def test_the_folder_holds_what_a_repository_needs(trained, tmp_path):
 
     texts = {path.name: path.read_text() for path in folder.iterdir() if path.suffix in (".json", ".md")}
     assert not [name for name, text in texts.items() if str(trained) in text or "local_files_only" in text]
-    auto_classes = {"AutoConfig", "AutoModel", "AutoModelForAudioXVector"}
+    auto_classes = {"AutoConfig", "AutoModel", "AutoModelForTextEncoding", "AutoModelForAudioXVector"}
     assert set(json.loads(texts["config.json"])["auto_map"]) == auto_classes
     card = ModelCard.load(folder / "README.md")
     assert (card.data.library_name, card.data.license) == ("transformers", "apache-2.0")
@@ -208,6 +219,6 @@ def test_it_refuses_what_is_not_whole(trained, tmp_path):
 
     model.save_pretrained(tmp_path / "odd")
     CollapProcessor(CollapFeatureExtractor(chunk_length_s=30.0), tiny_tokenizer()).save_pretrained(tmp_path / "odd")
-    with pytest.raises(ValueError, match=r"must agree in chunk_length_s, got 0\.64 and 30\.0"):
+    with pytest.raises(ValueError, match=r"processor does not fit the model: .*chunk_length_s"):
         write(tmp_path / "odd", tmp_path / "out")
     assert not (tmp_path / "out").exists()

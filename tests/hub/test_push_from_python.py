@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """`push_to_hub()` of a model and of a processor uploads what `collap publish` writes, the code with it."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 from publish_helpers import contents, save_trained, write
 from tiny_models import tiny_beats_config
 
-from collap import BeatsFeatureExtractor, BeatsModel, CollapModel, CollapProcessor
+from collap import BeatsFeatureExtractor, BeatsModel, CollapModel, CollapProcessor, CollapTextModel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # transformers makes a card of its own; a licence is the publisher's to give.
@@ -67,6 +68,26 @@ def test_saving_with_push_to_hub_does_the_same(hub, trained, tmp_path):
     CollapModel.from_pretrained(trained).save_pretrained(str(tmp_path / "songs"), push_to_hub=True)
     CollapProcessor.from_pretrained(trained).save_pretrained(str(tmp_path / "songs"), push_to_hub=True)
     assert pushed(hub) == published(trained, tmp_path / "out")
+
+
+def test_an_unfrozen_encoder_is_pushed_as_such(hub, trained):
+    model = CollapModel.from_pretrained(trained)
+    model.audio_model.music_model.requires_grad_(True)
+    model.push_to_hub("songs")
+    config = json.loads(pushed(hub)["config.json"])
+    assert (config["freeze_music_model"], config["freeze_speech_model"]) == (False, True)
+
+
+def test_a_half_pushes_its_code(hub, trained):
+    CollapTextModel.from_pretrained(trained).push_to_hub("texts")
+    files = pushed(hub, "somebody/texts")
+    expected = {
+        "AutoConfig": "configuration_collap.CollapConfig",
+        "AutoModelForTextEncoding": "modeling_collap_text.CollapTextModel",
+    }
+    assert json.loads(files["config.json"])["auto_map"] == expected
+    assert {"modeling_collap_text.py", "modeling_collap_base.py", "configuration_collap.py"} <= set(files)
+    assert "modeling_beats.py" not in files
 
 
 def test_beats_pushes_its_code(hub, tmp_path):
