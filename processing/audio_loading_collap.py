@@ -2,10 +2,11 @@
 """Paths, arrays and audio columns of data sets to mono waveforms at 16 kHz."""
 
 import base64
+import math
 import numbers
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -14,12 +15,13 @@ import numpy as np
 import torch
 from transformers.audio_utils import load_audio
 
-from .feature_extraction_beats import SAMPLING_RATE, validate_waveform
+from .feature_extraction_beats import MIN_SAMPLES, SAMPLING_RATE, validate_waveform
 
-try:  # only files need it: a model from the Hub works on arrays without it
+try:  # only files and other sampling rates need them: a model from the Hub works on arrays at 16 kHz without them
     import soundfile
+    import soxr
 except ImportError:
-    soundfile = None
+    soundfile = soxr = None
 
 MAX_CHANNELS = 8  # an axis of a 2-D array that is longer than this holds samples, not channels
 
@@ -38,7 +40,10 @@ class LoadedAudio:
 
 
 def load_songs(
-    audio: AudioLike | Sequence[AudioLike], sampling_rate: int | None = None, downmix: bool = False
+    audio: AudioLike | Sequence[AudioLike],
+    sampling_rate: int | None = None,
+    downmix: bool = False,
+    resample: bool = False,
 ) -> list[LoadedAudio]:
     """
     Loads and checks one song or a list of songs, of the kinds that [`CollapFeatureExtractor`] accepts.
@@ -50,21 +55,21 @@ def load_songs(
     # A column of `datasets` is a sequence without being a list.
     is_list = isinstance(audio, Sequence) and not isinstance(audio, str | bytes)
     if not is_list or (len(audio) > 0 and isinstance(audio[0], numbers.Number)):
-        return [_load_song(audio, "audio", sampling_rate, downmix)]
+        return [_load_song(audio, "audio", sampling_rate, downmix, resample)]
     if len(audio) == 0:
         raise ValueError("audio must hold at least one song, got an empty list.")
-    return [_load_song(song, f"audio[{index}]", sampling_rate, downmix) for index, song in enumerate(audio)]
+    return [_load_song(song, f"audio[{index}]", sampling_rate, downmix, resample) for index, song in enumerate(audio)]
 
 
-def _load_song(song: AudioLike, name: str, sampling_rate: int | None, downmix: bool) -> LoadedAudio:
+def _load_song(song: AudioLike, name: str, sampling_rate: int | None, downmix: bool, resample: bool) -> LoadedAudio:
     if isinstance(song, str | os.PathLike):
         return _load_file(song, name)
     if isinstance(song, Mapping):
-        return _load_dict(song, name, sampling_rate, downmix)
+        return _load_dict(song, name, sampling_rate, downmix, resample)
     if hasattr(song, "get_all_samples"):
-        return _load_decoder(song, name)
+        return _load_decoder(song, name, resample)
     if isinstance(song, np.ndarray | torch.Tensor | list | tuple):
-        return _load_array(song, name, sampling_rate, downmix)
+        return _load_array(song, name, sampling_rate, downmix, resample)
     raise TypeError(
         f"{name} must be a path, a numpy array, a torch tensor or an audio dict of `datasets`, got "
         f"{type(song).__name__}."
@@ -89,14 +94,16 @@ def _decode(for_loader: str, for_soundfile: str | BytesIO, name: str, shown: str
     return LoadedAudio(name, validate_waveform(waveform, name), source.samplerate, source.channels)
 
 
-def _load_dict(song: Mapping[str, Any], name: str, sampling_rate: int | None, downmix: bool) -> LoadedAudio:
+def _load_dict(
+    song: Mapping[str, Any], name: str, sampling_rate: int | None, downmix: bool, resample: bool
+) -> LoadedAudio:
     if song.get("array") is not None:
         own_rate = song.get("sampling_rate")
         if None not in (own_rate, sampling_rate) and own_rate != sampling_rate:
             raise ValueError(
                 f"sampling_rate must be that of {name} or be left out, got {sampling_rate} and {own_rate}."
             )
-        return _load_array(song["array"], name, sampling_rate if own_rate is None else own_rate, downmix)
+        return _load_array(song["array"], name, sampling_rate if own_rate is None else own_rate, downmix, resample)
     if song.get("bytes") is not None:
         encoded = base64.b64encode(song["bytes"]).decode("ascii")  # as the loader takes a file from memory
         return _decode(encoded, BytesIO(song["bytes"]), name, f"a dict of {len(song['bytes'])} bytes")
@@ -108,29 +115,46 @@ def _load_dict(song: Mapping[str, Any], name: str, sampling_rate: int | None, do
     )
 
 
-def _load_decoder(decoder: Any, name: str) -> LoadedAudio:
+def _load_decoder(decoder: Any, name: str, resample: bool) -> LoadedAudio:
     """Takes torchcodec's `AudioDecoder`: what a decoded audio column of `datasets` holds."""
-    samples = decoder.get_all_samples()
-    _check_sampling_rate(samples.sample_rate, name)
-    waveform = validate_waveform(samples.data.mean(dim=0), name)  # (channels, samples) -> (samples,)
-    return LoadedAudio(name, waveform, samples.sample_rate, len(samples.data))
+    samples = decoder.get_all_samples()  # (channels, samples)
+    mono = _load_array(samples.data.mean(dim=0), name, samples.sample_rate, False, resample)
+    return replace(mono, source_channels=len(samples.data))
 
 
 def _load_array(
-    array: np.ndarray | torch.Tensor | Sequence[float], name: str, sampling_rate: int | None, downmix: bool
+    array: np.ndarray | torch.Tensor | Sequence[float],
+    name: str,
+    sampling_rate: int | None,
+    downmix: bool,
+    resample: bool,
 ) -> LoadedAudio:
-    _check_sampling_rate(sampling_rate, name)
+    _check_sampling_rate(sampling_rate, name, resample)
     array = np.asarray(array) if isinstance(array, list | tuple) else array
-    if getattr(array, "ndim", None) != 2 or 0 in array.shape:
-        return LoadedAudio(name, validate_waveform(array, name), sampling_rate, source_channels=1)
-    channels = _channels_first(array, name)  # (channels, samples)
+    channels = [array]
+    if getattr(array, "ndim", None) == 2 and 0 not in array.shape:
+        channels = _channels_first(array, name)  # (channels, samples)
     if len(channels) > 1 and not downmix:
         raise ValueError(
             f"{name} must have one channel, got {len(channels)} (its shape is {tuple(array.shape)}): pass "
             "downmix=True to average them."
         )
-    waveform = torch.stack([validate_waveform(channel, name) for channel in channels]).mean(dim=0)
+    shortest = MIN_SAMPLES if sampling_rate == SAMPLING_RATE else 1
+    waveforms = [validate_waveform(channel, name, shortest) for channel in channels]
+    waveform = waveforms[0] if len(waveforms) == 1 else torch.stack(waveforms).mean(dim=0)  # an only one is not copied
+    if sampling_rate != SAMPLING_RATE:
+        waveform = validate_waveform(_resample(waveform, sampling_rate), name)
     return LoadedAudio(name, waveform, sampling_rate, source_channels=len(channels))
+
+
+def _resample(waveform: torch.Tensor, sampling_rate: float) -> torch.Tensor:
+    """To 16 kHz, as transformers' loader does: equal to the last bit."""
+    if soxr is None:
+        raise ImportError("Resampling needs soxr and soundfile: pip install soxr soundfile.")
+    num_samples = math.ceil(len(waveform) * SAMPLING_RATE / sampling_rate)
+    resampled = soxr.resample(waveform.cpu().numpy(), sampling_rate, SAMPLING_RATE, quality="soxr_hq")
+    resampled = np.pad(resampled, (0, max(0, num_samples - len(resampled))))[:num_samples]
+    return torch.from_numpy(resampled).to(waveform.device)
 
 
 def _channels_first(array: np.ndarray | torch.Tensor, name: str) -> np.ndarray | torch.Tensor:
@@ -146,7 +170,7 @@ def _channels_first(array: np.ndarray | torch.Tensor, name: str) -> np.ndarray |
     )
 
 
-def _check_sampling_rate(sampling_rate: int | None, name: str) -> None:
+def _check_sampling_rate(sampling_rate: int | None, name: str, resample: bool) -> None:
     if sampling_rate is None:
         raise ValueError(
             f"sampling_rate must be given for {name}, an array, and be {SAMPLING_RATE} (Hz); got None. Only files "
@@ -154,9 +178,8 @@ def _check_sampling_rate(sampling_rate: int | None, name: str) -> None:
         )
     if isinstance(sampling_rate, bool) or not isinstance(sampling_rate, numbers.Real):
         raise TypeError(f"sampling_rate of {name} must be the number {SAMPLING_RATE} (Hz), got {sampling_rate!r}.")
-    if sampling_rate != SAMPLING_RATE:
+    if sampling_rate != SAMPLING_RATE and not (resample and sampling_rate > 0):
         raise ValueError(
-            f"sampling_rate of {name} must be {SAMPLING_RATE} (Hz), got {sampling_rate}: resample it with "
-            f"soxr.resample(array, {sampling_rate}, {SAMPLING_RATE}), a column of `datasets` with "
-            f'cast_column("audio", Audio(sampling_rate={SAMPLING_RATE})); files are resampled when they are loaded.'
+            f"sampling_rate of {name} must be {SAMPLING_RATE} (Hz), got {sampling_rate}: pass resample=True, or cast "
+            f'a column of `datasets` with cast_column("audio", Audio(sampling_rate={SAMPLING_RATE})).'
         )

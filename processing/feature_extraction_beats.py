@@ -98,7 +98,9 @@ def kaldi_fbank(waveform: torch.Tensor, num_mel_bins: int = 128) -> torch.Tensor
     return features.reshape(*batch_shape, num_frames, num_mel_bins)
 
 
-def validate_waveform(waveform: np.ndarray | torch.Tensor | Sequence[float], argument_name: str) -> torch.Tensor:
+def validate_waveform(
+    waveform: np.ndarray | torch.Tensor | Sequence[float], argument_name: str, min_samples: int = MIN_SAMPLES
+) -> torch.Tensor:
     """
     Checks that a waveform is what the encoders expect: mono, float, in [-1, 1], at least 175 ms at 16 kHz.
 
@@ -132,7 +134,7 @@ def validate_waveform(waveform: np.ndarray | torch.Tensor | Sequence[float], arg
             f"{argument_name} must be one mono waveform of shape (samples,), got the shape {tuple(tensor.shape)}: "
             "average the channels of a stereo recording, and pass several recordings as a list."
         )
-    if len(tensor) < MIN_SAMPLES:
+    if len(tensor) < min_samples:
         raise ValueError(
             f"{argument_name} must have at least {MIN_SAMPLES} samples ({1000 * MIN_SAMPLES // SAMPLING_RATE} ms at "
             f"{SAMPLING_RATE} Hz), got {'none' if len(tensor) == 0 else len(tensor)}."

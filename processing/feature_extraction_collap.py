@@ -242,6 +242,8 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         truncation: bool = False,
         return_tensors: str | TensorType | None = None,
         device: str | torch.device | None = None,
+        resample: bool = False,
+        padding: bool | str = True,
     ) -> CollapBatchFeature:
         """
         Args:
@@ -249,18 +251,20 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
                 A song or a list of songs, in any mixture of
                 - a path (`str` or `Path`) of a file that soundfile can decode (wav, flac, ogg, mp3, ...). Its channels
                   are averaged and it is resampled to 16 kHz; the coverage has the rate and channels of the source.
-                - a numpy array, torch tensor or list of floats in [-1, 1] at 16 kHz, of shape `(samples,)`. Of shape
-                  `(channels, samples)` or `(samples, channels)`, with at most 8 channels, it needs `downmix=True`.
-                  Several songs are a list of arrays, never one array.
+                - a numpy array, torch tensor or list of floats in [-1, 1], of shape `(samples,)`. Of shape `(channels,
+                  samples)` or `(samples, channels)`, with at most 8 channels, it needs `downmix=True`; at another rate
+                  than 16 kHz, `resample=True`. Several songs are a list of arrays, never one array.
                 - an audio dict of `datasets`: `{"array", "sampling_rate"}`, treated as an array; `{"bytes"}` or
-                  `{"path"}`, treated as a file; or its audio decoder, already resampled to 16 kHz.
-            sampling_rate (`int`, *optional*):
-                Hz of the arrays, which has to be 16000. Files and audio dicts need none.
+                  `{"path"}`, treated as a file (what `Audio(decode=False)` gives); or its audio decoder, which is
+                  always averaged.
+            sampling_rate (`int`, *optional*): Hz of the arrays. Files and audio dicts need none.
             downmix (`bool`): Whether the channels of arrays may be averaged.
             truncation (`bool`): Whether songs longer than `max_length_s` are cut instead of refused.
             return_tensors (`str`, *optional*): `"pt"`, or `"np"`, which is also what comes without it.
             device (`str` or `torch.device`, *optional*):
                 Where to compute, for instance `"cuda"`; by default where each waveform lies. The result is on the CPU.
+            resample (`bool`): Whether arrays may be resampled, by soxr, as files are.
+            padding (`bool` or `str`): `True` or `"longest"`, for callers that always give it.
 
         Returns:
             [`CollapBatchFeature`] with, for *B* songs of at most *C* chunks,
@@ -273,12 +277,18 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
 
         Raises:
             TypeError: if an entry of `audio` is of another type.
-            ValueError: for an array without sampling rate, or at another than 16 kHz; several channels without
-                `downmix`; a shape that is no waveform; audio that is empty, shorter than 2,800 samples (175 ms), not
-                finite, or integer PCM; a file that is missing or cannot be decoded; audio longer than `max_length_s`
-                without `truncation`. The message names the song, as in `audio[3]`.
+            ValueError: for an array without sampling rate, or at another than 16 kHz without `resample`; several
+                channels without `downmix`; another `padding`; a shape that is no waveform; audio that is empty,
+                shorter than 2,800 samples (175 ms), not finite, or integer PCM; a file that is missing or cannot be
+                decoded; audio longer than `max_length_s` without `truncation`. The message names the song, as in
+                `audio[3]`.
         """
-        given = load_songs(audio, sampling_rate, downmix)
+        if padding not in (True, "longest"):
+            raise ValueError(
+                f"padding must be True or 'longest', got {padding!r}: songs are always padded to the most chunks of "
+                "the batch."
+            )
+        given = load_songs(audio, sampling_rate, downmix, resample)
         songs = [self._limit_length(song, truncation) for song in given]
         num_chunks = [self._num_chunks(len(song.waveform)) for song in songs]
         # The arrays of the batch are allocated once and filled some chunks at a time: only the waveform is as
@@ -330,25 +340,27 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         sampling_rate: int | None = None,
         downmix: bool = False,
         truncation: bool = False,
+        resample: bool = False,
     ) -> list[LoadedAudio]:
         """The waveforms that a call would make features of; arguments and errors as in a call."""
-        return [self._limit_length(song, truncation) for song in load_songs(audio, sampling_rate, downmix)]
+        return [self._limit_length(song, truncation) for song in load_songs(audio, sampling_rate, downmix, resample)]
 
-    def differences_from_model(self, config: PreTrainedConfig) -> list[str]:
-        """What is not as a [`CollapConfig`], or one of a half of the model, needs it; empty if the extractor fits."""
+    def check_model(self, config: PreTrainedConfig, *more: str) -> None:
+        """Raises a ValueError that names all differences from the [`CollapConfig`] of a model, and `more` of them."""
+        speech = config.speech_config
         pairs = {
             "chunk_length_s": (self.chunk_length_s, config.chunk_length_s),
             "music": (self.music, config.music_config is not None),
-            "speech": (self.speech, config.speech_config is not None),
+            "speech": (self.speech, speech is not None),
         }
-        if self.speech and config.speech_config is not None:
-            pairs["num_speech_mel_bins"] = (self.num_speech_mel_bins, config.speech_config.num_mel_bins)
-        return [f"{name} is {own}, the model needs {needed}" for name, (own, needed) in pairs.items() if own != needed]
-
-    def check_model(self, config: PreTrainedConfig) -> None:
-        """Raises a ValueError that names all differences from a [`CollapConfig`]; see [`CollapProcessor`]."""
-        if differences := self.differences_from_model(config):
-            raise ValueError(f"the feature extractor does not fit the model: {'; '.join(differences)}.")
+        if self.speech and speech is not None:
+            pairs["num_speech_mel_bins"] = (self.num_speech_mel_bins, speech.num_mel_bins)
+        differences = [f"{name} is {own}, the model needs {its}" for name, (own, its) in pairs.items() if own != its]
+        if differences or more:
+            raise ValueError(
+                f"The processor does not fit the model: {'; '.join([*differences, *more])}. "
+                "CollapProcessor.for_model(config, tokenizer) makes one that fits."
+            )
 
     def _limit_length(self, song: LoadedAudio, truncation: bool) -> LoadedAudio:
         if self.max_length_s is None:

@@ -28,6 +28,7 @@ class CollapAudioKwargs(TypedDict, total=False):
 
     sampling_rate: Any  # checked by the feature extractor, whose message names the song
     downmix: bool
+    resample: bool
     truncation: bool
     device: str | torch.device | None
     return_tensors: str | TensorType | None
@@ -118,20 +119,6 @@ class CollapProcessor(ProcessorMixin):
 
         Raises:
             ValueError: if the tokenizer does not fit the text model ([`CollapProcessor.check_model`]).
-
-        Example:
-
-        ```python
-        >>> from transformers import ByT5Tokenizer
-        >>> from collap import CollapConfig, CollapProcessor
-
-        >>> text = {"model_type": "t5", "vocab_size": 384}
-        >>> config = CollapConfig(speech_config=None, text_config=text, text_granularity="sentence")
-        >>> processor = CollapProcessor.for_model(config, ByT5Tokenizer())
-        >>> processor.text_granularity, processor.feature_extractor.speech
-        ('sentence', False)
-
-        ```
         """
         speech = config.speech_config
         feature_extractor = CollapFeatureExtractor(
@@ -148,26 +135,15 @@ class CollapProcessor(ProcessorMixin):
 
     def check_model(self, config: PreTrainedConfig) -> None:
         """
-        Checks that processor and model belong together.
-
-        Args:
-            config ([`CollapConfig`]): Of the model.
-
-        Raises:
-            ValueError: names all that differs: `text_granularity`, the feature extractor's settings, and what shows
-                that the tokenizer is that of another text model.
+        Raises a ValueError if the processor does not fit a model. It names all that differs from its [`CollapConfig`]:
+        `text_granularity`, the feature extractor's settings, and what shows that the tokenizer is another model's.
         """
-        differences = self.feature_extractor.differences_from_model(config)
+        differences = _tokenizer_differences(self.tokenizer, config.text_config)
         if self.text_granularity != config.text_granularity:
             differences.append(
-                f"text_granularity is {self.text_granularity!r}, the model needs {config.text_granularity!r}"
+                f"text_granularity is {self.text_granularity}, the model needs {config.text_granularity}"
             )
-        differences += _tokenizer_differences(self.tokenizer, config.text_config)
-        if differences:
-            raise ValueError(
-                f"the processor does not fit the model: {'; '.join(differences)}. CollapProcessor.for_model(config, "
-                "tokenizer) makes one that fits from the tokenizer of the text model."
-            )
+        self.feature_extractor.check_model(config, *differences)
 
     @property
     def model_input_names(self) -> list[str]:
@@ -191,8 +167,9 @@ class CollapProcessor(ProcessorMixin):
             audio (*optional*):
                 One song or a list of songs: paths, arrays, audio dicts of `datasets`; see
                 [`CollapFeatureExtractor.__call__`].
-            sampling_rate (`int`, *optional*): Hz of songs that are arrays, which has to be 16000.
-            downmix (`bool`, *optional*): Whether the channels of songs that are arrays may be averaged.
+            sampling_rate (`int`, *optional*): Hz of songs that are arrays.
+            downmix, resample (`bool`, *optional*):
+                Whether the channels of songs that are arrays may be averaged, and the songs resampled to 16 kHz.
             truncation (`bool`, *optional*):
                 Whether what is too long is cut instead of refused: a song by the feature extractor's `max_length_s`, a
                 row of tokens by `max_text_tokens`. The coverage tells how much is left.
@@ -311,32 +288,25 @@ def _count_tokens(rows: Any, texts: list[list[str]]) -> list[list[int]]:
 
 
 def _tokenizer_differences(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> list[str]:
-    """What shows that a tokenizer is not that of a text model."""
-    differences = []
-    special = {getattr(tokenizer, f"{name}_token_id") for name in ("pad", "bos", "eos", "cls", "sep", "unk")} - {None}
+    """What shows that a tokenizer is that of another text model."""
+    special = {getattr(tokenizer, f"{role}_token_id") for role in ("pad", "bos", "eos", "cls", "sep", "unk")}
     # Other special tokens stand in no text: some tokenizers have more of them than their text model has embeddings.
     unused = {index for index, token in tokenizer.added_tokens_decoder.items() if token.special} - special
     highest = max(set(tokenizer.get_vocab().values()) - unused)
-    if highest >= config.vocab_size:
-        differences.append(
-            f"the tokenizer has token ids up to {highest}, the text model's vocab_size is {config.vocab_size}"
-        )
     # A configuration may name only some of the tokens that begin and end a text, or more than the tokenizer adds, but
     # of another model's tokenizer it names none. Ids beyond the vocabulary are defaults that nobody set.
-    ends = [getattr(config, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep")]
-    ends = {index for end in ends for index in (end if isinstance(end, list) else [end]) if index is not None}
+    named = [getattr(config, f"{role}_token_id", None) for role in ("bos", "eos", "cls", "sep")]
+    ends = {index for ids in named for index in (ids if isinstance(ids, list) else [ids]) if index is not None}
     ends = {index for index in ends if index < config.vocab_size}
-    has_ends = bool(ends & set(tokenizer.all_special_ids))
-    if ends and not has_ends:
-        differences.append(
-            f"bos_token_id or eos_token_id of the text model is one of {sorted(ends)}, which the tokenizer has not as "
-            "special tokens"
-        )
-    padding = getattr(config, "pad_token_id", None)
-    pads_with_end = has_ends and tokenizer.pad_token_id == tokenizer.eos_token_id  # where it has no pad token
-    if padding not in (None, tokenizer.pad_token_id) and not pads_with_end:
-        differences.append(f"pad_token_id is {tokenizer.pad_token_id} in the tokenizer, {padding} in the text model")
-    return differences
+    has_ends = not ends.isdisjoint(tokenizer.all_special_ids)
+    own, padding = tokenizer.pad_token_id, getattr(config, "pad_token_id", None)
+    pads_with_end = has_ends and own == tokenizer.eos_token_id  # as a tokenizer without a pad token does here
+    shown = {
+        f"token ids go up to {highest}, vocab_size of the model is {config.vocab_size}": highest >= config.vocab_size,
+        f"pad_token_id is {own}, the model needs {padding}": padding not in (None, own) and not pads_with_end,
+        f"bos or eos token of the model is in {sorted(ends)}, none of them is a special token": ends and not has_ends,
+    }
+    return [difference for difference, is_there in shown.items() if is_there]
 
 
 def _check_not_empty(text: str, name: str) -> None:

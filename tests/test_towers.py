@@ -50,8 +50,8 @@ def test_options(towers):
     assert (model.config.kernel_size, model.config.chunk_length_s, model.dtype) == (5, 0.64, torch.bfloat16)
     extractor = processor.feature_extractor
     assert (processor.max_text_tokens, extractor.chunk_length_s, extractor.num_speech_mel_bins) == (7, 0.64, 128)
-    with pytest.raises(TypeError, match="kernal_size"):
-        from_towers(**towers, kernal_size=5)
+    with pytest.raises(TypeError, match="hop_size"):
+        from_towers(**towers, hop_size=5)
 
 
 def test_a_text_model_with_the_tokenizer_of_another_is_refused(towers, tmp_path):
@@ -59,5 +59,5 @@ def test_a_text_model_with_the_tokenizer_of_another_is_refused(towers, tmp_path)
     text.vocab_size = 6  # of the tokenizer's ten
     AutoModel.from_config(text).save_pretrained(tmp_path)
     tiny_tokenizer("a choir sings", "drums set in").save_pretrained(tmp_path)
-    with pytest.raises(ValueError, match="token ids up to 9, the text model's vocab_size is 6"):
+    with pytest.raises(ValueError, match="token ids go up to 9, vocab_size of the model is 6"):
         from_towers(**{**towers, "text": str(tmp_path)})

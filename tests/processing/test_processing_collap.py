@@ -166,6 +166,8 @@ def test_options_reach_the_feature_extractor(tokenizer):
         audio=[stereo], audio_kwargs={"sampling_rate": RATE, "downmix": True, "truncation": True}, return_tensors="pt"
     )
     assert torch.equal(nested["fbank_features"], batch["fbank_features"])
+    slow = processor(audio=noise(0.5), sampling_rate=8000, resample=True, return_tensors="pt")
+    assert slow.audio_coverage[0].duration_s == 1.0
 
 
 def test_options_reach_the_tokenizer(documents):
