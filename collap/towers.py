@@ -18,9 +18,7 @@ def from_towers(
     **model_kwargs: Any,
 ) -> tuple[CollapModel, CollapProcessor]:
     """
-    Builds a CoLLAP from pretrained towers, and the processor that fits it.
-
-    Adapter, projection and temperature are new, so the model needs training before it is used.
+    Builds a CoLLAP, which needs training before it is used, and the processor that fits it.
 
     Args:
         music, speech (`str` or `None`): Folder or Hub name of a BEATs and of a Whisper; `None` leaves one out.

@@ -134,6 +134,16 @@ class CollapBatchFeature(BatchFeature):
         self.__dict__.update(state)
 
 
+def settings_of_model(config: PreTrainedConfig) -> dict[str, Any]:
+    """The arguments of the [`CollapFeatureExtractor`] that fits a [`CollapConfig`]."""
+    settings = {
+        "chunk_length_s": config.chunk_length_s,
+        "music": config.music_config is not None,
+        "speech": config.speech_config is not None,
+    }
+    return settings | ({"num_speech_mel_bins": config.speech_config.num_mel_bins} if settings["speech"] else {})
+
+
 class CollapFeatureExtractor(SequenceFeatureExtractor):
     r"""
     Songs of any length to the inputs of BEATs and Whisper.
@@ -335,27 +345,15 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         return CollapBatchFeature({**features, "audio_attention_mask": mask}, return_tensors, coverage)
 
     def load(
-        self,
-        audio: AudioLike | Sequence[AudioLike],
-        sampling_rate: int | None = None,
-        downmix: bool = False,
-        truncation: bool = False,
-        resample: bool = False,
+        self, audio: AudioLike | Sequence[AudioLike], truncation: bool = False, **array_options: Any
     ) -> list[LoadedAudio]:
         """The waveforms that a call would make features of; arguments and errors as in a call."""
-        return [self._limit_length(song, truncation) for song in load_songs(audio, sampling_rate, downmix, resample)]
+        return [self._limit_length(song, truncation) for song in load_songs(audio, **array_options)]
 
     def check_model(self, config: PreTrainedConfig, *more: str) -> None:
         """Raises a ValueError that names all differences from the [`CollapConfig`] of a model, and `more` of them."""
-        speech = config.speech_config
-        pairs = {
-            "chunk_length_s": (self.chunk_length_s, config.chunk_length_s),
-            "music": (self.music, config.music_config is not None),
-            "speech": (self.speech, speech is not None),
-        }
-        if self.speech and speech is not None:
-            pairs["num_speech_mel_bins"] = (self.num_speech_mel_bins, speech.num_mel_bins)
-        differences = [f"{name} is {own}, the model needs {its}" for name, (own, its) in pairs.items() if own != its]
+        pairs = [(name, getattr(self, name), needed) for name, needed in settings_of_model(config).items()]
+        differences = [f"{name} is {own}, the model needs {needed}" for name, own, needed in pairs if own != needed]
         if differences or more:
             raise ValueError(
                 f"The processor does not fit the model: {'; '.join([*differences, *more])}. "

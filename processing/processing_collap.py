@@ -12,7 +12,7 @@ from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, Type
 from transformers.utils import TensorType, logging
 
 from .audio_loading_collap import AudioLike
-from .feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor, TextCoverage
+from .feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor, TextCoverage, settings_of_model
 from .sentence_splitting_collap import split_sentences
 
 logger = logging.get_logger(__name__)
@@ -120,15 +120,9 @@ class CollapProcessor(ProcessorMixin):
         Raises:
             ValueError: if the tokenizer does not fit the text model ([`CollapProcessor.check_model`]).
         """
-        speech = config.speech_config
-        feature_extractor = CollapFeatureExtractor(
-            chunk_length_s=config.chunk_length_s,
-            music=config.music_config is not None,
-            speech=speech is not None,
-            **({} if speech is None else {"num_speech_mel_bins": speech.num_mel_bins}),
-        )
         if isinstance(tokenizer, str | os.PathLike):
             tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        feature_extractor = CollapFeatureExtractor(**settings_of_model(config))
         processor = cls(feature_extractor, tokenizer, config.text_granularity, **options)
         processor.check_model(config)
         return processor
@@ -140,9 +134,8 @@ class CollapProcessor(ProcessorMixin):
         """
         differences = _tokenizer_differences(self.tokenizer, config.text_config)
         if self.text_granularity != config.text_granularity:
-            differences.append(
-                f"text_granularity is {self.text_granularity}, the model needs {config.text_granularity}"
-            )
+            needed = config.text_granularity
+            differences.append(f"text_granularity is {self.text_granularity}, the model needs {needed}")
         self.feature_extractor.check_model(config, *differences)
 
     @property

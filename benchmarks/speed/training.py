@@ -36,7 +36,7 @@ from datasets import Dataset
 from transformers import ByT5Tokenizer, RobertaConfig
 
 from benchmarks.speed import gpu
-from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap import CollapDataCollator, CollapModel, CollapProcessor
 from collap.data.cache import TensorCache
 from collap.encode import extract_features
 from collap.training.arguments import CollapTrainingArguments
@@ -72,8 +72,8 @@ def measure_epoch(num_runs: int) -> dict[str, Any]:
     text = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
     config.text_config = RobertaConfig(vocab_size=384, pad_token_id=0, **text)  # as ByT5
     model = CollapModel(config).to("cuda" if ON_GPU else "cpu")
-    extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
-    processor = CollapProcessor(extractor, ByT5Tokenizer(), text_granularity="sentence")
+    processor = CollapProcessor.for_model(config, ByT5Tokenizer())
+    extractor = processor.feature_extractor
     runs: dict[str, list[float]] = {"live": [], "features": []}
     with tempfile.TemporaryDirectory() as name:
         songs = write_songs(Path(name))

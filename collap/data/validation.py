@@ -185,7 +185,7 @@ class _CheckedRows(Dataset):
             yield SILENT, f"all samples of its {seconds:.1f} s are 0"
         if self.processor is not None:
             try:
-                self.processor.feature_extractor.load(song.waveform, SAMPLING_RATE, truncation=self.truncate_songs)
+                self.processor.feature_extractor.load(song.waveform, self.truncate_songs, sampling_rate=SAMPLING_RATE)
             except ValueError as error:
                 yield TOO_LONG, str(error)
         ends = [section["end_s"] for section in row.get("sections") or []]
