@@ -38,7 +38,8 @@ def contrastive_loss(
     if num_songs != num_texts:
         raise ValueError(
             "return_loss=True needs one text for each song, in the same order; "
-            f"got {num_songs} songs and {num_texts} texts."
+            f"got {num_songs} songs and {num_texts} texts. For the processor "
+            "['One.', 'Two.'] is two texts, and [['One.', 'Two.']] one text of two sentences."
         )
     positives = torch.eye(num_songs, dtype=torch.bool, device=logits_per_audio.device)
     for name, ids in (("song_ids", song_ids), ("text_ids", text_ids)):

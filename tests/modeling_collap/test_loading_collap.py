@@ -189,7 +189,7 @@ class TestFromPretrainedTowers:
         model.save_pretrained(tmp_path / "saved")
         assert CollapModel.from_pretrained(tmp_path / "saved").dtype == torch.bfloat16
 
-    @pytest.mark.parametrize("name", ["kernal_size", "revision"])
+    @pytest.mark.parametrize("name", ["kernel_width", "revision"])
     def test_an_unknown_argument_is_refused(self, towers, name: str):
         with pytest.raises(TypeError, match=f"{name} is no field of CollapConfig"):
             CollapModel.from_music_speech_text_pretrained(towers["music"], None, towers["roberta"], **{name: 3})

@@ -11,6 +11,7 @@ import soundfile
 import torch
 from tiny_models import CHUNK_LENGTH_S, tiny_config, tiny_text_config
 from transformers import AutoProcessor, pipeline
+from transformers.audio_utils import load_audio
 from transformers.dynamic_module_utils import get_imports
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor, TextCoverage
@@ -324,7 +325,19 @@ def test_the_model_takes_the_batch_as_it_is(text_model, granularity, request, fe
                 assert model(**pair).logits_per_audio.item() == pytest.approx(logits[row, column].item(), abs=1e-4)
 
 
-def test_stock_zero_shot_pipeline(documents):
+def test_sentences_that_were_given_as_texts(sentences):
+    model = CollapModel(tiny_config(text_granularity="sentence")).eval()
+    options = {"audio": noise(1.0), "sampling_rate": RATE, "return_tensors": "pt"}
+    batch = sentences(text=["a choir sings.", "it fades."], **options)
+    assert [record.sentences for record in batch.text_coverage] == [("a choir sings.",), ("it fades.",)]
+    with pytest.raises(
+        ValueError, match=r"got 1 songs and 2 texts\. .*\['One\.', 'Two\.'\] is two texts, and \[\['One"
+    ):
+        model(**batch, return_loss=True)
+    model(**sentences(text=[["a choir sings.", "it fades."]], **options), return_loss=True)
+
+
+def test_stock_zero_shot_pipeline(documents, tmp_path):
     model = CollapModel(tiny_config(text_config=tiny_text_config()))
     classifier = pipeline(
         "zero-shot-audio-classification",
@@ -332,6 +345,8 @@ def test_stock_zero_shot_pipeline(documents):
         feature_extractor=documents.feature_extractor,
         tokenizer=documents.tokenizer,
     )
-    results = classifier(noise(1.5), candidate_labels=["a piano", "a choir", "drums"])
+    soundfile.write(tmp_path / "song.wav", noise(1.5), 44100)
+    song = load_audio(str(tmp_path / "song.wav"))  # the pipeline itself takes files only with ffmpeg
+    results = classifier(song, candidate_labels=["a piano", "a choir", "drums"])
     assert {result["label"] for result in results} == {"a piano", "a choir", "drums"}
     assert sum(result["score"] for result in results) == pytest.approx(1.0)
