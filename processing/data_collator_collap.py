@@ -136,7 +136,8 @@ def _source_of_songs(examples: Sequence[Mapping[str, Any]]) -> str:
         if example.get(source) is None or example.get("text") is None:
             raise ValueError(
                 f"examples must all hold 'text', and all 'audio' or all 'encoder_frames'; got examples[{index}] with "
-                f"{[key for key, value in example.items() if value is not None]}."
+                f"{[key for key, value in example.items() if value is not None]}. transformers' Trainer removes what "
+                "the model does not take: set remove_unused_columns=False there."
             )
     return source
 

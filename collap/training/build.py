@@ -35,6 +35,8 @@ def load_model(
         model = model_class.from_pretrained(arguments.model_name_or_path, **config.given())
         processor = AutoProcessor.from_pretrained(arguments.model_name_or_path)
         processor.check_model(model.config)
+        if arguments.max_text_tokens is not None:
+            processor.max_text_tokens = arguments.max_text_tokens
         return model, processor
     if arguments.text_model is None or (arguments.music_model is None and arguments.speech_model is None):
         raise ValueError(

@@ -82,10 +82,10 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
 
     Raises:
         TypeError: if `args` are of another class.
-        ValueError: if one process has several GPUs (`nn.DataParallel` would contrast the songs of each GPU alone), the
-            configuration of FSDP is not as above, an argument has no meaning here (`compute_loss_func`,
-            `label_smoothing_factor` and others), `metric_for_best_model` is no metric of the evaluation, or a batch or
-            an evaluation set has one pair: there is nothing to contrast it with.
+        ValueError: if one process has several GPUs (`nn.DataParallel` would contrast the songs of each GPU alone); if
+            the configuration of FSDP is not as above; if the processor does not fit the model; if an argument has no
+            meaning here (`compute_loss_func`, `label_smoothing_factor` and others), or `metric_for_best_model` is no
+            metric of the evaluation; if a batch or an evaluation set has one pair, which leaves nothing to contrast.
     """
 
     def __init__(
@@ -108,6 +108,9 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         for name, instead in REFUSED.items():
             if value := getattr(args, name, None) or getattr(self, name, None):
                 raise ValueError(f"{name} must not be given, got {value}: {instead}.")
+        for processor in (self.processing_class, getattr(self.data_collator, "processor", None)):
+            if hasattr(processor, "check_model"):
+                processor.check_model(self.model.config)
         if args.text_learning_rate is not None and self.optimizer is not None:
             raise ValueError("text_learning_rate must not be given together with `optimizers`.")
         self._check_evaluation()

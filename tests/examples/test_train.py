@@ -76,9 +76,14 @@ def test_it_learns_from_features_and_is_trained_further_on_audio(folder: Path):
     more = run(
         folder, "more", f"--model_name_or_path={folder / 'first'}", "--num_train_epochs=2", "--bf16",
         "--activation_checkpointing", "--max_length_s=1.5", "--learning_rate=1e-4", "--save_strategy=no",
+        "--max_text_tokens=40", "--trainable_text_layers=0",
     )  # fmt: skip
     assert more["eval_loss"] < 1.5
-    assert AutoProcessor.from_pretrained(folder / "more").feature_extractor.max_length_s == 1.5
+    processor = AutoProcessor.from_pretrained(folder / "more")
+    assert (processor.feature_extractor.max_length_s, processor.max_text_tokens) == (1.5, 40)
+    again = AutoModel.from_pretrained(folder / "more").text_model  # frozen: as it was
+    assert torch.equal(again.encoder.get_input_embeddings().weight, model.get_input_embeddings().weight)
+    assert not torch.equal(again.projection.weight, model.text_model.projection.weight)
 
 
 def test_a_resumed_training_is_the_uninterrupted_one(folder: Path):

@@ -8,13 +8,16 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_models import VOCAB_SIZE, tiny_config, tiny_text_config
+from peft import get_peft_model
+from tiny_models import CHUNK_LENGTH_S, VOCAB_SIZE, tiny_config, tiny_text_config
+from tiny_tokenizer import tiny_tokenizer
 from transformers import EvalPrediction, Trainer, TrainerCallback, TrainingArguments
 
-from collap import CollapModel
+from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.metrics import text_to_audio_and_audio_to_text
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.build import freeze_text_layers
+from collap.training.lora import lora_config
 from collap.training.loss import ContrastiveLoss
 from collap.training.trainer import MAX_SKIPPED_IN_A_ROW, CollapTrainer
 
@@ -355,6 +358,33 @@ def test_what_the_text_model_cannot_have(model, songs, tmp_path):
     optimizer = torch.optim.SGD(model.parameters())
     with pytest.raises(ValueError, match="text_learning_rate must not be given together with `optimizers`"):
         make_trainer(model, tmp_path, 3, changes={"text_learning_rate": 0.1}, optimizers=(optimizer, None))
+
+
+@pytest.mark.parametrize("adapt", [lambda model: model, lambda model: get_peft_model(model, lora_config(model))])
+@pytest.mark.parametrize("place", ["processing_class", "data_collator"])
+def test_a_processor_that_does_not_fit_is_refused(model, songs, tmp_path, adapt, place: str):
+    model, tokenizer = adapt(model), tiny_tokenizer("A word.")
+    extractor = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
+    arguments = CollapTrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
+    for granularity in ("sentence", "document"):
+        processor = CollapProcessor(extractor, tokenizer, granularity)
+        keywords = {place: processor if place == "processing_class" else CollapDataCollator(processor)}
+        if granularity == "sentence":
+            CollapTrainer(model, arguments, **keywords)
+        else:
+            with pytest.raises(ValueError, match="text_granularity is 'document', the model needs 'sentence'"):
+                CollapTrainer(model, arguments, **keywords)
+
+
+@pytest.mark.parametrize("trainer_class", [Trainer, CollapTrainer])
+def test_removed_columns_name_the_cure(model, tmp_path, trainer_class):
+    """Lists too: transformers takes the columns out of each example before the collator gets them."""
+    processor = CollapProcessor(CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S), tiny_tokenizer(), "sentence")
+    songs = [{"audio": "a.wav", "text": "A."}, {"audio": "b.wav", "text": "B."}]
+    arguments_class = CollapTrainingArguments if trainer_class is CollapTrainer else TrainingArguments
+    arguments = arguments_class(output_dir=str(tmp_path), use_cpu=True, remove_unused_columns=True, report_to="none")
+    with pytest.raises(ValueError, match=r"remove_unused_columns=False there|remove_unused_columns must not be"):
+        trainer_class(model, arguments, CollapDataCollator(processor), train_dataset=songs).train()
 
 
 def test_wrong_sizes(tmp_path):
