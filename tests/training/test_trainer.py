@@ -372,7 +372,7 @@ def test_a_processor_that_does_not_fit_is_refused(model, songs, tmp_path, adapt,
         if granularity == "sentence":
             CollapTrainer(model, arguments, **keywords)
         else:
-            with pytest.raises(ValueError, match="text_granularity is 'document', the model needs 'sentence'"):
+            with pytest.raises(ValueError, match="does not fit the model: text_granularity is document"):
                 CollapTrainer(model, arguments, **keywords)
 
 
