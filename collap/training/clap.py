@@ -19,7 +19,6 @@ from transformers.utils import logging
 from collap.baselines.clap import clap_features, clap_positions, tokenize
 from collap.data.audio_files import audio_duration_s, read_audio
 from collap.data.manifest import load_manifest
-from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.processing.data_collator_collap import pair_ids
@@ -66,14 +65,12 @@ class TrainableClap(ClapModel):
         attention_mask: torch.Tensor | None = None,
         is_longer: torch.Tensor | None = None,
         sentence_counts: torch.Tensor | None = None,
-        song_ids: torch.Tensor | None = None,
-        text_ids: torch.Tensor | None = None,
-        return_loss: bool | None = None,
         return_logits: bool = True,
     ) -> CollapOutput:
         """
-        As [`CollapModel`]'s, with one frame a song: `input_features` `(B, 1, num_frames, num_mel_bins)` are of
-        windows, `input_ids` `(B, num_tokens)` of texts. `is_longer` and `sentence_counts` have no effect.
+        As [`CollapModel`]'s, without the loss, and with one frame a song: `input_features`
+        `(B, 1, num_frames, num_mel_bins)` are of windows, `input_ids` `(B, num_tokens)` of texts. `is_longer` and
+        `sentence_counts` have no effect.
         """
         songs = self.get_audio_features(input_features=input_features).pooler_output  # (B, d)
         queries = self.get_text_features(input_ids=input_ids, attention_mask=attention_mask).pooler_output  # (B, d)
@@ -83,7 +80,6 @@ class TrainableClap(ClapModel):
         logit_scale = ((self.logit_scale_a + self.logit_scale_t) / 2).float().clamp(max=math.log(100)).exp()
         logits_per_audio = logit_scale * self.similarity(audio, text) if return_logits else None
         return CollapOutput(
-            loss=contrastive_loss(logits_per_audio, song_ids, text_ids) if return_loss else None,
             logits_per_audio=logits_per_audio,
             logits_per_text=None if logits_per_audio is None else logits_per_audio.T,
             logit_scale=logit_scale,

@@ -149,10 +149,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         if not isinstance(songs, SongDataset):
             rest = len(songs) % args.contrastive_batch_size if has_length(songs) and args.world_size == 1 else 0
             if rest == 1 and not args.dataloader_drop_last:
-                raise ValueError(
-                    f"train_dataset: the last batch of {len(songs)} pairs in batches of {args.contrastive_batch_size} "
-                    "has one pair and no negatives; change contrastive_batch_size, or set dataloader_drop_last."
-                )
+                raise ValueError(f"The last batch of {len(songs)} pairs has one pair only: set dataloader_drop_last.")
             return super().get_train_dataloader()
         sampler = ContrastiveBatchSampler(
             len(songs),
@@ -281,10 +278,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
             for numbers in ids
         )
         if len(song_ids.unique()) < 2 or len(text_ids.unique()) < 2:
-            raise ValueError(
-                f"{description}: the set must hold at least 2 songs and 2 texts to rank, got "
-                f"{len(song_ids.unique())} and {len(text_ids.unique())}."
-            )
+            raise ValueError(f"{description}: {len(pairs)} pair(s) of one song or one text leave nothing to rank.")
         with torch.no_grad():
             everything = Pairs.join(list(embedded)).to(model.device)
             scores = (everything.logit_scale * model.similarity(everything.audio, everything.texts)).cpu()
@@ -294,8 +288,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         predictions = scores.numpy()[np.unique(label_ids, return_index=True)[1]]  # each song once
 
         found: dict[str, Any] = {"loss": loss, "gallery_size": len(predictions)}
-        both = text_to_audio_and_audio_to_text(predictions, label_ids, _recall_at(len(pairs)))
-        for direction, values in both.items():
+        for direction, values in text_to_audio_and_audio_to_text(predictions, label_ids).items():
             found |= {f"{direction}_{name}": value for name, value in values.items()}
         metrics = {name: found[name] for name in _metric_names(len(pairs)) if name in found}
         if self.compute_metrics is not None:
@@ -305,14 +298,11 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         return EvalLoopOutput(predictions, label_ids, metrics, num_samples=len(pairs))
 
 
-def _recall_at(num_pairs: int | None) -> list[int]:
-    """Recall at the number of songs is always 1, but recall@1 is always there: models are selected by it."""
-    return [k for k in RECALL_AT if k == 1 or num_pairs is None or k < num_pairs]
-
-
 def _metric_names(num_pairs: int | None) -> list[str]:
     """Names of the metrics of an evaluation, without prefix; those of time are transformers' own."""
-    ranks = [*(f"recall@{k}" for k in _recall_at(num_pairs)), "median_rank"]
+    # Recall at the number of pairs is always 1, but recall@1 is always there: models are selected by it.
+    recall_at = [k for k in RECALL_AT if k == 1 or num_pairs is None or k < num_pairs]
+    ranks = [*(f"recall@{k}" for k in recall_at), "median_rank"]
     both = [f"{direction}_{name}" for direction in ("text_to_audio", "audio_to_text") for name in ranks]
     return ["loss", *both, "gallery_size", "runtime", "samples_per_second", "steps_per_second"]
 
