@@ -399,7 +399,7 @@ def train(run: Run) -> Iterator[Row]:
         del model
 
 
-def measure_training(run: Run, model: CollapModel, num_songs: int, autocast: bool = True) -> dict[str, Any]:
+def measure_training(run: Run, model: CollapModel, num_songs: int) -> dict[str, Any]:
     config, device = model.config, run.device
     num_frames = count_frames(config, run.size.song_s)
     batch = make_texts(config, run.size, num_songs, device) | {
@@ -411,7 +411,7 @@ def measure_training(run: Run, model: CollapModel, num_songs: int, autocast: boo
 
     def step() -> None:
         optimizer.zero_grad()
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
+        with torch.autocast(device.type, dtype=torch.bfloat16):
             loss = model(**batch, return_loss=True).loss
         loss.backward()
         nn.utils.clip_grad_norm_(learned, 1.0)

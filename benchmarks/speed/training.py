@@ -4,7 +4,6 @@ What training costs, on a GPU if there is one, else on a CPU. Each writes a file
 
     python -m benchmarks.speed.training epoch     # an epoch on live audio against one on cached features
     python -m benchmarks.speed.training memory    # memory and time of a step on long songs
-    python -m benchmarks.speed.training cost      # seconds and operations a song, with models of the paper's size
 
 `epoch` trains one small model on the same songs in both ways, in turns, with one thread: ratio of the medians, time of
 the extraction, and the number of epochs after which it pays. Larger encoders make the ratio larger.
@@ -12,10 +11,6 @@ the extraction, and the number of epochs after which it pays. Larger encoders ma
 `memory` compares whole batches with micro-batches, and whole songs with parts, in turns. Each run is a process of its
 own. Its memory is the resident peak of the process during the step less what it held before (on a GPU: the peak of the
 allocator). All encoders learn, without dropout, so that all ways have the same loss. Only the ratios are of use.
-
-`cost` measures BEATs, the encoder of whisper-large-v2 and RoBERTa base on parts of a song of average length: chunks of
-30 s in the encoders, and a step on cached features. The hours of the paper's training follow by arithmetic. Random
-weights cost what trained ones do. On a GPU in bf16, on a CPU in float32.
 """
 
 import argparse
@@ -183,64 +178,12 @@ def measure_memory(num_runs: int) -> dict[str, Any]:
     return {"what": "one training step, all encoders learning", "ways": ways}
 
 
-# --- cost -----------------------------------------------------------------------------------------------------------
-
-PAPER_SONGS, PAPER_EPOCHS = 51_300, 20
-SUSTAINED_FLOPS = 1e14  # a round number to scale by: 100 TFLOP/s
-
-
-def measure_cost(num_songs: int) -> dict[str, Any]:
-    run = gpu.Run(torch.device("cuda" if ON_GPU else "cpu"), gpu.Size())
-    num_chunks = 16 if ON_GPU else 1
-    torch.manual_seed(0)
-    config = run.config(encoder_batch_size=num_chunks)
-    chunks_a_song = run.size.song_s / config.chunk_length_s
-    model = gpu.make_model(CollapModel, config, run.device)
-    song = gpu.make_songs(config, [num_chunks * config.chunk_length_s], run.device)
-
-    def encode() -> None:
-        with torch.no_grad(), torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=ON_GPU):
-            model.audio_model.encode(**song)
-
-    encode_s = gpu.measure(encode, run.device)["seconds"] / num_chunks * chunks_a_song
-    encode_flops = gpu.song_flops(config, config.chunk_length_s) * chunks_a_song
-    step = gpu.measure_training(run, model.train(), num_songs, autocast=ON_GPU)
-    step_s, step_flops = step["seconds"] / num_songs, step["tflop"] * 1e12 / num_songs
-    rows = {}
-    for name, steps, encodings, times in (
-        ("features, once", 0, 1, 1),
-        ("training on features", 1, 0, PAPER_EPOCHS),
-        ("training live, encoders frozen", 1, 1, PAPER_EPOCHS),
-        # Computed, not measured: twice forward (parts of a song are computed again on the way back), and back, which
-        # is twice as much.
-        ("training live, encoders learn", 1, 4, PAPER_EPOCHS),
-    ):
-        seconds = steps * step_s + encodings * encode_s
-        flops = steps * step_flops + encodings * encode_flops
-        rows[name] = {
-            "seconds_a_song": seconds,
-            "flops_a_song": flops,
-            "hours_here": seconds * PAPER_SONGS * times / 3600,
-            "hours_at_100_tflops": flops * PAPER_SONGS * times / SUSTAINED_FLOPS / 3600,
-        }
-    return {
-        "what": f"{PAPER_SONGS} songs of {run.size.song_s:g} s, {PAPER_EPOCHS} epochs; features once",
-        "parameters": model.num_parameters(),
-        "songs_of_a_step": num_songs,
-        "precision": "bf16" if ON_GPU else "float32",
-        "steps": rows,
-    }
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("epoch", "memory", "cost"))
-    parser.add_argument("--num_runs", type=int, default=5, help="of epoch and memory")
-    parser.add_argument("--batch_size", type=int, default=128 if ON_GPU else 4, help="songs of a step, of cost")
+    parser.add_argument("what", choices=("epoch", "memory"))
+    parser.add_argument("--num_runs", type=int, default=5)
     arguments = parser.parse_args()
-    if arguments.what == "cost":
-        name, result = "paper_cost", measure_cost(arguments.batch_size)
-    elif arguments.what == "memory":
+    if arguments.what == "memory":
         name, result = "training_memory", measure_memory(arguments.num_runs)
     else:
         name, result = "epoch_time", measure_epoch(arguments.num_runs)
