@@ -191,13 +191,13 @@ def extract_features(
     """
     if mixed_precision not in PRECISIONS:
         raise ValueError(f"mixed_precision must be one of {list(PRECISIONS)}, got {mixed_precision!r}.")
+    feature_extractor.check_model(audio_model.config)
     # On CPUs Accelerate joins processes only if it is told that CPUs are meant.
     state = PartialState(cpu=audio_model.device.type == "cpu", timeout=MAX_WAIT)
     fingerprint = describe_features(audio_model, feature_extractor, mixed_precision=mixed_precision)
     with state.main_process_first():
         cache = TensorCache(folder, fingerprint, create=True)
     config, device = audio_model.config, audio_model.device
-    feature_extractor.check_model(config)
 
     @torch.inference_mode()
     @torch.autocast(device.type, PRECISIONS[mixed_precision], enabled=mixed_precision != "no")

@@ -141,7 +141,11 @@ def settings_of_model(config: PreTrainedConfig) -> dict[str, Any]:
         "music": config.music_config is not None,
         "speech": config.speech_config is not None,
     }
-    return settings | ({"num_speech_mel_bins": config.speech_config.num_mel_bins} if settings["speech"] else {})
+    if settings["music"]:
+        settings["feature_size"] = config.music_config.num_mel_bins
+    if settings["speech"]:
+        settings["num_speech_mel_bins"] = config.speech_config.num_mel_bins
+    return settings
 
 
 class CollapFeatureExtractor(SequenceFeatureExtractor):
@@ -286,6 +290,7 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
             Its attribute `audio_coverage` has an [`AudioCoverage`] for each song.
 
         Raises:
+            ImportError: if soundfile or soxr is needed and missing.
             TypeError: if an entry of `audio` is of another type.
             ValueError: for an array without sampling rate, or at another than 16 kHz without `resample`; several
                 channels without `downmix`; another `padding`; a shape that is no waveform; audio that is empty,

@@ -2,6 +2,7 @@
 """Songs and texts to the inputs of CollapModel."""
 
 import copy
+import math
 import os
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -290,14 +291,15 @@ def _tokenizer_differences(tokenizer: PreTrainedTokenizerBase, config: PreTraine
     # of another model's tokenizer it names none. Ids beyond the vocabulary are defaults that nobody set.
     named = [getattr(config, f"{role}_token_id", None) for role in ("bos", "eos", "cls", "sep")]
     ends = {index for ids in named for index in (ids if isinstance(ids, list) else [ids]) if index is not None}
-    ends = {index for index in ends if index < config.vocab_size}
+    vocab_size = getattr(config, "vocab_size", math.inf)  # CANINE takes any character
+    ends = {index for index in ends if index < vocab_size}
     has_ends = not ends.isdisjoint(tokenizer.all_special_ids)
     own, padding = tokenizer.pad_token_id, getattr(config, "pad_token_id", None)
     pads_with_end = has_ends and own == tokenizer.eos_token_id  # as a tokenizer without a pad token does here
     shown = {
-        f"token ids go up to {highest}, vocab_size of the model is {config.vocab_size}": highest >= config.vocab_size,
+        f"token ids go up to {highest}, vocab_size of the model is {vocab_size}": highest >= vocab_size,
         f"pad_token_id is {own}, the model needs {padding}": padding not in (None, own) and not pads_with_end,
-        f"bos or eos token of the model is in {sorted(ends)}, none of them is a special token": ends and not has_ends,
+        f"bos and eos of the model, {sorted(ends)}, are no special tokens of the tokenizer": ends and not has_ends,
     }
     return [difference for difference, is_there in shown.items() if is_there]
 

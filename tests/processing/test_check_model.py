@@ -4,11 +4,13 @@
 import itertools
 
 import pytest
-from tiny_models import CHUNK_LENGTH_S, tiny_config, tiny_text_config, tiny_whisper_config
+from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config, tiny_text_config, tiny_whisper_config
 from transformers import (
     AutoConfig,
     BertConfig,
     BertTokenizer,
+    CanineConfig,
+    CanineTokenizer,
     GPT2Config,
     GPT2Tokenizer,
     ModernBertConfig,
@@ -85,6 +87,8 @@ def test_special_tokens_that_right_pairs_may_differ_in():
     tokenizer = TOKENIZERS["bert"]()
     tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
     CollapProcessor.for_model(fitting(TEXT_CONFIGS["bert"]), tokenizer)
+    # A model of characters, without a vocabulary
+    CollapProcessor.for_model(fitting(CanineConfig()), CanineTokenizer())
     # No pad token, and a configuration with one
     CollapProcessor.for_model(
         fitting(GPT2Config(vocab_size=21, eos_token_id=20, pad_token_id=0)), TOKENIZERS["gpt2"]()
@@ -125,6 +129,12 @@ def test_all_differences_at_once():
         ValueError, match=r"chunk_length_s is 1.0, .* num_speech_mel_bins is 128, the model needs 80\."
     ):
         extractor.check_model(config)
+
+
+def test_mel_bins_that_no_extractor_of_songs_makes():
+    config = tiny_config(music_config=tiny_beats_config(num_mel_bins=64))
+    with pytest.raises(ValueError, match="feature_size is 128, the model needs 64"):
+        CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S).check_model(config)
 
 
 def test_an_encoder_that_one_has_alone():

@@ -14,7 +14,7 @@ from transformers.audio_utils import load_audio
 from transformers.utils import PaddingStrategy
 
 from collap import CollapFeatureExtractor
-from collap.processing import feature_extraction_collap
+from collap.processing import audio_loading_collap, feature_extraction_collap
 from collap.processing.feature_extraction_beats import kaldi_fbank
 
 RATE = 16000
@@ -265,6 +265,13 @@ def test_lengths_count_after_resampling(extractor):
     for rate in (0, -8000, float("nan")):
         with pytest.raises(ValueError, match=r"^sampling_rate of audio must be 16000 \(Hz\), got "):
             extractor(noise(5000), sampling_rate=rate, resample=True)
+
+
+def test_without_soxr(extractor, monkeypatch):
+    monkeypatch.setattr(audio_loading_collap, "soxr", None)
+    extractor(noise(RATE), sampling_rate=RATE, resample=True)
+    with pytest.raises(ImportError, match="pip install soxr"):
+        extractor(noise(RATE), sampling_rate=8000, resample=True)
 
 
 def test_padding_is_always_to_the_longest(extractor):
