@@ -29,6 +29,15 @@ from .configuration_beats import BeatsConfig
 QUERY_BLOCK_SIZE = 256
 
 
+class SmallLinear(nn.Linear):
+    """
+    A layer with a handful of inputs or outputs that stays as it is when a model is quantized.
+
+    There is nothing to gain, and bitsandbytes fails on a CPU with few outputs (4 bits) or a four-dimensional input (8
+    bits). It replaces layers of the type `nn.Linear` only, as `torch.ao.quantization` does.
+    """
+
+
 def relative_position_buckets(distances: torch.Tensor, num_buckets: int, max_distance: int) -> torch.Tensor:
     """
     Bucket in `[0, num_buckets)` of each distance between a key and a query (T5, arXiv 1910.10683, both directions).
@@ -141,15 +150,12 @@ class BeatsAttention(nn.Module):
         self.v_proj = nn.Linear(config.hidden_size, config.hidden_size)
         self.out_proj = nn.Linear(config.hidden_size, config.hidden_size)
         # Two gates of four summands each, as in WavLM: the names are those of transformers' WavLM.
-        self.gru_rel_pos_linear = nn.Linear(self.head_dim, 8)
+        self.gru_rel_pos_linear = SmallLinear(self.head_dim, 8)
         self.gru_rel_pos_const = nn.Parameter(torch.ones(1, self.num_heads, 1, 1))
 
     def position_gate(self, query: torch.Tensor) -> torch.Tensor:
         """Factor `(batch, heads, tokens, 1)` on the position bias, from the projected query (WavLM: the input)."""
-        # As one batch of all heads: of four dimensions, bitsandbytes' 8-bit layer on a CPU takes the maximum of the
-        # wrong one.
-        gates = self.gru_rel_pos_linear(query.flatten(0, 1))  # (batch * heads, tokens, 8)
-        gates = gates.view(*query.shape[:3], 2, 4).sum(-1)  # (batch, heads, tokens, 2)
+        gates = self.gru_rel_pos_linear(query).unflatten(-1, (2, 4)).sum(-1)  # (batch, heads, tokens, 2)
         update, reset = torch.sigmoid(gates).chunk(2, dim=-1)
         return update * (reset * self.gru_rel_pos_const - 1.0) + 2.0
 

@@ -12,6 +12,7 @@ from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .configuration_collap import CollapConfig
+from .modeling_beats import SmallLinear
 from .modeling_collap_base import (
     AUDIO_INPUTS,
     CollapPreTrainedModel,
@@ -41,7 +42,7 @@ class CollapTimeQuery(nn.Module):
         width = config.projection_dim
         self.num_time_features = config.num_time_features
         self.num_heads = config.time_query_heads
-        self.position_projection = nn.Linear(config.num_time_features, width)
+        self.position_projection = SmallLinear(config.num_time_features, width)
         self.attention_norm = nn.LayerNorm(width)
         self.attention_in = nn.Linear(width, 3 * width)
         self.attention_out = nn.Linear(width, width)
@@ -49,8 +50,8 @@ class CollapTimeQuery(nn.Module):
         self.mlp_in = nn.Linear(width, 2 * width)
         self.mlp_out = nn.Linear(2 * width, width)
         self.norm = nn.LayerNorm(width)
-        self.time = nn.Linear(width, config.num_time_features)
-        self.position_to_time = nn.Linear(config.num_time_features, config.num_time_features, bias=False)
+        self.time = SmallLinear(width, config.num_time_features)
+        self.position_to_time = SmallLinear(config.num_time_features, config.num_time_features, bias=False)
 
     def forward(self, query_embeds: torch.Tensor, sentence_counts: torch.Tensor) -> torch.Tensor:
         """`query_embeds` `(S, d)` and `sentence_counts` `(T,)` to time queries `(S, P)`."""
@@ -186,13 +187,17 @@ class CollapTextModel(CollapPreTrainedModel):
         sentence_counts = sentence_counts.to(queries.device)
         text_embeds = mean_over_sentences(queries.T, sentence_counts).T  # (T, d)
         queries = queries.to(floating_dtype(self.projection))
+        time_queries = None
+        if self.time_query is not None:
+            # Its own precision: bitsandbytes' layers of 4 bits turn their bias, as that of the projection, to float32.
+            time_queries = self.time_query(queries.to(floating_dtype(self.time_query)), sentence_counts)
         return CollapTextOutput(
             last_hidden_state=states,
             pooler_output=nn.functional.normalize(text_embeds, dim=-1).to(queries.dtype),
             hidden_states=output.hidden_states,
             attentions=output.attentions,
             query_embeds=queries,
-            time_query_embeds=None if self.time_query is None else self.time_query(queries, sentence_counts),
+            time_query_embeds=time_queries,
             sentence_counts=sentence_counts,
         )
 

@@ -87,7 +87,7 @@ def test_a_half_pushes_its_code(hub, trained):
     }
     assert json.loads(files["config.json"])["auto_map"] == expected
     assert {"modeling_collap_text.py", "modeling_collap_base.py", "configuration_collap.py"} <= set(files)
-    assert "modeling_beats.py" not in files
+    assert "modeling_collap_audio.py" not in files
 
 
 def test_beats_pushes_its_code(hub, tmp_path):

@@ -5,8 +5,10 @@ loading. The recorded outputs carry float32 noise of about 2e-5; the smallest mi
 GELU, differs by 4.7e-4.
 """
 
+import copy
 import json
 import math
+import pickle
 import zlib
 from pathlib import Path
 
@@ -313,3 +315,13 @@ class TestInterface:
     def test_contradictory_config(self, changes: dict, message: str):
         with pytest.raises(StrictDataclassClassValidationError, match=message):
             BeatsConfig(**changes)
+
+
+def test_it_is_copied_but_not_pickled():
+    """As of all models with PyTorch's weight norm; the docstring of BeatsModel says so."""
+    model = BeatsModel(tiny_beats_config()).eval()
+    inputs = torch.randn(1, 32, 128)
+    with torch.no_grad():
+        torch.testing.assert_close(copy.deepcopy(model)(inputs).last_hidden_state, model(inputs).last_hidden_state)
+    with pytest.raises(RuntimeError, match=r"only\s+supported through state_dict"):
+        pickle.dumps(model)
