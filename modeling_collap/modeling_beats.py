@@ -297,7 +297,7 @@ class BeatsPreTrainedModel(PreTrainedModel):
     supports_gradient_checkpointing = True
     _supports_sdpa = True
     _input_embed_layer = "patch_embedding"
-    _no_split_modules = ["BeatsEncoderLayer"]  # noqa: RUF012 - transformers' convention
+    _no_split_modules = ["BeatsEncoderLayer", "BeatsPositionalConvEmbedding"]  # noqa: RUF012 - transformers' convention
     _can_record_outputs = {"hidden_states": BeatsEncoderLayer, "attentions": BeatsAttention}  # noqa: RUF012
 
     def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False) -> None:

@@ -31,6 +31,14 @@ class CollapPreTrainedModel(PreTrainedModel):
     input_modalities = ("audio", "text")
     supports_gradient_checkpointing = True
     _supports_sdpa = True
+    _no_split_modules = []  # noqa: RUF012 - the towers add theirs
+
+    def initialize_weights(self) -> None:
+        # The towers first, each by its own rule: the inherited loop would take them all for custom code (see below).
+        for module in self.modules():
+            if isinstance(module, PreTrainedModel) and not isinstance(module, CollapPreTrainedModel):
+                module.initialize_weights()
+        super().initialize_weights()
 
     def _initialize_weights(self, module: nn.Module, is_custom_code: bool = False) -> None:
         # For classes outside its own package, transformers does not call `_init_weights` on modules without parameters

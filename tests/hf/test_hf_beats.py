@@ -2,16 +2,12 @@
 """The common model and configuration tests of transformers, run against BEATs."""
 
 import unittest
-from dataclasses import dataclass
-from unittest import mock
 
 import torch
-from torch import nn
-from transformers.modeling_outputs import BaseModelOutput
-from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+from common_model_tests import CommonModelTests, OutputWithLoss, distance_to_line, needs_loss
 from transformers.testing_utils import torch_device
 from transformers_tests.test_configuration_common import ConfigTester
-from transformers_tests.test_modeling_common import ModelTesterMixin, floats_tensor
+from transformers_tests.test_modeling_common import floats_tensor
 
 from collap import BeatsConfig, BeatsModel
 
@@ -50,48 +46,23 @@ class BeatsModelTester:
         return self.get_config(), inputs
 
 
-@dataclass
-class OutputWithLoss(BaseModelOutput):
-    """The encoder's output with something to differentiate."""
-
-    loss: torch.FloatTensor | None = None
-
-
 class BeatsModelWithLoss(BeatsModel):
     """An encoder has no loss; the training tests need one."""
 
     def forward(self, input_values: torch.Tensor, attention_mask: torch.Tensor | None = None) -> OutputWithLoss:
         states = super().forward(input_values, attention_mask).last_hidden_state
-        target = torch.linspace(-1, 1, states.numel(), device=states.device).view_as(states)
-        return OutputWithLoss(last_hidden_state=states, loss=(states - target).square().mean())
+        return OutputWithLoss(last_hidden_state=states, loss=distance_to_line(states))
 
 
-class BeatsModelTest(ModelTesterMixin, unittest.TestCase):
+class BeatsModelTest(CommonModelTests, unittest.TestCase):
     all_model_classes = (BeatsModel,)
     test_resize_embeddings = False  # no tokens
 
     def setUp(self) -> None:
         self.model_tester = BeatsModelTester(self)
-        if "training" in self._testMethodName or "input_require_grads" in self._testMethodName:
+        if needs_loss(self._testMethodName):
             self.all_model_classes = (BeatsModelWithLoss,)
         self.config_tester = ConfigTester(self, config_class=BeatsConfig, has_text_modality=False)
 
     def test_config(self) -> None:
         self.config_tester.run_common_tests()
-
-    def test_model_forward_default_config_values(self) -> None:
-        # The inherited test passes over classes that transformers itself does not list.
-        with mock.patch.dict(MODEL_MAPPING_NAMES, beats="BeatsModel"):
-            super().test_model_forward_default_config_values()
-
-    def test_model_get_set_embeddings(self) -> None:
-        # As inherited, but what stands for the embeddings of an audio model is a convolution over its input.
-        model = BeatsModel(self.model_tester.get_config())
-        assert isinstance(model.get_input_embeddings(), nn.Module)
-        assert model.get_output_embeddings() is None
-
-    def test_retain_grad_hidden_states_attentions(self) -> None:
-        # The attention weights are put together from blocks of queries for the caller: the hidden states do not come
-        # from that copy, so it has no gradient.
-        self.has_attentions = False
-        super().test_retain_grad_hidden_states_attentions()

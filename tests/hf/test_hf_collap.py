@@ -2,9 +2,11 @@
 """The common model and configuration tests of transformers, run against CoLLAP."""
 
 import unittest
-from unittest import mock
 
+import pytest
+import test_hf_beats
 import torch
+from common_model_tests import CommonModelTests, OutputWithLoss, distance_to_line, needs_loss
 from tiny_models import (
     FBANK_FRAMES,
     MEL_FRAMES,
@@ -14,14 +16,16 @@ from tiny_models import (
     tiny_text_config,
     tiny_whisper_config,
 )
-from transformers import GPT2Config, RobertaConfig
-from transformers.models.auto.modeling_auto import MODEL_MAPPING_NAMES
+from transformers import GPT2Config, PreTrainedModel, RobertaConfig
 from transformers.testing_utils import torch_device
 from transformers.utils import ModelOutput
 from transformers_tests.test_configuration_common import ConfigTester
-from transformers_tests.test_modeling_common import ModelTesterMixin, floats_tensor, ids_tensor
+from transformers_tests.test_modeling_common import floats_tensor, ids_tensor
 
-from collap import CollapConfig, CollapModel
+import collap
+from collap import CollapAudioModel, CollapConfig, CollapModel, CollapTextModel
+
+AUDIO_INPUTS = ("fbank_features", "input_features", "audio_attention_mask")
 
 
 class CollapModelTester:
@@ -67,8 +71,8 @@ class CollapModelTester:
     def prepare_config_and_inputs_for_common(self) -> tuple[CollapConfig, dict[str, torch.Tensor]]:
         songs = (self.batch_size, self.num_chunks)
         audio_attention_mask = torch.ones(*songs, self.num_fbank_frames, dtype=torch.long, device=torch_device)
-        audio_attention_mask[0, 1] = 0  # a song of one chunk ...
-        audio_attention_mask[1, 1, 20:] = 0  # ... and one whose last chunk is short
+        audio_attention_mask[0, 1:] = 0  # a song of one chunk ...
+        audio_attention_mask[1, -1, 20:] = 0  # ... and one whose last chunk is short
         inputs = {
             **self.get_texts(),
             "fbank_features": floats_tensor([*songs, self.num_fbank_frames, 128]),
@@ -101,32 +105,48 @@ class CollapSentenceModelTester(CollapModelTester):
         }
 
 
-class CollapModelTest(ModelTesterMixin, unittest.TestCase):
-    all_model_classes = (CollapModel,)
-    additional_model_inputs = ("fbank_features", "input_features", "audio_attention_mask")
+class CollapAudioModelTester(CollapModelTester):
+    """The songs alone."""
+
+    def prepare_config_and_inputs_for_common(self) -> tuple[CollapConfig, dict[str, torch.Tensor]]:
+        config, inputs = super().prepare_config_and_inputs_for_common()
+        return config, {name: inputs[name] for name in AUDIO_INPUTS}
+
+
+class CollapTextModelTester(CollapSentenceModelTester):
+    """The texts alone, of two sentences."""
+
+    def prepare_config_and_inputs_for_common(self) -> tuple[CollapConfig, dict[str, torch.Tensor]]:
+        return self.get_config(), self.get_texts()
+
+
+class CollapAudioModelWithLoss(CollapAudioModel):
+    """Half a model has no loss; the training tests need one."""
+
+    def forward(self, fbank_features: torch.Tensor, **inputs: torch.Tensor) -> OutputWithLoss:
+        output = super().forward(fbank_features, **inputs)
+        return OutputWithLoss(loss=distance_to_line(output.pooler_output), last_hidden_state=output.last_hidden_state)
+
+
+class CollapTextModelWithLoss(CollapTextModel):
+    def forward(self, input_ids: torch.Tensor, **inputs: torch.Tensor) -> OutputWithLoss:
+        output = super().forward(input_ids, **inputs)
+        loss = distance_to_line(output.query_embeds) + distance_to_line(output.time_query_embeds)
+        return OutputWithLoss(loss=loss, last_hidden_state=output.last_hidden_state)
+
+
+class CollapTests(CommonModelTests):
+    """What is special about a model of several towers."""
+
+    additional_model_inputs = AUDIO_INPUTS
     _is_composite = True
 
-    def setUp(self) -> None:
-        self.model_tester = CollapModelTester(self)
-        self.config_tester = ConfigTester(self, config_class=CollapConfig, has_text_modality=False)
+    def towers(self, outputs: ModelOutput) -> list[ModelOutput]:
+        """The outputs of the towers in an output of the model."""
+        raise NotImplementedError
 
     def test_config(self) -> None:
-        self.config_tester.run_common_tests()
-
-    def test_model_forward_default_config_values(self) -> None:
-        # The inherited test passes over classes that transformers itself does not list.
-        with mock.patch.dict(MODEL_MAPPING_NAMES, collap="CollapModel"):
-            super().test_model_forward_default_config_values()
-
-    def _audio_features_prepare_config_and_inputs(self) -> tuple[CollapConfig, dict[str, torch.Tensor]]:
-        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
-        return config, {name: inputs[name] for name in self.additional_model_inputs}
-
-    def check_towers(self, outputs: ModelOutput, name: str, expected: int) -> None:
-        """Each of the three towers gives `expected` tensors called `name` (hidden_states or attentions)."""
-        audio = outputs.audio_model_output
-        for tower in (outputs.text_model_output, audio.music_model_output, audio.speech_model_output):
-            assert len(getattr(tower, name)) == expected
+        ConfigTester(self, config_class=CollapConfig, has_text_modality=False).run_common_tests()
 
     def run_with(self, in_config: bool, **options: bool) -> ModelOutput:
         """Run the model with options given in the call, or else in the configuration of model and towers."""
@@ -136,30 +156,45 @@ class CollapModelTest(ModelTesterMixin, unittest.TestCase):
                 setattr(config, name, value)
                 self._set_subconfig_attributes(config, name, value)
             options = {}
-        model = CollapModel._from_config(config, attn_implementation="eager").to(torch_device).eval()
+        model = self.all_model_classes[0]._from_config(config, attn_implementation="eager").to(torch_device).eval()
         with torch.no_grad():
             return model(**inputs, **options)
 
+    def check_towers(self, outputs: ModelOutput, name: str, expected: int) -> None:
+        """Each tower gives `expected` tensors called `name` (hidden_states or attentions)."""
+        for tower in self.towers(outputs):
+            assert len(getattr(tower, name)) == expected
+
     def test_hidden_states_output(self) -> None:
-        # As inherited, but the hidden states are those of three towers and lie in the towers' outputs.
+        # As inherited, but the hidden states are those of several towers.
         for in_config in (False, True):
             with self.subTest(in_config=in_config):
                 outputs = self.run_with(in_config, output_hidden_states=True)
                 self.check_towers(outputs, "hidden_states", self.model_tester.num_hidden_layers + 1)
 
     def test_attention_outputs(self) -> None:
-        # As inherited, but for three towers; CoLLAP's own attentions come with theirs.
+        # As inherited, but the attentions are those of several towers.
         for in_config in (False, True):
             with self.subTest(in_config=in_config):
                 outputs = self.run_with(in_config, output_attentions=True)
                 self.check_towers(outputs, "attentions", self.model_tester.num_hidden_layers)
-                assert outputs.kernel_attentions.ndim == 4
-                assert outputs.temporal_attentions.ndim == 3
+
+    def test_can_capture_specific_layers_hidden_states(self) -> None:
+        # As inherited, but the numbers of the layers are those in each tower.
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        model = self.all_model_classes[0](config).to(torch_device).eval()
+        with torch.no_grad():
+            captured, expected = (
+                self.towers(model(**inputs, output_hidden_states=layers)) for layers in ([0, 2], True)
+            )
+        for some, every in zip(captured, expected, strict=True):
+            torch.testing.assert_close(some.hidden_states[::2], every.hidden_states[::2])
+            assert some.hidden_states[1] is None
 
     def test_model_outputs_equivalence(self) -> None:
         # As inherited, but the inherited test subtracts all tensors from each other, and frame_mask is boolean.
         config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
-        model = CollapModel._from_config(config, attn_implementation="eager").to(torch_device).eval()
+        model = self.all_model_classes[0]._from_config(config, attn_implementation="eager").to(torch_device).eval()
         for options in ({}, {"output_hidden_states": True, "output_attentions": True}):
             with torch.no_grad():
                 as_tuple = model(**inputs, **options, return_dict=False)
@@ -167,20 +202,105 @@ class CollapModelTest(ModelTesterMixin, unittest.TestCase):
             assert isinstance(as_tuple, tuple)
             torch.testing.assert_close(as_tuple, as_dict.to_tuple())
 
-    @unittest.skip("CollapOutput has no hidden_states of its own: two audio towers and a text tower have theirs")
+
+class CollapModelTest(CollapTests, unittest.TestCase):
+    all_model_classes = (CollapModel,)
+
+    def setUp(self) -> None:
+        self.model_tester = CollapModelTester(self)
+
+    def towers(self, outputs: ModelOutput) -> list[ModelOutput]:
+        audio = outputs.audio_model_output
+        return [outputs.text_model_output, audio.music_model_output, audio.speech_model_output]
+
+    def _audio_features_prepare_config_and_inputs(self) -> tuple[CollapConfig, dict[str, torch.Tensor]]:
+        config, inputs = self.model_tester.prepare_config_and_inputs_for_common()
+        return config, {name: inputs[name] for name in AUDIO_INPUTS}
+
+    # Two towers make the audio features.
+    def _audio_features_get_expected_num_hidden_states(self) -> int:
+        return 2 * (self.model_tester.num_hidden_layers + 1)
+
+    def _audio_features_get_expected_num_attentions(self) -> int:
+        return 2 * self.model_tester.num_hidden_layers
+
+    def _check_features_ignore_output_hidden_states(
+        self, model_class: type, config: CollapConfig, inputs: dict[str, torch.Tensor], method_name: str
+    ) -> None:
+        # As inherited, but the outputs of the towers are there only if they were requested.
+        model = model_class(config).to(torch_device).eval()
+        with torch.no_grad():
+            outputs, outputs_all = (
+                getattr(model, method_name)(**inputs, output_hidden_states=flag) for flag in (False, True)
+            )
+        for name in ("last_hidden_state", "pooler_output"):
+            torch.testing.assert_close(outputs[name], outputs_all[name])
+
+    @unittest.skip("CollapSentenceModelTest compiles the whole model")
+    def test_torch_compile_for_training(self) -> None:
+        pass
+
+    def test_own_attentions(self) -> None:
+        outputs = self.run_with(in_config=False, output_attentions=True)
+        assert outputs.kernel_attentions.ndim == 4
+        assert outputs.temporal_attentions.ndim == 3
+
+    @unittest.skip("CollapOutput has no hidden_states of its own; CollapTextModelTest runs this for the text tower")
     def test_retain_grad_hidden_states_attentions(self) -> None:
-        pass
-
-    @unittest.skip("two towers make the audio features; test_hidden_states_output looks at the hidden states of each")
-    def test_get_audio_features_hidden_states(self) -> None:
-        pass
-
-    @unittest.skip("two towers make the audio features; test_attention_outputs looks at the attentions of each")
-    def test_get_audio_features_attentions(self) -> None:
         pass
 
 
 class CollapSentenceModelTest(CollapModelTest):
     def setUp(self) -> None:
-        super().setUp()
         self.model_tester = CollapSentenceModelTester(self)
+
+    @pytest.mark.slow
+    def test_torch_compile_for_training(self) -> None:
+        self.model_tester.batch_size, self.model_tester.num_chunks = 2, 3  # a loop over two micro-batches, unrolled
+        CollapTests.test_torch_compile_for_training(self)
+
+
+class CollapAudioModelTest(CollapTests, unittest.TestCase):
+    all_model_classes = (CollapAudioModel,)
+    test_resize_embeddings = False  # no tokens
+
+    def setUp(self) -> None:
+        self.model_tester = CollapAudioModelTester(self)
+        if needs_loss(self._testMethodName):
+            self.all_model_classes = (CollapAudioModelWithLoss,)
+
+    def towers(self, outputs: ModelOutput) -> list[ModelOutput]:
+        return [outputs.music_model_output, outputs.speech_model_output]
+
+    @unittest.skip("CollapSentenceModelTest compiles the whole model")
+    def test_torch_compile_for_training(self) -> None:
+        pass
+
+    @unittest.skip(
+        "the returned hidden states are joined from those of micro-batches: the frames do not come from them"
+    )
+    def test_retain_grad_hidden_states_attentions(self) -> None:
+        pass
+
+
+class CollapTextModelTest(CollapTests, unittest.TestCase):
+    all_model_classes = (CollapTextModel,)
+
+    def setUp(self) -> None:
+        self.model_tester = CollapTextModelTester(self)
+        if needs_loss(self._testMethodName):
+            self.all_model_classes = (CollapTextModelWithLoss,)
+
+    def towers(self, outputs: ModelOutput) -> list[ModelOutput]:
+        return [outputs]
+
+    @unittest.skip("CollapSentenceModelTest compiles the whole model")
+    def test_torch_compile_for_training(self) -> None:
+        pass
+
+
+def test_every_exported_model_has_the_common_tests() -> None:
+    exported = [value for value in vars(collap).values() if isinstance(value, type)]
+    models = {value for value in exported if issubclass(value, PreTrainedModel) and "PreTrained" not in value.__name__}
+    tests = [*vars(test_hf_beats).values(), *globals().values()]
+    assert models == {model for test in tests for model in getattr(test, "all_model_classes", ())}
