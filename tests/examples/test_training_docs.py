@@ -56,9 +56,10 @@ def test_the_first_section_runs_as_it_stands(tmp_path):
         )
         assert run.returncode == 0, f"{name} {arguments}\n{run.stderr[-4000:]}"
         outputs.append(run.stdout)
-    assert len(outputs) == 3
-    assert "before" in outputs[1]
-    assert sorted(re.findall(r"my-songs/\w+\.\w+", outputs[2])) == sorted(
+    assert len(outputs) == 4
+    assert "3 songs encoded" in outputs[1]
+    assert "before" in outputs[2]
+    assert sorted(re.findall(r"my-songs/\w+\.\w+", outputs[3])) == sorted(
         re.findall(r"my-songs/\w+\.(?!txt)\w+", listing)
     )
 
