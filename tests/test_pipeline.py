@@ -1,5 +1,8 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""transformers' own zero-shot pipeline, with nothing of ours but the classes it is given."""
+"""transformers' own pipelines, with nothing of ours but the classes they are given.
+
+Not by its `PipelineTesterMixin`: that one needs `tests/pipelines`, which the source distribution lacks.
+"""
 
 from pathlib import Path
 
@@ -10,7 +13,7 @@ from tiny_models import CHUNK_LENGTH_S, tiny_config
 from tiny_tokenizer import tiny_tokenizer
 from transformers import ZeroShotAudioClassificationPipeline, pipeline
 
-from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap import CollapFeatureExtractor, CollapModel, CollapProcessor, CollapTextModel
 
 TASK = "zero-shot-audio-classification"
 LABELS = ["a choir", "drums", "a slow piano"]
@@ -75,3 +78,24 @@ def test_it_finds_everything_in_a_folder(model, processor, songs, tmp_path: Path
     classify = pipeline(TASK, model=str(tmp_path))
     assert isinstance(classify.feature_extractor, CollapFeatureExtractor)
     check(classify(songs[0], candidate_labels=LABELS), expected_scores(model, processor, songs[0]))
+
+
+def test_songs_of_equally_many_chunks_can_be_batched(model, processor, songs):
+    classify = pipeline(
+        TASK, model=model, feature_extractor=processor.feature_extractor, tokenizer=processor.tokenizer
+    )
+    songs = [songs[1], songs[1][:13_500], songs[0][-14_000:]]  # two chunks each
+    answers = classify(songs, candidate_labels=LABELS, batch_size=2)
+    for answer, song in zip(answers, songs, strict=True):
+        check(answer, expected_scores(model, processor, song))
+
+
+@torch.no_grad()
+def test_features_of_texts(model, processor, tmp_path: Path):
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    extract = pipeline("feature-extraction", model=CollapTextModel.from_pretrained(tmp_path), tokenizer=str(tmp_path))
+    for text, features in zip(TEXTS, extract(TEXTS, batch_size=2), strict=True):  # padded in batches, returned whole
+        inputs = processor(text=text, return_tensors="pt")
+        states = model.get_text_features(**inputs).last_hidden_state[0]
+        torch.testing.assert_close(torch.tensor(features)[0, : len(states)], states)
