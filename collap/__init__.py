@@ -41,7 +41,7 @@ AutoModelForTextEncoding.register(CollapConfig, CollapTextModel, exist_ok=True)
 AutoModelForAudioXVector.register(CollapConfig, CollapAudioModel, exist_ok=True)
 AutoFeatureExtractor.register(CollapConfig, CollapFeatureExtractor, exist_ok=True)
 AutoProcessor.register(CollapConfig, CollapProcessor, exist_ok=True)
-push_with_code()
+push_with_code()  # what is pushed to the Hub brings its code, as what `collap publish` writes
 
 __all__ = [
     "AudioCoverage",

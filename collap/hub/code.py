@@ -68,11 +68,10 @@ def for_the_hub(ours: Any) -> Any:
         record_unfrozen_encoders(ours)  # into the configuration that is copied
         model = copy.copy(ours)
         model.config = for_the_hub(ours.config)
-        if isinstance(ours, CollapModel):
-            halves = {AUTO_CLASSES[half].__name__: half for half in HALVES}
-            model.config.auto_map = {
-                name: f"{half.__module__.rpartition('.')[2]}.{half.__name__}" for name, half in halves.items()
-            }
+        halves = HALVES if isinstance(ours, CollapModel) else ()  # whose code the model's own includes
+        model.config.auto_map = {
+            AUTO_CLASSES[half].__name__: f"{half.__module__.rpartition('.')[2]}.{half.__name__}" for half in halves
+        }
         return model
     ours = copy.deepcopy(ours)
     if isinstance(ours, PreTrainedConfig):

@@ -78,8 +78,9 @@ def test_an_unfrozen_encoder_is_pushed_as_such(hub, trained):
     assert (config["freeze_music_model"], config["freeze_speech_model"]) == (False, True)
 
 
-def test_a_half_pushes_its_code(hub, trained):
-    CollapTextModel.from_pretrained(trained).push_to_hub("texts")
+def test_a_half_pushes_its_code(hub, trained, tmp_path):
+    """And names no other: the folder it was loaded from has the code of the whole model."""
+    CollapTextModel.from_pretrained(write(trained, tmp_path / "out")).push_to_hub("texts")
     files = pushed(hub, "somebody/texts")
     expected = {
         "AutoConfig": "configuration_collap.CollapConfig",
