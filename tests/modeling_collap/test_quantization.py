@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Weights of 8 and 4 bits, on a CPU: nearly the outputs of float32, and LoRA trains on top of them (QLoRA)."""
+"""Weights of 8 and 4 bits, on a GPU if there is one: nearly the outputs of float32, and LoRA trains on top of them (QLoRA)."""
 
 import copy
 import math
@@ -58,10 +58,11 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def batch() -> dict[str, torch.Tensor]:
+def batch(device: torch.device) -> dict[str, torch.Tensor]:
     """Two songs and two texts of two sentences."""
     torch.manual_seed(1)
-    return audio_inputs([3 * FBANK_FRAMES, FBANK_FRAMES + 30]) | text_inputs([9, 5, 7, 8], [2, 2])
+    inputs = audio_inputs([3 * FBANK_FRAMES, FBANK_FRAMES + 30]) | text_inputs([9, 5, 7, 8], [2, 2])
+    return {name: value.to(device) for name, value in inputs.items()}
 
 
 def least_cosine(found: torch.Tensor, expected: torch.Tensor) -> float:
@@ -70,8 +71,8 @@ def least_cosine(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @torch.no_grad()
 def check_outputs(quantized: CollapModel, model: CollapModel, least: float) -> None:
-    inputs = batch()
-    found, expected = quantized(**inputs), model(**inputs)
+    inputs = batch(quantized.device)  # bitsandbytes takes the GPU if there is one
+    found, expected = quantized(**inputs), model.to(quantized.device)(**inputs)
     real = expected.audio_model_output.frame_mask
     frames = [output.audio_model_output.last_hidden_state[real] for output in (found, expected)]
     assert least_cosine(*frames) >= least
@@ -102,9 +103,9 @@ def test_beats_of_few_bits(folder, quantization, least):
     model = BeatsModel.from_pretrained(folder / "beats")
     assert not quantized.encoder.layers[0].self_attn.q_proj.weight.is_floating_point()
     torch.manual_seed(1)
-    inputs = torch.randn(2, FBANK_FRAMES, 128)
+    inputs = torch.randn(2, FBANK_FRAMES, 128).to(quantized.device)
     with torch.no_grad():
-        found, expected = quantized(inputs).last_hidden_state, model(inputs).last_hidden_state
+        found, expected = quantized(inputs).last_hidden_state, model.to(inputs.device)(inputs).last_hidden_state
     assert least_cosine(found, expected) >= least
 
 
@@ -119,7 +120,7 @@ def test_lora_trains_on_few_bits(folder, quantization):
     optimizer = torch.optim.SGD(learned.values(), lr=0.01)
     losses = []
     for _ in range(2):
-        loss = model(**batch(), return_loss=True).loss
+        loss = model(**batch(model.device), return_loss=True).loss
         loss.backward()
         losses.append(float(loss.detach()))
         # The first step moves each B; the gradient of A is zero as long as B is.
