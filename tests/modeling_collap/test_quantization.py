@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Weights of 8 and 4 bits, on a GPU if there is one: nearly the outputs of float32, and LoRA trains on top of them (QLoRA)."""
+"""Weights of 8 and 4 bits, on a GPU if there is one: close to float32, and trained by LoRA on top (QLoRA)."""
 
 import copy
 import math
