@@ -14,16 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.utils import HFValidationError, validate_repo_id
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoModel,
-    AutoModelForAudioXVector,
-    AutoModelForTextEncoding,
-    AutoProcessor,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from collap.modeling_collap.configuration_beats import BeatsConfig
 from collap.modeling_collap.configuration_collap import CollapConfig
@@ -37,17 +28,20 @@ from collap.processing.feature_extraction_collap import CollapFeatureExtractor
 from collap.processing.processing_collap import CollapProcessor
 
 AUTO_CLASSES = {
-    BeatsConfig: AutoConfig,
-    BeatsModel: AutoModel,
-    BeatsFeatureExtractor: AutoFeatureExtractor,
-    CollapConfig: AutoConfig,
-    CollapModel: AutoModel,
-    CollapTextModel: AutoModelForTextEncoding,
-    CollapAudioModel: AutoModelForAudioXVector,  # an x-vector is one vector of a recording
-    CollapFeatureExtractor: AutoFeatureExtractor,
-    CollapProcessor: AutoProcessor,
+    BeatsConfig: "AutoConfig",
+    BeatsModel: "AutoModel",
+    BeatsFeatureExtractor: "AutoFeatureExtractor",
+    CollapConfig: "AutoConfig",
+    CollapModel: "AutoModel",
+    CollapTextModel: "AutoModelForTextEncoding",
+    CollapAudioModel: "AutoModelForAudioXVector",
+    CollapFeatureExtractor: "AutoFeatureExtractor",
+    CollapProcessor: "AutoProcessor",
 }
-HALVES = (CollapTextModel, CollapAudioModel)  # load from the folder of a CollapModel, each by its auto class
+HALVES = {  # load from the folder of a CollapModel, whose code includes theirs
+    "AutoModelForTextEncoding": "modeling_collap_text.CollapTextModel",
+    "AutoModelForAudioXVector": "modeling_collap_audio.CollapAudioModel",
+}
 
 
 @contextmanager
@@ -68,10 +62,7 @@ def for_the_hub(ours: Any) -> Any:
         record_unfrozen_encoders(ours)  # into the configuration that is copied
         model = copy.copy(ours)
         model.config = for_the_hub(ours.config)
-        halves = HALVES if isinstance(ours, CollapModel) else ()  # whose code the model's own includes
-        model.config.auto_map = {
-            AUTO_CLASSES[half].__name__: f"{half.__module__.rpartition('.')[2]}.{half.__name__}" for half in halves
-        }
+        model.config.auto_map = dict(HALVES) if isinstance(ours, CollapModel) else {}
         return model
     ours = copy.deepcopy(ours)
     if isinstance(ours, PreTrainedConfig):
