@@ -16,12 +16,14 @@ its own encoders.
 
 import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from accelerate import PartialState
 from torch.utils.data import ConcatDataset
 from transformers import HfArgumentParser
+from transformers.hf_argparser import HfArg
 
 from collap import CollapModel
 from collap.cli import HelpFormatter
@@ -34,31 +36,20 @@ from collap.training.build import ConfigArguments, ModelArguments, load_model
 class ExtractArguments:
     """Which songs, where to and how."""
 
-    manifests: list[str] = field(metadata={"help": "Songs, as train.py takes them; their texts are not used."})
-    features: str = field(metadata={"help": "Folder for the features; made if it is not there."})
-    split: str | None = field(default=None, metadata={"help": "Split, if the manifests are data sets."})
-    max_length_s: float | None = field(
-        default=None, metadata={"help": "Encode only so many seconds of each song, from its start. Default: all."}
-    )
-    on_bad_audio: str = field(
+    manifests: list[str] = HfArg(help="Songs, as train.py takes them; their texts are not used.")
+    features: str = HfArg(help="Folder for the features; made if it is not there.")
+    split: str | None = HfArg(default=None, help="Split, if the manifests are data sets.")
+    max_length_s: float | None = HfArg(default=None, help="Encode only the first seconds of each song. Default: all.")
+    on_bad_audio: Literal["raise", "skip"] = HfArg(
         default="raise",
-        metadata={
-            "help": "'raise': stop at songs that cannot be encoded. 'skip': leave them out, and write them to "
-            "skipped.jsonl in the folder.",
-            "choices": ["raise", "skip"],
-        },
+        help="'raise': stop at songs that cannot be encoded. 'skip': leave them out, and write them to "
+        "skipped.jsonl in the folder.",
     )
-    mixed_precision: str = field(
-        default="no",
-        metadata={
-            "help": "Precision of the encoders' products; 'bf16' is faster on recent GPUs.",
-            "choices": ["no", "fp16", "bf16"],
-        },
+    mixed_precision: Literal["no", "fp16", "bf16"] = HfArg(
+        default="no", help="Precision of the encoders' products; 'bf16' is faster on recent GPUs."
     )
-    num_workers: int = field(
-        default=1, metadata={"help": "Threads of a process that load songs while the encoders run."}
-    )
-    use_cpu: bool = field(default=False, metadata={"help": "Do not use a GPU."})
+    num_workers: int = HfArg(default=1, help="Threads of a process that load songs while the encoders run.")
+    use_cpu: bool = HfArg(default=False, help="Do not use a GPU.")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -18,11 +18,12 @@ Loss and recall are printed before and after. All arguments of `train.py` on dat
 
 import logging
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from peft import PeftModel, get_peft_model
 from transformers import HfArgumentParser
+from transformers.hf_argparser import HfArg
 
 from collap import CollapModel
 from collap.cli import HelpFormatter
@@ -36,16 +37,14 @@ from collap.training.lora import lora_config
 class LoraArguments:
     """Which model is fine-tuned, and its LoRA."""
 
-    model_name_or_path: str = field(metadata={"help": "The CoLLAP to fine-tune: a folder, or a name on the Hub."})
-    lora_towers: list[str] = field(
-        default_factory=lambda: ["text"], metadata={"help": "Towers with LoRA: music, speech, text."}
-    )
-    lora_rank: int = field(default=8, metadata={"help": "Rank of the LoRA matrices."})
-    lora_alpha: float = field(default=16.0, metadata={"help": "Their product is scaled by alpha / rank."})
-    lora_dropout: float = field(default=0.0, metadata={"help": "Dropout on their input."})
-    merge: bool = field(default=False, metadata={"help": "Also write a whole model to output_dir/merged."})
-    encoder_batch_size: int | None = field(
-        default=None, metadata={"help": "Chunks that an audio tower encodes at a time. Default: as in the model."}
+    model_name_or_path: str = HfArg(help="The CoLLAP to fine-tune: a folder, or a name on the Hub.")
+    lora_towers: list[str] = HfArg(default_factory=lambda: ["text"], help="Towers with LoRA: music, speech, text.")
+    lora_rank: int = HfArg(default=8, help="Rank of the LoRA matrices.")
+    lora_alpha: float = HfArg(default=16.0, help="Their product is scaled by alpha / rank.")
+    lora_dropout: float = HfArg(default=0.0, help="Dropout on their input.")
+    merge: bool = HfArg(default=False, help="Also write a whole model to output_dir/merged.")
+    encoder_batch_size: int | None = HfArg(
+        default=None, help="Chunks that an audio tower encodes at a time. Default: as in the model."
     )
 
 
@@ -53,11 +52,11 @@ class LoraArguments:
 class FinetuningArguments(CollapTrainingArguments):
     """Training arguments with defaults for few songs; a higher learning rate soon harms the retrieval of others."""
 
-    learning_rate: float = field(default=1e-4, metadata={"help": "The initial learning rate for AdamW."})
-    num_train_epochs: float = field(default=20.0, metadata={"help": "Total number of training epochs to perform."})
-    logging_strategy: str = field(default="epoch", metadata={"help": "When to log the loss."})
-    save_strategy: str = field(default="epoch", metadata={"help": "When to save a checkpoint."})
-    save_total_limit: int | None = field(default=1, metadata={"help": "Maximum number of checkpoints."})
+    learning_rate: float = HfArg(default=1e-4, help="The initial learning rate for AdamW.")
+    num_train_epochs: float = HfArg(default=20.0, help="Total number of training epochs to perform.")
+    logging_strategy: str = HfArg(default="epoch", help="When to log the loss.")
+    save_strategy: str = HfArg(default="epoch", help="When to save a checkpoint.")
+    save_total_limit: int | None = HfArg(default=1, help="Maximum number of checkpoints.")
 
 
 def check(lora: LoraArguments, data: DataArguments, training: CollapTrainingArguments) -> None:

@@ -3,14 +3,15 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
+from transformers.hf_argparser import HfArg
 
 from collap.encode import embed_songs
 from collap.files import atomic_write, first_few, write_json
@@ -85,68 +86,42 @@ def _make_blocks(num_frames: Sequence[int], block_frames: int) -> Iterator[list[
 class EvaluationArguments:
     """What is evaluated on what, and how."""
 
-    manifest: str | None = field(
-        default=None, metadata={"help": "A manifest, or a folder of songs with their texts beside them."}
-    )
-    text_column: str | None = field(
-        default=None, metadata={"help": "Column of texts; sections.NAME is the key NAME of each section."}
-    )
-    model_name_or_path: str | None = field(default=None, metadata={"help": "A folder, or a name on the Hub."})
-    output_dir: str | None = field(default=None, metadata={"help": "For the result."})
-    on_bad_audio: str = field(
+    manifest: str | None = HfArg(default=None, help="A manifest, or a folder of songs with their texts beside them.")
+    text_column: str | None = HfArg(default=None, help="Column of texts; sections.NAME is the key NAME of sections.")
+    model_name_or_path: str | None = HfArg(default=None, help="A folder, or a name on the Hub.")
+    output_dir: str | None = HfArg(default=None, help="For the result.")
+    on_bad_audio: Literal["raise", "skip"] = HfArg(
         default="raise",
-        metadata={
-            "help": "If songs are missing or cannot be encoded: stop, or leave them out and name them in the result.",
-            "choices": ["raise", "skip"],
-        },
+        help="If songs are missing or cannot be encoded: stop, or leave them out and name them in the result.",
     )
-    max_songs: int | None = field(
-        default=None, metadata={"help": "Only the first songs, for a quick look; the result says so."}
-    )
-    use_time: bool = field(
-        default=True, metadata={"help": "Whether the order of the sentences of a text counts (CoLLAP)."}
-    )
-    section_query: bool | None = field(
+    max_songs: int | None = HfArg(default=None, help="Only the first songs, for a quick look; the result says so.")
+    use_time: bool = HfArg(default=True, help="Whether the order of the sentences of a text counts (CoLLAP).")
+    section_query: bool | None = HfArg(
         default=None,
-        metadata={
-            "help": "Whether each text describes a section of its song (CoLLAP). Default: as provenance.json says."
-        },
+        help="Whether each text describes a section of its song (CoLLAP). Default: as provenance.json says.",
     )
-    windows: str | None = field(
+    windows: Literal["first", "mean", "whole"] | None = HfArg(
         default=None,
-        metadata={
-            "help": "What a baseline encodes. Default: the mean of all windows for CLAP, the whole song for PE-Audio.",
-            "choices": ["first", "mean", "whole"],
-        },
+        help="What a baseline encodes. Default: the mean of all windows for CLAP, the whole song for PE-Audio.",
     )
-    max_length_s: float | None = field(
-        default=None, metadata={"help": "Encode only the first seconds of each song (CoLLAP). Default: all."}
+    max_length_s: float | None = HfArg(
+        default=None, help="Encode only the first seconds of songs (CoLLAP). Default: all."
     )
-    features: str | None = field(
-        default=None, metadata={"help": "Folder of extract_features.py for these songs and this model (CoLLAP)."}
+    features: str | None = HfArg(default=None, help="Folder of extract_features.py for these songs (CoLLAP).")
+    truncate_texts: bool = HfArg(
+        default=False, help="Cut and count too long texts; else an error. Baselines always do."
     )
-    truncate_texts: bool = field(
-        default=False,
-        metadata={"help": "Cut and count texts that are too long instead of stopping. Baselines always do."},
+    cache_dir: str | None = HfArg(
+        default=None, help="Where encoded songs are cached, for all evaluations. Default: cache in output_dir."
     )
-    cache_dir: str | None = field(
-        default=None,
-        metadata={"help": "Where encoded songs are cached, for all evaluations. Default: cache in output_dir."},
+    save_scores: bool = HfArg(
+        default=False, help="Write scores.npy, (texts, songs) float32, and scores.json with their ids in that order."
     )
-    save_scores: bool = field(
-        default=False,
-        metadata={"help": "Write scores.npy, (texts, songs) float32, and scores.json with their ids in that order."},
-    )
-    num_workers: int = field(
-        default=1, metadata={"help": "Threads of a process that decode songs while one uses the accelerator."}
-    )
-    block_frames: int = field(
-        default=BLOCK_FRAMES, metadata={"help": "Frames that are scored at a time; fewer take less memory."}
-    )
-    use_cpu: bool = field(default=False, metadata={"help": "Do not use a GPU."})
-    compare: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Only compare the results.json of several models on the same songs with the first."},
+    num_workers: int = HfArg(default=1, help="Threads of a process that decode songs while one uses the accelerator.")
+    block_frames: int = HfArg(default=BLOCK_FRAMES, help="Frames that are scored at a time; fewer take less memory.")
+    use_cpu: bool = HfArg(default=False, help="Do not use a GPU.")
+    compare: list[str] = HfArg(
+        default_factory=list, help="Only compare the results.json of several models on the same songs with the first."
     )
 
     def __post_init__(self) -> None:
