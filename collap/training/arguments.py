@@ -105,7 +105,6 @@ class CollapTrainingArguments(TrainingArguments):
     text_learning_rate: float | None = HfArg(
         default=None, help="Learning rate of the text model, as a pretrained one needs less. Default: learning_rate."
     )
-    # The ids of songs and texts are columns that the model's `forward` need not have.
     remove_unused_columns: bool = HfArg(default=False, help="Leave as it is.")
 
     def __post_init__(self) -> None:

@@ -47,12 +47,7 @@ def load_model(
 
 
 def freeze_text_layers(encoder: nn.Module, num_trainable: int) -> None:
-    """
-    Freezes a text model except its last `num_trainable` layers; embeddings are frozen in any case.
-
-    Raises:
-        ValueError: if it has fewer layers.
-    """
+    """Freezes a text model except its last `num_trainable` layers; a ValueError if it has fewer."""
     stacks = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
     layers = list(max(stacks, key=len, default=[]))
     if not 0 <= num_trainable <= len(layers):

@@ -68,11 +68,9 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
     **Evaluation.** `evaluate()` scores all songs of the set with all texts. It logs the contrastive loss of the whole
     set (`eval_loss`, whatever `loss` is), and the recall and the median rank of each text's song and of each song's
     text (`eval_text_to_audio_recall@1`). None of them depends on batch size or number of processes, but a larger set
-    has a larger loss. `compute_metrics` gets an `EvalPrediction` of the whole set, which `predict()` returns too:
-
-    - `predictions` `(songs, texts)`: scaled scores. The texts are in the order of the set. Pairs with one song id are
-      one song; songs are in the order in which they first occur.
-    - `label_ids` `(texts,)`: the row of each text's song, so 0, 1, 2, ... where each song has one text.
+    has a larger loss. `compute_metrics` gets, and `predict()` returns, the scaled scores of the whole set as
+    `predictions` `(songs, texts)`, and as `label_ids` `(texts,)` the row of each text's song. Pairs with one song id
+    are one song; songs and texts are in the order of the set.
 
     Args:
         args ([`CollapTrainingArguments`]): With a `section_loss_weight`, [`SectionLoss`] is added to `loss`.
