@@ -65,9 +65,8 @@ class CollapTimeQuery(nn.Module):
 
         hidden = query_embeds + self.position_projection(position)  # (S, d)
         qkv = self.attention_in(self.attention_norm(hidden)).unflatten(-1, (3, self.num_heads, -1))
-        if (
-            torch.compiler.is_compiling()
-        ):  # no shape may depend on values: all sentences attend, other texts are masked
+        if torch.compiler.is_compiling():
+            # No shape may depend on values: each sentence attends to all, and those of other texts are masked.
             same_text = text_of_sentence[:, None] == text_of_sentence
             attended = nn.functional.scaled_dot_product_attention(*qkv.permute(1, 2, 0, 3), attn_mask=same_text)
             attended = attended.transpose(0, 1).flatten(1)  # (S, d)
