@@ -179,6 +179,13 @@ def find_audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -
     return sorted(path for path in visible_files(folder) if path.suffix.lower() in suffixes)
 
 
+def find_by_name(folder: Path, name: str) -> Path | None:
+    """The file `name` in `folder`, or the one of this name with another suffix; None if there is none."""
+    path, suffixes = folder / name, (".mp3", ".flac", ".wav", ".ogg")
+    others = [path.with_name(path.name + suffix) for suffix in suffixes] + [path.with_suffix(one) for one in suffixes]
+    return next((candidate for candidate in (path, *others) if candidate.is_file()), None)
+
+
 _YOUTUBE_ID = r"[A-Za-z0-9_-]{11}"
 _YOUTUBE_ADDRESS = re.compile(rf"(?:[?&]v=|youtu\.be/|/embed/|/shorts/)({_YOUTUBE_ID})")
 # Names of files of YouTube; with a span they hold only these seconds (or milliseconds) of the song.

@@ -10,23 +10,13 @@ videos; the script of the publisher names them `{yid}.wav`.
 import json
 from typing import Any
 
-from .converter import (
-    SetContent,
-    SetConverter,
-    SetFolders,
-    SetText,
-    check_choice,
-    check_unique,
-    find_by_ids,
-    read_durations,
-)
+from .converter import SetContent, SetConverter, SetFolders, SetText, check_unique
 
 ROUNDED_S = 1.0  # durations are whole seconds, and times go up to the next one
 KEYS = {"yid": str, "duration": int | float, "moments": list}
 
 
 def read(folders: SetFolders, split: str = "test") -> SetContent:
-    check_choice("split", split, CASTELLA.published)
     path = folders.find_file(f"{split}.json", ("json/en", "en", ""))
     if path.stem in CASTELLA.published and path.stem != split:
         raise ValueError(f"split is {split!r}, but data_dir is the file {path}.")
@@ -57,7 +47,7 @@ def read(folders: SetFolders, split: str = "test") -> SetContent:
     check_unique(ids, "recording", path)
     return SetContent(
         split,
-        read_durations(find_by_ids(ids, folders.find_audio(("audio", "download/audio"))).values()),
+        folders.find_songs(ids, ("audio", "download/audio")),
         texts,
         "a text is a local caption, which describes one or more sections of one recording",
         [path],
@@ -84,5 +74,6 @@ CASTELLA = SetConverter(
     "none",
     read,
     {"split": "test, val or train (default: test)"},
+    {"split": ("test", "val", "train")},
     {"test": (640, 1360), "val": (213, 357), "train": (1009, 2208)},
 )

@@ -10,7 +10,7 @@ import os
 import re
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -25,7 +25,18 @@ MANIFEST = "manifest.jsonl"
 PROVENANCE = "provenance.json"
 SHORT_S = 30.0  # shorter recordings are excerpts rather than songs
 MAX_LISTED = 20  # rows without a text that provenance.json lists one by one
-SUFFIXES = (".mp3", ".flac", ".wav", ".ogg")
+
+
+@dataclass(frozen=True)
+class SetSong:
+    """A song of a set."""
+
+    id: str
+    name: str  # what the published files call it
+    path: Path | None = None
+    issue: str = "no audio file"  # why it has no path, if so; up to a colon the same for all such songs
+    duration_s: float | None = None  # from `read_durations`
+    is_excerpt: bool = False  # by the name of its file
 
 
 @dataclass(frozen=True)
@@ -58,17 +69,12 @@ class SetFolders:
             raise ValueError(f"audio_dir: there is no folder {self.audio}.")
         return self.audio or next((self.folder / name for name in names if (self.folder / name).is_dir()), self.folder)
 
-
-@dataclass(frozen=True)
-class SetSong:
-    """A song of a set."""
-
-    id: str
-    name: str  # what the published files call it
-    path: Path | None = None
-    issue: str = "no audio file"  # why it has no path, if so; up to a colon the same for all such songs
-    duration_s: float | None = None  # from `read_durations`
-    is_excerpt: bool = False  # by the name of its file
+    def find_songs(self, ids: Iterable[str], names: Sequence[str] = ("audio",)) -> dict[str, SetSong]:
+        """Songs whose files are named by their ids, see [`find_songs`], in the folder of `find_audio`."""
+        files, issues = find_songs(ids, self.find_audio(names))
+        found = {song: SetSong(song, song, file.path, is_excerpt=file.is_excerpt) for song, file in files.items()}
+        found |= {song: SetSong(song, song, issue=issue) for song, issue in issues.items()}
+        return read_durations(found[song] for song in ids)
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,7 @@ class SetConverter:
     paper_row: str  # which evaluation of the paper of CoLLAP (arXiv 2410.02271) it is
     read: Callable[..., SetContent]  # read(folders, **options)
     options: Mapping[str, str]  # the options of `read` and what they mean
+    choices: Mapping[str, Sequence[str]] = field(default_factory=dict)  # the values of an option, where they are few
     published: Mapping[str, tuple[int, int]] = field(default_factory=dict)  # songs and texts of each variant
 
     def convert(
@@ -134,6 +141,9 @@ class SetConverter:
             raise ValueError(f"{self.name}: {error}; its options are {', '.join(self.options)}.") from error
         call.apply_defaults()
         given = {name: call.arguments[name] for name in self.options}
+        for name, choices in self.choices.items():
+            if given[name] not in choices:
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {given[name]!r}.")
         return _write(self, self.read(*call.args, **call.kwargs), folders.output, given)
 
     def describe(self) -> str:
@@ -273,23 +283,16 @@ def read_durations(songs: Iterable[SetSong]) -> dict[str, SetSong]:
         return {song.id: song for song in pool.map(read, songs)}
 
 
-def find_by_ids(ids: Iterable[str], folder: Path) -> dict[str, SetSong]:
-    """Songs whose files are named by their ids, see [`find_songs`]."""
-    files, issues = find_songs(ids, folder)
-    found = {song: SetSong(song, song, file.path, is_excerpt=file.is_excerpt) for song, file in files.items()}
-    found |= {song: SetSong(song, song, issue=issue) for song, issue in issues.items()}
-    return {song: found[song] for song in ids}
+def read_table(
+    path: Path, columns: Iterable[str] = (), unique: str | None = None, path_column: str | None = None
+) -> list[dict[str, str]]:
+    """
+    Rows of a CSV (or `.tsv`) with a header, every cell as text.
 
-
-def find_by_name(folder: Path, name: str) -> Path | None:
-    """The file `name` in `folder`, or the one of this name with another suffix; None if there is none."""
-    path = folder / name
-    others = [path.with_name(path.name + suffix) for suffix in SUFFIXES] + [path.with_suffix(one) for one in SUFFIXES]
-    return next((candidate for candidate in (path, *others) if candidate.is_file()), None)
-
-
-def read_table(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
-    """Rows of a CSV (or `.tsv`) with a header, every cell as text; ValueError if it is none, or lacks a column."""
+    Raises:
+        ValueError: if it is none, lacks a column, has a cell of the column `unique` twice, or has a path in
+            `path_column` that leads out of the folder that it is relative to.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
@@ -305,7 +308,21 @@ def read_table(path: Path, columns: Iterable[str] = ()) -> list[dict[str, str]]:
     for number, row in enumerate(rows, start=1):
         if None in row:
             raise ValueError(f"data_dir: row {number} of {path} has more cells than the header.")
-    return [{name: cell or "" for name, cell in row.items()} for row in rows]
+    rows = [{name: cell or "" for name, cell in row.items()} for row in rows]
+    if unique is not None:
+        check_unique((row[unique].strip() for row in rows), unique, path)
+    for number, row in enumerate(rows, start=1):
+        if path_column is not None and not _is_inside(name := row[path_column]):
+            place = f"{path.name}, row {number}: {path_column}"
+            raise ValueError(f"data_dir: {place} must be a path inside the audio folder, got {name!r}.")
+    return rows
+
+
+def _is_inside(name: str) -> bool:
+    """Whether a path of a published table leads nowhere out of the folder that it is relative to."""
+    path = PurePosixPath(name.replace("\\", "/"))
+    is_absolute = path.is_absolute() or re.match(r"[A-Za-z]:[\\/]", name)
+    return bool(path.parts) and not is_absolute and ".." not in path.parts and "\0" not in name
 
 
 def read_flag(cell: str, place: str) -> bool:
@@ -314,20 +331,6 @@ def read_flag(cell: str, place: str) -> bool:
     if (flag := flags.get(cell.strip().lower())) is None:
         raise ValueError(f"data_dir: {place} must be True, False or empty, got {cell!r}.")
     return flag
-
-
-def check_choice(name: str, value: Any, choices: Collection[str]) -> None:
-    """Raises a ValueError if the value of an option is none of the choices."""
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}.")
-
-
-def check_inside(name: str, place: str) -> str:
-    """A path of a published table; ValueError if it leads out of the folder that it is relative to."""
-    path = PurePosixPath(name.replace("\\", "/"))
-    if not path.parts or path.is_absolute() or ".." in path.parts or re.match(r"[A-Za-z]:[\\/]", name) or "\0" in name:
-        raise ValueError(f"data_dir: {place} must be a path inside the audio folder, got {name!r}.")
-    return name
 
 
 def check_unique(ids: Iterable[str], what: str, path: Path) -> None:

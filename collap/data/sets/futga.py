@@ -13,17 +13,7 @@ from collections import Counter
 from collap.data.audio_files import bare_id
 from collap.data.futga import has_time_ranges, parse_caption
 
-from .converter import (
-    SHORT_S,
-    SetContent,
-    SetConverter,
-    SetFolders,
-    SetText,
-    check_choice,
-    find_by_ids,
-    read_durations,
-    read_table,
-)
+from .converter import SHORT_S, SetContent, SetConverter, SetFolders, SetText, read_table
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +37,6 @@ MAX_SAMPLE = 50  # rows by which columns are told
 def read(
     folders: SetFolders, table: str, id_column: str | None = None, caption_column: str | None = None
 ) -> SetContent:
-    check_choice("table", table, TABLES)
     path = folders.find_file(TABLES[table])
     if path.name in TABLES.values() and path.name != TABLES[table]:
         raise ValueError(f"table is {table!r}, but data_dir is the file {path}.")
@@ -67,7 +56,7 @@ def read(
         else:
             captions[song].append(caption)
 
-    songs = read_durations(find_by_ids(captions, folders.find_audio()).values())
+    songs = folders.find_songs(captions)
     texts, sections = [], Counter()
     for song, others in captions.items():
         found = songs[song]
@@ -145,4 +134,5 @@ FUTGA = SetConverter(
         "id_column": "column of the ids of the songs (default: found by its name)",
         "caption_column": "column of the captions (default: found by its name and time ranges)",
     },
+    {"table": tuple(TABLES)},
 )

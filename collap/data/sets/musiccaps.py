@@ -6,18 +6,7 @@ MusicCaps: clips of 10 s from AudioSet, described by musicians.
 galleries differ from one report to the next, and only equal ones can be compared.
 """
 
-from .converter import (
-    SetContent,
-    SetConverter,
-    SetFolders,
-    SetText,
-    check_choice,
-    check_unique,
-    find_by_ids,
-    read_durations,
-    read_flag,
-    read_table,
-)
+from .converter import SetContent, SetConverter, SetFolders, SetText, read_flag, read_table
 
 TABLE = "musiccaps-public.csv"
 COLUMNS = ("ytid", "start_s", "end_s", "caption", "is_balanced_subset", "is_audioset_eval")
@@ -25,10 +14,8 @@ FLAGS = {"audioset_eval": "is_audioset_eval", "balanced": "is_balanced_subset"}
 
 
 def read(folders: SetFolders, subset: str = "all") -> SetContent:
-    check_choice("subset", subset, MUSICCAPS.published)
     table = folders.find_file(TABLE)
-    rows = read_table(table, COLUMNS)
-    check_unique((row["ytid"].strip() for row in rows), "ytid", table)
+    rows = read_table(table, COLUMNS, unique="ytid")
     clips, texts, left_out = [], [], []
     for number, row in enumerate(rows, start=1):
         clip, caption = row["ytid"].strip(), row["caption"].strip()
@@ -42,7 +29,7 @@ def read(folders: SetFolders, subset: str = "all") -> SetContent:
             texts.append(SetText(clip, caption, (clip,)))
         else:
             left_out.append((place, "an empty caption"))
-    songs = read_durations(find_by_ids(clips, folders.find_audio()).values())
+    songs = folders.find_songs(clips)
     return SetContent(subset, songs, texts, "those of the musicians, one for each clip", [table], left_out=left_out)
 
 
@@ -55,5 +42,6 @@ MUSICCAPS = SetConverter(
     "none; with the captions of FUTGA (set futga, table=musiccaps): retrieval on MusicCaps",
     read,
     {"subset": "all, audioset_eval (no clip of AudioSet's training split) or balanced (default: all)"},
+    {"subset": ("all", "audioset_eval", "balanced")},
     {"all": (5521, 5521), "audioset_eval": (2858, 2858), "balanced": (1000, 1000)},
 )

@@ -8,35 +8,22 @@ By its data card, `song_describer.csv` has a row for each caption. Its column `p
 
 from pathlib import Path
 
-from .converter import (
-    SetContent,
-    SetConverter,
-    SetFolders,
-    SetSong,
-    SetText,
-    check_choice,
-    check_inside,
-    check_unique,
-    find_by_name,
-    read_durations,
-    read_flag,
-    read_table,
-)
+from collap.data.audio_files import find_by_name
+
+from .converter import SetContent, SetConverter, SetFolders, SetSong, SetText, read_durations, read_flag, read_table
 
 TABLE = "song_describer.csv"
 COLUMNS = ("caption_id", "track_id", "caption", "is_valid_subset", "path")
 
 
 def read(folders: SetFolders, subset: str = "full") -> SetContent:
-    check_choice("subset", subset, SONG_DESCRIBER.published)
     table, folder = folders.find_file(TABLE), folders.find_audio()
-    rows = read_table(table, COLUMNS)
-    check_unique((row["caption_id"] for row in rows), "caption_id", table)
+    rows = read_table(table, COLUMNS, unique="caption_id", path_column="path")
     songs: dict[str, SetSong] = {}
     texts, left_out = [], []
     for number, row in enumerate(rows, start=1):
         place = f"{table.name}, row {number}"
-        track, caption, name = row["track_id"], row["caption"].strip(), check_inside(row["path"], f"{place}: path")
+        track, caption, name = row["track_id"], row["caption"].strip(), row["path"]
         if not track or not row["caption_id"]:
             raise ValueError(f"data_dir: {place} must have a track_id and a caption_id, got {row}.")
         if subset == "valid" and not read_flag(row["is_valid_subset"], f"{place}: is_valid_subset"):
@@ -69,5 +56,6 @@ SONG_DESCRIBER = SetConverter(
     "retrieval on SongDescriber (whether by these captions or by FUTGA's is not verified)",
     read,
     {"subset": "full, or valid: the captions that were validated (default: full)"},
+    {"subset": ("full", "valid")},
     {"full": (706, 1106), "valid": (546, 746)},
 )

@@ -13,18 +13,10 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from collap.data.audio_files import find_by_name
 from collap.files import atomic_write
 
-from .converter import (
-    SetContent,
-    SetConverter,
-    SetFolders,
-    SetSong,
-    SetText,
-    check_unique,
-    find_by_name,
-    read_durations,
-)
+from .converter import SetContent, SetConverter, SetFolders, SetSong, SetText, check_unique, read_durations
 
 PAUSE_S = 0.3  # silence between the utterances of a track
 

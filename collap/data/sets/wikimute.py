@@ -9,18 +9,9 @@ By the README of the release, its tables have a row for each recording and artic
 import ast
 from collections import Counter
 
-from .converter import (
-    SetContent,
-    SetConverter,
-    SetFolders,
-    SetSong,
-    SetText,
-    check_choice,
-    check_inside,
-    find_by_name,
-    read_durations,
-    read_table,
-)
+from collap.data.audio_files import find_by_name
+
+from .converter import SetContent, SetConverter, SetFolders, SetSong, SetText, read_durations, read_table
 
 COLUMNS = ("file", "pageid", "aspects", "sentences")
 TEXTS = {
@@ -32,16 +23,13 @@ TEXTS = {
 
 
 def read(folders: SetFolders, table: str = "all", texts: str = "page") -> SetContent:
-    check_choice("table", table, ("all", "filtered_sf", "filtered_mc"))
-    check_choice("texts", texts, TEXTS)
     column = "aspects" if texts == "aspects" else "sentences"
     path = folders.find_file(f"{table}.csv", ("", "data"))
     folder = folders.find_audio(("audios", "data/audios", "audio"))
     described: dict[tuple[str, str | tuple[str, ...]], dict[str, None]] = {}  # the songs of an article and text
     left_out = []
-    for number, row in enumerate(read_table(path, COLUMNS), start=1):
-        place = f"{path.name}, row {number}"
-        song = check_inside(row["file"], f"{place}: file")
+    for number, row in enumerate(read_table(path, COLUMNS, path_column="file"), start=1):
+        place, song = f"{path.name}, row {number}", row["file"]
         if not row["pageid"].strip():  # the recordings of two such rows would count as those of one article
             raise ValueError(f"data_dir: {place}: pageid must be that of an article, got {row['pageid']!r}.")
         found = _read_list(row[column], f"data_dir: {place}: {column}")
@@ -97,4 +85,5 @@ WIKIMUTE = SetConverter(
         "table": "all, filtered_sf or filtered_mc (default: all)",
         "texts": "page, sentence or aspects (default: page)",
     },
+    {"table": ("all", "filtered_sf", "filtered_mc"), "texts": tuple(TEXTS)},
 )
