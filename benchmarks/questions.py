@@ -52,6 +52,15 @@ def read_songs(manifest: Path) -> list[Song]:
     return [{**song, "audio": str(manifest.parent / song["audio"])} for song in songs]
 
 
+def described_spans(song: Song, suffix: str) -> list[tuple[float, float] | None]:
+    """Start and end of the section that each sentence of `text{suffix}` describes, None for the whole song."""
+    spans: list[tuple[float, float] | None] = [None] * len(song[f"text{suffix}"])
+    for section in song["sections"]:
+        for sentence in section[f"sentences{suffix}"]:
+            spans[sentence] = (section["start_s"], section["end_s"])
+    return spans
+
+
 def captions(column: str, by: str | None = None, every: int = 1) -> Queries:
     """A caption of each song, or of every second ...; the column `by` says its kind."""
     return lambda songs: [

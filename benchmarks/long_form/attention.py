@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
-from collap import CollapAudioOutput, CollapModel, CollapTextOutput
+from collap import CollapModel, CollapTextOutput
 from collap.baselines.mean_pooling import MeanPoolingCollap
 from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
 from collap.evaluation.plots import plot_frame_attention
@@ -32,7 +32,7 @@ from collap.files import markdown_table, this_command, write_json
 from collap.modeling_collap.scoring_collap import mean_over_sentences
 
 from ..pipeline import Pipeline
-from ..questions import Song, read_songs
+from ..questions import Song, described_spans, read_songs
 from ..rank import embed_songs
 from ..tables import with_intervals
 
@@ -73,14 +73,10 @@ def ways_of(model: CollapModel) -> list[str]:
 def make_texts(retriever: CollapRetriever, song: Song, wording: str, way: str) -> Texts:
     """The texts of a song in one of the ways of [`ways_of`]."""
     suffix, sections = WORDINGS[wording], song["sections"]
-    times = [(section["start_s"], section["end_s"]) for section in sections]
     if way != SECTIONS:
-        sentences = song[f"text{suffix}"]
-        spans: list[tuple[float, float] | None] = [None] * len(sentences)
-        for section, span in zip(sections, times, strict=True):
-            for sentence in section[f"sentences{suffix}"]:
-                spans[sentence] = span
+        sentences, spans = song[f"text{suffix}"], described_spans(song, suffix)
         return Texts(sentences, spans, retriever.embed_texts([sentences]).output, use_time=way == WITH_TIME)
+    times = [(section["start_s"], section["end_s"]) for section in sections]
     queries = [section[f"query{suffix}"] for section in sections]
     output = retriever.embed_texts(queries).output
     # Pooled as in `score(..., section_query=True)`.
@@ -91,22 +87,20 @@ def make_texts(retriever: CollapRetriever, song: Song, wording: str, way: str) -
 
 
 @torch.inference_mode()
-def attend(model: CollapModel, frames: np.ndarray, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
+def attend(retriever: CollapRetriever, frames: np.ndarray, texts: Texts) -> tuple[np.ndarray, np.ndarray]:
     """Kernel-wise `(S, L, K)` and temporal `(S, L)` attention of the texts of a song over the frames of a song."""
-    embedded = torch.from_numpy(frames)[None].to(model.device)
-    mask = torch.ones(embedded.shape[:2], dtype=torch.bool, device=model.device)
-    audio = CollapAudioOutput(last_hidden_state=embedded, frame_mask=mask)
-    attention = model.attend(audio, texts.embedded, use_time=texts.use_time)
+    audio = retriever.as_batch([frames])
+    attention = retriever.model.attend(audio, texts.embedded, use_time=texts.use_time)
     kernel, temporal = attention.kernel_attentions[0], attention.temporal_attentions[0]
     return kernel.double().cpu().numpy(), temporal.double().cpu().numpy()
 
 
-def measure(model: CollapModel, songs: Sequence[np.ndarray], texts: Sequence[Texts]) -> dict[str, Any]:
+def measure(retriever: CollapRetriever, songs: Sequence[np.ndarray], texts: Sequence[Texts]) -> dict[str, Any]:
     """Metrics of all rows that describe a section, in shares, with intervals that come of drawing the songs anew."""
-    stride = model.config.kernel_stride
+    model, stride = retriever.model, retriever.model.config.kernel_stride
     parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     for number, (frames, of_song) in enumerate(zip(songs, texts, strict=True)):
-        (kernel, temporal), spans = attend(model, frames, of_song), of_song.spans_s
+        (kernel, temporal), spans = attend(retriever, frames, of_song), of_song.spans_s
         times, segments = (of(len(frames)).numpy() for of in (model.frame_times, model.segment_times))
         weights = frame_weights(kernel, temporal, stride, len(frames))
         inside, even = mass_inside(temporal, segments, spans)
@@ -119,7 +113,7 @@ def measure(model: CollapModel, songs: Sequence[np.ndarray], texts: Sequence[Tex
             "temporal": inside,
             "frames": mass_inside(weights, times, spans)[0],
             "even": even,
-            "other_song": mass_inside(attend(model, other, of_song)[1], other_segments, there)[0],
+            "other_song": mass_inside(attend(retriever, other, of_song)[1], other_segments, there)[0],
             "temporal_peak": peak_inside(temporal, segments, spans),
             "frame_peak": peak_inside(weights, times, spans),
             "kernel": at_boundaries,
@@ -138,11 +132,12 @@ def measure(model: CollapModel, songs: Sequence[np.ndarray], texts: Sequence[Tex
     return metrics
 
 
-def draw(model: CollapModel, frames: np.ndarray, song: Song, texts: Texts, path: Path) -> None:
+def draw(retriever: CollapRetriever, frames: np.ndarray, song: Song, texts: Texts, path: Path) -> None:
     """Both attentions of one song."""
+    model = retriever.model
     plot_frame_attention(
         path,
-        *attend(model, frames, texts),
+        *attend(retriever, frames, texts),
         model.config.kernel_stride,
         model.frame_times(len(frames)).numpy(),
         texts.rows,
@@ -192,10 +187,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         model, frames, models[name] = retriever.model, embed_songs(retriever, songs), {}
         for way in tqdm(ways_of(model), desc=name, unit="way"):
             texts = {wording: [make_texts(retriever, song, wording, way) for song in songs] for wording in WORDINGS}
-            models[name][way] = {wording: measure(model, frames, of_wording) for wording, of_wording in texts.items()}
+            models[name][way] = {
+                wording: measure(retriever, frames, of_wording) for wording, of_wording in texts.items()
+            }
             if way != WITHOUT_TIME or not model.config.temporal_position:
                 path = out / f"{name}-{'sections' if way == SECTIONS else 'sentences'}.png"
-                draw(model, frames[0], songs[0], texts["new"][0], path)
+                draw(retriever, frames[0], songs[0], texts["new"][0], path)
                 tqdm.write(f"{path}")
     write_json(out / "attention.json", {"command": this_command(), "num_songs": len(songs), "models": models})
     print(format_table(models))

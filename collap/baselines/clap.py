@@ -14,7 +14,6 @@ Nothing is random, unlike in CLAP's own feature extractor ([`clap_features`]): a
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -119,20 +118,6 @@ def join_sentences(texts: Sequence[str | list[str]]) -> list[str]:
     return joined
 
 
-@dataclass(frozen=True)
-class TextVectors:
-    """Texts as a [`VectorRetriever`] encodes them: `vectors` `(T, d)` float32."""
-
-    vectors: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.vectors)
-
-    def select(self, start: int, stop: int) -> "TextVectors":
-        """The texts from `start` to before `stop`."""
-        return TextVectors(self.vectors[start:stop])
-
-
 class VectorRetriever(ABC):
     r"""
     A [`collap.evaluation.retrievers.Retriever`] with one vector a song and one a text, compared by their dot product.
@@ -216,8 +201,8 @@ class VectorRetriever(ABC):
         """Raises what `embed_texts` would."""
         join_sentences(texts)
 
-    def embed_texts(self, texts: Sequence[str | list[str]]) -> TextVectors:
-        """The vectors of texts; the sentences of a list are joined by spaces, longer texts are cut and counted."""
+    def embed_texts(self, texts: Sequence[str | list[str]]) -> np.ndarray:
+        """Vectors `(T, d)` of texts; the sentences of a list are joined by spaces, longer texts are cut and counted."""
         texts = join_sentences(texts)
         vectors = []
         for first in range(0, len(texts), BATCH_SIZE):
@@ -226,11 +211,11 @@ class VectorRetriever(ABC):
             self._truncated |= {hashlib.sha256(batch[index].encode()).digest() for index in truncated}
             with torch.inference_mode():
                 vectors.append(self._embed_tokens(tokens.to(self.model.device)).float().cpu().numpy())
-        return TextVectors(np.concatenate(vectors))
+        return np.concatenate(vectors)
 
-    def score(self, songs: Sequence[np.ndarray], texts: TextVectors) -> np.ndarray:
+    def score(self, songs: Sequence[np.ndarray], texts: np.ndarray) -> np.ndarray:
         """Dot products of songs, each `(1, d)`, and texts: `(songs, texts)` float32."""
-        return np.concatenate(songs).astype(np.float32) @ texts.vectors.T
+        return np.concatenate(songs).astype(np.float32) @ texts.T
 
     @abstractmethod
     def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:

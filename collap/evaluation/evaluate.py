@@ -54,8 +54,7 @@ def score_songs(
         ValueError: if a score is not finite.
     """
     own = list(_make_blocks(num_frames, block_frames))[state.process_index :: state.num_processes]
-    starts = range(0, len(texts), BLOCK_TEXTS)
-    text_blocks = [texts.select(start, min(start + BLOCK_TEXTS, len(texts))) for start in starts]
+    text_blocks = [texts[start : start + BLOCK_TEXTS] for start in range(0, len(texts), BLOCK_TEXTS)]
     scored = []
     hidden = not state.is_main_process
     for block in tqdm(own, desc=f"Scoring {len(texts)} texts", unit="block", delay=5, disable=hidden):

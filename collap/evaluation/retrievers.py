@@ -53,7 +53,7 @@ class Retriever(Protocol):
         """
 
     def embed_texts(self, texts: Sequence[str | list[str]]) -> Any:
-        """Encodes texts, each a string or its sentences. The result has a length and `select(start, stop)`."""
+        """Encodes texts, each a string or its sentences. The result has a length and slices."""
 
     def score(self, songs: Sequence[np.ndarray], texts: Any) -> np.ndarray:
         """Scores `(songs, texts)` in float32 of the frames of songs and of what `embed_texts` gave."""
@@ -88,16 +88,17 @@ class CollapTexts:
     def __len__(self) -> int:
         return len(self.output.sentence_counts)
 
-    def select(self, start: int, stop: int) -> "CollapTexts":
-        """The texts from `start` to before `stop`."""
+    def __getitem__(self, part: slice) -> "CollapTexts":
+        """Some consecutive texts."""
+        start, stop, _ = part.indices(len(self))
         ends = [0, *self.output.sentence_counts.cumsum(0).tolist()]
-        sentences = slice(ends[start], ends[min(stop, len(self))])
+        sentences = slice(ends[start], ends[stop])
         times = self.output.time_query_embeds
         return CollapTexts(
             CollapTextOutput(
                 query_embeds=self.output.query_embeds[sentences],
                 time_query_embeds=None if times is None else times[sentences],
-                sentence_counts=self.output.sentence_counts[start:stop],
+                sentence_counts=self.output.sentence_counts[part],
             )
         )
 
@@ -241,13 +242,16 @@ class CollapRetriever:
     @torch.inference_mode()
     def score(self, songs: Sequence[np.ndarray], texts: CollapTexts) -> np.ndarray:
         """`(songs, texts)` float32 of the frames `(N, d)` of each song."""
+        options = {"use_time": self.use_time, "section_query": self.section_query}
+        return self.model.similarity(self.as_batch(songs), texts.output, **options).float().cpu().numpy()
+
+    def as_batch(self, songs: Sequence[np.ndarray]) -> CollapAudioOutput:
+        """The frames `(N, d)` of each song as the output of the model that they come from."""
         counts = torch.tensor([len(song) for song in songs])
         frames = pad_sequence([torch.from_numpy(song) for song in songs], batch_first=True)  # (B, N, d)
         mask = torch.arange(frames.shape[1]) < counts[:, None]
         device = self.model.device
-        audio = CollapAudioOutput(last_hidden_state=frames.to(device), frame_mask=mask.to(device))
-        options = {"use_time": self.use_time, "section_query": self.section_query}
-        return self.model.similarity(audio, texts.output, **options).float().cpu().numpy()
+        return CollapAudioOutput(last_hidden_state=frames.to(device), frame_mask=mask.to(device))
 
 
 def load_retriever(

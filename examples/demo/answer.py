@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.questions import described_spans
 from benchmarks.rank import score
-from collap import CollapAttentions, CollapAudioOutput
+from collap import CollapAttentions
 from collap.evaluation.localization import Span, align_in_order, mass_inside
 from collap.evaluation.plots import clock, plot_attention
 from collap.evaluation.retrievers import CollapRetriever
@@ -59,9 +60,7 @@ def answer(
 @torch.inference_mode()
 def attend(retriever: CollapRetriever, frames: np.ndarray, sentences: list[str]) -> CollapAttentions:
     """The attentions of the sentences of a text over a song."""
-    embedded = torch.from_numpy(frames)[None]  # (1, N, d)
-    audio = CollapAudioOutput(last_hidden_state=embedded, frame_mask=torch.ones(embedded.shape[:2], dtype=torch.bool))
-    return retriever.model.attend(audio, retriever.embed_texts([sentences]).output)
+    return retriever.model.attend(retriever.as_batch([frames]), retriever.embed_texts([sentences]).output)
 
 
 def find_spans(retriever: CollapRetriever, attention: CollapAttentions) -> list[Span]:
@@ -76,10 +75,7 @@ def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.
     attention = attend(retriever, frames, sentences)
     weights = attention.temporal_attentions[0].numpy()  # (S, L)
     times = retriever.model.segment_times(len(frames)).numpy()  # (L, 2)
-    truth: list[tuple[float, float] | None] = [None] * len(sentences)
-    for section in song["sections"]:
-        for sentence in section["sentences_new"]:
-            truth[sentence] = (section["start_s"], section["end_s"])
+    truth = described_spans(song, "_new")
     plot_attention(
         path,
         weights,

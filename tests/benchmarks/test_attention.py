@@ -61,7 +61,7 @@ def test_the_weights_are_those_of_the_score(retriever, songs):
     for song, frames in zip(songs, embed_songs(retriever, songs), strict=True):
         texts = attention.make_texts(retriever, song, "new", attention.SECTIONS)
         weights = frame_weights(
-            *attention.attend(model, frames, texts), model.config.kernel_stride, len(frames)
+            *attention.attend(retriever, frames, texts), model.config.kernel_stride, len(frames)
         )  # (sections, N)
         np.testing.assert_allclose(weights.sum(1), 1, rtol=1e-6)
         queries = retriever.embed_texts([section["query_new"] for section in song["sections"]])
