@@ -215,6 +215,7 @@ class Pipeline:
         features: Path | None = None,
         name: str = "extract",
         title: str = "Songs",
+        inputs: Sequence[Path] = (),
     ) -> Step:
         """Encodes songs once with the frozen encoders; `model` are arguments of examples/extract_features.py."""
         on_cpu = self.device == "cpu"
@@ -222,7 +223,7 @@ class Pipeline:
         launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", num_processes)
         command = run_module(*launch, ROOT / "examples" / "extract_features.py", "--manifests", *manifests)
         command += [*(["--use_cpu"] if on_cpu else []), *named({"features": features or self.features} | dict(model))]
-        return self.step(name, title, command, after)
+        return self.step(name, title, command, after, inputs)
 
     def train(
         self,

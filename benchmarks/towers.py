@@ -60,7 +60,6 @@ UNUSED_DECODER = {  # a Whisper folder has one
     "vocab_size": 64,
     "max_target_positions": 8,
     "decoder_start_token_id": 1,
-    "suppress_tokens": None,
     "begin_suppress_tokens": None,
     "pad_token_id": 0,
     "bos_token_id": 1,
@@ -231,7 +230,7 @@ def save_text_tower(
     seed: int = 0,
     **sizes: int,
 ) -> None:
-    """Writes a tokenizer that has some of `SPECIAL_TOKENS`, and a model of these sizes with random weights."""
+    """Writes a tokenizer that begins with some of `SPECIAL_TOKENS`, and a model of these sizes with random weights."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
     )
@@ -246,9 +245,6 @@ def save_text_tower(
         type_vocab_size=1,
         hidden_dropout_prob=0.0,
         attention_probs_dropout_prob=0.0,
-        pad_token_id=wrapped.pad_token_id,
-        bos_token_id=wrapped.bos_token_id,
-        eos_token_id=wrapped.eos_token_id,
         **sizes,
     )
     AutoModel.from_config(config, add_pooling_layer=False).save_pretrained(output_dir)

@@ -40,9 +40,9 @@ from ..tables import with_intervals
 WORDINGS = {"seen": "", "new": "_new", "paraphrase": "_paraphrase"}
 WITH_TIME, WITHOUT_TIME, SECTIONS = "sentences", "sentences, without time", "one-section queries"
 COLUMNS = {
+    "even": "section's share",
     "temporal": "β inside",  # share of the temporal attention inside the section
     "frames": "αβ inside",  # share of the product with the kernel-wise attention, frame by frame
-    "even": "section's share",
     "other_song": "β, another song",
     "temporal_peak": "β peak inside",  # how often the middle of the largest weight lies inside
     "frame_peak": "αβ peak inside",
@@ -149,13 +149,11 @@ def draw(retriever: CollapRetriever, frames: np.ndarray, song: Song, texts: Text
 
 def format_table(models: dict[str, dict[str, dict[str, Any]]]) -> str:
     """A Markdown table, in percent, of the shares with their intervals."""
-    names = [name for name in COLUMNS if name not in ("even", "kernel_even")]
-    lines = [["model", "queries", "wording", "section's share", *(COLUMNS[name] for name in names), "even α there"]]
+    lines = [["model", "queries", "wording", *COLUMNS.values()]]
     for model, ways in models.items():
         for way, wordings in ways.items():
             for wording, metrics in wordings.items():
-                cells = [_cell(metrics, "even"), *(_cell(metrics, name) for name in names)]
-                lines.append([model, way, wording, *cells, _cell(metrics, "kernel_even")])
+                lines.append([model, way, wording, *(_cell(metrics, name) for name in COLUMNS)])
     return markdown_table(lines)
 
 

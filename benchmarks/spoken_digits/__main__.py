@@ -4,16 +4,12 @@ Transcript to track and back, on real recordings: composes the tracks, trains, a
 
     python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits
 
-Training and test are `examples/train.py`, whose commands are printed. Tracks and features that are there already are
-not made again. README.md beside this file has the results of a run and says what they mean.
+Training and test are steps of benchmarks/pipeline.py, whose output is in the folder `logs`. Tracks and features that
+are there already are not made again. README.md beside this file has the results of a run and says what they mean.
 """
 
 import argparse
 import json
-import os
-import shlex
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,15 +18,13 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from collap.files import markdown_table, write_json
-from collap.metrics import text_to_audio_and_audio_to_text
+from collap.metrics import chance_level, text_to_audio_and_audio_to_text
 
+from ..pipeline import Pipeline
 from ..towers import SPECIAL_TOKENS, save_text_tower
 from .pretrain import pretrain
 from .tracks import WORDS, Settings, compose
 
-EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
-EXTRACT = EXAMPLES / "extract_features.py"
-TRAIN = EXAMPLES / "train.py"
 TRAIN_S = (60.0, 120.0)  # seconds, shortest and longest
 TESTS = {"60 to 300 s": ("test", (60.0, 300.0)), "all 120 s": ("test_equal", (120.0, 120.0))}
 
@@ -75,6 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
     out = given.output_dir
+    digits = Pipeline(out)
 
     num_train, num_validation, num_test = given.num_tracks
     tracks = {"train": num_train, "validation": num_validation}
@@ -86,11 +81,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     build_text_tower(out / "text", given.seed)
     towers = {"speech_model": speech_model, "text_model": out / "text"}
     manifests = {"train_manifest": out / "tracks/train.jsonl", "eval_manifest": out / "tracks/validation.jsonl"}
-    extract(list(manifests.values()), out / "features", {**towers, "frame_pooling": MODEL["frame_pooling"]})
-    for name, options in ROWS.values():
+    encoders = {**towers, "frame_pooling": MODEL["frame_pooling"], "encoder_batch_size": RECIPE["encoder_batch_size"]}
+    steps = [digits.extract(list(manifests.values()), encoders, inputs=list(manifests.values()))]
+    for title, (name, options) in ROWS.items():
         recipe = {**MODEL, **RECIPE, "num_train_epochs": given.num_epochs, "seed": given.seed}
-        folders = {"features": out / "features", "output_dir": out / name}
-        run(TRAIN, {**manifests, **towers, **options, **recipe, **folders})
+        arguments = {**manifests, **towers, **options, **recipe, "features": digits.features}
+        steps.append(digits.train(name, title, arguments, steps[:1]))
+    digits.run(steps)
 
     # Only now come the tracks of the held-out speaker.
     results = {}
@@ -98,7 +95,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings(*length_s, given.seed)
         compose(given.data_dir, out / folder, {"test": num_test}, settings)
         manifest = out / folder / "test.jsonl"
-        extract([manifest], out / "features", {"model_name_or_path": out / CONTROLLED})
+        model = {"model_name_or_path": digits.model(CONTROLLED), "encoder_batch_size": RECIPE["encoder_batch_size"]}
+        name = f"extract-{folder}"
+        digits.run([digits.extract([manifest], model, inputs=[manifest], name=name, title=title)])
         results[f"{title}: chance"] = chance(num_test)
         if length_s[0] < length_s[1]:
             results[f"{title}: length of the text, no listening"] = guess_by_length(manifest)
@@ -106,29 +105,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         exchange_digits(manifest, control, given.seed)
         tests = [(row, name, manifest) for row, (name, _) in ROWS.items()]
         for row, name, file in [*tests, ("with time, the text's digits exchanged (control)", CONTROLLED, control)]:
-            folders = {"features": out / "features", "output_dir": out / f"{name}_{folder}_{file.stem}"}
+            test = f"{name}_{folder}_{file.stem}"
             options = {key: RECIPE[key] for key in ("per_device_eval_batch_size", "report_to", "use_cpu")}
-            run(TRAIN, {"model_name_or_path": out / name, "eval_manifest": file, **options, **folders})
-            metrics = json.loads((folders["output_dir"] / "eval_results.json").read_text())
+            options |= {"model_name_or_path": digits.model(name), "eval_manifest": file, "features": digits.features}
+            digits.run([digits.train(test, f"{title}: {row}", options, inputs=[file])])
+            metrics = json.loads((digits.model(test) / "eval_results.json").read_text())
             results[f"{title}: {row}"] = {key.removeprefix("eval_"): value for key, value in metrics.items()}
     write_json(out / "results.json", results)
     print_table(results)
-
-
-def extract(manifests: list[Path], features: Path, model: Mapping[str, object]) -> None:
-    """Caches the features of the tracks that have none yet."""
-    run(EXTRACT, {"features": features, **model, "encoder_batch_size": 64, "use_cpu": "true", "manifests": manifests})
-
-
-def run(script: Path, options: Mapping[str, object]) -> None:
-    """Runs a script as a process of its own and prints its command."""
-    command = [sys.executable, str(script)]
-    for name, value in options.items():
-        values = value if isinstance(value, list) else [value]
-        command += [f"--{name}", *map(str, values)]
-    print(shlex.join(["python", *command[1:]]), flush=True)
-    threads = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"), "TOKENIZERS_PARALLELISM": "false"}
-    subprocess.run(command, check=True, env={**os.environ, **threads})
 
 
 def build_text_tower(output_dir: Path, seed: int) -> None:
@@ -143,7 +127,7 @@ def build_text_tower(output_dir: Path, seed: int) -> None:
 
 def chance(gallery_size: int) -> dict[str, float]:
     """The metrics of a random guess."""
-    metrics = {f"recall@{k}": min(1, k / gallery_size) for k in (1, 5)} | {"median_rank": (gallery_size + 1) / 2}
+    metrics = chance_level(gallery_size, recall_at=(1, 5))
     return {f"{way}_{name}": value for way in ("text_to_audio", "audio_to_text") for name, value in metrics.items()}
 
 
