@@ -231,15 +231,6 @@ def extract_features(
     return cache
 
 
-@dataclass(frozen=True)
-class EmbeddedSongs:
-    """What [`embed_songs`] returns."""
-
-    cache: TensorCache
-    hashes: dict[str, str]  # of the songs in the cache, by their ids; in the order of the gallery
-    missing: dict[str, ListedSong]  # songs that cannot be encoded, by their ids; each has its `problem`
-
-
 def embed_songs(
     retriever: Any,
     songs: Mapping[str, str],
@@ -247,13 +238,14 @@ def embed_songs(
     state: PartialState,
     on_bad_audio: Literal["raise", "skip"] = "raise",
     num_workers: int = 1,
-) -> EmbeddedSongs:
+) -> tuple[TensorCache, dict[str, ListedSong]]:
     """
     Caches the frames of songs as a retriever embeds them, in float32. Each song is encoded alone, so that its frames
     do not depend on how the work was split. What is not said here is as in [`encode_songs`].
 
     `songs` has the path of each song by its id, `folder` a [`TensorCache`] for each `song_revision`. The `embed_song`
-    of the retriever is called by several threads at once. The result is equal in all processes.
+    of the retriever is called by several threads at once. Returns the cache, and the songs by their ids, those that
+    cannot be encoded too; the result is equal in all processes.
     """
     folder, revision = Path(folder), retriever.song_revision
     folder.mkdir(parents=True, exist_ok=True)
@@ -261,12 +253,7 @@ def embed_songs(
         cache = TensorCache(folder / revision, {"song_revision": revision}, create=True, hashes=AudioHashes(folder))
     paths, given = list(songs.values()), {"on_bad_audio": on_bad_audio, "num_workers": num_workers}
     listed = encode_songs(paths, cache, retriever.embed_song, list, state, **given)
-    found = dict(zip(songs, listed, strict=True))
-    return EmbeddedSongs(
-        cache,
-        {song_id: song.hash for song_id, song in found.items() if song.problem is None},
-        {song_id: song for song_id, song in found.items() if song.problem is not None},
-    )
+    return cache, dict(zip(songs, listed, strict=True))
 
 
 def bytes_per_minute(config: CollapConfig) -> float:

@@ -287,11 +287,11 @@ class TestEmbedSongs:
     @pytest.mark.parametrize("num_workers", [1, 3])
     def test_embeddings_are_those_of_the_retriever(self, collap, gallery, embed, num_workers):
         retriever = CollapRetriever(*collap)
-        embedded = embed(retriever, gallery, num_workers=num_workers)
-        assert list(embedded.hashes) == list(gallery)  # in the order of the gallery
-        assert embedded.missing == {}
+        cache, songs = embed(retriever, gallery, num_workers=num_workers)
+        assert list(songs) == list(gallery)  # in the order of the gallery
         for song_id, path in gallery.items():
-            expected, found = retriever.embed_song(path), embedded.cache.read(embedded.hashes[song_id])
+            assert songs[song_id].problem is None
+            expected, found = retriever.embed_song(path), cache.read(songs[song_id].hash)
             np.testing.assert_array_equal(found.frames, expected.frames)
             assert found.frames.dtype == np.float32
             assert (found.encoded_s, found.duration_s) == (expected.encoded_s, expected.duration_s)
@@ -299,14 +299,14 @@ class TestEmbedSongs:
     def test_a_song_is_encoded_once_and_again_when_it_has_changed(self, collap, gallery, embed, tmp_path):
         retriever = Counting(*collap)
         copied = shutil.copy(gallery["song-0"], tmp_path / "copy.wav")
-        first = embed(retriever, {**gallery, "copy": str(copied)})
+        _, first = embed(retriever, {**gallery, "copy": str(copied)})
         assert len(retriever.encoded) == 3
-        assert first.hashes["copy"] == first.hashes["song-0"]
+        assert first["copy"].hash == first["song-0"].hash
         shutil.move(copied, gallery["song-0"])
         write_song(Path(gallery["song-1"]), 0.6, seed=1)
-        second = embed(retriever, gallery)
+        _, second = embed(retriever, gallery)
         assert retriever.encoded[3:] == ["1.wav"]
-        assert [first.hashes[name] == second.hashes[name] for name in gallery] == [True, False, True]
+        assert [first[name].hash == second[name].hash for name in gallery] == [True, False, True]
 
     def test_another_model_finds_nothing_of_this_one(self, collap, gallery, embed):
         model, processor = collap
@@ -317,7 +317,7 @@ class TestEmbedSongs:
             Counting(model, processor, max_length_s=0.5),
         ]
         for other in others:
-            assert embed(other, gallery).cache.folder.name == other.song_revision
+            assert embed(other, gallery)[0].folder.name == other.song_revision
             assert len(other.encoded) == 3
         for same in (Counting(model, processor, use_time=False), Counting(tiny_collap(kernel_size=3)[0], processor)):
             embed(same, gallery)  # which scores otherwise, but encodes songs in the same way
@@ -329,7 +329,7 @@ class TestEmbedSongs:
         bad = {"gone": str(tmp_path / "gone.wav"), "short": short, "copy": str(copied)}
         with pytest.raises(ValueError, match=r"1 of 6 songs cannot be encoded:\n  .*gone\.wav: "):
             embed(CollapRetriever(*collap), {**bad, **gallery})
-        embedded = embed(CollapRetriever(*collap), {**bad, **gallery}, on_bad_audio="skip")
-        assert list(embedded.hashes) == list(gallery)
-        assert {song_id: song.name for song_id, song in embedded.missing.items()} == bad
-        assert "No such file" in embedded.missing["gone"].problem
+        _, songs = embed(CollapRetriever(*collap), {**bad, **gallery}, on_bad_audio="skip")
+        assert list(songs) == [*bad, *gallery]
+        assert {song_id: song.name for song_id, song in songs.items() if song.problem is not None} == bad
+        assert "No such file" in songs["gone"].problem

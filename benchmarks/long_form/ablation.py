@@ -13,8 +13,8 @@ of songs, Whisper's stand-in is pretrained on digits (benchmarks/spoken_digits).
 digits: a model that finds the right track by those goes by the rhythm. In the benchmark both stand-ins are pretrained
 on the same tags of songs, so the gap between them says nothing of BEATs and Whisper.
 
-Writes results.json, songs.png and digits.png, and prints the tables. --skip_songs leaves the songs out; so does
-leaving out --digits_dir the speech. Steps that are done are cached: delete the output folder to begin anew.
+Writes results.json, songs.png and digits.png, and prints the tables. Without --digits_dir speech is left out. Steps
+that are done are cached: delete the output folder to begin anew.
 """
 
 import json
@@ -32,7 +32,7 @@ from ..tables import draw_bars, format_metrics, read_metrics
 
 ROW = "ours"
 MODELS = {"music": "music only (BEATs)", "speech": "speech only (Whisper)", "both": "both"}
-DIGITS_RECIPE = "sentence queries with time"
+DIGITS_RECIPE, DIGITS_EPOCHS = "sentence queries with time", 8
 
 
 def chunk_length_s(whisper: Path) -> float:
@@ -98,7 +98,7 @@ def run_songs(experiment: Experiment, seeds: Sequence[int]) -> dict[str, Any]:
     return run_half(experiment, "songs", corpus, manifests, experiment.towers(), recipes, features)
 
 
-def run_digits(experiment: Experiment, digits_dir: Path, seeds: Sequence[int], num_epochs: int) -> dict[str, Any]:
+def run_digits(experiment: Experiment, digits_dir: Path, seeds: Sequence[int]) -> dict[str, Any]:
     """The tracks of spoken digits."""
     corpus = experiment.folder / "digits"
     write_digits(digits_dir, corpus)
@@ -106,7 +106,7 @@ def run_digits(experiment: Experiment, digits_dir: Path, seeds: Sequence[int], n
     towers |= {"speech_model": digits_dir / "whisper", "text_model": digits_dir / "text"}
     train, validation = (digits_dir / "tracks" / f"{split}.jsonl" for split in ("train", "validation"))
     recipe = spoken_digits.MODEL | spoken_digits.RECIPE | spoken_digits.ROWS[DIGITS_RECIPE][1]
-    recipe |= {"train_manifest": train, "eval_manifest": validation, "num_train_epochs": num_epochs}
+    recipe |= {"train_manifest": train, "eval_manifest": validation, "num_train_epochs": DIGITS_EPOCHS}
     recipes = {seed: recipe | {"seed": seed} for seed in seeds}
     return run_half(experiment, "digits", corpus, [train, validation, corpus / "content.jsonl"], towers, recipes)
 
@@ -136,17 +136,14 @@ def write_digits(digits_dir: Path, output_dir: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = experiment_parser(__doc__)
     parser.add_argument("--digits_dir", type=Path, help="folder of python -m benchmarks.spoken_digits")
-    parser.add_argument("--skip_songs", action="store_true", help="leave the songs out, and their trainings")
-    parser.add_argument("--digits_epochs", type=int, default=8, help="on digits")
     given = parser.parse_args(arguments)
-    experiment, result = Experiment(given, "ablation"), {}
-    if not given.skip_songs:
-        result["songs"] = run_songs(experiment, given.seeds)
-        print(f"\n### Songs\n\n{format_metrics(result['songs'])}\n", flush=True)
+    experiment = Experiment(given, "ablation")
+    result = {"songs": run_songs(experiment, given.seeds)}
+    print(f"\n### Songs\n\n{format_metrics(result['songs'])}\n", flush=True)
     if given.digits_dir is None:
         print("Speech is left out: there is no --digits_dir.")
     else:
-        result["digits"] = run_digits(experiment, given.digits_dir, given.seeds, given.digits_epochs)
+        result["digits"] = run_digits(experiment, given.digits_dir, given.seeds)
         print(f"\n### Spoken digits\n\n{format_metrics(result['digits'])}\n", flush=True)
     titles = {"songs": "songs", "digits": "tracks of spoken digits"}
     for half, found in result.items():

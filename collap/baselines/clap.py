@@ -182,8 +182,7 @@ class VectorRetriever(ABC):
         """The vector of a song, as frames of shape `(1, d)`; a ValueError if it cannot be decoded ([`read_audio`])."""
         length_s = self.window_s if self.windows == "first" else None
         sampling_rate = self.processor.feature_extractor.sampling_rate
-        audio = read_audio(path, sampling_rate, length_s=length_s)
-        waveform = audio.waveform
+        waveform, duration_s = read_audio(path, sampling_rate, length_s=length_s)
         size = len(waveform) if self.windows == "whole" else round(self.window_s * sampling_rate)
         windows = [waveform[start : start + size] for start in range(0, len(waveform), size)]
         batches = [windows[first : first + BATCH_SIZE] for first in range(0, len(windows), BATCH_SIZE)]
@@ -192,9 +191,9 @@ class VectorRetriever(ABC):
         weights = np.array([len(window) for window in windows], dtype=np.float64)
         return SongEmbedding(
             frames=self._mean(vectors, weights)[None].astype(np.float32),
-            encoded_s=min(len(waveform) / sampling_rate, audio.duration_s),
-            duration_s=audio.duration_s,
-            is_truncated=length_s is not None and length_s < audio.duration_s,
+            encoded_s=min(len(waveform) / sampling_rate, duration_s),
+            duration_s=duration_s,
+            is_truncated=length_s is not None and length_s < duration_s,
         )
 
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:
@@ -202,7 +201,7 @@ class VectorRetriever(ABC):
         join_sentences(texts)
 
     def embed_texts(self, texts: Sequence[str | list[str]]) -> np.ndarray:
-        """Vectors `(T, d)` of texts; the sentences of a list are joined by spaces, longer texts are cut and counted."""
+        """Vectors `(T, d)` of texts; sentences of a list are joined by spaces, longer texts are cut and counted."""
         texts = join_sentences(texts)
         vectors = []
         for first in range(0, len(texts), BATCH_SIZE):

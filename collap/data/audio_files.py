@@ -65,21 +65,15 @@ def audio_duration_s(source: str | os.PathLike | Mapping[str, Any]) -> float:
         return reader.frames / reader.samplerate
 
 
-@dataclass(frozen=True)
-class AudioExcerpt:
-    """A part of a file, or all of it."""
-
-    waveform: np.ndarray  # (num_samples,), mono float32 at the rate that was given
-    duration_s: float  # length of the whole file in seconds, as decoded or, of a part, as its header says
-
-
 def read_audio(
     source: str | Mapping[str, Any], sampling_rate: int, start_s: float = 0.0, length_s: float | None = None
-) -> AudioExcerpt:
+) -> tuple[np.ndarray, float]:
     """
     Decodes a file of audio, averages its channels and resamples it to `sampling_rate` Hz.
 
     Of `length_s` seconds (default: all) from `start_s` on no more than these are decoded; the file may have less.
+    Returns the waveform `(num_samples,)` in float32 and the length of the whole file in seconds (of a part, as its
+    header says).
 
     Raises:
         ValueError: if the file cannot be read, holds no sample there, or one that is not finite.
@@ -101,7 +95,7 @@ def read_audio(
         raise ValueError(f"{audio_name(source)} holds {what} from {start_s:g} s on.")
     if length_s is not None:  # resampling may round up
         waveform = waveform[: round(length_s * sampling_rate)]
-    return AudioExcerpt(waveform, num_samples / rate)
+    return waveform, num_samples / rate
 
 
 class AudioHashes:

@@ -169,7 +169,7 @@ def evaluate(
     output = Path(arguments.output_dir)
     texts = [text.text for text in evaluation_set.texts]
     retriever.check_texts(texts)  # before hours of encoding
-    embedded = embed_songs(
+    cache, found = embed_songs(
         retriever,
         evaluation_set.songs,
         arguments.cache_dir or output / "cache",
@@ -177,16 +177,17 @@ def evaluate(
         arguments.on_bad_audio,
         arguments.num_workers,
     )
-    if embedded.missing:
-        missing = [MissingSong(song_id, song.name, song.problem) for song_id, song in embedded.missing.items()]
+    song_hashes = {song_id: song.hash for song_id, song in found.items() if song.problem is None}
+    missing = [MissingSong(song_id, song.name, song.problem) for song_id, song in found.items() if song.problem]
+    if missing:
         note = f"{len(missing)} songs cannot be encoded and were left out (--on_bad_audio skip)."
-        evaluation_set = evaluation_set.keep_songs(embedded.hashes, note, missing)
+        evaluation_set = evaluation_set.keep_songs(song_hashes, note, missing)
         texts = [text.text for text in evaluation_set.texts]
-    hashes = list(embedded.hashes.values())
-    cached = [embedded.cache.songs[song_hash] for song_hash in hashes]
+    hashes = list(song_hashes.values())
+    cached = [cache.songs[song_hash] for song_hash in hashes]
     scores = score_songs(
         retriever,
-        lambda index: embedded.cache.read(hashes[index]).frames,
+        lambda index: cache.read(hashes[index]).frames,
         [song.num_frames for song in cached],
         retriever.embed_texts(texts),
         state,
@@ -204,7 +205,7 @@ def evaluate(
     result = EvaluationResult.of(
         scores,
         evaluation_set,
-        embedded.hashes,
+        song_hashes,
         cached,
         retriever.name,
         retriever.revision,

@@ -145,7 +145,7 @@ class ClapSongReader:
     def _example(
         self, row: Mapping[str, Any], text: str | Sequence[str], start_s: float, length_s: float
     ) -> dict[str, Any]:
-        window = read_audio(row["audio"], self.processor.feature_extractor.sampling_rate, start_s, length_s).waveform
+        window, _ = read_audio(row["audio"], self.processor.feature_extractor.sampling_rate, start_s, length_s)
         return {"window": window, "text": text if isinstance(text, str) else " ".join(text)}
 
 

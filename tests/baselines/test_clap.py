@@ -41,7 +41,7 @@ class TestClap:
     def test_scores_are_those_of_the_model_before_its_factor(self, clap, tmp_path):
         model, processor = clap
         paths = [write_song(tmp_path / f"{seed}.wav", 1.0, seed) for seed in range(3)]
-        audio = [read_audio(path, RATE).waveform for path in paths]
+        audio = [read_audio(path, RATE)[0] for path in paths]
         inputs = processor(text=TEXTS, audio=audio, sampling_rate=RATE, padding=True, return_tensors="pt")
         inputs["is_longer"] = torch.zeros(3, 1, dtype=torch.bool)  # a random one is marked
         with torch.no_grad():
@@ -124,13 +124,13 @@ class TestClap:
 def test_a_part_of_a_file_is_decoded(tmp_path):
     path = write_song(tmp_path / "song.wav", 2.5)
     samples = soundfile.read(path, dtype="float32")[0]
-    excerpt = read_audio(path, RATE, start_s=1.25, length_s=0.5)
-    np.testing.assert_array_equal(excerpt.waveform, samples[10_000:14_000])
-    assert excerpt.duration_s == 2.5
-    assert len(read_audio(path, RATE, start_s=2.25, length_s=0.5).waveform) == 2000
+    excerpt, duration_s = read_audio(path, RATE, start_s=1.25, length_s=0.5)
+    np.testing.assert_array_equal(excerpt, samples[10_000:14_000])
+    assert duration_s == 2.5
+    assert len(read_audio(path, RATE, start_s=2.25, length_s=0.5)[0]) == 2000
     content = {"bytes": (tmp_path / "song.wav").read_bytes(), "path": "elsewhere.wav"}
-    np.testing.assert_array_equal(read_audio(content, RATE).waveform, samples)
-    assert len(read_audio(path, 11_025, length_s=1.0).waveform) == 11_025
+    np.testing.assert_array_equal(read_audio(content, RATE)[0], samples)
+    assert len(read_audio(path, 11_025, length_s=1.0)[0]) == 11_025
     with pytest.raises(TypeError, match="'bytes' or 'path'"):
         read_audio({"array": samples}, RATE)
 
@@ -177,7 +177,7 @@ class TestPeAudio:
         model, processor = pe_audio
         path = write_song(tmp_path / "song.wav", 0.3)
         retriever = PeAudioRetriever(model, processor)
-        clip = processor.feature_extractor(read_audio(path, RATE).waveform, sampling_rate=RATE, return_tensors="pt")
+        clip = processor.feature_extractor(read_audio(path, RATE)[0], sampling_rate=RATE, return_tensors="pt")
         tokens = processor.tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
         with torch.no_grad():
             expected = model(**clip, **tokens).logits_audio_text.numpy()

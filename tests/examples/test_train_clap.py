@@ -59,7 +59,7 @@ def test_it_learns_and_saves_an_ordinary_clap_model(folder, tmp_path):
     assert isinstance(processor, ClapProcessor)
     assert json.loads((tmp_path / "config.json").read_text())["architectures"] == ["ClapModel"]
     assert not lacks_mel_statistics(model)
-    audio = [read_audio(str(folder / f"{note}.wav"), RATE, length_s=1.0).waveform for note in NOTES]
+    audio = [read_audio(str(folder / f"{note}.wav"), RATE, length_s=1.0)[0] for note in NOTES]
     inputs = processor(
         text=[" ".join(text) for text in TEXTS],
         audio=audio,
