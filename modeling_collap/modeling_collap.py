@@ -40,9 +40,17 @@ class CollapLogitScale(nn.Module):
 
     def forward(self) -> torch.Tensor:
         """The factor, a scalar in float32."""
-        weight = self.weight[0].float()
-        # Clamped in value only: a weight beyond the limit still gets its gradient, so that it can come back.
-        return (weight + (weight.clamp(max=MAX_LOGIT_SCALE) - weight).detach()).exp()
+        return limited_factor(self.weight[0])
+
+
+def limited_factor(logarithm: torch.Tensor) -> torch.Tensor:
+    """
+    The factor in float32, at most 100, of its logarithm.
+
+    It is clamped in value only: a weight beyond the limit still gets its gradient, so that it can come back.
+    """
+    logarithm = logarithm.float()
+    return (logarithm + (logarithm.clamp(max=MAX_LOGIT_SCALE) - logarithm).detach()).exp()
 
 
 class CollapModel(CollapPreTrainedModel):
@@ -180,14 +188,8 @@ class CollapModel(CollapPreTrainedModel):
         **kwargs: Unpack[TransformersKwargs],
     ) -> CollapAudioOutput:
         """Frames and text-free vectors of songs; arguments and errors as in [`CollapAudioModel`]'s `forward`."""
-        return self.audio_model(
-            fbank_features=fbank_features,
-            input_features=input_features,
-            audio_attention_mask=audio_attention_mask,
-            encoder_frames=encoder_frames,
-            frame_mask=frame_mask,
-            **kwargs,
-        )
+        songs = (fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask)
+        return self.audio_model(*songs, **kwargs)
 
     @can_return_tuple
     def get_text_features(
@@ -201,15 +203,8 @@ class CollapModel(CollapPreTrainedModel):
         **kwargs: Unpack[TransformersKwargs],
     ) -> CollapTextOutput:
         """Queries and vectors of texts; arguments and errors as in [`CollapTextModel`]'s `forward`."""
-        return self.text_model(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            sentence_counts=sentence_counts,
-            **kwargs,
-        )
+        texts = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts)
+        return self.text_model(*texts, **kwargs)
 
     def similarity(
         self,
@@ -362,25 +357,10 @@ class CollapModel(CollapPreTrainedModel):
         if return_loss and not return_logits:
             raise ValueError("return_loss=True needs the scores; got return_logits=False.")
         kwargs = with_output_flags(self.config, {**kwargs, "output_attentions": output_attentions})
-        audio = self.get_audio_features(
-            fbank_features=fbank_features,
-            input_features=input_features,
-            audio_attention_mask=audio_attention_mask,
-            encoder_frames=encoder_frames,
-            frame_mask=frame_mask,
-            return_dict=True,
-            **kwargs,
-        )
-        text = self.get_text_features(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            sentence_counts=sentence_counts,
-            return_dict=True,
-            **kwargs,
-        )
+        songs = (fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask)
+        texts = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts)
+        audio = self.get_audio_features(*songs, return_dict=True, **kwargs)
+        text = self.get_text_features(*texts, return_dict=True, **kwargs)
         logit_scale = self.logit_scale()
         logits_per_audio = None
         if return_logits:

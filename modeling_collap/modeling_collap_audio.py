@@ -92,13 +92,6 @@ class CollapAudioModel(CollapPreTrainedModel):
         if self.speech_model is not None and self.config.freeze_speech_model:
             self.speech_model.requires_grad_(False)
 
-    def record_unfrozen_encoders(self) -> None:
-        """Sets `freeze_music_model` and `freeze_speech_model` to False where the encoder is trainable by now."""
-        for name in ("music", "speech"):
-            encoder = getattr(self, f"{name}_model")
-            if encoder is not None and all(parameter.requires_grad for parameter in encoder.parameters()):
-                setattr(self.config, f"freeze_{name}_model", False)
-
     def get_input_embeddings(self) -> nn.Module:
         return (self.music_model or self.speech_model).get_input_embeddings()
 

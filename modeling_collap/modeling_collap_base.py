@@ -69,8 +69,10 @@ class CollapPreTrainedModel(PreTrainedModel):
 def record_unfrozen_encoders(model: nn.Module) -> None:
     """Sets in the configuration that encoders which were unfrozen by `requires_grad_()` are not frozen."""
     for module in model.modules():
-        if hasattr(module, "record_unfrozen_encoders"):
-            module.record_unfrozen_encoders()
+        for name in ("music", "speech"):
+            encoder = getattr(module, f"{name}_model", None)
+            if encoder is not None and all(parameter.requires_grad for parameter in encoder.parameters()):
+                setattr(module.config, f"freeze_{name}_model", False)
 
 
 def is_trainable(module: nn.Module) -> bool:

@@ -6,7 +6,6 @@ transformers has no usable loss for it: its own takes both halves along the same
 window of a song, drawn anew in each epoch, as the authors of CLAP trained it; an evaluation encodes the first window.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +18,7 @@ from transformers.utils import logging
 from collap.baselines.clap import clap_features, clap_positions, tokenize
 from collap.data.audio_files import audio_duration_s, read_audio
 from collap.data.manifest import load_manifest
+from collap.modeling_collap.modeling_collap import limited_factor
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.processing.data_collator_collap import pair_ids
@@ -65,29 +65,20 @@ class TrainableClap(ClapModel):
         attention_mask: torch.Tensor | None = None,
         is_longer: torch.Tensor | None = None,
         sentence_counts: torch.Tensor | None = None,
-        return_logits: bool = True,
+        return_logits: bool = False,
     ) -> CollapOutput:
         """
-        As [`CollapModel`]'s, without the loss, and with one frame a song: `input_features`
-        `(B, 1, num_frames, num_mel_bins)` are of windows, `input_ids` `(B, num_tokens)` of texts. `is_longer` and
-        `sentence_counts` have no effect.
+        As [`CollapModel`]'s, without logits and loss, and with one frame a song: `input_features`
+        `(B, 1, num_frames, num_mel_bins)` are of windows, `input_ids` `(B, num_tokens)` of texts. `is_longer`,
+        `sentence_counts` and `return_logits` have no effect.
         """
         songs = self.get_audio_features(input_features=input_features).pooler_output  # (B, d)
         queries = self.get_text_features(input_ids=input_ids, attention_mask=attention_mask).pooler_output  # (B, d)
         ones = torch.ones(len(songs), dtype=torch.long, device=songs.device)
         text = CollapTextOutput(pooler_output=queries, query_embeds=queries, sentence_counts=ones)
         audio = CollapAudioOutput(last_hidden_state=songs[:, None], frame_mask=ones[:, None].bool())  # one frame
-        logit_scale = ((self.logit_scale_a + self.logit_scale_t) / 2).float().clamp(max=math.log(100)).exp()
-        logits_per_audio = logit_scale * self.similarity(audio, text) if return_logits else None
-        return CollapOutput(
-            logits_per_audio=logits_per_audio,
-            logits_per_text=None if logits_per_audio is None else logits_per_audio.T,
-            logit_scale=logit_scale,
-            audio_embeds=songs,
-            text_embeds=queries,
-            audio_model_output=audio,
-            text_model_output=text,
-        )
+        logit_scale = limited_factor((self.logit_scale_a + self.logit_scale_t) / 2)
+        return CollapOutput(logit_scale=logit_scale, audio_model_output=audio, text_model_output=text)
 
     def similarity(
         self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False

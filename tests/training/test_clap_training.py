@@ -74,10 +74,11 @@ def test_the_loss_has_both_directions(model, batch):
     factor_a, factor_t = plain.logit_scale_a.exp(), plain.logit_scale_t.exp()
     assert (factor_a / factor_t - 1).abs() > 0.01
     logits = plain(**inputs).logits_per_audio / factor_a * (factor_a * factor_t).sqrt()
-    torch.testing.assert_close(output.logits_per_audio, logits, rtol=1e-4, atol=1e-4)
+    found = output.logit_scale * model.similarity(output.audio_model_output, output.text_model_output)
+    torch.testing.assert_close(found, logits, rtol=1e-4, atol=1e-4)
     labels = torch.arange(NUM_SONGS)
     expected = (cross_entropy(logits, labels) + cross_entropy(logits.T, labels)) / 2
-    loss = contrastive_loss(output.logits_per_audio)
+    loss = contrastive_loss(found)
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-4)
     loss.backward()
     assert model.logit_scale_a.grad == model.logit_scale_t.grad != 0
