@@ -154,7 +154,8 @@ class Pipeline:
 
     def __init__(self, folder: Path, num_processes: int = 1, device: str = "cpu"):
         self.folder, self.num_processes, self.device = folder, num_processes, device
-        self.corpus, self.features, self.text = folder / "corpus", folder / "features", folder / "text"
+        self.corpus, self.features = folder / "corpus", folder / "features"
+        self.encoders, self.text = folder / "encoders", folder / "text"
         self.started = time.monotonic()
         self.num_cached = 0  # steps that an earlier call has done
 
@@ -174,7 +175,7 @@ class Pipeline:
 
     def encoder(self, kind: str) -> Path:
         """Folder of a small encoder: `"music"` or `"speech"`."""
-        return self.folder / "encoders" / kind
+        return self.encoders / kind
 
     def model(self, name: str) -> Path:
         """Folder of a trained model."""
@@ -281,10 +282,8 @@ class Experiment(Pipeline):
     def __init__(self, given: argparse.Namespace, name: str):
         super().__init__(given.output_dir or given.benchmark_dir / name, given.num_processes, given.device)
         self.benchmark, self.num_epochs = Pipeline(given.benchmark_dir), given.num_epochs
-        self.corpus, self.features, self.text = self.benchmark.corpus, self.benchmark.features, self.benchmark.text
-
-    def encoder(self, kind: str) -> Path:
-        return self.benchmark.encoder(kind)
+        self.corpus, self.features = self.benchmark.corpus, self.benchmark.features
+        self.encoders, self.text = self.benchmark.encoders, self.benchmark.text
 
     def recipe(self, name: str) -> dict[str, Any]:
         """The arguments with which the benchmark trained a model; a ValueError if it has not trained it."""

@@ -8,10 +8,10 @@ An error of the input is one line and exit status 1; `collap --debug COMMAND ...
 import importlib
 import logging
 import sys
-from argparse import ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter
-from collections.abc import Callable
+from argparse import REMAINDER, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
 
-# Command -> where its function is, imported when it is called, and its line of `collap --help`.
+# Command -> its function, imported when it is called, and its line of `collap --help`. A function takes the arguments
+# and returns the exit status, None for 0.
 COMMANDS = {
     "convert-beats": (
         "collap.modeling_collap.convert_beats_checkpoint:convert_beats",
@@ -27,46 +27,23 @@ class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
     """Shows the docstring of a script as it stands, and the default of each argument."""
 
 
-def usage() -> str:
-    """The text of `collap --help`."""
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: collap [--debug] COMMAND [arguments]",
-            "",
-            *lines,
-            "",
-            "`collap COMMAND --help` lists the arguments of a command; --debug shows the traceback of an error.",
-        ]
-    )
-
-
-def load_command(name: str) -> Callable[[list[str]], int | None]:
-    """The function of a command: it takes the arguments, and returns the exit status (None is 0)."""
-    module, _, function = COMMANDS[name][0].partition(":")
-    return getattr(importlib.import_module(module), function)
-
-
 def main(arguments: list[str] | None = None) -> int:
-    """Runs a command and returns the exit status: 0, 1 for an error of the input, 2 for an unknown command."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    debug = given[:1] == ["--debug"]
-    given = given[debug:]
-    if not given or given[0] in ("-h", "--help"):
-        print(usage())
-        return 0
-    name, rest = given[0], given[1:]
-    if name not in COMMANDS:
-        print(f"collap: there is no command {name!r}; it must be one of {', '.join(COMMANDS)}.", file=sys.stderr)
-        return 2
+    """Runs a command and returns the exit status: 0, or 1 for an error of the input."""
+    parser = ArgumentParser("collap", formatter_class=RawDescriptionHelpFormatter)
+    width = max(map(len, COMMANDS))
+    parser.epilog = "\n".join(f"{name:<{width}}  {summary}" for name, (_, summary) in COMMANDS.items())
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("arguments", nargs=REMAINDER, help="`collap COMMAND --help` lists them")
+    given = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    module, _, function = COMMANDS[given.command][0].partition(":")
     try:
-        return load_command(name)(rest) or 0
+        return getattr(importlib.import_module(module), function)(given.arguments) or 0
     except (OSError, RuntimeError, ValueError) as error:
-        if debug:
+        if given.debug:
             raise
-        print(f"collap {name}: {error}", file=sys.stderr)
+        print(f"collap {given.command}: {error}", file=sys.stderr)
         return 1
 
 

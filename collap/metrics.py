@@ -142,22 +142,18 @@ def chance_level(gallery_size: int, recall_at: Sequence[int] = RECALL_AT) -> dic
     return metrics
 
 
-def format_table(
-    rows: Mapping[str, Mapping[str, float]], columns: Sequence[str] | None = None, first: str = ""
-) -> str:
+def format_table(rows: Mapping[str, Mapping[str, float]], first: str = "") -> str:
     """
     A Markdown table. Shares are in percent.
 
     Args:
         rows (`Mapping[str, Mapping[str, float]]`): Metrics of each row by column; a missing one is left blank.
-        columns (`Sequence[str]`, *optional*): Columns to show, in order. Default: all, in the order of the rows.
         first (`str`): Heading of the column of the rows' names.
 
     Returns:
         `str`: lines without a newline at the end.
     """
-    if columns is None:
-        columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
+    columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
 
     def cell(name: str, metrics: Mapping[str, float]) -> str:
         if name not in metrics:

@@ -28,16 +28,7 @@ from ..pipeline import MODEL, RECIPE, ROOT, Pipeline, Step, named, run_module
 from ..questions import SETS
 from ..speed.gpu import describe_machine
 from ..tables import format_benchmark, read_metrics
-from .rows import (
-    CHUNK_LENGTH_S,
-    CLAP,
-    CLAP_CLIP_LEARNING_RATE,
-    CLAP_LEARNING_RATE,
-    CLAP_WINDOWS,
-    MEAN,
-    ROWS,
-    SIZES,
-)
+from .rows import CHUNK_LENGTH_S, CLAP, CLAP_CLIP_LEARNING_RATE, CLAP_LEARNING_RATE, CLAP_WINDOWS, MEAN, ROWS, SIZES
 
 TRAINING_SPLITS = ("train", "validation", "validation_order")
 SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", ROOT.parent / "shared" / "data"))

@@ -9,7 +9,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -194,15 +193,7 @@ _NAME, _UP_TO_DOT, _YOUTUBE, _NUMBER = range(4)  # rules of find_songs
 FileIndex = dict[tuple[int, object], list[Path]]  # of a rule and what it compares
 
 
-@dataclass(frozen=True)
-class SongFile:
-    """The file of a song."""
-
-    path: Path
-    is_excerpt: bool  # whether its name says that it holds only some seconds of the song
-
-
-def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, SongFile], dict[str, str]]:
+def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, Path], dict[str, str]]:
     """
     Finds the audio file of each song id in a folder and the folders below it.
 
@@ -236,8 +227,7 @@ def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, SongFile], d
         winners = [song_id for rule, song_id in claimants if rule == best]
         for _, song_id in claimants:
             if winners == [song_id]:
-                match = _match_youtube(file.stem)
-                songs[song_id] = SongFile(folder / file, is_excerpt=bool(match and match["span"]))
+                songs[song_id] = folder / file
             else:
                 other = next(winner for winner in winners if winner != song_id)
                 issues[song_id] = f"an audio file that another id has: {file}, {other!r}"
@@ -283,6 +273,12 @@ def youtube_id(song_id: str) -> str:
     """The YouTube id in an address or the name of a file (see _YOUTUBE_NAMES), or the bare id if there is none."""
     match = _match_youtube(bare_id(song_id))
     return match["id"] if match else bare_id(song_id)
+
+
+def is_excerpt(file: Path) -> bool:
+    """Whether the name of a file says that it holds only some seconds of a song of YouTube."""
+    match = _match_youtube(file.stem)
+    return bool(match and match["span"])
 
 
 def _match_youtube(name: str) -> re.Match | None:

@@ -3,7 +3,7 @@
 
 import pytest
 
-from collap.data.audio_files import find_songs, youtube_id
+from collap.data.audio_files import find_songs, is_excerpt, youtube_id
 
 
 @pytest.fixture
@@ -34,14 +34,14 @@ def folder(tmp_path):
 def test_rules(folder, song_id, name):
     others = ["other.mp3", "0002_12stepping.mp3", "00/1004019.2min.mp3", "-0abcDEF_13.flac", "notes.txt"]
     songs, problems = find_songs([song_id, "nothing"], folder(name, *others))
-    assert songs[song_id].path == folder() / name
-    assert songs[song_id].is_excerpt == ("000" in name and "_30" in name)
+    assert songs[song_id] == folder() / name
+    assert is_excerpt(songs[song_id]) == ("000" in name and "_30" in name)
     assert problems == {"nothing": "no audio file"}
 
 
 def test_an_exact_name_comes_before_one_that_only_holds_the_id(folder):
     songs, problems = find_songs(["1004018"], folder("1004018.mp3", "1004018.2min.mp3", "x-1004018-y.mp3"))
-    assert songs["1004018"].path.name == "1004018.mp3"
+    assert songs["1004018"].name == "1004018.mp3"
     assert not problems
 
 
@@ -51,7 +51,7 @@ def test_what_is_not_unique_is_no_match(folder):
     assert problems["song_1"] == "several audio files: a/song_1.mp3, b/song_1.flac"
     assert problems["0007"] == "several audio files: 0007_one.mp3, 0007_two.mp3"
     # "9" is its very name; the others have no more than the number.
-    assert songs["9"].path.name == "9.mp3"
+    assert songs["9"].name == "9.mp3"
     assert problems["0009"] == problems["0009_x"] == "an audio file that another id has: 9.mp3, '9'"
     assert set(songs) == {"9"}
 

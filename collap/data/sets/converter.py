@@ -36,7 +36,6 @@ class SetSong:
     path: Path | None = None
     issue: str = "no audio file"  # why it has no path, if so; up to a colon the same for all such songs
     duration_s: float | None = None  # from `read_durations`
-    is_excerpt: bool = False  # by the name of its file
 
 
 @dataclass(frozen=True)
@@ -72,9 +71,10 @@ class SetFolders:
     def find_songs(self, ids: Iterable[str], names: Sequence[str] = ("audio",)) -> dict[str, SetSong]:
         """Songs whose files are named by their ids, see [`find_songs`], in the folder of `find_audio`."""
         files, issues = find_songs(ids, self.find_audio(names))
-        found = {song: SetSong(song, song, file.path, is_excerpt=file.is_excerpt) for song, file in files.items()}
-        found |= {song: SetSong(song, song, issue=issue) for song, issue in issues.items()}
-        return read_durations(found[song] for song in ids)
+        return read_durations(
+            SetSong(song, song, files[song]) if song in files else SetSong(song, song, issue=issues[song])
+            for song in ids
+        )
 
 
 @dataclass(frozen=True)

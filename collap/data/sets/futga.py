@@ -10,7 +10,7 @@ import logging
 import re
 from collections import Counter
 
-from collap.data.audio_files import bare_id
+from collap.data.audio_files import bare_id, is_excerpt
 from collap.data.futga import has_time_ranges, parse_caption
 
 from .converter import SHORT_S, SetContent, SetConverter, SetFolders, SetText, read_table
@@ -63,7 +63,7 @@ def read(
         for number, caption in enumerate(others, start=1):
             name = song if number == 1 else f"{song}#{number}"
             parsed = parse_caption(caption, found.duration_s or 1.0)
-            problem = "the file is an excerpt" if found.is_excerpt else parsed.problem
+            problem = "the file is an excerpt" if found.path and is_excerpt(found.path) else parsed.problem
             extra = {} if found.path is None or problem else {"sections": parsed.sections}
             texts.append(SetText(name, parsed.sentences, (song,), extra))
             if found.path is not None:
