@@ -19,23 +19,10 @@ from tqdm import tqdm
 
 from collap.files import atomic_write, write_json
 
+from . import plan
 from .audio import place_words, play_song
 from .captions import ALWAYS_TOLD, CaptionWriter
-from .plan import (
-    FREEHAND,
-    GROUP_SIZE,
-    GROUPED_SPLITS,
-    SAMPLING_RATE,
-    SPLITS,
-    TRAINING_SPLITS,
-    CorpusSize,
-    Section,
-    Song,
-    draw_song,
-    random_stream,
-    read_freehand,
-    stream_of,
-)
+from .plan import SAMPLING_RATE, SPLITS, CorpusSize, Section, Song, draw_song, random_stream, read_freehand, stream_of
 from .tags import TAGS
 
 CORPUS_FILE = "corpus.json"  # lies in the folder of a corpus and says what it was made with
@@ -68,7 +55,7 @@ class Recipe:
             "structures": _hash(json.dumps(self.structures).encode()) if self.structures else None,
             "clock_share": self.clock_share,
             "test_columns": [*TEST_COLUMNS] if self.test_columns else None,
-            "freehand": _hash(FREEHAND.read_bytes()) if "freehand" in self.splits else None,
+            "freehand": _hash(plan.FREEHAND.read_bytes()) if "freehand" in self.splits else None,
         }
 
     def audio_name(self, split: str, index: int) -> str:
@@ -87,8 +74,8 @@ class Recipe:
             count = self.size.num_songs.get(split, 0)
             if count < 1:
                 raise ValueError(f"`num_songs` must name at least one song of the split {split!r}, got {count}")
-            if split in GROUPED_SPLITS and count % GROUP_SIZE:
-                raise ValueError(f"`num_songs` of {split!r} must be a multiple of {GROUP_SIZE}, got {count}")
+            if split in plan.GROUPED_SPLITS and count % plan.GROUP_SIZE:
+                raise ValueError(f"`num_songs` of {split!r} must be a multiple of {plan.GROUP_SIZE}, got {count}")
             if split == "structures" and not self.structures:
                 raise ValueError("the split 'structures' needs `structures`, section layouts of real songs")
             if split == "freehand" and count > len(read_freehand()):
@@ -155,7 +142,7 @@ def _add_training_captions(line: dict, song: Song, recipe: Recipe) -> None:
 
 def _add_texts(line: dict, song: Song, recipe: Recipe) -> None:
     """Adds a caption and a query a section in each wording, in columns with its suffix."""
-    is_test = song.split not in TRAINING_SPLITS
+    is_test = song.split not in plan.TRAINING_SPLITS
     for wording, suffix in {"seen": "", "new": "_new"}.items() if is_test else [("seen", "")]:
         purpose = f"caption {wording}"
         caption = _writer(song, recipe, purpose, wording).write(song)
@@ -203,8 +190,8 @@ def _stored_texts(kind: str) -> dict[tuple[str, int, str], dict]:
 
 def _plan_hash(line: dict) -> str:
     """Tells songs apart that have the same split and number, but another seed or other instruments."""
-    plan = [[section["label"], *(section["tags"][tag] for tag in TAGS)] for section in line["sections"]]
-    return _hash(json.dumps(plan).encode())
+    sections = [[section["label"], *(section["tags"][tag] for tag in TAGS)] for section in line["sections"]]
+    return _hash(json.dumps(sections).encode())
 
 
 def _surely_told(tags: dict[str, str]) -> list[str]:
