@@ -268,11 +268,7 @@ class CollapAudioModel(CollapPreTrainedModel):
             return encoder(features.to(floating_dtype(encoder)), return_dict=True, **kwargs)
 
     def _join(
-        self,
-        music: BaseModelOutput | None,
-        speech: BaseModelOutput | None,
-        num_vectors: torch.Tensor,
-        num_frames: int,
+        self, music: BaseModelOutput | None, speech: BaseModelOutput | None, num_vectors: torch.Tensor, num_frames: int
     ) -> torch.Tensor:
         """
         Normalises, joins and pools the encoders' vectors of some chunks: `(chunks, num_frames, E)`, 0 for padding.

@@ -146,16 +146,14 @@ def measure(
 # --- models and inputs ----------------------------------------------------------------------------------------------
 
 
-def small_config(
-    width: int, feed_forward: int, vocab_size: int, chunk_length_s: float, beats_layers: int = 2, **fields: Any
-) -> CollapConfig:
+def small_config(width: int, feed_forward: int, vocab_size: int, chunk_length_s: float, **fields: Any) -> CollapConfig:
     """Three towers of one width, of two layers, without dropout."""
     size = {"hidden_size": width, "intermediate_size": feed_forward, "num_attention_heads": 4}
     whisper = {"d_model": width, "encoder_ffn_dim": feed_forward, "encoder_attention_heads": 4, "encoder_layers": 2}
     dropouts = dict.fromkeys(("hidden_dropout", "attention_dropout", "feat_proj_dropout", "layerdrop"), 0.0)
     text_dropouts = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     return CollapConfig(
-        music_config=BeatsConfig(embed_dim=width, num_hidden_layers=beats_layers, **dropouts, **size),
+        music_config=BeatsConfig(embed_dim=width, num_hidden_layers=2, **dropouts, **size),
         speech_config=WhisperConfig(**whisper, max_source_positions=round(chunk_length_s * 50)),
         text_config=RobertaConfig(vocab_size=vocab_size, num_hidden_layers=2, **text_dropouts, **size),
         chunk_length_s=chunk_length_s,

@@ -90,11 +90,7 @@ class StructureAugmentation:
                 raise ValueError(f"{item.name} must lie in [0, 1], got {getattr(self, item.name)}.")
 
     def __call__(
-        self,
-        sentences: list[str],
-        sections: Sequence[Section],
-        duration_s: float | None,
-        generator: torch.Generator,
+        self, sentences: list[str], sections: Sequence[Section], duration_s: float | None, generator: torch.Generator
     ) -> AugmentedSong:
         """
         One draw. Without a `duration_s` the end of the last section is not checked, and percents can't be rewritten.

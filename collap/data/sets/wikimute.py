@@ -81,9 +81,6 @@ WIKIMUTE = SetConverter(
     "CC BY-SA 3.0 (texts, from Wikipedia); a licence of each recording's own, on its page",
     "of the kind of its zero-shot transfer, Wikipedia to music; not verified to be its texts",
     read,
-    {
-        "table": "all, filtered_sf or filtered_mc (default: all)",
-        "texts": "page, sentence or aspects (default: page)",
-    },
+    {"table": "all, filtered_sf or filtered_mc (default: all)", "texts": "page, sentence or aspects (default: page)"},
     {"table": ("all", "filtered_sf", "filtered_mc"), "texts": tuple(TEXTS)},
 )
