@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.processing_utils import ProcessingKwargs, ProcessorMixin, TypedDict, Unpack
 from transformers.utils import TensorType, logging
 
@@ -128,11 +128,13 @@ class CollapProcessor(ProcessorMixin):
         processor.check_model(config)
         return processor
 
-    def check_model(self, config: PreTrainedConfig) -> None:
+    def check_model(self, model: PreTrainedModel | PreTrainedConfig) -> None:
         """
-        Raises a ValueError if the processor does not fit a model. It names all that differs from its [`CollapConfig`]:
-        `text_granularity`, the feature extractor's settings, and what shows that the tokenizer is another model's.
+        Raises a ValueError if the processor does not fit a [`CollapModel`] or [`CollapConfig`]. It names all that
+        differs: `text_granularity`, the feature extractor's settings, and what shows that the tokenizer is another
+        model's.
         """
+        config = getattr(model, "config", model)
         differences = _tokenizer_differences(self.tokenizer, config.text_config)
         if self.text_granularity != config.text_granularity:
             needed = config.text_granularity

@@ -96,8 +96,11 @@ def test_inner_rooms_import_siblings_and_nothing_of_ours_besides() -> None:
     assert not faults, "\n".join(faults)
 
 
-def test_basenames_of_the_inner_rooms_are_unique() -> None:
-    counts = Counter(path.name for path in PYTHON_FILES if in_room(path, *INNER_ROOMS) and path.name != "__init__.py")
+@pytest.mark.parametrize("rooms", [INNER_ROOMS, ("tests",)], ids=["inner rooms", "tests"])
+def test_basenames_are_unique(rooms: tuple[str, ...]) -> None:
+    """The Hub copies the inner rooms flat, and pytest imports test files by their basenames."""
+    files = [path for path in PYTHON_FILES if in_room(path, *rooms) and "stubs" not in path.parts]
+    counts = Counter(path.name for path in files if path.name not in ("__init__.py", "conftest.py"))
     assert [name for name, count in counts.items() if count > 1] == []
 
 

@@ -95,7 +95,8 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         **kwargs: Any,
     ):
         if not isinstance(args, CollapTrainingArguments):
-            raise TypeError(f"args must be CollapTrainingArguments, got {type(args).__name__}.")
+            needed = f"{CollapTrainingArguments.__name__} of {CollapTrainingArguments.__module__}"
+            raise TypeError(f"args must be {needed}, got {type(args).__name__}.")
         super().__init__(model, args, *other_args, **kwargs)
         if args.n_gpu > 1:
             raise ValueError(
