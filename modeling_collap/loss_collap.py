@@ -47,7 +47,7 @@ def contrastive_loss(
             continue
         if ids.shape != (num_songs,):
             raise ValueError(f"{name} must hold one id for each of the {num_songs} pairs, got {tuple(ids.shape)}.")
-        positives = positives | (ids[:, None] == ids)
+        positives = positives | (ids[:, None] == ids).to(positives.device)
     return symmetric_loss(logits_per_audio, positives)
 
 

@@ -368,7 +368,7 @@ class CollapModel(CollapPreTrainedModel):
             logits_per_audio = logit_scale.to(similarity.device) * similarity  # (B, T)
             if not use_time and text.time_query_embeds is not None:
                 # DDP waits for a gradient of every weight that the forward pass used.
-                logits_per_audio = logits_per_audio + 0 * text.time_query_embeds.sum()
+                logits_per_audio = logits_per_audio + 0 * text.time_query_embeds.sum().to(similarity.device)
         attentions = self.attend(audio, text, use_time=use_time) if kwargs["output_attentions"] else CollapAttentions()
         return CollapOutput(
             loss=contrastive_loss(logits_per_audio, song_ids, text_ids) if return_loss else None,
