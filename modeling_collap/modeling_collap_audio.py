@@ -18,6 +18,7 @@ from .modeling_beats import BeatsModel
 from .modeling_collap_base import (
     TEXT_INPUTS,
     CollapPreTrainedModel,
+    check_tensors,
     floating_dtype,
     has_sharded_layers,
     is_trainable,
@@ -215,6 +216,8 @@ class CollapAudioModel(CollapPreTrainedModel):
         input_features: torch.Tensor | None,
         audio_attention_mask: torch.Tensor | None,
     ) -> None:
+        features = {"fbank_features": fbank_features, "input_features": input_features}
+        check_tensors(features | {"audio_attention_mask": audio_attention_mask})
         if audio_attention_mask is None:
             raise ValueError("audio_attention_mask is missing: 1 for fbank frames of audio, 0 for padding.")
         num_fbank_frames = round(self.config.chunk_length_s / HOP_S) - 2

@@ -109,6 +109,16 @@ def without_inputs(kwargs: dict[str, Any], names: Iterable[str]) -> dict[str, An
     return {name: value for name, value in kwargs.items() if name not in (*names, *PAIR_INPUTS)}
 
 
+def check_tensors(inputs: dict[str, Any]) -> None:
+    """Raises a TypeError for an input that is no tensor, as a processor gives it without `return_tensors`."""
+    for name, value in inputs.items():
+        if value is not None and not isinstance(value, torch.Tensor):
+            raise TypeError(
+                f"{name} must be a torch.Tensor, got {type(value).__name__}: call the processor with "
+                'return_tensors="pt".'
+            )
+
+
 def load_complete(model_class: Any, name_or_path: str, needed: str = "", **options: Any) -> PreTrainedModel:
     """
     Loads a pretrained model and refuses a checkpoint that lacks weights, which would be random ones then.

@@ -16,6 +16,7 @@ from .modeling_beats import SmallLinear
 from .modeling_collap_base import (
     AUDIO_INPUTS,
     CollapPreTrainedModel,
+    check_tensors,
     floating_dtype,
     has_sharded_layers,
     with_output_flags,
@@ -163,6 +164,7 @@ class CollapTextModel(CollapPreTrainedModel):
             given = "none" if input_ids is None else "both"
             raise ValueError(f"input_ids or inputs_embeds must be given, one of them; got {given}.")
         tokens = input_ids if inputs_embeds is None else inputs_embeds
+        check_tensors({"input_ids": input_ids, "inputs_embeds": inputs_embeds, "attention_mask": attention_mask})
         if attention_mask is None:
             attention_mask = torch.ones(tokens.shape[:2], dtype=torch.long, device=tokens.device)
         if sentence_counts is None:

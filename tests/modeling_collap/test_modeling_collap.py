@@ -183,6 +183,12 @@ class TestInputs:
         with pytest.raises(ValueError, match=r"input_features must have the shape .* by the configuration of the spe"):
             make_model().get_audio_features(**inputs)
 
+    @pytest.mark.parametrize("name", ["fbank_features", "audio_attention_mask", "input_ids", "attention_mask"])
+    def test_arrays_are_refused(self, name: str):
+        inputs = {**audio_inputs(SONGS), **text_inputs([5, 3, 4, 2])}
+        with pytest.raises(TypeError, match=rf'{name} must be a torch.Tensor, got ndarray: .* return_tensors="pt"'):
+            make_model()(**{**inputs, name: inputs[name].numpy()})
+
     def test_features_that_no_encoder_takes_are_named(self, monkeypatch):
         messages = []
         monkeypatch.setattr(modeling_collap_audio.logger, "warning_once", messages.append)
