@@ -23,7 +23,7 @@ from .modeling_collap_base import (
     without_inputs,
 )
 from .outputs_collap import CollapTextOutput
-from .scoring_collap import mean_over_sentences, time_features
+from .scoring_collap import mean_over_sentences, text_of_each_sentence, time_features
 
 TEXT_LENGTH_GROUPS = 4  # groups of sentences of similar length that the text model encodes one after the other ...
 MIN_GROUP_SENTENCES = 16  # ... if each group has so many sentences
@@ -57,8 +57,7 @@ class CollapTimeQuery(nn.Module):
     def forward(self, query_embeds: torch.Tensor, sentence_counts: torch.Tensor) -> torch.Tensor:
         """`query_embeds` `(S, d)` and `sentence_counts` `(T,)` to time queries `(S, P)`."""
         index = torch.arange(query_embeds.shape[0], device=query_embeds.device)  # (S,)
-        texts = torch.arange(sentence_counts.shape[0], device=query_embeds.device)
-        text_of_sentence = texts.repeat_interleave(sentence_counts, output_size=index.shape[0])  # (S,)
+        text_of_sentence = text_of_each_sentence(sentence_counts, query_embeds.shape[0])  # (S,)
         sentences_in_text = sentence_counts[text_of_sentence]  # (S,)
         place = index - (sentence_counts.cumsum(0) - sentence_counts)[text_of_sentence]  # (S,), 0 = first of its text
         position = time_features(place / (sentences_in_text - 1).clamp(min=1), self.num_time_features)
@@ -72,7 +71,7 @@ class CollapTimeQuery(nn.Module):
             attended = nn.functional.scaled_dot_product_attention(*qkv.permute(1, 2, 0, 3), attn_mask=same_text)
             attended = attended.transpose(0, 1).flatten(1)  # (S, d)
         else:
-            table = qkv.new_zeros(texts.shape[0], int(sentence_counts.max()), *qkv.shape[1:])
+            table = qkv.new_zeros(sentence_counts.shape[0], int(sentence_counts.max()), *qkv.shape[1:])
             table[text_of_sentence, place] = qkv  # (T, most, 3, heads, head width)
             is_sentence = torch.arange(table.shape[1], device=index.device) < sentence_counts[:, None]  # (T, most)
             attended = nn.functional.scaled_dot_product_attention(

@@ -212,14 +212,18 @@ def score_sentences(
         return torch.cat(rows, dim=0)
 
 
+def text_of_each_sentence(sentence_counts: torch.Tensor, num_sentences: int) -> torch.Tensor:
+    """Index `(S,)` of the text of each of `num_sentences` sentences, which come text by text; a shape known ahead."""
+    texts = torch.arange(sentence_counts.shape[0], device=sentence_counts.device)
+    return texts.repeat_interleave(sentence_counts, output_size=num_sentences)
+
+
 def mean_over_sentences(values: torch.Tensor, sentence_counts: torch.Tensor) -> torch.Tensor:
     """
     Mean `(..., T)` over the sentences of each text of values `(..., S)`, text by text.
 
     `sentence_counts` `(T,)` sum to `S`.
     """
-    num_texts = sentence_counts.shape[0]
-    texts = torch.arange(num_texts, device=values.device)
-    text_of_sentence = texts.repeat_interleave(sentence_counts, output_size=values.shape[-1])  # (S,)
-    sums = values.new_zeros(*values.shape[:-1], num_texts).index_add(-1, text_of_sentence, values)
+    text_of_sentence = text_of_each_sentence(sentence_counts, values.shape[-1])
+    sums = values.new_zeros(*values.shape[:-1], sentence_counts.shape[0]).index_add(-1, text_of_sentence, values)
     return sums / sentence_counts

@@ -20,6 +20,7 @@ from torch import nn
 from collap.modeling_collap.loss_collap import contrastive_loss, symmetric_loss
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
+from collap.modeling_collap.scoring_collap import text_of_each_sentence
 
 # One row a sentence; all other inputs have one row a pair.
 TEXT_ROWS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
@@ -215,7 +216,7 @@ def section_queries_of(texts: CollapTextOutput, section_ids: torch.Tensor) -> tu
     *M* sections and the index `(M,)` of the text of each.
     """
     counts = texts.sentence_counts
-    text_of_sentence = torch.arange(len(counts), device=counts.device).repeat_interleave(counts)  # (S,)
+    text_of_sentence = text_of_each_sentence(counts, len(texts.query_embeds))  # (S,)
     described = (section_ids >= 0).nonzero().squeeze(-1)
     keys = torch.stack((text_of_sentence, section_ids), dim=-1)[described]
     sections, section_of_sentence, sizes = torch.unique(keys, dim=0, return_inverse=True, return_counts=True)
