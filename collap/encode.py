@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tqdm.auto import tqdm
 
 from collap.data.audio_files import AudioHashes, audio_duration_s, audio_name
-from collap.data.cache import SongEmbedding, TensorCache, describe_features
+from collap.data.cache import SongEmbedding, TensorCache, describe_features, used_s
 from collap.files import atomic_write, first_few
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
@@ -135,8 +135,7 @@ def encode_songs(
             for song, encoded in zip(good, encode(inputs) if inputs else [], strict=True):
                 if np.isfinite(encoded.frames).all():
                     cache.add(song.hash, encoded)
-                    used_s = encoded.encoded_s if encoded.is_truncated else encoded.duration_s
-                    seconds.append((used_s, encoded.duration_s))
+                    seconds.append((used_s(encoded), encoded.duration_s))
                 else:
                     bad.append(replace(song, problem="its frames are not finite; try a higher precision"))
             _raise_or_skip(bad, len(mine), on_bad_audio)

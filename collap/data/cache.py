@@ -54,6 +54,11 @@ class CachedSong:
     is_truncated: bool = False
 
 
+def used_s(song: SongEmbedding | CachedSong) -> float:
+    """Seconds of a song that were not cut off: what rounding leaves without a frame is no cut."""
+    return song.encoded_s if song.is_truncated else song.duration_s
+
+
 class TensorCache:
     """
     Encoded songs in a folder, many songs a file, for one fingerprint.

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from collap.data.cache import CachedSong
+from collap.data.cache import CachedSong, used_s
 from collap.files import library_versions, markdown_table, this_command, write_json
 from collap.metrics import RECALL_AT, bootstrap_intervals, query_metrics
 
@@ -100,9 +100,8 @@ class EvaluationResult:
         if np.shape(scores) != targets.shape:
             raise ValueError(f"scores must have shape (texts, songs) = {targets.shape}, got {np.shape(scores)}.")
         encoded = [song.encoded_s for song in songs]
-        used_s = sum(song.encoded_s if song.is_truncated else song.duration_s for song in songs)
         num_cut = sum(song.is_truncated for song in songs)
-        share = used_s / sum(song.duration_s for song in songs)
+        share = sum(map(used_s, songs)) / sum(song.duration_s for song in songs)
         texts, songs = [text.id for text in evaluation_set.texts], list(evaluation_set.songs)
         song_of_text = targets.argmax(1)
         queries = np.flatnonzero(targets.any(0))  # songs without a text are no queries
