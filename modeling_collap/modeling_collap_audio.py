@@ -321,6 +321,7 @@ class CollapAudioModel(CollapPreTrainedModel):
             ValueError: as `encode`; if `encoder_frames` come without `frame_mask` or with audio features; or if the
                 real frames of a song are none, or do not come first.
         """
+        check_tensors({"encoder_frames": encoder_frames, "frame_mask": frame_mask})
         music_output, speech_output = None, None
         if encoder_frames is None:
             encoder_frames, frame_mask, music_output, speech_output = self._encode(

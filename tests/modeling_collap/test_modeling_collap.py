@@ -189,6 +189,13 @@ class TestInputs:
         with pytest.raises(TypeError, match=rf'{name} must be a torch.Tensor, got ndarray: .* return_tensors="pt"'):
             make_model()(**{**inputs, name: inputs[name].numpy()})
 
+    @pytest.mark.parametrize("name", ["encoder_frames", "frame_mask"])
+    def test_arrays_of_cached_frames_are_refused(self, name: str):
+        model = make_model().audio_model
+        inputs = {"encoder_frames": torch.randn(1, 3, 28), "frame_mask": torch.ones(1, 3)}
+        with pytest.raises(TypeError, match=f"{name} must be a torch.Tensor, got ndarray"):
+            model(**{**inputs, name: inputs[name].numpy()})
+
     def test_features_that_no_encoder_takes_are_named(self, monkeypatch):
         messages = []
         monkeypatch.setattr(modeling_collap_audio.logger, "warning_once", messages.append)
