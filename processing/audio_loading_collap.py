@@ -1,27 +1,26 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Paths, arrays and audio columns of data sets to mono waveforms at 16 kHz."""
 
-import base64
+import logging
 import math
 import numbers
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers.audio_utils import load_audio
 
+from .audio_decoding_collap import decode_audio
 from .feature_extraction_beats import MIN_SAMPLES, SAMPLING_RATE, validate_waveform
 
-try:  # only files and other sampling rates need them: a model from the Hub works on arrays at 16 kHz without them
-    import soundfile
+try:  # only other sampling rates need it
     import soxr
 except ImportError:
-    soundfile = soxr = None
+    soxr = None
+
+logger = logging.getLogger(__name__)
 
 MAX_CHANNELS = 8  # an axis of a 2-D array that is longer than this holds samples, not channels
 
@@ -33,10 +32,12 @@ AudioLike = str | os.PathLike | np.ndarray | torch.Tensor | Sequence[float] | Ma
 class LoadedAudio:
     """One song, ready for the encoders."""
 
-    name: str  # in messages: `"audio"`, or `"audio[3]"` in a list
+    name: str  # in messages: `"audio"`, in a list `"audio[3]"`, with the path of a file
     waveform: torch.Tensor  # `(num_samples,)`: mono float32 at 16 kHz, in [-1, 1]
     source_sampling_rate: int  # Hz, before it was resampled
     source_channels: int  # before they were averaged
+    duration_s: float  # of the whole song, if the waveform is only its beginning
+    problem: str | None = None  # why the file is not whole, None if it is
 
 
 def load_songs(
@@ -44,26 +45,48 @@ def load_songs(
     sampling_rate: int | None = None,
     downmix: bool = False,
     resample: bool = False,
+    max_length_s: float | None = None,
 ) -> list[LoadedAudio]:
     """
     Loads and checks one song or a list of songs, of the kinds that [`CollapFeatureExtractor`] accepts.
+
+    Of files no more than `max_length_s` seconds are decoded. Files that are damaged or end early are logged.
 
     Raises:
         TypeError: if an entry is of a type that is no audio.
         ValueError: if an entry is audio that the encoders cannot take; the message names the entry.
     """
+    _refuse_pair(audio, "audio")
     # A column of `datasets` is a sequence without being a list.
     is_list = isinstance(audio, Sequence) and not isinstance(audio, str | bytes)
     if not is_list or (len(audio) > 0 and isinstance(audio[0], numbers.Number)):
-        return [_load_song(audio, "audio", sampling_rate, downmix, resample)]
+        return [_load_song(audio, "audio", sampling_rate, downmix, resample, max_length_s)]
     if len(audio) == 0:
         raise ValueError("audio must hold at least one song, got an empty list.")
-    return [_load_song(song, f"audio[{index}]", sampling_rate, downmix, resample) for index, song in enumerate(audio)]
+    options = sampling_rate, downmix, resample, max_length_s
+    return [_load_song(song, f"audio[{index}]", *options) for index, song in enumerate(audio)]
 
 
-def _load_song(song: AudioLike, name: str, sampling_rate: int | None, downmix: bool, resample: bool) -> LoadedAudio:
+def _refuse_pair(song: AudioLike, name: str) -> None:
+    """What torchaudio and soundfile return of a file."""
+    if isinstance(song, tuple) and len(song) == 2 and np.ndim(song[0]) > 0 and isinstance(song[1], numbers.Real):
+        raise TypeError(
+            f"{name} must be a waveform without its sampling rate, got a pair of both: pass the waveform as audio and "
+            f"sampling_rate={song[1]}, or the path of the file."
+        )
+
+
+def _load_song(
+    song: AudioLike, name: str, sampling_rate: int | None, downmix: bool, resample: bool, max_length_s: float | None
+) -> LoadedAudio:
+    _refuse_pair(song, name)
     if isinstance(song, str | os.PathLike):
-        return _load_file(song, name)
+        return _load_file(song, name, max_length_s)
+    if isinstance(song, Mapping) and song.get("array") is None:
+        if song.get("bytes") is not None:
+            return _decode(song["bytes"], name, name, max_length_s)
+        if song.get("path") is not None:
+            return _load_file(song["path"], name, max_length_s)
     if isinstance(song, Mapping):
         return _load_dict(song, name, sampling_rate, downmix, resample)
     if hasattr(song, "get_all_samples"):
@@ -76,43 +99,37 @@ def _load_song(song: AudioLike, name: str, sampling_rate: int | None, downmix: b
     )
 
 
-def _load_file(path: str | os.PathLike, name: str) -> LoadedAudio:
-    file = Path(path).absolute()
-    if not file.is_file():
-        hint = ": addresses are not fetched, download it first" if "://" in str(path) else ""
-        raise ValueError(f"{name} must be an existing file of audio, got {str(path)!r}{hint}.")
-    return _decode(str(file), str(file), name, repr(str(path)))
+def _load_file(path: str | os.PathLike, name: str, max_length_s: float | None) -> LoadedAudio:
+    if "://" in str(path):
+        raise ValueError(f"{name} must be a file, got {str(path)!r}: addresses are not fetched, download it first.")
+    return _decode(os.path.abspath(path), name, f"{name} ({str(path)!r})", max_length_s)
 
 
-def _decode(for_loader: str, for_soundfile: str | BytesIO, name: str, shown: str) -> LoadedAudio:
-    """Decodes, averages the channels and resamples, all by transformers' own loader."""
+def _decode(source: str | bytes, place: str, name: str, max_length_s: float | None) -> LoadedAudio:
     try:
-        waveform = load_audio(for_loader, sampling_rate=SAMPLING_RATE, backend="soundfile")
-        source = soundfile.info(for_soundfile)  # the loader does not return what it averaged and resampled
-    except (RuntimeError, ValueError, OSError) as error:
-        raise ValueError(f"{name} must be audio that soundfile can read, got {shown}: {error}") from error
-    return LoadedAudio(name, validate_waveform(waveform, name), source.samplerate, source.channels)
+        decoded = decode_audio(source, length_s=max_length_s)
+    except ValueError as error:
+        raise ValueError(f"{place} cannot be decoded: {error}") from error
+    if decoded.problem is not None:
+        logger.warning("%s is not whole: %s.", name, decoded.problem)
+    waveform = validate_waveform(decoded.waveform, name)
+    return LoadedAudio(
+        name, waveform, decoded.sampling_rate, decoded.channels, decoded.duration_s, problem=decoded.problem
+    )
 
 
 def _load_dict(
     song: Mapping[str, Any], name: str, sampling_rate: int | None, downmix: bool, resample: bool
 ) -> LoadedAudio:
-    if song.get("array") is not None:
-        own_rate = song.get("sampling_rate")
-        if None not in (own_rate, sampling_rate) and own_rate != sampling_rate:
-            raise ValueError(
-                f"sampling_rate must be that of {name} or be left out, got {sampling_rate} and {own_rate}."
-            )
-        return _load_array(song["array"], name, sampling_rate if own_rate is None else own_rate, downmix, resample)
-    if song.get("bytes") is not None:
-        encoded = base64.b64encode(song["bytes"]).decode("ascii")  # as the loader takes a file from memory
-        return _decode(encoded, BytesIO(song["bytes"]), name, f"a dict of {len(song['bytes'])} bytes")
-    if song.get("path") is not None:
-        return _load_file(song["path"], name)
-    raise ValueError(
-        f"{name} must hold 'array' and 'sampling_rate', or 'bytes', or 'path', got a dict with "
-        f"{[key for key, value in song.items() if value is not None]}."
-    )
+    if song.get("array") is None:
+        raise ValueError(
+            f"{name} must hold 'array' and 'sampling_rate', or 'bytes', or 'path', got a dict with "
+            f"{[key for key, value in song.items() if value is not None]}."
+        )
+    own_rate = song.get("sampling_rate")
+    if None not in (own_rate, sampling_rate) and own_rate != sampling_rate:
+        raise ValueError(f"sampling_rate must be that of {name} or be left out, got {sampling_rate} and {own_rate}.")
+    return _load_array(song["array"], name, sampling_rate if own_rate is None else own_rate, downmix, resample)
 
 
 def _load_decoder(decoder: Any, name: str, resample: bool) -> LoadedAudio:
@@ -144,13 +161,13 @@ def _load_array(
     waveform = waveforms[0] if len(waveforms) == 1 else torch.stack(waveforms).mean(dim=0)  # an only one is not copied
     if sampling_rate != SAMPLING_RATE:
         waveform = validate_waveform(_resample(waveform, sampling_rate), name)
-    return LoadedAudio(name, waveform, sampling_rate, source_channels=len(channels))
+    return LoadedAudio(name, waveform, sampling_rate, len(channels), len(waveforms[0]) / sampling_rate)
 
 
 def _resample(waveform: torch.Tensor, sampling_rate: float) -> torch.Tensor:
-    """To 16 kHz, as transformers' loader does: equal to the last bit."""
+    """To 16 kHz, as files are: equal to the last bit."""
     if soxr is None:
-        raise ImportError("Resampling needs soxr and soundfile: pip install soxr soundfile.")
+        raise ImportError("Resampling needs soxr: pip install soxr.")
     num_samples = math.ceil(len(waveform) * SAMPLING_RATE / sampling_rate)
     resampled = soxr.resample(waveform.cpu().numpy(), sampling_rate, SAMPLING_RATE, quality="soxr_hq")
     resampled = np.pad(resampled, (0, max(0, num_samples - len(resampled))))[:num_samples]

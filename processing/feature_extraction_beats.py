@@ -5,6 +5,7 @@ import functools
 import itertools
 import math
 import numbers
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -232,6 +233,8 @@ class BeatsFeatureExtractor(SequenceFeatureExtractor):
         Raises:
             TypeError, ValueError: see [`validate_waveform`]; also if `sampling_rate` is missing or not 16000.
         """
+        if isinstance(raw_speech, str | os.PathLike):
+            raise TypeError(f"raw_speech must be waveforms, got the file {str(raw_speech)!r}: decode it first.")
         if sampling_rate != self.sampling_rate:
             raise ValueError(
                 f"sampling_rate must be given and be {self.sampling_rate} (Hz), got {sampling_rate}: resample the "

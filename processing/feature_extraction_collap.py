@@ -76,6 +76,7 @@ class AudioCoverage:
         source_sampling_rate (`int`): Hz of the source. If it is not 16,000, the audio was resampled.
         source_channels (`int`): Channels of the source. If there are several, they were averaged.
         is_truncated (`bool`): Whether `truncation=True` cut the song; rounding is no truncation.
+        problem (`str`, *optional*): Why a file is not whole: it is damaged, or ends earlier than its head says.
     """
 
     duration_s: float
@@ -84,6 +85,7 @@ class AudioCoverage:
     source_sampling_rate: int
     source_channels: int
     is_truncated: bool
+    problem: str | None = None
 
 
 @dataclass(frozen=True)
@@ -263,8 +265,9 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         Args:
             audio:
                 A song or a list of songs, in any mixture of
-                - a path (`str` or `Path`) of a file that soundfile can decode (wav, flac, ogg, mp3, ...). Its channels
-                  are averaged and it is resampled to 16 kHz; the coverage has the rate and channels of the source.
+                - a path (`str` or `Path`) of a file that FFmpeg can decode (wav, flac, ogg, mp3, m4a, ...; of a video
+                  the sound track). Its channels are averaged and it is resampled to 16 kHz; the coverage has the rate
+                  and channels of the source, and why it is not whole, if it is not.
                 - a numpy array, torch tensor or list of floats in [-1, 1], of shape `(samples,)`. Of shape `(channels,
                   samples)` or `(samples, channels)`, with at most 8 channels, it needs `downmix=True`; at another rate
                   than 16 kHz, `resample=True`. Several songs are a list of arrays, never one array.
@@ -290,7 +293,7 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
             Its attribute `audio_coverage` has an [`AudioCoverage`] for each song.
 
         Raises:
-            ImportError: if soundfile or soxr is needed and missing.
+            ImportError: if PyAV or soxr is needed and missing.
             TypeError: if an entry of `audio` is of another type.
             ValueError: for an array without sampling rate, or at another than 16 kHz without `resample`; several
                 channels without `downmix`; another `padding`; a shape that is no waveform; audio that is empty,
@@ -303,17 +306,18 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
                 f"padding must be True or 'longest', got {padding!r}: songs are always padded to the most chunks of "
                 "the batch."
             )
-        given = load_songs(audio, sampling_rate, downmix, resample)
-        songs = [self._limit_length(song, truncation) for song in given]
+        songs = self.load(audio, truncation, sampling_rate=sampling_rate, downmix=downmix, resample=resample)
         num_chunks = [self._num_chunks(len(song.waveform)) for song in songs]
-        # The arrays of the batch are allocated once and filled some chunks at a time: only the waveform is as
-        # long as the song.
+        # The arrays of the batch are allocated once and filled some chunks at a time. The system gives no memory to
+        # zeros that nobody writes, so one long song does not make the others take as much as itself.
         shape = (len(songs), max(num_chunks))
         num_fbank_frames, num_mel_frames = self.num_chunk_fbank_frames, self.num_chunk_mel_frames
         features = {}
         if self.music:
             fbank_shape = (*shape, num_fbank_frames, NUM_FBANK_BINS)
-            features["fbank_features"] = np.full(fbank_shape, self.padding_value, np.float32)
+            features["fbank_features"] = np.zeros(fbank_shape, np.float32)
+            if self.padding_value != 0:
+                features["fbank_features"] += self.padding_value
         if self.speech:
             features["input_features"] = np.zeros((*shape, self.num_speech_mel_bins, num_mel_frames), np.float32)
         mask = np.zeros((*shape, num_fbank_frames), np.int64)
@@ -338,14 +342,15 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         num_steps = (mask.sum(-1) // FRAMES_PER_STEP).sum(-1)  # (B,)
         coverage = [
             AudioCoverage(
-                duration_s=len(song.waveform) / SAMPLING_RATE,
+                duration_s=song.duration_s,
                 encoded_s=steps * FRAMES_PER_STEP * HOP_LENGTH / SAMPLING_RATE,
                 chunks=chunks,
                 source_sampling_rate=song.source_sampling_rate,
                 source_channels=song.source_channels,
-                is_truncated=len(encoded.waveform) < len(song.waveform),
+                is_truncated=self._is_too_long(song),
+                problem=song.problem,
             )
-            for song, encoded, chunks, steps in zip(given, songs, num_chunks, num_steps.tolist(), strict=True)
+            for song, chunks, steps in zip(songs, num_chunks, num_steps.tolist(), strict=True)
         ]
         return CollapBatchFeature({**features, "audio_attention_mask": mask}, return_tensors, coverage)
 
@@ -353,7 +358,8 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
         self, audio: AudioLike | Sequence[AudioLike], truncation: bool = False, **array_options: Any
     ) -> list[LoadedAudio]:
         """The waveforms that a call would make features of; arguments and errors as in a call."""
-        return [self._limit_length(song, truncation) for song in load_songs(audio, **array_options)]
+        songs = load_songs(audio, max_length_s=self.max_length_s, **array_options)
+        return [self._limit_length(song, truncation) for song in songs]
 
     def check_model(self, config: PreTrainedConfig, *more: str) -> None:
         """Raises a ValueError that names all differences from the [`CollapConfig`] of a model, and `more` of them."""
@@ -365,17 +371,18 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
                 "CollapProcessor.for_model(config, tokenizer) makes one that fits."
             )
 
+    def _is_too_long(self, song: LoadedAudio) -> bool:
+        return self.max_length_s is not None and song.duration_s > self.max_length_s + 0.5 / SAMPLING_RATE
+
     def _limit_length(self, song: LoadedAudio, truncation: bool) -> LoadedAudio:
-        if self.max_length_s is None:
+        if not self._is_too_long(song):
             return song
-        max_samples = round(self.max_length_s * SAMPLING_RATE)
-        num_samples = len(song.waveform)
-        if num_samples > max_samples and not truncation:
+        if not truncation:
             raise ValueError(
-                f"{song.name} must be no longer than max_length_s={self.max_length_s:g}, got "
-                f"{num_samples / SAMPLING_RATE:g} s: pass truncation=True to encode only its beginning."
+                f"{song.name} must be no longer than max_length_s={self.max_length_s:g}, got {song.duration_s:g} s: "
+                "pass truncation=True to encode only its beginning."
             )
-        return replace(song, waveform=song.waveform[:max_samples])
+        return replace(song, waveform=song.waveform[: round(self.max_length_s * SAMPLING_RATE)])
 
     def _num_chunks(self, num_samples: int) -> int:
         full_chunks, rest = divmod(num_samples, self.num_chunk_samples)

@@ -31,7 +31,7 @@ INNER_ROOMS = ("modeling_collap", "processing")
 # What may be imported from outside, beside the standard library. A model opens no audio and reads no text.
 MAY_USE = {
     "modeling_collap": {"torch", "transformers", "huggingface_hub", "safetensors"},
-    "processing": {"torch", "transformers", "huggingface_hub", "numpy", "soundfile", "soxr", "sentencex"},
+    "processing": {"torch", "transformers", "huggingface_hub", "numpy", "av", "soxr", "sentencex"},
 }
 
 

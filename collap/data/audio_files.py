@@ -8,14 +8,13 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
+
+from collap.processing.audio_decoding_collap import audio_duration_s as count_duration_s
+from collap.processing.audio_decoding_collap import check_file, decode_audio
 
 logger = logging.getLogger(__name__)
 
@@ -40,61 +39,38 @@ def audio_name(song: str | os.PathLike | Mapping[str, Any]) -> str:
     return path or f"{song.get('path') or 'a song'} ({len(song['bytes'])} bytes)"
 
 
-@contextmanager
-def _opened(source: str | os.PathLike | Mapping[str, Any]) -> Iterator[soundfile.SoundFile]:
-    """The file for decoding; what fails, inside the block too, becomes a ValueError that names it."""
-    name = audio_name(source)
-    try:
-        with soundfile.SoundFile(audio_path(source) or BytesIO(source["bytes"])) as reader:
-            yield reader
-    except (OSError, RuntimeError) as error:
-        reason = str(error).removeprefix(f"Error opening {name!r}: ").strip().rstrip(".")
-        raise ValueError(f"{name}: unreadable audio: {reason}") from error
+def _content(song: str | os.PathLike | Mapping[str, Any]) -> str | bytes:
+    """A file, or the bytes that came along."""
+    return audio_path(song) or song["bytes"]
 
 
-def audio_duration_s(source: str | os.PathLike | Mapping[str, Any]) -> float:
-    """
-    Length of a file in seconds, as its header says.
-
-    Raises:
-        ValueError: if the file cannot be read.
-        TypeError: if the source is neither a path nor a dict with `bytes` or `path`.
-    """
-    with _opened(source) as reader:
-        return reader.frames / reader.samplerate
+def audio_duration_s(song: str | os.PathLike | Mapping[str, Any]) -> float:
+    """Length of a song in seconds, counted without decoding it; errors as in [`decode_audio`]."""
+    return count_duration_s(_content(song))
 
 
 def read_audio(
-    source: str | Mapping[str, Any], sampling_rate: int, start_s: float = 0.0, length_s: float | None = None
+    song: str | os.PathLike | Mapping[str, Any],
+    sampling_rate: int,
+    start_s: float = 0.0,
+    length_s: float | None = None,
 ) -> tuple[np.ndarray, float]:
     """
-    Decodes a file of audio, averages its channels and resamples it to `sampling_rate` Hz.
-
-    Of `length_s` seconds (default: all) from `start_s` on no more than these are decoded; the file may have less.
-    Returns the waveform `(num_samples,)` in float32 and the length of the whole file in seconds (of a part, as its
-    header says).
+    The waveform `(num_samples,)` of a whole song or of a part of it at `sampling_rate` Hz, and the length of the song
+    in seconds; arguments as in [`decode_audio`].
 
     Raises:
-        ValueError: if the file cannot be read, holds no sample there, or one that is not finite.
-        TypeError: as in [`audio_duration_s`].
+        ValueError: also if the song is damaged, or has no sample there, or one that is not finite.
     """
-    with _opened(source) as reader:
-        start = min(round(start_s * reader.samplerate), reader.frames)
-        length = -1 if length_s is None else round(length_s * reader.samplerate)
-        reader.seek(start)
-        channels = reader.read(length, dtype="float32", always_2d=True)  # (samples, channels)
-        rate, num_samples = reader.samplerate, reader.frames
-    if length_s is None:
-        num_samples = start + len(channels)
-    waveform = channels.mean(axis=1)
-    if len(waveform) and rate != sampling_rate:
-        waveform = soxr.resample(waveform, rate, sampling_rate)
-    if len(waveform) == 0 or not np.isfinite(waveform).all():
-        what = "no sample" if len(waveform) == 0 else "samples that are not finite"
-        raise ValueError(f"{audio_name(source)} holds {what} from {start_s:g} s on.")
-    if length_s is not None:  # resampling may round up
-        waveform = waveform[: round(length_s * sampling_rate)]
-    return waveform, num_samples / rate
+    decoded = decode_audio(_content(song), sampling_rate, start_s, length_s)
+    problem = decoded.problem
+    if len(decoded.waveform) == 0:
+        problem = problem or f"it has no sample from {start_s:g} s on"
+    elif not np.isfinite(decoded.waveform).all():
+        problem = "it has samples that are not finite"
+    if problem is not None:
+        raise ValueError(f"{audio_name(song)}: {problem}.")
+    return decoded.waveform, decoded.duration_s
 
 
 class AudioHashes:
@@ -125,10 +101,11 @@ class AudioHashes:
                     continue  # torn or blank: its file is hashed again
 
     def hash(self, song: str | os.PathLike | Mapping[str, Any]) -> str:
-        """The hash of a song's bytes; an OSError if its file is not there or cannot be read."""
+        """The hash of a song's bytes; an OSError if its file is not there, no regular one, or cannot be read."""
         path = audio_path(song)
         if path is None:
             return hashlib.sha256(song["bytes"]).hexdigest()[:HASH_LENGTH]
+        check_file(path)
         status = os.stat(path)  # before it is read: what changes meanwhile is hashed again next time
         state = status.st_size, status.st_mtime_ns
         known = self._known.setdefault(path, {})
@@ -155,9 +132,9 @@ class AudioHashes:
             self._is_writable = False
 
 
-# What libsndfile decodes, and what it does not: files of the second kind are named in messages.
+# What is looked for in folders; a file that a manifest names may have any suffix.
 AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".w64", ".rf64")
-FOREIGN_AUDIO_SUFFIXES = (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape")
+AUDIO_SUFFIXES += (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape", ".wv", ".ac3", ".mov", ".avi")
 
 
 def visible_files(folder: Path) -> Iterator[Path]:
@@ -174,8 +151,9 @@ def find_audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -
 
 def find_by_name(folder: Path, name: str) -> Path | None:
     """The file `name` in `folder`, or the one of this name with another suffix; None if there is none."""
-    path, suffixes = folder / name, (".mp3", ".flac", ".wav", ".ogg")
-    others = [path.with_name(path.name + suffix) for suffix in suffixes] + [path.with_suffix(one) for one in suffixes]
+    path = folder / name
+    others = [path.with_name(path.name + suffix) for suffix in AUDIO_SUFFIXES]
+    others += [path.with_suffix(suffix) for suffix in AUDIO_SUFFIXES]
     return next((candidate for candidate in (path, *others) if candidate.is_file()), None)
 
 
@@ -204,21 +182,18 @@ def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, Path], dict[
     3. the YouTube id is the same, see [`youtube_id`]; files with seconds in their names are excerpts;
     4. one is a number and the other begins with it: `0001` or `1` and `0001_12step.mp3` of the Harmonix Set.
 
-    Returns the file of each id, and for each other id why it has none: no file, several files, a file that another id
-    has by the same rule or a better one, or a format that cannot be decoded. The text up to a colon is the kind of
-    issue, the rest is about this id.
+    Returns the file of each id, and for each other id why it has none: no file, several files, or a file that another
+    id has by the same rule or a better one. The text up to a colon is the kind of issue, the rest is about this id.
     """
-    decodable, foreign = (_index_files(folder, suffixes) for suffixes in (AUDIO_SUFFIXES, FOREIGN_AUDIO_SUFFIXES))
+    index = _index_files(folder)
     issues: dict[str, str] = {}
     claims: dict[Path, list[tuple[int, str]]] = defaultdict(list)
     for song_id in dict.fromkeys(ids):
-        rule, files = _look_up(song_id, decodable)
+        rule, files = _look_up(song_id, index)
         if len(files) == 1:
             claims[files[0]].append((rule, song_id))
         elif files:
             issues[song_id] = f"several audio files: {', '.join(map(str, files[:3]))}{', ...' * (len(files) > 3)}"
-        elif others := _look_up(song_id, foreign)[1]:
-            issues[song_id] = f"unreadable audio: {others[0]} has a format that cannot be decoded"
         else:
             issues[song_id] = "no audio file"
     songs = {}
@@ -234,9 +209,9 @@ def find_songs(ids: Iterable[str], folder: Path) -> tuple[dict[str, Path], dict[
     return songs, issues
 
 
-def _index_files(folder: Path, suffixes: tuple[str, ...]) -> FileIndex:
+def _index_files(folder: Path) -> FileIndex:
     index: FileIndex = defaultdict(list)
-    for path in find_audio_files(folder, suffixes):
+    for path in find_audio_files(folder):
         file = path.relative_to(folder)
         keys = [(_NAME, file.stem), (_UP_TO_DOT, file.name.split(".")[0])]
         if match := _match_youtube(file.stem):
@@ -266,7 +241,7 @@ def bare_id(song_id: str) -> str:
     if match := _YOUTUBE_ADDRESS.search(song_id):
         return match[1]
     name = PurePosixPath(song_id.strip().replace("\\", "/"))
-    return name.stem if name.suffix.lower() in (*AUDIO_SUFFIXES, *FOREIGN_AUDIO_SUFFIXES) else name.name
+    return name.stem if name.suffix.lower() in AUDIO_SUFFIXES else name.name
 
 
 def youtube_id(song_id: str) -> str:

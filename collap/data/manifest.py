@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.compute
 from datasets import Audio, Dataset, DatasetDict, Value, load_dataset, load_from_disk
 
-from collap.data.audio_files import AUDIO_SUFFIXES, FOREIGN_AUDIO_SUFFIXES, find_audio_files, visible_files
+from collap.data.audio_files import AUDIO_SUFFIXES, find_audio_files, visible_files
 from collap.files import first_few
 
 Row = dict[str, Any]
@@ -144,13 +144,13 @@ def _read_csv(path: Path) -> Iterator[PlacedRow]:
 def _is_audio_folder(folder: Path) -> bool:
     """Whether it contains audio and no tables: with `metadata.csv` or the like it is a data set for `datasets`."""
     suffixes = {path.suffix.lower() for path in visible_files(folder)}
-    return not suffixes & set(DATA_SUFFIXES) and bool(suffixes & {*AUDIO_SUFFIXES, *FOREIGN_AUDIO_SUFFIXES})
+    return not suffixes & set(DATA_SUFFIXES) and bool(suffixes & set(AUDIO_SUFFIXES))
 
 
 def _read_audio_folder(folder: Path) -> tuple[list[PlacedRow], list[str]]:
     """Name and row of each song that has a text beside it, and what does not belong together."""
     files: dict[Path, tuple[list[Path], list[Path]]] = {}  # audio files and texts by their path without suffix
-    for index, suffixes in enumerate(((*AUDIO_SUFFIXES, *FOREIGN_AUDIO_SUFFIXES), (".txt", ".json"))):
+    for index, suffixes in enumerate((AUDIO_SUFFIXES, (".txt", ".json"))):
         for path in find_audio_files(folder, suffixes):
             files.setdefault(path.with_suffix(""), ([], []))[index].append(path)
     rows, issues = [], []
@@ -164,8 +164,6 @@ def _read_audio_folder(folder: Path) -> tuple[list[PlacedRow], list[str]]:
             issues.append(f"{audio[0]} has two texts: {' and '.join(texts)}")
         elif len(audio) > 1:
             issues.append(f"{texts[0]} is the text of several songs: {' and '.join(audio)}")
-        elif paths[0][0].suffix.lower() in FOREIGN_AUDIO_SUFFIXES:
-            issues.append(f"{audio[0]} has a format that cannot be decoded: convert it, for example to flac")
         else:
             try:
                 rows.append((audio[0], {**_read_text_file(paths[1][0]), "audio": audio[0]}))

@@ -1,15 +1,12 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """A validation report: every song of a manifest decoded to its end, every text tokenized."""
 
-import re
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import soundfile
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
@@ -27,7 +24,6 @@ from collap.processing.processing_collap import CollapProcessor
 # Lengths in headers of files and in manifests are rounded: an issue is a difference of more than both of these.
 LENGTH_TOLERANCE_S = 1.0
 LENGTH_TOLERANCE = 0.01  # of the length
-UNKNOWN_BYTES = 2**31 - 2**16  # a size in a header from here on means that the size was not known
 
 MISSING = "audio is missing"
 UNREADABLE = "audio can't be decoded"
@@ -110,10 +106,9 @@ def find_issues(
     """
     Decodes every song to its end, tokenizes every wording, and collects everything that would stop or harm a training.
 
-    What `processor` refuses is an issue. Other issues are broken files, files that end before their headers say (of
-    ogg, whose header does not say it, only where the row has `duration_s`), songs of zeros, sections after the end of
-    the song, and a `duration_s` that is not the song's. Under `torchrun` or `accelerate launch` the rows are split
-    between the processes, and each process gets the whole list.
+    What `processor` refuses is an issue. Other issues are broken files, files that end before their heads say, songs
+    of zeros, sections after the end of the song, and a `duration_s` that is not the song's. Under `torchrun` or
+    `accelerate launch` the rows are split between the processes, and each process gets the whole list.
 
     Args:
         rows (`Sequence` of mappings): From [`load_manifest`], with `check_audio=False` if files may be missing.
@@ -175,9 +170,9 @@ class _CheckedRows(Dataset):
             yield (REFUSED if error.__cause__ is None else UNREADABLE), str(error).replace("audio[0]", "audio")
             return
 
-        seconds = len(song.waveform) / SAMPLING_RATE
-        if _is_shorter(seconds, promised_s := _length_by_header(path or BytesIO(row["audio"]["bytes"]))):
-            yield CUT_OFF, f"its header says {promised_s:.1f} s, there are {seconds:.1f} s"
+        seconds = song.duration_s
+        if song.problem is not None:
+            yield CUT_OFF, song.problem
         duration_s = row.get("duration_s")
         if duration_s is not None and (_is_shorter(seconds, duration_s) or _is_shorter(duration_s, seconds)):
             yield OTHER_LENGTH, f"duration_s is {duration_s:.1f}, the audio has {seconds:.1f} s"
@@ -195,16 +190,6 @@ class _CheckedRows(Dataset):
 
 def _is_shorter(seconds: float, than: float) -> bool:
     return than - seconds > max(LENGTH_TOLERANCE_S, LENGTH_TOLERANCE * than)
-
-
-def _length_by_header(file: str | BytesIO) -> float:
-    info = soundfile.info(file, verbose=True)
-    seconds = info.duration
-    # Of wav, aiff and the like libsndfile corrects the length to that of the file, and notes what the header says.
-    for promised, there in re.findall(r": (\d+) \(should be (\d+)\)", info.extra_info):
-        if int(there) > 0 and int(promised) < UNKNOWN_BYTES:
-            seconds = max(seconds, info.duration * int(promised) / int(there))
-    return seconds
 
 
 def validate(arguments: list[str]) -> int:

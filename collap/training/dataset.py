@@ -120,20 +120,20 @@ class SongReader:
             return frames, float(frame_times(self.config, len(frames))[-1, 1])
         extractor = self.processor.feature_extractor
         (loaded,) = extractor.load(row["audio"], truncation=self.truncation)
+        if loaded.problem is not None:
+            advice = "repair or remove it, or leave such songs out by on_bad_audio='skip'"
+            raise ValueError(f"{loaded.name} must be whole, but {loaded.problem}: {advice}.")
         return loaded.waveform, len(loaded.waveform) / extractor.sampling_rate
 
     def _example(
         self, row: Mapping[str, Any], drawn: AugmentedSong, song: torch.Tensor | None = None
     ) -> dict[str, Any]:
-        audio = row["audio"]
         example = {"text": drawn.sentences, **ids_of(row)}
+        song = self._load(row)[0] if song is None else song
         if self.features is not None:
-            frames = self.features.load(audio) if song is None else song
             if drawn.pieces is not None:
-                frames = cut_frames(frames, frame_times(self.config, len(frames)), drawn.pieces)
-            return example | {"encoder_frames": frames}
-        if song is None:
-            return example | {"audio": audio}
+                song = cut_frames(song, frame_times(self.config, len(song)), drawn.pieces)
+            return example | {"encoder_frames": song}
         sampling_rate = self.processor.feature_extractor.sampling_rate
         if drawn.pieces is not None:
             song = torch.from_numpy(cut_waveform(song.numpy(), sampling_rate, drawn.pieces))

@@ -77,7 +77,7 @@ def test_evaluation_takes_the_whole_song_and_its_first_text(make, folder):
     for _ in range(3):
         example = songs[0]
         assert example["text"] == WORDINGS[0]
-        assert example["audio"] == str(folder / "tones.wav")
+        np.testing.assert_array_equal(example["audio"], soundfile.read(folder / "tones.wav", dtype="float32")[0])
     assert songs[0]["song_id"] == "tones"
     assert songs[1]["song_id"] == str(folder / "noise.wav")
 
@@ -110,7 +110,7 @@ def test_a_crop_takes_the_audio_that_its_text_describes(make):
         "High then.": {(3000, 40_960)}, "It is high.": {(3000, 40_960)},
     }  # fmt: skip
     assert len(songs[1, 0]["text"]) == 1  # without sections nothing is cropped
-    assert isinstance(songs[1, 0]["audio"], str)
+    assert len(songs[1, 0]["audio"]) == RATE
 
 
 def test_cached_frames_are_cut_where_the_audio_is(make, store, model):
@@ -145,7 +145,7 @@ def test_audio_may_be_bytes(make, folder):
     rows = rows.map(lambda row: {"audio": {"bytes": (folder / "tones.wav").read_bytes(), "path": None}})
     inside = SongDataset(rows, songs.reader)
     assert inside.lengths() == [6, 6]
-    assert inside[0]["audio"]["bytes"][:4] == b"RIFF"
+    torch.testing.assert_close(inside[0]["audio"], songs[0]["audio"])
     torch.testing.assert_close(inside[0, 3]["audio"], songs[0, 3]["audio"])
 
 
@@ -168,3 +168,15 @@ def test_a_document_keeps_its_order_and_has_no_sections(processor, model, monkey
     assert reader.augmentation.sentence_drop_probability == 0.5
     with pytest.raises(ValueError, match="section_loss_weight needs text_granularity='sentence'"):
         SongReader(processor, model.config, with_sections=True)
+
+
+def test_a_song_that_is_not_whole_is_an_error_that_names_the_file(make, folder):
+    """Also without sections, where nothing is cropped."""
+    songs = make(ALL)
+    whole = (folder / "noise.wav").read_bytes()
+    (folder / "noise.wav").write_bytes(whole[: len(whole) // 2])
+    for key in (1, (1, 0)):
+        with pytest.raises(
+            ValueError, match=r"^audio \('.*noise\.wav'\) must be whole, but it ends after .*on_bad_audio"
+        ):
+            songs[key]

@@ -268,15 +268,14 @@ def _count_identical(texts: Sequence[SetText]) -> int:
 
 
 def read_durations(songs: Iterable[SetSong]) -> dict[str, SetSong]:
-    """Songs by their ids, with the durations that the headers of their files give; unreadable files are removed."""
+    """Songs by their ids, with the durations of their files; unreadable files are removed."""
 
     def read(song: SetSong) -> SetSong:
         try:
             duration_s = None if song.path is None else audio_duration_s(song.path)
         except ValueError as error:
-            return replace(song, path=None, issue=str(error).removeprefix(f"{audio_name(song.path)}: "))
-        if duration_s == 0:
-            return replace(song, path=None, issue="unreadable audio: no samples")
+            reason = str(error).removeprefix(f"{audio_name(song.path)}: ")
+            return replace(song, path=None, issue=f"unreadable audio: {reason}")
         return replace(song, duration_s=duration_s)
 
     with ThreadPoolExecutor() as pool:

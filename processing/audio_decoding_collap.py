@@ -1,0 +1,305 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Files of audio to mono waveforms: decoded as a stream by FFmpeg, whatever their heads claim."""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BytesIO
+from typing import IO
+
+import numpy as np
+
+from .feature_extraction_beats import SAMPLING_RATE
+
+try:  # only files and other sampling rates need them: a model from the Hub works on arrays at 16 kHz without them
+    import av
+    import soxr
+except ImportError:
+    av = soxr = None
+
+SAMPLING_RATES = (1_000, 768_000)  # Hz: what files may have
+TOLERANCE_S = 1.0  # of the length: codecs add some silence at both ends, and tools write rounded lengths
+MARGIN_S = 0.1  # decoded beyond a limit, so that the resampled end is that of the whole file
+UNKNOWN_BYTES = 2**31 - 2**16  # a size in a head from here on means that the size was not known
+
+# FFmpeg makes up the length of these by the bit rate.
+FORMATS_WITHOUT_LENGTH = {"aac", "ac3", "amr", "dts", "eac3", "mp3", "wav"}
+
+
+@dataclass(frozen=True)
+class DecodedAudio:
+    """A file of audio, or a part of it."""
+
+    waveform: np.ndarray  # `(num_samples,)`: mono float32
+    sampling_rate: int  # Hz of the file
+    channels: int  # of the file
+    duration_s: float  # of the whole file: what can be decoded of it
+    problem: str | None  # why the file is not whole, None if it is
+
+
+def decode_audio(
+    source: str | os.PathLike | bytes,
+    sampling_rate: int = SAMPLING_RATE,
+    start_s: float = 0.0,
+    length_s: float | None = None,
+) -> DecodedAudio:
+    """
+    Decodes the first sound track of a file, averages its channels and resamples it by soxr.
+
+    Args:
+        source (`str`, `PathLike` or `bytes`): A file, or its content.
+        sampling_rate (`int`): Hz of the waveform.
+        start_s (`float`): Where the waveform begins, in seconds.
+        length_s (`float`, *optional*):
+            Longest waveform, in seconds; by default it goes to the end. What follows is counted, not decoded.
+
+    Returns:
+        [`DecodedAudio`]; its waveform is empty if there is no sample from `start_s` on.
+
+    Raises:
+        ImportError: if PyAV or soxr is missing.
+        ValueError: if it is no regular file, holds no audio that can be decoded, or has a sampling rate under 1 kHz or
+            over 768 kHz. The message names the file.
+    """
+    if av is None:
+        raise ImportError("Decoding and resampling of audio need PyAV and soxr: pip install av soxr.")
+    name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
+    try:
+        with _opened(source) as (file, container):
+            stream = container.streams.best("audio")
+            if stream is None or stream.codec_context is None:
+                raise ValueError("it has no sound track of a known codec")
+            reading = _Reading(sampling_rate, start_s, length_s)
+            reading.read(container.demux(stream))
+            if reading.sampling_rate is None:
+                raise ValueError(
+                    f"no sample of its sound track can be decoded{reading.error and f' ({reading.error})'}"
+                )
+            claimed_s = _claimed_s(file, container, stream, reading)
+            problem = _find_problem(reading, claimed_s, file if container.format.name == "ogg" else None)
+    except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
+        raise ValueError(f"{name}: {_reason(error)}.") from error
+    return DecodedAudio(reading.waveform(), reading.sampling_rate, reading.channels, reading.duration_s, problem)
+
+
+def audio_duration_s(source: str | os.PathLike | bytes) -> float:
+    """Length of a file in seconds, counted by its packets without decoding them; errors as in [`decode_audio`]."""
+    return decode_audio(source, length_s=0.0).duration_s
+
+
+def check_file(path: str | os.PathLike) -> None:
+    """Raises an OSError unless this is a regular file: to open a pipe or a device may take for ever."""
+    mode = os.stat(path).st_mode
+    if not stat.S_ISREG(mode):
+        what = "It is a folder" if stat.S_ISDIR(mode) else "It is no regular file"
+        raise OSError(errno.EINVAL, what, str(path))
+
+
+@contextmanager
+def _opened(source: str | os.PathLike | bytes) -> Iterator[tuple[IO[bytes], "av.container.InputContainer"]]:
+    if not isinstance(source, bytes):
+        check_file(source)
+    with (
+        BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
+        _open_container(file) as container,
+    ):
+        yield file, container
+
+
+def _open_container(file: IO[bytes]) -> "av.container.InputContainer":
+    try:
+        # FFmpeg gets no protocol to open other files by: a playlist is no song.
+        return av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise ValueError(f"it is no file of audio, or its head is damaged ({_reason(error)})") from error
+
+
+class _Reading:
+    """One pass through the packets of a sound track."""
+
+    def __init__(self, target_rate: int, start_s: float, length_s: float | None):
+        self.sampling_rate: int | None = None  # Hz of the first frame
+        self.channels = 0
+        self.first_packet: av.Packet | None = None
+        self.decoded_s = Fraction(0)
+        self.is_decoded_to_end = True
+        self.hole_s = 0.0  # that the times of the packets leave out
+        self.error = ""  # the last one
+        self.ends_in_error = False
+        self.ends_in_part = False  # of a packet, as also a whole file does whose head says no length
+        self._counted_s = 0.0  # by the times of the packets, up to the last hole or joint
+        self._run: tuple[float, float] | None = None  # start and end of the packets since then
+        self._target_rate = target_rate
+        self._start_s = Fraction(start_s)
+        self._length_s = length_s
+        self._rate = target_rate
+        self._resampler: soxr.ResampleStream | None = None
+        self._waveform = bytearray()  # float32: grows without a copy of the whole
+
+    @property
+    def counted_s(self) -> float:
+        return self._counted_s + (self._run[1] - self._run[0] if self._run else 0.0)
+
+    @property
+    def duration_s(self) -> float:
+        decoded_s = float(self.decoded_s)
+        return decoded_s if self.is_decoded_to_end else max(self.counted_s, decoded_s)
+
+    def read(self, packets: Iterator["av.Packet"]) -> None:
+        end_s = None if self._length_s is None else self._start_s + Fraction(self._length_s) + Fraction(MARGIN_S)
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.FFmpegError as error:
+                self.error, self.ends_in_error = _reason(error), True
+                break
+            if packet is None:
+                break
+            self._count(packet)
+            if end_s is not None and self.decoded_s >= end_s:
+                self.is_decoded_to_end = False
+                continue
+            try:
+                for frame in packet.decode():
+                    self._take(frame)
+            except av.FFmpegError as error:
+                self.error, self.ends_in_error = _reason(error), True
+        self._resample(np.zeros(0, np.float32), last=True)
+
+    def waveform(self) -> np.ndarray:
+        """`(num_samples,)`"""
+        waveform = np.frombuffer(self._waveform, np.float32)
+        return waveform if self._length_s is None else waveform[: round(self._length_s * self._target_rate)]
+
+    def _count(self, packet: "av.Packet") -> None:
+        if packet.size == 0:  # it only ends the stream
+            return
+        self.first_packet = self.first_packet or packet
+        self.ends_in_error, self.ends_in_part = False, packet.is_corrupt
+        if packet.pts is None:
+            return
+        # Before 0 the codec fills up.
+        unit_s = float(packet.time_base)
+        start_s, end_s = max(packet.pts * unit_s, 0.0), (packet.pts + (packet.duration or 0)) * unit_s
+        if self._run is None or abs(start_s - self._run[1]) > TOLERANCE_S:
+            if self._run is not None:  # joined files begin anew
+                self.hole_s += max(start_s - self._run[1], 0.0)
+            self._counted_s, self._run = self.counted_s, (start_s, start_s)
+        self._run = self._run[0], max(self._run[1], end_s)
+
+    def _take(self, frame: "av.AudioFrame") -> None:
+        rate = frame.sample_rate
+        if not SAMPLING_RATES[0] <= rate <= SAMPLING_RATES[1]:
+            raise ValueError(f"its sampling rate must be 1 kHz to 768 kHz, got {rate} Hz")
+        if self.sampling_rate is None:
+            self.sampling_rate, self.channels = rate, frame.layout.nb_channels
+        if rate != self._rate:  # of the first frame, or of joined files
+            self._resample(np.zeros(0, np.float32), last=True)
+            self._rate = rate
+            if rate != self._target_rate:
+                self._resampler = soxr.ResampleStream(rate, self._target_rate, 1, "float32", quality="soxr_hq")
+        skipped = max(0, round((self._start_s - self.decoded_s) * rate))
+        self.decoded_s += Fraction(frame.samples, rate)
+        if skipped < frame.samples:
+            self._resample(_to_mono(frame)[skipped:])
+
+    def _resample(self, samples: np.ndarray, last: bool = False) -> None:
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(samples, last)
+            if last:
+                self._resampler = None
+        self._waveform += samples.tobytes()
+
+
+def _to_mono(frame: "av.AudioFrame") -> np.ndarray:
+    """The mean of the channels of a frame: `(samples,)` float32, full scale is 1."""
+    samples = frame.to_ndarray()  # (channels, samples), or (1, samples * channels)
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    if samples.dtype.kind in "iu":
+        bits = 8 * samples.dtype.itemsize
+        offset = 2 ** (bits - 1) if samples.dtype.kind == "u" else 0
+        samples = (samples.astype(np.float32) - offset) / 2 ** (bits - 1)
+    # Not numpy's mean, which is many times slower over an axis of two.
+    return sum(samples.astype(np.float32, copy=False)) / np.float32(len(samples))
+
+
+def _find_problem(reading: _Reading, claimed_s: float | None, ogg: IO[bytes] | None) -> str | None:
+    length_s = reading.duration_s
+    if claimed_s is not None and claimed_s - length_s > TOLERANCE_S:
+        return f"it ends after {length_s:.1f} s, its head says {claimed_s:.1f} s"
+    # An error after the length that the head says is something else behind the sound, such as tags.
+    is_complete = claimed_s is not None and claimed_s - length_s < MARGIN_S
+    if reading.ends_in_error and not is_complete:
+        return f"it ends in an error after {length_s:.1f} s: {reading.error}"
+    if (reading.ends_in_part and claimed_s is not None and not is_complete) or (ogg and not _has_last_page(ogg)):
+        return f"it ends after {length_s:.1f} s in the middle of the stream"
+    lost_s = reading.hole_s + max(0.0, reading.counted_s - length_s)
+    if lost_s > TOLERANCE_S:
+        return f"{lost_s:.1f} s inside it are lost{reading.error and f': {reading.error}'}"
+    return None
+
+
+def _claimed_s(
+    file: IO[bytes], container: "av.container.InputContainer", stream: "av.AudioStream", reading: _Reading
+) -> float | None:
+    """The length that the head of a file says; None if it says none."""
+    if container.format.name == "wav":
+        return _wav_claim(file, reading.duration_s)
+    if container.format.name == "mp3":
+        return _mp3_claim(file, reading.first_packet)
+    if container.format.name in FORMATS_WITHOUT_LENGTH:
+        return None
+    if stream.duration is not None:
+        return float(stream.duration * stream.time_base)
+    if container.duration is not None and len(container.streams) == 1:
+        return (container.duration - max(container.start_time or 0, 0)) / av.time_base
+    return None
+
+
+def _wav_claim(file: IO[bytes], duration_s: float) -> float | None:
+    """By the bytes that the head says and those that are there; FFmpeg only tells the latter."""
+    file.seek(0)
+    order = "big" if file.read(12)[:4] == b"RIFX" else "little"
+    long_size = 0  # of RF64
+    while len(head := file.read(8)) == 8:
+        size = int.from_bytes(head[4:], order)
+        if head[:4] == b"data":
+            size = long_size if size >= UNKNOWN_BYTES else size
+            start = file.tell()
+            there = min(size, file.seek(0, os.SEEK_END) - start)
+            return duration_s * size / there if there > 0 else None
+        content_start = file.tell()
+        if head[:4] == b"ds64":
+            long_size = int.from_bytes(file.read(16)[8:], "little")
+        file.seek(content_start + size + size % 2)
+    return None
+
+
+def _mp3_claim(file: IO[bytes], first_packet: "av.Packet | None") -> float | None:
+    """By the frame in front of the first one, where encoders write the number of frames."""
+    if first_packet is None or not first_packet.pos:
+        return None
+    file.seek(max(0, first_packet.pos - 4096))
+    head = file.read(min(first_packet.pos, 4096))
+    found = re.search(rb"(?:(?:Xing|Info)\0\0\0[\x01-\xff]|VBRI.{10})(.{4})", head, re.DOTALL)
+    return found and int.from_bytes(found[1], "big") * float(first_packet.duration * first_packet.time_base)
+
+
+def _has_last_page(file: IO[bytes]) -> bool:
+    """Whether an Ogg ends with a whole page that is marked as the last one."""
+    file.seek(max(0, file.seek(0, os.SEEK_END) - 65_307))  # the longest page
+    end = file.read()
+    page = end[max(0, end.rfind(b"OggS")) :]
+    if len(page) < 27 or len(page) < 27 + page[26]:
+        return False
+    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+
+
+def _reason(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or error or type(error).__name__)
