@@ -104,6 +104,9 @@ class BeatsConfig(PreTrainedConfig):
         for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a probability between 0 and 1, got {getattr(self, name)}.")
+        for name in ("layer_norm_eps", "initializer_range"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be greater than 0 and at most 1, got {getattr(self, name)}.")
         multiples = (
             ("num_mel_bins", "patch_size"),
             ("hidden_size", "num_attention_heads"),

@@ -28,6 +28,17 @@ VECTOR_S = 0.02  # seconds between two vectors of either encoder, that is 50 vec
 HOP_S = 0.01  # seconds between two mel frames, of Whisper as of BEATs
 BEATS_PATCH_FRAMES = 16  # fbank frames in one BEATs time step ...
 BEATS_VECTORS_PER_STEP = 8  # ... which gives eight vectors, one for each frequency patch
+# Least and greatest value of each number that is no count: well inside float32, in which the scores are computed.
+RANGES = {
+    "chunk_length_s": (VECTOR_S, 3600),
+    "kernel_weight": (0, 1e6),
+    "temporal_weight": (0, 1e6),
+    "kernel_temperature": (1e-6, 1e6),
+    "temporal_temperature": (1e-6, 1e6),
+    "initializer_range": (0, 1),
+}
+# As "roberta" in a name: position embeddings begin with padding's, so the first token has position pad_token_id + 1.
+POSITIONS_AFTER_PADDING = ("camembert", "data2vec-text", "ibert", "longformer", "luke", "mpnet", "xmod")
 
 
 @strict
@@ -59,7 +70,7 @@ class CollapConfig(PreTrainedConfig):
         kernel_temperature (`float`): *tau_K*, divides the cosines before the softmax over a segment's frames.
         temporal_temperature (`float`): *tau_T*, divides the segments' scores before the softmax over segments.
         logit_scale_init_value (`float`):
-            Logarithm of the factor on the fused score, at most log(100); the paper's is log(1 / 0.07).
+            Logarithm of the factor on the fused score, log(1 / 100) to log(100); the paper's is log(1 / 0.07).
         text_granularity (`"document"` or `"sentence"`):
             `"document"`: one vector a text (our reading of the paper). `"sentence"`: one vector a sentence (ours).
         temporal_position (`bool`):
@@ -157,6 +168,17 @@ class CollapConfig(PreTrainedConfig):
         """Frames of a full chunk: 187 for 30 s."""
         return math.ceil(self.vectors_per_chunk / self.frame_pooling)
 
+    @property
+    def max_text_tokens(self) -> int | None:
+        """Tokens of a row that the text model has positions for, 512 for RoBERTa; `None` if it takes any number."""
+        text = self.text_config
+        positions = getattr(text, "max_position_embeddings", None) or 0
+        is_relative = hasattr(text, "rope_parameters") or not getattr(text, "position_biased_input", True)
+        if positions < 1 or is_relative:  # XLNet's number is -1
+            return None
+        after_padding = "roberta" in text.model_type or text.model_type in POSITIONS_AFTER_PADDING
+        return positions - (text.pad_token_id + 1 if after_padding else 0)
+
     def num_vectors(self, num_fbank_frames: Any) -> Any:
         """
         Encoder vectors in a chunk of which `num_fbank_frames` (10 ms each) are real; whole numbers or tensors of them.
@@ -185,17 +207,15 @@ class CollapConfig(PreTrainedConfig):
         for name in at_least_one:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("kernel_temperature", "temporal_temperature"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be greater than 0, got {getattr(self, name)}.")
-        if not self.logit_scale_init_value <= MAX_LOGIT_SCALE:
+        for name, (least, greatest) in RANGES.items():
+            if not least <= getattr(self, name) <= greatest:  # nor is NaN
+                raise ValueError(f"{name} must be between {least:g} and {greatest:g}, got {getattr(self, name)}.")
+        if not abs(self.logit_scale_init_value) <= MAX_LOGIT_SCALE:
             raise ValueError(
                 f"logit_scale_init_value is the logarithm of the factor and must be at most log(100) = "
-                f"{MAX_LOGIT_SCALE:.3f} (the paper's is log(1 / 0.07) = 2.659), got {self.logit_scale_init_value}."
+                f"{MAX_LOGIT_SCALE:.3f} (the paper's is log(1 / 0.07) = 2.659) and at least log(1 / 100), got "
+                f"{self.logit_scale_init_value}."
             )
-        for name in ("kernel_weight", "temporal_weight"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}.")
         if self.kernel_weight + self.temporal_weight == 0:
             raise ValueError("kernel_weight and temporal_weight are both 0: expected one above 0.")
         self._validate_time()

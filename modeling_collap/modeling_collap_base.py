@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """What the CoLLAP models share: initialisation, loading, saving, and the names of their inputs."""
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -132,6 +133,9 @@ def load_complete(model_class: Any, name_or_path: str, needed: str = "", **optio
     Raises:
         ValueError: if a weight of the model is not in the checkpoint.
     """
+    if os.path.isdir(name_or_path):
+        # A configuration remembers the name: relative, it could be a repository's on the Hub in another folder.
+        name_or_path = os.path.abspath(name_or_path)
     load = getattr(model_class, "from_pretrained", model_class)
     model, report = load(name_or_path, output_loading_info=True, **options)
     parameters = {name for name, _ in model.named_parameters()}

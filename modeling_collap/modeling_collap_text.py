@@ -170,6 +170,12 @@ class CollapTextModel(CollapPreTrainedModel):
             sentence_counts = torch.ones(tokens.shape[0], dtype=torch.long, device=tokens.device)
         if not torch.compiler.is_compiling():  # a graph cannot raise errors that depend on values
             self._check_values(attention_mask, sentence_counts)
+            limit = self.config.max_text_tokens
+            if position_ids is None and limit is not None and tokens.shape[1] > limit:
+                raise ValueError(
+                    f"input_ids must have at most {limit} tokens a row, as the text model has positions, got "
+                    f"{tokens.shape[1]}: set max_text_tokens={limit} in the processor."
+                )
         if position_ids is not None:
             position_ids = position_ids.expand(tokens.shape[:2])
         inputs = {

@@ -116,13 +116,17 @@ class CollapProcessor(ProcessorMixin):
         Args:
             config ([`CollapConfig`]): Of the model.
             tokenizer (`PreTrainedTokenizerBase` or `str`): That of the text model, or its folder or Hub name.
-            options: `max_text_tokens` and `language`.
+            options: `max_text_tokens` (at most, and by default where the tokenizer has no lower limit, as many as the
+                text model has positions) and `language`.
 
         Raises:
             ValueError: if the tokenizer does not fit the text model ([`CollapProcessor.check_model`]).
         """
         if isinstance(tokenizer, str | os.PathLike):
             tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+        limit = config.max_text_tokens
+        if options.get("max_text_tokens") is None and limit is not None and tokenizer.model_max_length > limit:
+            options["max_text_tokens"] = limit
         feature_extractor = CollapFeatureExtractor(**settings_of_model(config))
         processor = cls(feature_extractor, tokenizer, config.text_granularity, **options)
         processor.check_model(config)
@@ -131,14 +135,17 @@ class CollapProcessor(ProcessorMixin):
     def check_model(self, model: PreTrainedModel | PreTrainedConfig) -> None:
         """
         Raises a ValueError if the processor does not fit a [`CollapModel`] or [`CollapConfig`]. It names all that
-        differs: `text_granularity`, the feature extractor's settings, and what shows that the tokenizer is another
-        model's.
+        differs: `text_granularity`, `max_text_tokens`, the feature extractor's settings, and what shows that the
+        tokenizer is another model's.
         """
         config = getattr(model, "config", model)
         differences = _tokenizer_differences(self.tokenizer, config.text_config)
         if self.text_granularity != config.text_granularity:
             needed = config.text_granularity
             differences.append(f"text_granularity is {self.text_granularity}, the model needs {needed}")
+        tokens, most = self.max_text_tokens, config.max_text_tokens or math.inf
+        if tokens is not None and not 1 <= tokens <= most:
+            differences.append(f"max_text_tokens is {tokens}, the text model takes 1 to {most}")
         self.feature_extractor.check_model(config, *differences)
 
     @property

@@ -18,25 +18,41 @@ from collap.data.manifest import load_manifest
 from collap.data.validation import RowIssue, ValidationReport, find_issues
 from collap.hub.card import CardArguments
 from collap.hub.push import publish_model
+from collap.modeling_collap.modeling_collap_base import load_complete
 
-from .arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
+from .arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments, check_not_given
 from .clap import is_clap, make_clap_trainer
 from .dataset import SongDataset, SongReader
 from .trainer import CollapTrainer
 
 logger = logging.getLogger(__name__)
 
+# Fields of the configuration that the weights or the features of a model which is there depend on.
+ONLY_NEW = ("chunk_length_s", "projection_dim", "temporal_position", "logit_scale_init_value")
+
 
 def load_model(
     arguments: ModelArguments, config: ConfigArguments, model_class: type[CollapModel] = CollapModel
 ) -> tuple[CollapModel, CollapProcessor]:
-    """Loads a CoLLAP with its processor, or builds both from towers."""
+    """
+    Loads a CoLLAP with its processor, or builds both from towers.
+
+    Raises:
+        ValueError: if an argument is given that only a new model takes, the model lacks weights, or model, processor
+            and arguments do not fit each other.
+    """
     if arguments.model_name_or_path is not None:
-        model = model_class.from_pretrained(arguments.model_name_or_path, **config.given())
+        check_not_given(arguments, config, ONLY_NEW)
+        model = load_complete(model_class, arguments.model_name_or_path, **config.given())
+        if model.config.architectures not in (None, [model_class.__name__]):
+            saved = " or ".join(model.config.architectures)
+            raise ValueError(f"--model_name_or_path must hold a {model_class.__name__}, got a {saved}.")
         processor = AutoProcessor.from_pretrained(arguments.model_name_or_path)
-        processor.check_model(model.config)
+        if config.text_granularity is not None:
+            processor.text_granularity = config.text_granularity  # as the model's already is
         if arguments.max_text_tokens is not None:
             processor.max_text_tokens = arguments.max_text_tokens
+        processor.check_model(model.config)
         return model, processor
     if arguments.text_model is None or (arguments.music_model is None and arguments.speech_model is None):
         raise ValueError(

@@ -1,9 +1,20 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """The configuration of CoLLAP: defaults, derived numbers, errors, and the round trip through JSON."""
 
+import math
+
 import pytest
 from huggingface_hub.errors import StrictDataclassError
 from tiny_models import tiny_config
+from transformers import (
+    BertConfig,
+    DebertaV2Config,
+    GPT2Config,
+    ModernBertConfig,
+    MPNetConfig,
+    RobertaConfig,
+    T5Config,
+)
 
 from collap import CollapConfig
 
@@ -33,7 +44,18 @@ def test_an_absent_encoder_stays_absent_through_json(tmp_path, absent: str):
     [
         ({"music_config": None, "speech_config": None}, "at least one audio encoder"),
         ({"kernel_size": 0}, "kernel_size must be at least 1, got 0"),
-        ({"kernel_temperature": 0.0}, "kernel_temperature must be greater than 0"),
+        (
+            {"kernel_temperature": 1e-300},
+            "kernel_temperature must be between 1e-06 and 1e.06, got 1e-300",
+        ),  # 0 in float32
+        ({"temporal_temperature": math.inf}, "temporal_temperature must be between 1e-06 and 1e.06, got inf"),
+        ({"kernel_weight": math.inf}, "kernel_weight must be between 0 and 1e.06, got inf"),
+        ({"temporal_weight": -0.1}, "temporal_weight must be between 0 and 1e.06, got -0.1"),
+        ({"initializer_range": math.nan}, "initializer_range must be between 0 and 1, got nan"),
+        ({"chunk_length_s": math.inf}, "chunk_length_s must be between 0.02 and 3600, got inf"),
+        ({"chunk_length_s": math.nan}, "chunk_length_s must be between 0.02 and 3600, got nan"),
+        ({"logit_scale_init_value": 14.3}, "logit_scale_init_value is the logarithm of the factor"),
+        ({"logit_scale_init_value": -math.inf}, r"at least log\(1 / 100\), got -inf"),
         ({"kernel_weight": 0.0, "temporal_weight": 0.0}, "both 0"),
         ({"num_time_features": 3}, "num_time_features must be even"),
         ({"temporal_position": True}, "text_granularity='sentence'"),
@@ -49,3 +71,20 @@ def test_an_absent_encoder_stays_absent_through_json(tmp_path, absent: str):
 def test_bad_numbers_are_refused_by_name(changes: dict, message: str):
     with pytest.raises(StrictDataclassError, match=message):
         tiny_config(**changes)
+
+
+@pytest.mark.parametrize(
+    ("text", "most"),
+    [
+        (RobertaConfig(max_position_embeddings=514), 512),  # the first token has position 2
+        (MPNetConfig(max_position_embeddings=514), 512),
+        (BertConfig(), 512),
+        (GPT2Config(), 1024),
+        (ModernBertConfig(), None),  # positions of queries relative to keys: no end
+        (DebertaV2Config(position_biased_input=False, relative_attention=True), None),
+        (T5Config(), None),
+    ],
+    ids=lambda value: getattr(value, "model_type", str(value)),
+)
+def test_tokens_that_the_text_model_has_positions_for(text, most: int | None):
+    assert tiny_config(text_config=text).max_text_tokens == most

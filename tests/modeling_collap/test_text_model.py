@@ -187,3 +187,21 @@ def test_layers_that_are_sharded_over_processes_are_called_once():
     next(model.encoder.parameters()).ds_id = 0  # the mark of ZeRO-3
     model(**inputs)
     assert len(calls) == 5
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("kind", "most"), [("roberta", 38), ("mpnet", 38), ("bert", 512)])
+def test_as_many_tokens_as_there_are_positions(kind: str, most: int):
+    model = make_model(kind)
+    assert model(**text_inputs([most])).query_embeds.isfinite().all()
+    with pytest.raises(ValueError, match=f"input_ids must have at most {most} tokens a row.* got {most + 1}"):
+        model(**text_inputs([most + 1]))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("kind", ["modernbert", "qwen2", "t5"])
+def test_relative_positions_have_no_end(kind: str):
+    model = make_model(kind)
+    if model.config.text_config.to_dict().get("max_position_embeddings"):
+        model.config.text_config.max_position_embeddings = 40
+    assert model(**text_inputs([50])).query_embeds.isfinite().all()

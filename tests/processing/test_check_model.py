@@ -5,6 +5,7 @@ import itertools
 
 import pytest
 from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config, tiny_text_config, tiny_whisper_config
+from tiny_tokenizer import tiny_tokenizer
 from transformers import (
     AutoConfig,
     BertConfig,
@@ -111,6 +112,25 @@ def test_tokens_without_embeddings():
     tokenizer.add_tokens(["verse"])
     with pytest.raises(ValueError, match=r"token ids go up to 25, vocab_size of the model is 25"):
         CollapProcessor.for_model(fitting(TEXT_CONFIGS["bert"]), tokenizer)
+
+
+def test_a_tokenizer_without_a_limit_gets_the_models():
+    """Else 2,000 words ended in an index that is out of bounds."""
+    config = fitting(RobertaConfig(vocab_size=25, max_position_embeddings=514))
+    tokenizer = tiny_tokenizer("la")
+    tokenizer.model_max_length = 10**30  # as transformers writes "no limit"
+    processor = CollapProcessor.for_model(config, tokenizer)
+    assert processor.max_text_tokens == 512
+    with pytest.raises(ValueError, match=r"^text\[0\] must have at most 512 tokens, got 2002: pass truncation=True"):
+        processor(text="la " * 2000)
+    assert len(processor(text="la " * 2000, truncation=True)["input_ids"][0]) == 512
+    # A limit of the tokenizer's own stays, unless the model has fewer positions.
+    for own, expected in ((100, None), (512, None), (1024, 512)):
+        tokenizer.model_max_length = own
+        assert CollapProcessor.for_model(config, tokenizer).max_text_tokens == expected
+    processor.max_text_tokens = 513
+    with pytest.raises(ValueError, match="max_text_tokens is 513, the text model takes 1 to 512"):
+        processor.check_model(config)
 
 
 def test_all_differences_at_once():
