@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import stat
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ SAMPLING_RATES = (1_000, 768_000)  # Hz: what files may have
 TOLERANCE_S = 1.0  # of the length: codecs add some silence at both ends, and tools write rounded lengths
 MARGIN_S = 0.1  # decoded beyond a limit, so that the resampled end is that of the whole file
 UNKNOWN_BYTES = 2**31 - 2**16  # a size in a head from here on means that the size was not known
+
+ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 # FFmpeg makes up the length of these by the bit rate.
 FORMATS_WITHOUT_LENGTH = {"aac", "ac3", "amr", "dts", "eac3", "mp3", "wav"}
@@ -115,7 +118,7 @@ def _open_container(file: IO[bytes]) -> "av.container.InputContainer":
     try:
         # FFmpeg gets no protocol to open other files by: a playlist is no song.
         return av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace")
-    except av.FFmpegError as error:
+    except (av.FFmpegError, OSError) as error:  # of FFmpeg, or of the file that it reads
         raise ValueError(f"it is no file of audio, or its head is damaged ({_reason(error)})") from error
 
 
@@ -231,6 +234,9 @@ def _to_mono(frame: "av.AudioFrame") -> np.ndarray:
 
 def _find_problem(reading: _Reading, claimed_s: float | None, ogg: IO[bytes] | None) -> str | None:
     length_s = reading.duration_s
+    lost_s = reading.hole_s + max(0.0, reading.counted_s - length_s)
+    if lost_s > TOLERANCE_S:
+        return f"{lost_s:.1f} s inside it are lost{reading.error and f': {reading.error}'}"
     if claimed_s is not None and claimed_s - length_s > TOLERANCE_S:
         return f"it ends after {length_s:.1f} s, its head says {claimed_s:.1f} s"
     # An error after the length that the head says is something else behind the sound, such as tags.
@@ -239,9 +245,6 @@ def _find_problem(reading: _Reading, claimed_s: float | None, ogg: IO[bytes] | N
         return f"it ends in an error after {length_s:.1f} s: {reading.error}"
     if (reading.ends_in_part and claimed_s is not None and not is_complete) or (ogg and not _has_last_page(ogg)):
         return f"it ends after {length_s:.1f} s in the middle of the stream"
-    lost_s = reading.hole_s + max(0.0, reading.counted_s - length_s)
-    if lost_s > TOLERANCE_S:
-        return f"{lost_s:.1f} s inside it are lost{reading.error and f': {reading.error}'}"
     return None
 
 
@@ -253,6 +256,8 @@ def _claimed_s(
         return _wav_claim(file, reading.duration_s)
     if container.format.name == "mp3":
         return _mp3_claim(file, reading.first_packet)
+    if container.format.name == "asf":
+        return _asf_claim(file)
     if container.format.name in FORMATS_WITHOUT_LENGTH:
         return None
     if stream.duration is not None:
@@ -289,6 +294,18 @@ def _mp3_claim(file: IO[bytes], first_packet: "av.Packet | None") -> float | Non
     head = file.read(min(first_packet.pos, 4096))
     found = re.search(rb"(?:(?:Xing|Info)\0\0\0[\x01-\xff]|VBRI.{10})(.{4})", head, re.DOTALL)
     return found and int.from_bytes(found[1], "big") * float(first_packet.duration * first_packet.time_base)
+
+
+def _asf_claim(file: IO[bytes]) -> float | None:
+    """By the object of file properties in the head of a wma; FFmpeg passes it over if the size there is wrong."""
+    file.seek(0)
+    head = file.read(2**16)
+    start = head.find(ASF_FILE_PROPERTIES)
+    if start < 0 or len(head) < start + 92:
+        return None
+    length, _, preroll, flags = struct.unpack_from("<QQQI", head, start + 64)  # 100 ns, 100 ns, ms
+    is_live = flags & 1
+    return None if is_live else length / 1e7 - preroll / 1e3
 
 
 def _has_last_page(file: IO[bytes]) -> bool:
