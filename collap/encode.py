@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import partial
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -33,6 +33,7 @@ from collap.processing.feature_extraction_collap import CollapBatchFeature, Coll
 # Processes wait at the end for the last one. The default of ten minutes is less than hours of work may differ by.
 MAX_WAIT = timedelta(days=1)
 SKIPPED_FILE = "skipped.jsonl"
+SONG_ERRORS = (ValueError, TypeError, OSError, MemoryError)  # of one song: the others are encoded
 PRECISIONS = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 Song = str | Mapping[str, Any]
@@ -49,6 +50,7 @@ class ListedSong:
     hash: str = ""  # of its content
     length_s: float = 0.0  # seconds that are to be encoded
     problem: str | None = None  # why it cannot be encoded
+    damaged_shard: str | None = None  # that has frames of it which cannot be used
 
 
 def encode_songs(
@@ -67,11 +69,12 @@ def encode_songs(
     Encodes the songs that are not in the cache yet, each once, however often it is listed.
 
     The processes split the work by the length of the songs. What was stopped, or killed, continues where it was (up to
-    a minute before), also with another number of processes.
+    a minute before), also with another number of processes. Songs that are in the cache are checked; what is damaged
+    is named in a warning and encoded again. A file that is replaced meanwhile is a song that cannot be encoded.
 
     Args:
-        read (`Callable`): Makes of a song what `encode` takes; called by `num_workers` threads ahead. A `ValueError`
-            says that the song cannot be encoded.
+        read (`Callable`): Makes of a song what `encode` takes; called by `num_workers` threads ahead. A `ValueError`,
+            `TypeError`, `OSError` or `MemoryError` says that the song cannot be encoded.
         state (`PartialState`): The processes; on CPUs made by `PartialState(cpu=True)`.
         make_batches (`Callable`): Groups the songs of a process for `encode`; each alone by default.
         on_bad_audio (`"raise"` or `"skip"`): Whether songs that are missing or cannot be encoded are an error, or are
@@ -88,7 +91,12 @@ def encode_songs(
     """
     if on_bad_audio not in ("raise", "skip"):
         raise ValueError(f"on_bad_audio must be 'raise' or 'skip', got {on_bad_audio!r}.")
-    listed = _list_songs(songs, cache.hashes, max_length_s, num_workers, state)
+    listed = _list_songs(songs, cache, max_length_s, num_workers, state)
+    if damaged := [song.damaged_shard for song in listed if song.damaged_shard is not None]:
+        with state.main_process_first():
+            if state.is_main_process:
+                cache.discard_damaged(damaged)
+            cache.refresh()
     _raise_or_skip([song for song in listed if song.problem is not None], len(listed), on_bad_audio)
     different = {song.hash: song for song in listed if song.problem is None}
     # All processes split the same list, whatever another run writes into the folder meanwhile.
@@ -114,10 +122,14 @@ def encode_songs(
         good, bad, inputs = [], [], []
         for song in batch:
             try:
-                inputs.append(read(songs[song.index]))
+                source = songs[song.index]
+                read_song = read(source)
+                if cache.hashes.hash(source, again=True) != song.hash:
+                    raise ValueError("it has changed since the songs were hashed; run the same command again")
+                inputs.append(read_song)
                 good.append(song)
-            except ValueError as error:
-                bad.append(replace(song, problem=str(error)))
+            except SONG_ERRORS as error:
+                bad.append(replace(song, problem=_problem(error, song.name)))
         return good, bad, inputs
 
     mine = split_work(new, state.num_processes)[state.process_index]
@@ -151,12 +163,13 @@ def encode_songs(
         report = f"{len(seconds)} songs encoded, {encoded_h:.2f} of {duration_h:.2f} h, "
         report += f"in {time.monotonic() - started:.0f} s on {state.num_processes} process(es)."
         file = cache.folder / SKIPPED_FILE
-        file.unlink(missing_ok=True)  # of an earlier run
         if skipped:
             report += f" {len(skipped)} songs skipped, named in {file}."
             with atomic_write(file) as temporary:
                 lines = [json.dumps({"audio": song.name, "problem": song.problem}) + "\n" for song in skipped]
                 temporary.write_text("".join(lines), encoding="utf-8")
+        elif file.exists():  # of an earlier run; a complete cache may be one that can only be read
+            file.unlink()
         tqdm.write(report)
     state.wait_for_everyone()
     return listed
@@ -198,6 +211,12 @@ def extract_features(
         cache = TensorCache(folder, fingerprint, create=True)
     config, device = audio_model.config, audio_model.device
 
+    def read(song: Song) -> CollapBatchFeature:
+        inputs = feature_extractor(song, truncation=truncation, return_tensors="pt")
+        if (problem := inputs.audio_coverage[0].problem) is not None:
+            raise ValueError(problem)
+        return inputs
+
     @torch.inference_mode()
     @torch.autocast(device.type, PRECISIONS[mixed_precision], enabled=mixed_precision != "no")
     def encode(inputs: list[CollapBatchFeature]) -> list[SongEmbedding]:
@@ -216,7 +235,7 @@ def extract_features(
         encode_songs(
             songs,
             cache,
-            partial(feature_extractor, truncation=truncation, return_tensors="pt"),
+            read,
             encode,
             state,
             lambda listed: _batch_chunks(listed, config),
@@ -285,24 +304,45 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads
 
 
 def _list_songs(
-    songs: Sequence[Song], hashes: AudioHashes, max_length_s: float | None, num_workers: int, state: PartialState
+    songs: Sequence[Song], features: TensorCache, max_length_s: float | None, num_workers: int, state: PartialState
 ) -> list[ListedSong]:
-    """Hash and length of every song; the processes split the reading, and each gets all."""
+    """Hash and length of every song, those in the cache checked; the processes split the work, and each gets all."""
+
+    @cache
+    def damaged_shard(song_hash: str) -> str | None:
+        try:
+            features.read(song_hash)
+        except ValueError:
+            return features.songs[song_hash].shard
+        return None
 
     def look(index: int) -> ListedSong:
-        song = songs[index]
-        name = audio_name(song)
+        name, damaged = f"songs[{index}]", None
         try:
-            song_hash, duration_s = hashes.hash(song), audio_duration_s(song)
-        except (OSError, ValueError) as error:
-            return ListedSong(index, name, problem=str(error).removeprefix(f"{name}: "))
-        return ListedSong(index, name, song_hash, min(duration_s, max_length_s or math.inf))
+            song = songs[index]
+            name = audio_name(song)
+            song_hash = features.hashes.hash(song)
+            is_cached = song_hash in features.songs
+            damaged = damaged_shard(song_hash) if is_cached else None
+            if is_cached and damaged is None:  # counting the length of a file reads all of it
+                duration_s = features.songs[song_hash].duration_s
+            else:
+                duration_s = audio_duration_s(song)
+        except SONG_ERRORS as error:
+            return ListedSong(index, name, problem=_problem(error, name), damaged_shard=damaged)
+        length_s = min(duration_s, max_length_s or math.inf)
+        return ListedSong(index, name, song_hash, length_s, damaged_shard=damaged)
 
     mine = range(state.process_index, len(songs), state.num_processes)
     found = ahead(look, mine, num_workers)
     hide = not state.is_main_process
-    listed = list(tqdm(found, desc="Hashing songs", unit="song", total=len(mine), disable=hide))
+    listed = list(tqdm(found, desc="Checking songs", unit="song", total=len(mine), disable=hide))
     return sorted(gather_object(listed), key=lambda song: song.index)
+
+
+def _problem(error: Exception, name: str) -> str:
+    text = str(error).removeprefix(f"{name}: ")
+    return text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"
 
 
 def _raise_or_skip(bad: list[ListedSong], num_songs: int, on_bad_audio: str) -> None:

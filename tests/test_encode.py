@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -174,6 +175,158 @@ def test_frames_that_are_not_finite(songs, extract):
     assert not shards(extract.folder)
 
 
+class TestDamage:
+    """Cached songs are checked, and what is damaged is encoded again, alone."""
+
+    @pytest.fixture
+    def frames(self, songs, extract) -> dict[str, torch.Tensor]:
+        cache = extract(songs)
+        return {song: cache.load(song) for song in songs}
+
+    @staticmethod
+    def check(cache: TensorCache, frames: dict[str, torch.Tensor]) -> None:
+        for song, expected in frames.items():
+            torch.testing.assert_close(cache.load(song), expected, rtol=0, atol=1e-2)  # batches may be others
+        assert sum(len(load_file(shard)) for shard in shards(cache.folder)) == len(frames)
+
+    def test_a_song_whose_frames_are_damaged(self, songs, extract, frames, caplog, capsys):
+        (shard,) = shards(extract.folder)
+        data, part = shard.read_bytes(), frames[songs[1]].numpy().tobytes()
+        shard.write_bytes(data.replace(part, bytes([part[0] ^ 1]) + part[1:]))
+        cache = extract([*songs, songs[1]])
+        assert "2 are cached already and 1 of 0.00 h are to be encoded" in capsys.readouterr().out
+        assert [songs[1] in record.message and shard.name in record.message for record in caplog.records] == [True]
+        self.check(cache, frames)
+
+    def test_a_torn_shard(self, songs, extract, frames, caplog):
+        (shard,) = shards(extract.folder)
+        shard.write_bytes(shard.read_bytes()[:1000])
+        self.check(extract(songs), frames)
+        assert f"{shard.name} is damaged" in caplog.text
+
+    def test_flipped_bits_anywhere(self, songs, extract, frames):
+        generator = np.random.default_rng(0)
+        for _ in range(20):
+            (shard, *_) = shards(extract.folder)
+            flipped = bytearray(shard.read_bytes())
+            header = 8 + int.from_bytes(flipped[:8], "little")
+            bit = generator.integers(8 * generator.choice([header, len(flipped)]))
+            flipped[bit // 8] ^= 1 << bit % 8
+            shard.write_bytes(flipped)
+            self.check(extract(songs), frames)
+
+    def test_a_damaged_song_whose_file_cannot_be_read(self, songs, extract, frames, monkeypatch):
+        (shard,) = shards(extract.folder)
+        part = frames[songs[1]].numpy().tobytes()
+        shard.write_bytes(shard.read_bytes().replace(part, bytes([part[0] ^ 1]) + part[1:]))
+
+        def fail(song: str) -> float:
+            raise OSError("disk error")
+
+        monkeypatch.setattr(encode, "audio_duration_s", fail)
+        cache = extract(songs, on_bad_audio="skip")
+        self.check(cache, {song: frames[song] for song in (songs[0], songs[2])})
+        assert songs[1] not in cache
+
+
+def test_the_length_of_cached_songs_is_not_counted_again(songs, extract, monkeypatch):
+    extract(songs[:2])
+    counted, count = [], encode.audio_duration_s
+    monkeypatch.setattr(encode, "audio_duration_s", lambda song: counted.append(song) or count(song))
+    extract(songs)
+    assert counted == [songs[2]]
+
+
+def test_a_file_that_is_replaced_while_songs_are_encoded(songs, extract, extractor, tmp_path):
+    """By one of the same length and time, so that only its content tells."""
+    other, status = write_song(tmp_path / "other.wav", 0.4, seed=9), os.stat(songs[1])
+
+    class Replacing(CollapFeatureExtractor):
+        def __call__(self, audio, **kwargs):
+            inputs = super().__call__(audio, **kwargs)
+            if audio == songs[1]:
+                shutil.copy(other, audio)
+                os.utime(audio, ns=(status.st_atime_ns, status.st_mtime_ns))
+            return inputs
+
+    replacing = Replacing(chunk_length_s=CHUNK_LENGTH_S)
+    with pytest.raises(ValueError, match=r"1\.wav: it has changed since the songs were hashed; run the same command"):
+        extract(songs, extractor=replacing)
+    expected = extract([other], on_bad_audio="skip").load(other)
+    cache = extract(songs)  # the same command
+    assert cache.find(songs[1]) == cache.find(other)
+    torch.testing.assert_close(cache.load(songs[1]), expected)
+
+
+def test_any_error_of_one_song_is_an_issue_of_that_song(songs, extract, tmp_path):
+    pipe = str(tmp_path / "pipe.wav")
+    os.mkfifo(pipe)
+    errors = {songs[0]: MemoryError("Unable to allocate 512. GiB"), songs[2]: TypeError("no number")}
+
+    class Failing(CollapFeatureExtractor):
+        def __call__(self, audio, **kwargs):
+            if audio in errors:
+                raise errors[audio]
+            return super().__call__(audio, **kwargs)
+
+    failing = Failing(chunk_length_s=CHUNK_LENGTH_S)
+    cache = extract([*songs, pipe, None, 3], extractor=failing, on_bad_audio="skip")
+    lines = [json.loads(line) for line in (extract.folder / "skipped.jsonl").read_text().splitlines()]
+    assert {line["audio"]: line["problem"] for line in lines} == {
+        songs[0]: "MemoryError: Unable to allocate 512. GiB",
+        songs[2]: "TypeError: no number",
+        pipe: f"[Errno 22] It is no regular file: {pipe!r}",
+        "songs[4]": "TypeError: A song must be a path or a dict with 'bytes' or 'path', got NoneType.",
+        "songs[5]": "TypeError: A song must be a path or a dict with 'bytes' or 'path', got int.",
+    }
+    assert list(cache.songs) == [cache.find(songs[1])]
+
+
+def cut_off(song: str) -> str:
+    """The file loses its last second and a half, which its head still claims."""
+    with open(song, "r+b") as file:
+        file.truncate(os.path.getsize(song) - 48_000)
+    return song
+
+
+def test_a_song_that_is_not_whole_is_bad_audio(songs, extract):
+    cut_off(songs[2])
+    with pytest.raises(ValueError, match=r"2\.wav: it ends after 0\.5 s, its head says 2\.0 s"):
+        extract(songs)
+    cache = extract(songs, on_bad_audio="skip")
+    assert [song in cache for song in songs] == [True, True, False]
+
+
+@pytest.fixture
+def read_only(tmp_path) -> Iterator[Callable]:
+    """Makes tmp_path / "features" a folder that cannot be written to, also by root."""
+    folder = tmp_path / "features"
+    folder.mkdir()
+    command = ["mount", "--bind", str(folder), str(folder)]
+    try:
+        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no `mount` here")
+    if mounted.returncode != 0:
+        pytest.skip(f"a folder may not be mounted here: {mounted.stderr.strip()}")
+    yield lambda: subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_complete_cache_may_be_one_that_can_only_be_read(songs, extract, read_only, capsys):
+    temporary = extract.folder / ".killed.tmp.safetensors"
+    extract(songs)
+    temporary.write_bytes(b"half")
+    os.utime(temporary, (0, 0))
+    read_only()
+    with pytest.raises(OSError, match="Read-only"):
+        (extract.folder / "new").touch()
+    capsys.readouterr()
+    extract(songs).check(songs)
+    assert "3 are cached already and 0 of" in capsys.readouterr().out
+    assert temporary.exists()
+
+
 def test_truncation(extract, tmp_path):
     song = write_song(tmp_path / "song.wav", 3.0)
     limited = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S, max_length_s=1.28)
@@ -333,3 +486,9 @@ class TestEmbedSongs:
         assert list(songs) == [*bad, *gallery]
         assert {song_id: song.name for song_id, song in songs.items() if song.problem is not None} == bad
         assert "No such file" in songs["gone"].problem
+
+    def test_a_song_that_is_not_whole_is_bad_audio(self, collap, gallery, embed):
+        cut_off(gallery["song-2"])
+        _, songs = embed(CollapRetriever(*collap), gallery, on_bad_audio="skip")
+        assert songs["song-2"].problem == "it ends after 0.5 s, its head says 2.0 s"
+        assert [song.problem is None for song in songs.values()] == [True, True, False]

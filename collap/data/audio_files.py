@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import re
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -78,7 +79,7 @@ class AudioHashes:
     Hashes of songs. Those of files are remembered in `audio_hashes.jsonl` in `folder`, by path, size and time of the
     last change: to read hundreds of gigabytes at each start of a training would take long.
 
-    The file is only ever appended to; a line that a kill has torn is ignored. Several processes may use it.
+    The file is only ever appended to; a line that is torn or damaged is ignored. Several processes may use it.
     """
 
     def __init__(self, folder: Path):
@@ -95,13 +96,18 @@ class AudioHashes:
             for line in lines:
                 try:
                     entry = json.loads(line)
-                    state = entry["size"], entry["mtime_ns"]
-                    self._known.setdefault(entry["path"], {})[state] = entry["hash"]
-                except (ValueError, KeyError, TypeError):
-                    continue  # torn or blank: its file is hashed again
+                    if entry.pop("checksum") == _checksum(entry):
+                        self._known.setdefault(entry["path"], {})[entry["size"], entry["mtime_ns"]] = entry["hash"]
+                except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                    continue  # torn, damaged or blank: its file is hashed again
 
-    def hash(self, song: str | os.PathLike | Mapping[str, Any]) -> str:
-        """The hash of a song's bytes; an OSError if its file is not there, no regular one, or cannot be read."""
+    def hash(self, song: str | os.PathLike | Mapping[str, Any], again: bool = False) -> str:
+        """
+        The hash of a song's bytes. With `again` its file is read, whatever is remembered of it.
+
+        Raises:
+            OSError: if its file is not there, no regular one, or cannot be read.
+        """
         path = audio_path(song)
         if path is None:
             return hashlib.sha256(song["bytes"]).hexdigest()[:HASH_LENGTH]
@@ -109,19 +115,25 @@ class AudioHashes:
         status = os.stat(path)  # before it is read: what changes meanwhile is hashed again next time
         state = status.st_size, status.st_mtime_ns
         known = self._known.setdefault(path, {})
-        if state not in known:
+        if again or state not in known:
             with open(path, "rb") as audio:
-                known[state] = hashlib.file_digest(audio, "sha256").hexdigest()[:HASH_LENGTH]
-            self._remember({"path": path, "size": state[0], "mtime_ns": state[1], "hash": known[state]})
+                song_hash = hashlib.file_digest(audio, "sha256").hexdigest()[:HASH_LENGTH]
+            if song_hash != known.get(state):
+                known[state] = song_hash
+                self._remember({"path": path, "size": state[0], "mtime_ns": state[1], "hash": song_hash})
         return known[state]
 
     def earlier_hashes(self, song: str | os.PathLike | Mapping[str, Any]) -> set[str]:
         """All hashes that a song's file was ever seen with."""
         return set(self._known.get(audio_path(song) or "", {}).values())
 
+    def paths(self, song_hash: str) -> list[str]:
+        """The files that were seen with a hash."""
+        return [path for path, hashes in self._known.items() if song_hash in hashes.values()]
+
     def _remember(self, entry: dict[str, Any]) -> None:
         # One write a line, which processes do not interleave; the line break in front ends a torn line.
-        line = f"\n{json.dumps(entry)}\n".encode()
+        line = f"\n{json.dumps({**entry, 'checksum': _checksum(entry)})}\n".encode()
         try:
             descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -130,6 +142,10 @@ class AudioHashes:
             if self._is_writable:
                 logger.warning("Hashes of audio are not remembered, the next start reads all songs again: %s", error)
             self._is_writable = False
+
+
+def _checksum(entry: Mapping[str, Any]) -> int:
+    return zlib.crc32(json.dumps(entry).encode())
 
 
 # What is looked for in folders; a file that a manifest names may have any suffix.

@@ -3,9 +3,14 @@
 
 import hashlib
 import json
+import logging
+import re
+import stat
 import time
 import uuid
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,10 +31,13 @@ from collap.processing.feature_extraction_collap import CollapFeatureExtractor
 
 from .audio_files import AudioHashes, audio_name
 
+logger = logging.getLogger(__name__)
+
 FINGERPRINT_FILE = "cache.json"
-FEATURES_FORMAT = 1  # of the frames that our code makes of the same song; raised when that changes
+FEATURES_FORMAT = 2  # of the frames that our code makes of the same song; raised when that changes
 SHARD_BYTES = 256 * 2**20  # a shard is written when it holds so much ...
 SHARD_SECONDS = 60.0  # ... or so long after the last one: what a kill can lose
+SHARD_NAME = re.compile(r"shard-[0-9a-f]{32}\.safetensors")  # others are not ours, and are left as they are
 STALE_AFTER_S = 3600.0  # an older temporary file was left by a kill: writing takes seconds
 
 
@@ -52,6 +60,7 @@ class CachedSong:
     encoded_s: float
     duration_s: float
     is_truncated: bool = False
+    checksum: int = 0  # of all that a shard has of the song
 
 
 def used_s(song: SongEmbedding | CachedSong) -> float:
@@ -64,20 +73,22 @@ class TensorCache:
     Encoded songs in a folder, many songs a file, for one fingerprint.
 
     A song is known by the hash of its content: a file that was moved is found, one that has changed is not. A shard is
-    there as a whole or not at all, so a run that was killed loses a minute of work at most. Several processes and runs
-    may write into a folder. No file stays open, so workers of a `DataLoader` can use a cache. As a context it writes
-    what was added at its end, also when that is an error.
+    there as a whole or not at all, so a run that was killed loses a minute of work at most, and each song has a
+    checksum, so what a disk has damaged is noticed. Several processes and runs may write into a folder. No file stays
+    open, so workers of a `DataLoader` can use a cache. As a context it writes what was added at its end, also after an
+    error.
 
     Args:
         folder (`str` or `Path`): Holds the shards, the fingerprint and the hashes of files.
         fingerprint (`dict`): All that the frames depend on beside the song, for JSON. What it leaves out may have any
             value; the attribute of this name is that of the folder.
-        create (`bool`): Whether to make the folder if there is no cache in it, and to remove what kills have left.
+        create (`bool`): Whether to make the folder if there is no cache in it, to remove what kills have left, and to
+            set shards aside that cannot be read (to the suffix `.damaged`, with a warning).
         hashes ([`AudioHashes`], *optional*): Of files; by default those in the folder.
 
     Raises:
-        ValueError: if the folder holds no cache, one of another fingerprint (the message says what differs), or a
-            shard that is incomplete.
+        ValueError: if the folder holds no cache, one of another fingerprint (the message says what differs), a
+            damaged fingerprint or shard, or a shard that is not ours.
     """
 
     def __init__(
@@ -91,20 +102,22 @@ class TensorCache:
         file = self.folder / FINGERPRINT_FILE
         if create:
             for temporary in self.folder.glob(".*.tmp*"):
-                if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
-                    temporary.unlink(missing_ok=True)
+                with suppress(OSError):  # another process was faster, or a complete cache may only be read
+                    if time.time() - temporary.stat().st_mtime > STALE_AFTER_S:
+                        temporary.unlink()
             if not file.is_file():
                 write_json(file, fingerprint)
         elif not file.is_file():
             raise ValueError(
                 f"features: {self.folder} has no {FINGERPRINT_FILE}. Extract them: {_extract_command(self.folder)}"
             )
-        self.fingerprint = json.loads(file.read_text(encoding="utf-8"))
+        self.fingerprint = _read_fingerprint(file)
         if differences := _differences({name: self.fingerprint.get(name) for name in fingerprint}, fingerprint):
             lines = "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differences])
             raise ValueError(f"{lines}\nUse those that it was made with, or another folder of features.")
         self.hashes = hashes or AudioHashes(self.folder)
         self.songs: dict[str, CachedSong] = {}  # by their hashes
+        self._creates = create
         self._shards: set[Path] = set()
         self._added: dict[str, SongEmbedding] = {}
         self._num_bytes = 0
@@ -112,11 +125,30 @@ class TensorCache:
         self.refresh()
 
     def refresh(self) -> None:
-        """Finds what this process and others have written since; of new shards only the headers are read."""
-        shards = set(self.folder.glob("shard-*.safetensors")) - self._shards
-        for shard in sorted(shards):
-            self.songs |= _read_header(shard)
-        self._shards |= shards
+        """
+        Finds what this process and others have written or replaced since; of new shards only the headers are read.
+
+        Raises:
+            ValueError: if a shard cannot be read, is damaged (unless the cache was made with `create`) or not ours.
+        """
+        shards = set(self.folder.glob("shard-*.safetensors"))
+        # A song may have been in two shards, of which one has gone: then all are read.
+        known, songs = (self._shards, dict(self.songs)) if self._shards <= shards else (set(), {})
+        for shard in sorted(shards - known):
+            try:
+                songs |= _read_header(shard)
+            except FileNotFoundError:  # replaced by another run since
+                continue
+            except ValueError as error:
+                if not SHARD_NAME.fullmatch(shard.name):
+                    raise ValueError(f"{shard} is no shard of this cache ({error}). Move it elsewhere.") from error
+                if not self._creates:
+                    cure = f"Encode its songs again (the others stay cached): {_extract_command(self.folder)}"
+                    raise ValueError(f"{shard} is damaged ({error}). {cure}") from error
+                logger.warning("%s is damaged (%s): set aside as *.damaged, its songs are encoded again", shard, error)
+                with suppress(FileNotFoundError):
+                    shard.rename(shard.with_suffix(".damaged"))
+        self.songs, self._shards = songs, shards
 
     def __len__(self) -> int:
         """Number of different songs."""
@@ -147,11 +179,44 @@ class TensorCache:
         return song_hash
 
     def read(self, song_hash: str) -> SongEmbedding:
-        """A song by its hash; of the shard only its own part is read. A `KeyError` if it is not there."""
-        song = self.songs[song_hash]
-        with safe_open(self.folder / song.shard, "np") as shard:
-            frames = shard.get_tensor(song_hash)
-        return SongEmbedding(frames, song.encoded_s, song.duration_s, song.is_truncated)
+        """
+        A song by its hash; of the shard only its own part is read.
+
+        Raises:
+            KeyError: if it is not there.
+            ValueError: if it is damaged.
+        """
+        if not (self.folder / self.songs[song_hash].shard).exists():  # replaced by another run
+            self.refresh()
+        cached = self.songs[song_hash]
+        shard = self.folder / cached.shard
+        try:
+            with safe_open(shard, "np") as tensors:
+                frames = tensors.get_tensor(song_hash)
+            song = SongEmbedding(frames, cached.encoded_s, cached.duration_s, cached.is_truncated)
+            if _checksum(song_hash, song) != cached.checksum:
+                raise ValueError("its checksum differs")
+            if not np.isfinite(frames).all():
+                raise ValueError("its frames are not finite")
+        except (SafetensorError, ValueError, TypeError) as error:
+            path = next(iter(self.hashes.paths(song_hash)), "a song from memory")
+            raise ValueError(
+                f"{path}: the frames of its content {song_hash} are damaged in {shard}: {error}. Encode it again (the "
+                f"others stay cached): {_extract_command(self.folder)}"
+            ) from error
+        return song
+
+    def discard_damaged(self, shards: Iterable[str]) -> None:
+        """Replaces shards by such without their damaged songs, and names these in warnings. For one process."""
+        for shard in sorted(set(shards)):
+            for song_hash in [name for name, song in self.songs.items() if song.shard == shard]:
+                try:
+                    self._added[song_hash] = self.read(song_hash)
+                except (ValueError, KeyError) as error:
+                    logger.warning("Taken out of the cache: %s", error)
+            self.write()  # before the old one goes: a kill leaves both
+            (self.folder / shard).unlink(missing_ok=True)
+        self.refresh()
 
     def check(self, songs: Iterable[str | Mapping[str, Any]]) -> None:
         """
@@ -174,8 +239,8 @@ class TensorCache:
         """The hash of a song, and what is wrong if it is not there."""
         try:
             song_hash = self.hashes.hash(song)
-        except OSError as error:
-            return "", f"{audio_name(song)}: no such file ({error.strerror})"
+        except (OSError, ValueError) as error:
+            return "", f"{audio_name(song)}: {getattr(error, 'strerror', None) or error}"
         if song_hash in self.songs:
             return song_hash, None
         has_changed = any(earlier in self.songs for earlier in self.hashes.earlier_hashes(song))
@@ -203,30 +268,59 @@ class TensorCache:
         if not added:
             return
         frames = {name: np.ascontiguousarray(song.frames) for name, song in added.items()}
-        seconds = {
-            name: json.dumps([song.encoded_s, song.duration_s, song.is_truncated]) for name, song in added.items()
-        }
+        records = {name: json.dumps([*_record(song), _checksum(name, song)]) for name, song in added.items()}
         try:
             with atomic_write(self.folder / f"shard-{uuid.uuid4().hex}.safetensors") as temporary:
                 # Not save_file: it leaves files that other users cannot read.
-                temporary.write_bytes(save(frames, metadata=seconds))
+                temporary.write_bytes(save(frames, metadata=records))
         except OSError as error:
             message = f"{len(added)} songs could not be written to {self.folder}: {error}. Those written before stay "
             raise OSError(f"{message}cached, and the same command continues after them.") from error
 
 
-def _read_header(shard: Path) -> dict[str, CachedSong]:
+def _read_fingerprint(file: Path) -> dict[str, Any]:
     try:
-        with safe_open(shard, "np") as frames:
-            seconds = frames.metadata() or {}
-            return {
-                name: CachedSong(shard.name, frames.get_slice(name).get_shape()[0], *json.loads(seconds[name]))
-                for name in frames.keys()  # noqa: SIM118 - no dict
-            }
-    except (SafetensorError, KeyError) as error:
-        raise ValueError(
-            f"{shard} is incomplete ({error}). Delete it and encode again; the songs of other shards stay cached."
-        ) from error
+        fingerprint = json.loads(file.read_bytes())
+        if isinstance(fingerprint, dict):
+            return fingerprint
+        error = "no JSON object"
+    except (ValueError, RecursionError) as caught:
+        error = caught
+    raise ValueError(
+        f"{file} is damaged ({error}), so nobody knows which models and settings have made the songs of this folder. "
+        "Delete the folder and encode them again."
+    )
+
+
+def _read_header(shard: Path) -> dict[str, CachedSong]:
+    """The songs of a shard; a ValueError says why it has none that can be used."""
+    if not stat.S_ISREG(shard.stat().st_mode):
+        raise ValueError("it is no regular file")
+    try:
+        with safe_open(shard, "np") as tensors:
+            records, names = tensors.metadata() or {}, set(tensors.keys())
+            if names != set(records):
+                raise ValueError("its tensors and the records in its metadata are not of the same songs")
+            songs = {}
+            for name, record in records.items():
+                shape, values = tensors.get_slice(name).get_shape(), json.loads(record)
+                if len(shape) != 2 or len(values) != 4:
+                    raise ValueError(f"{name!r} is no (num_frames, width) with a record of four values")
+                seconds = map(float, values[:2])
+                songs[name] = CachedSong(shard.name, shape[0], *seconds, bool(values[2]), int(values[3]))
+    except (SafetensorError, TypeError, KeyError, RecursionError, OverflowError) as error:
+        raise ValueError(str(error)) from error
+    return songs
+
+
+def _record(song: SongEmbedding) -> list[float | bool]:
+    return [float(song.encoded_s), float(song.duration_s), bool(song.is_truncated)]
+
+
+def _checksum(song_hash: str, song: SongEmbedding) -> int:
+    """Of the frames and of all that says what they are: those of another song, or of another shape, have another."""
+    described = [song_hash, song.frames.dtype.str, song.frames.shape, *_record(song)]
+    return zlib.crc32(np.ascontiguousarray(song.frames), zlib.crc32(json.dumps(described).encode()))
 
 
 def _extract_command(folder: Path) -> str:
@@ -251,7 +345,7 @@ def _differences(made: Any, here: Any, name: str = "") -> list[str]:
 WHISPER_FIELDS = ("activation_function", "encoder_attention_heads", "scale_embedding")
 EXTRACTOR_FIELDS = ("sampling_rate", "feature_size", "num_speech_mel_bins", "chunk_length_s", "max_length_s")
 REVISION_LENGTH = 16  # hexadecimal digits
-REVISION_FORMAT = 1  # of what our code makes of the same song with the same weights; raised when that changes
+REVISION_FORMAT = 2  # of what our code makes of the same song with the same weights; raised when that changes
 ORIGIN = ("_name_or_path", "transformers_version", "dtype", "architectures", "processor_class")
 
 

@@ -189,11 +189,14 @@ class CollapRetriever:
         The frames of a song.
 
         Raises:
-            ValueError: if the file cannot be encoded ([`CollapFeatureExtractor`]), or `features` lack it.
+            ValueError: if the file is not whole or cannot be encoded ([`CollapFeatureExtractor`]), or `features` lack
+                it.
         """
         if self.features is None:
             inputs = self.processor(audio=path, truncation=self._truncates_songs, return_tensors="pt")
             encoded = inputs.audio_coverage[0]
+            if encoded.problem is not None:
+                raise ValueError(f"{path}: {encoded.problem}")
             inputs = inputs.to(self.model.device)
         else:
             encoded = self.features.read(self.features.find(path))

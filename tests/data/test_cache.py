@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save
 from safetensors.torch import load_file
 from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config
 from tiny_songs import shards, write_song, write_songs
@@ -57,7 +58,7 @@ def test_songs_are_found_by_their_content(cache, songs, tmp_path):
     cache.check([moved, songs[2]])
     with pytest.raises(ValueError, match="lacks 3 of 5 songs") as error:
         cache.check([moved, *songs, unknown])
-    for part in ("0.wav: no such file", "1.wav: it has changed", "unknown.wav: no features", "extract_features.py"):
+    for part in ("0.wav: No such file", "1.wav: it has changed", "unknown.wav: no features", "extract_features.py"):
         assert part in str(error.value)
     with pytest.raises(ValueError, match="it has changed"):
         cache.load(songs[1])
@@ -80,6 +81,33 @@ def test_hashes_are_remembered_and_a_torn_line_is_ignored(songs, tmp_path):
     assert [hashes.hash(song) for song in songs] == [entry["hash"] for entry in entries]
     assert file.read_bytes().startswith(lines[:-20] + b"\n")
     assert len([line for line in file.read_bytes()[len(lines) - 20 :].splitlines() if line]) == 1
+
+
+def test_damaged_lines_of_hashes_are_ignored(songs, tmp_path):
+    """No flipped bit of the file gives a song another hash, or stops anything."""
+    expected = [AudioHashes(tmp_path).hash(song) for song in songs]
+    file = tmp_path / "audio_hashes.jsonl"
+    lines, generator = file.read_bytes(), np.random.default_rng(0)
+    for bit in generator.integers(len(lines) * 8, size=200):
+        flipped = bytearray(lines)
+        flipped[bit // 8] ^= 1 << bit % 8
+        file.write_bytes(flipped)
+        assert [AudioHashes(tmp_path).hash(song) for song in songs] == expected
+    junk = [b"[" * 100_000, b"\xff\xfe", b"9" * 5000, b"[]", b"3", b'{"path": "a", "checksum": 0}']
+    file.write_bytes(b"\n".join([*junk, lines]))
+    file_size, hashes = file.stat().st_size, AudioHashes(tmp_path)
+    assert [hashes.hash(song) for song in songs] == expected
+    assert file.stat().st_size == file_size  # what is whole is remembered
+
+
+def test_only_regular_files_are_opened(cache, songs, tmp_path):
+    pipe = tmp_path / "pipe.wav"
+    os.mkfifo(pipe)
+    for song in (pipe, tmp_path, "/dev/zero"):
+        with pytest.raises(OSError, match=rf"It is (no regular file|a folder): .*{song}"):
+            cache.hashes.hash(song)
+    with pytest.raises(ValueError, match=r"lacks 1 of 2 songs:\n  .*pipe\.wav: It is no regular file"):
+        cache.check([songs[0], str(pipe)])
 
 
 def test_loading_in_workers(cache, songs):
@@ -108,14 +136,113 @@ def test_another_fingerprint_is_refused(cache, fingerprint, named):
 
 
 @pytest.mark.parametrize("content", [b"torn", None])
-def test_an_incomplete_shard_is_named(cache, content):
+def test_a_torn_shard_is_named_and_set_aside_by_who_encodes(cache, caplog, content):
     (shard,) = shards(cache.folder)
     assert shard.stat().st_mode == (cache.folder / "cache.json").stat().st_mode
     shard.write_bytes(shard.read_bytes()[:-8] if content is None else content)
-    with pytest.raises(ValueError, match=rf"{shard.name} is incomplete .* Delete it"):
+    with pytest.raises(ValueError, match=rf"{shard.name} is damaged .*extract_features\.py"):
         TensorCache(cache.folder, FINGERPRINT)
-    shard.unlink()
-    assert len(TensorCache(cache.folder, FINGERPRINT)) == 0
+    with TensorCache(cache.folder, FINGERPRINT, create=True) as healed:
+        assert f"{shard.name} is damaged" in caplog.text
+        assert len(healed) == 0
+        assert shard.with_suffix(".damaged").exists()
+        assert not shard.exists()
+        healed.add("a", SongEmbedding(np.ones((2, 4), dtype=np.float16), 1.0, 1.0))
+    cache.refresh()  # which knew the shard that has gone
+    assert list(cache.songs) == ["a"]
+
+
+def test_a_flipped_bit_never_gives_other_frames(cache, songs):
+    """An error that names the shard, the song or the file instead; only what is encoded anew is missing."""
+    (shard,) = shards(cache.folder)
+    data = shard.read_bytes()
+    header = 8 + int.from_bytes(data[:8], "little")
+    expected = {song_hash: cache.read(song_hash) for song_hash in cache.songs}
+    generator, errors = np.random.default_rng(0), []
+    for bit in [*generator.integers(header * 8, size=200), *generator.integers(header * 8, len(data) * 8, size=100)]:
+        flipped = bytearray(data)
+        flipped[bit // 8] ^= 1 << bit % 8
+        shard.write_bytes(flipped)
+        try:
+            again = TensorCache(cache.folder, FINGERPRINT)
+            for song_hash, song in expected.items():
+                found = again.read(song_hash)
+                np.testing.assert_array_equal(found.frames, song.frames)
+                assert (found.encoded_s, found.duration_s) == (song.encoded_s, song.duration_s)
+        except ValueError as error:
+            errors.append(str(error))
+    assert len(errors) > 290  # blanks behind the header are of no song
+    for error in errors:
+        assert f"{shard} is damaged" in error or re.search(rf"\d\.wav: .* damaged in {shard}", error)
+        assert "extract_features.py" in error
+
+
+def test_frames_that_are_not_finite_are_damaged(cache, songs):
+    shards(cache.folder)[0].unlink()
+    with cache:
+        cache.add(cache.find(songs[0]), SongEmbedding(np.full((2, 4), np.inf, dtype=np.float16), 1.0, 1.0))
+    cache.refresh()
+    with pytest.raises(ValueError, match=r"0\.wav: .* not finite"):
+        cache.load(songs[0])
+
+
+def test_damaged_songs_are_taken_out_of_a_shard(cache, songs, caplog):
+    damage(cache, songs[1])
+    good = {song: cache.load(song) for song in (songs[0], songs[2])}
+    (shard,) = shards(cache.folder)
+    other = TensorCache(cache.folder, FINGERPRINT)
+    cache.discard_damaged([shard.name, shard.name])
+    assert re.search(rf"1\.wav: .*{shard.name}: its checksum differs", caplog.text)
+    assert not shard.exists()
+    for reader in (cache, other):  # the other one knew only the old shard
+        for song, frames in good.items():
+            torch.testing.assert_close(reader.load(song), frames)
+        assert songs[1] not in reader
+
+
+def damage(cache: TensorCache, song: str) -> None:
+    """Flips a bit of the song's frames on the disk."""
+    shard, frames = cache.folder / cache.songs[cache.find(song)].shard, cache.load(song).numpy().tobytes()
+    data = shard.read_bytes()
+    assert data.count(frames) == 1
+    shard.write_bytes(data.replace(frames, bytes([frames[0] ^ 1]) + frames[1:]))
+
+
+FOREIGN = {
+    "scalar": save({"x": np.array(3.0)}, metadata={"x": "[1.0, 1.0, false, 0]"}),
+    "no metadata": save({"x": np.zeros((2, 3))}),
+    "of a model": save({"x": np.zeros((2, 3))}, metadata={"format": "pt"}),
+    "broken metadata": save({"x": np.zeros((2, 3))}, metadata={"x": "{["}),
+    "deep metadata": save({"x": np.zeros((2, 3))}, metadata={"x": "[" * 10_000}),
+    "other metadata": save({"x": np.zeros((2, 3))}, metadata={"x": "[1.0, null, false, 0]"}),
+    "text": b"hello",
+    "empty": b"",
+}
+
+
+@pytest.mark.parametrize("content", FOREIGN.values(), ids=FOREIGN)
+def test_a_foreign_shard_is_named_and_left_alone(cache, content):
+    file = cache.folder / "shard-00001-of-00002.safetensors"
+    file.write_bytes(content)
+    for create in (True, False):
+        with pytest.raises(ValueError, match=rf"{file} is no shard of this cache \(.+\)\. Move it elsewhere\."):
+            TensorCache(cache.folder, FINGERPRINT, create=create)
+        with pytest.raises(ValueError, match="no shard of this cache"):
+            cache.refresh()
+    assert file.read_bytes() == content
+    file.unlink()
+    os.mkfifo(file)
+    with pytest.raises(ValueError, match="no regular file"):
+        TensorCache(cache.folder, FINGERPRINT)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"model": ', b"[]", b"\xff\xfe{", b"[" * 100_000])
+def test_a_damaged_fingerprint_is_one_sentence(cache, content):
+    file = cache.folder / "cache.json"
+    file.write_bytes(content)
+    for create in (True, False):
+        with pytest.raises(ValueError, match=rf"^{file} is damaged .* Delete the folder and encode them again\.$"):
+            TensorCache(cache.folder, FINGERPRINT, create=create)
 
 
 def test_temporary_files_of_killed_processes_are_removed(cache):
