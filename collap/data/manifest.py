@@ -2,8 +2,13 @@
 """Pairs of songs and texts: manifests, folders of audio, or any data set that `datasets` loads."""
 
 import csv
+import glob
 import json
-import math
+import os
+import reprlib
+import sys
+from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,36 +16,44 @@ from typing import Any
 
 import pyarrow
 import pyarrow.compute
-from datasets import Audio, Dataset, DatasetDict, Value, load_dataset, load_from_disk
+import pyarrow.parquet
+from datasets import Audio, Dataset, DatasetDict, load_dataset, load_from_disk
+from datasets.exceptions import DatasetsError
 
-from collap.data.audio_files import AUDIO_SUFFIXES, find_audio_files, visible_files
+from collap.data.audio_files import AUDIO_SUFFIXES
 from collap.files import first_few
+from collap.processing.audio_decoding_collap import check_file
 
 Row = dict[str, Any]
 PlacedRow = tuple[str, Row]  # place, such as "line 3", and row
+PlacedRows = tuple[Sequence[Row], list[str]]  # rows, and the place of each
 
 MANIFEST_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".tar", ".zip")
-# How the cells of a CSV are read, and what they must be; empty ones are none.
-CELL_TYPES = {
-    "texts": (json.loads, "JSON"),
-    "sections": (json.loads, "JSON"),
-    "duration_s": (float, "a number"),
-    "song_id": (str, "a text"),
-}
+CELL_LIMIT = 2**31 - 1  # of the csv module, in characters; its own is 131,072
+MAX_ISSUE = 300  # characters
 TEXT_COLUMNS = ("text", "texts")
 ROW_COLUMNS = ("audio", *TEXT_COLUMNS, "song_id", "duration_s", "sections")
 SECTION_KEYS = ("start_s", "end_s", *TEXT_COLUMNS)
 END_TOLERANCE_S = 0.5  # a section may end so much later than its song: lengths of songs are rounded
 
+_REPR = reprlib.Repr()  # short also for what is large or deep
+_REPR.maxstring = 80
+_shown = _REPR.repr
+
 
 class ManifestError(ValueError):
-    """Issues in the rows of a manifest, each with its line or row; the message has the first of them."""
+    """
+    Issues in a manifest, each with its line or row; the message has the first of them, `issues` has all.
 
-    def __init__(self, issues: Sequence[str], source: str | Path):
-        shown = first_few([issue[:300] for issue in issues])
-        super().__init__("\n".join([f"{source} has {len(issues)} issue(s):", *shown]))
-        self.issues = list(issues)
+    `rows` are those without an issue, and `places` says where they stand, such as "line 3".
+    """
+
+    def __init__(
+        self, issues: Sequence[str], source: str | Path, rows: Sequence[Row] = (), places: Sequence[str] = ()
+    ):
+        super().__init__("\n".join([f"{source} has {len(issues)} issue(s):", *first_few(issues)]))
+        self.issues, self.rows, self.places = issues, rows, places
 
 
 def load_manifest(
@@ -53,7 +66,8 @@ def load_manifest(
     Loads pairs of song and text as a `datasets.Dataset`.
 
     A row of a manifest is a song: `{"audio": "songs/a.flac", "text": "A slow intro. Then ..."}`. Its columns:
-    - `audio`: path of the song, relative to the manifest; in a data set also a dict of its bytes, or an Audio column.
+    - `audio`: path of the song, relative to the manifest; in a data set a path, relative to the working folder, a dict
+      of the bytes, or an Audio column.
     - `text`: a string or a list of sentences; or `texts`: several wordings, each a string or a list of sentences
       (training draws one); or both.
     - `song_id` (optional): rows with the same id are the same song. Default: the audio.
@@ -68,7 +82,7 @@ def load_manifest(
     Args:
         path_or_dataset_name (`str` or `Path`): One of
             - a manifest: `.jsonl` or `.json` with one JSON object a line; `.csv` with a header, in which `texts` and
-              `sections` are JSON; `.parquet`;
+              `sections` are JSON and an empty cell is none; `.parquet`. Text is UTF-8, and read strictly;
             - a folder of audio, with `song.txt` or `song.json` (an object with the columns above) beside `song.flac`;
             - a folder written by `Dataset.save_to_disk`;
             - what `datasets.load_dataset` takes: a name on the Hub, a local folder with tables in it.
@@ -81,12 +95,11 @@ def load_manifest(
 
     Returns:
         `datasets.Dataset` of the columns above that are there. `audio` is an absolute path, or from a data set with an
-        Audio column the dict `{"bytes", "path"}` of the undecoded file.
+        Audio column the dict `{"bytes", "path"}` of the undecoded file, whose path is absolute if it has no bytes.
 
     Raises:
-        ValueError: if a manifest, a column or a choice of a split is missing, or a column mixes types.
-        ManifestError: if rows have issues; the message has the first of them with their lines or rows (from 1), the
-            attribute `issues` has all.
+        ValueError: if there is no such manifest, it has no songs, or the choice of a split is missing.
+        ManifestError: if rows have issues: all of them, with their lines or rows (from 1).
     """
     path = Path(path_or_dataset_name)
     suffix = path.suffix.lower()
@@ -96,67 +109,219 @@ def load_manifest(
         raise ValueError(f"split={split!r} was given, but the manifest {path} is one split: leave split out.")
     if is_manifest and not path.is_file():
         raise ValueError(f"path_or_dataset_name: there is no manifest {path}.")
-    folder = path.absolute() if is_folder else path.absolute().parent if is_manifest else None
+    folder = path.absolute() if is_folder else path.absolute().parent if is_manifest else Path.cwd()
     check = RowCheck(path_or_dataset_name, folder, keep_extra_columns, check_audio)
+    issues: list[str] = []
     if is_folder:
-        return _load_rows(*_read_audio_folder(path), check)
-    if suffix == ".csv":
-        return _load_rows(list(_read_csv(path)), [], check)
-    if suffix in (".jsonl", ".json"):
-        return _load_rows(list(_read_json_lines(path)), [], check)
-    if suffix == ".parquet":
-        return _check_data_set(load_dataset("parquet", data_files=str(path), split="train"), check)
-    return _check_data_set(_load_data_set(path_or_dataset_name, split), check)
+        rows, places = _check_list(list(_read_audio_folder(path, issues)), issues, check)
+    elif suffix == ".parquet":
+        rows, places = _read_parquet(path, issues, check)
+    elif is_manifest:
+        read = _read_csv if suffix == ".csv" else _read_json_lines
+        rows, places = _check_list(list(read(_read_lines(path, issues), issues)), issues, check)
+    else:
+        rows, places = _check_data_set(_load_data_set(path_or_dataset_name, split), issues, check)
+    if issues:
+        raise ManifestError([_one_line(issue) for issue in issues], path_or_dataset_name, rows, places)
+    return rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
 
 
-def _read_json_lines(path: Path) -> Iterator[PlacedRow]:
+def _one_line(issue: str) -> str:
+    """An issue without line breaks, surrogates and the like, which could not be printed, and not too long."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in issue)[:MAX_ISSUE]
+
+
+def _read_lines(path: Path, issues: list[str]) -> list[str]:
+    """The lines of a file in UTF-8; other bytes become surrogates, so that only their rows are refused."""
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
+        issues.append("line 1 is not UTF-8, but UTF-16 or the like: write the file as UTF-8")
+        return []
+    with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+        return file.readlines()
+
+
+def _read_json(text: str) -> Any:
+    """JSON; a ValueError also for NaN, infinity, repeated names and too many levels."""
+    try:
+        return json.loads(text, object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if repeated := _repeated([name for name, _ in pairs]):
+        raise ValueError(f"{repeated[0]!r} is there twice")
+    return dict(pairs)
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
+def _repeated(names: Sequence[str]) -> list[str]:
+    return [name for name, count in Counter(names).items() if count > 1]
+
+
+def _read_json_lines(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
     # Not load_dataset("json"): it has no line numbers and infers types from the first block of lines only.
-    with path.open(encoding="utf-8-sig") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(f"{path}, line {number} is not JSON: {error}.") from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{path}, line {number}: one JSON object a line is expected, got {line.strip():.60}.")
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = _read_json(line)
+        except ValueError as error:
+            issues.append(f"line {number} is not JSON: {error}")
+            continue
+        if isinstance(row, dict):
             yield f"line {number}", row
+        else:
+            issues.append(f"line {number}: one JSON object a line is expected, got {_shown(row)}")
 
 
-def _read_csv(path: Path) -> Iterator[PlacedRow]:
+# How the cells of a CSV are read, and what they must be; empty ones are none.
+CELL_TYPES = {
+    "texts": (_read_json, "JSON"),
+    "sections": (_read_json, "JSON"),
+    "duration_s": (float, "a number"),
+    "song_id": (str, "a text"),
+}
+
+
+def _read_csv(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
     # Not load_dataset("csv"): pandas turns a text such as "None" or "NA" into a missing value.
-    with path.open(encoding="utf-8-sig", newline="") as lines:
-        reader = csv.DictReader(lines)
-        for row in reader:
-            place = f"{path}, line {reader.line_num}"
-            if None in row:
-                raise ValueError(f"{place} has more cells than the header; quote the commas.")
-            for name in row.keys() & CELL_TYPES.keys():
-                read, expected = CELL_TYPES[name]
-                try:
-                    row[name] = read(row[name]) if row[name] else None
-                except ValueError as error:
-                    raise ValueError(f"{place}: {name} is not {expected}, got {row[name]!r:.80}: {error}.") from error
-            yield f"line {reader.line_num}", row
+    limit = csv.field_size_limit(CELL_LIMIT)
+    try:
+        header, end = None, 0
+        while end < len(lines):
+            start, place = end, f"line {end + 1}"
+            reader = csv.reader((lines[index] for index in range(start, len(lines))), strict=True)
+            try:
+                cells = next(reader)
+            except csv.Error as error:
+                where = f"{error}, line {start + reader.line_num}"
+                issues.append(f"{place}: a quote is not closed, or one inside of quotes is not doubled ({where})")
+                end = start + 1  # the lines that the quote would swallow may be rows
+                continue
+            end = start + reader.line_num
+            if header is None and cells:
+                header = cells
+                # A column without a name would take what follows a comma in a text; the first may be pandas' index.
+                if wrong := _repeated(header) or [name for name in header[1:] if not name]:
+                    issues.append(f"{place}: each column of the header needs a name of its own, got {wrong[0]!r}")
+                    return
+            elif cells:
+                row, found = _read_cells(cells, header, lines[start:end])
+                issues += [f"{place}{issue}" for issue in found]
+                if not found:
+                    yield place, row
+    finally:
+        csv.field_size_limit(limit)
+
+
+def _read_cells(cells: list[str], header: list[str], lines: list[str]) -> tuple[Row, list[str]]:
+    """A row and its issues; `lines` are those that it is written in."""
+    if "\0" in "".join(lines):
+        return {}, [" holds a NUL byte"]
+    if len(cells) != len(header):
+        return {}, [f" has {len(cells)} cells, the header has {len(header)}: quote texts that contain commas"]
+    for line in lines[1:]:
+        # A quote that is not closed ends at the next row with quotes: the rows between are in one cell.
+        inner = next(csv.reader([line]), [])
+        song = dict(zip(header, inner, strict=False)).get("audio", "")
+        if len(inner) == len(header) and Path(song).suffix.lower() in AUDIO_SUFFIXES:
+            return {}, [f": a quote is not closed, the row of {_shown(song)} is inside of it"]
+    row: Row = dict(zip(header, cells, strict=True))
+    found = []
+    for name in row.keys() & CELL_TYPES.keys():
+        read, expected = CELL_TYPES[name]
+        try:
+            row[name] = read(row[name]) if row[name] else None
+        except ValueError as error:
+            found.append(f": {name} is not {expected}, got {_shown(row[name])}: {error}")
+    return row, found
+
+
+def _read_parquet(path: Path, issues: list[str], check: "RowCheck") -> PlacedRows:
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+        if "audio" in schema.names and _has_bytes(schema.field("audio").type):
+            # Songs do not fit into memory. Of a file `datasets` knows the time only, and in its name it sees patterns.
+            state = f"{path.stat().st_size}-{path.stat().st_ctime_ns}"
+            data = load_dataset("parquet", state, data_files=glob.escape(str(path)), split="train")
+            return _check_data_set(data, issues, check)
+        names = [name for name in schema.names if check.keep_extra_columns or name in ROW_COLUMNS]
+        if repeated := _repeated(names):
+            raise ValueError(f"the column {repeated[0]!r} is there twice")
+        table = pyarrow.parquet.read_table(path, columns=names)
+    except (OSError, ValueError, pyarrow.ArrowException, DatasetsError) as error:
+        issues.append(f"it cannot be read as Parquet: {error.__cause__ or error}")
+        return [], []
+    return _check_list(list(_table_rows([table], issues)), issues, check, schema.names)
+
+
+def _has_bytes(kind: pyarrow.DataType) -> bool:
+    return pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+
+
+def _table_rows(tables: Iterable[pyarrow.Table], issues: list[str]) -> Iterator[PlacedRow]:
+    """The rows of tables; of songs' bytes only whether they are there."""
+    number = 0
+    for table in tables:
+        place = table.schema.get_field_index("audio")
+        if place >= 0 and _has_bytes(table.schema.field(place).type):
+            table = table.set_column(place, "audio", _without_bytes(table["audio"]))
+        for index in range(len(table)):
+            number += 1
+            try:
+                (row,) = table.slice(index, 1).to_pylist()
+            except (ValueError, OverflowError) as error:  # text that is not UTF-8, a date after the year 9999
+                issues.append(f"row {number}: {error}")
+            else:
+                yield f"row {number}", row
+
+
+def _without_bytes(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
+    """Structs whose bytes are empty, or none."""
+    fields = {field.name: pyarrow.compute.struct_field(column, field.name) for field in column.type}
+    fields["bytes"] = pyarrow.compute.if_else(fields["bytes"].is_valid(), b"", pyarrow.scalar(None, pyarrow.binary()))
+    return pyarrow.compute.make_struct(*fields.values(), field_names=list(fields))
 
 
 def _is_audio_folder(folder: Path) -> bool:
     """Whether it contains audio and no tables: with `metadata.csv` or the like it is a data set for `datasets`."""
-    suffixes = {path.suffix.lower() for path in visible_files(folder)}
-    return not suffixes & set(DATA_SUFFIXES) and bool(suffixes & set(AUDIO_SUFFIXES))
+    files, issues = _list_folder(folder)
+    suffixes = {path.suffix.lower() for path in files}
+    is_audio = bool(suffixes & set(AUDIO_SUFFIXES)) or (bool(issues) and not files)
+    return is_audio and not suffixes & set(DATA_SUFFIXES)
 
 
-def _read_audio_folder(folder: Path) -> tuple[list[PlacedRow], list[str]]:
-    """Name and row of each song that has a text beside it, and what does not belong together."""
+def _list_folder(folder: Path) -> tuple[list[Path], list[str]]:
+    """What is in a folder and the folders below it, hidden files left out, and which folders could not be listed."""
+    files, issues, closed = [], [], []
+    for parent, folders, names in os.walk(folder, onerror=closed.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+        links = [path for name in folders if (path := Path(parent, name)).is_symlink()]
+        issues += [f"{path.relative_to(folder)} is a link to a folder, which is not followed" for path in links]
+    return files, issues + [f"{error.filename}: {error.strerror}" for error in closed]
+
+
+def _read_audio_folder(folder: Path, issues: list[str]) -> Iterator[PlacedRow]:
+    """Name and row of each song that has a text beside it; what does not belong together is an issue."""
+    found, closed = _list_folder(folder)
+    issues += closed
     files: dict[Path, tuple[list[Path], list[Path]]] = {}  # audio files and texts by their path without suffix
     for index, suffixes in enumerate((AUDIO_SUFFIXES, (".txt", ".json"))):
-        for path in find_audio_files(folder, suffixes):
-            files.setdefault(path.with_suffix(""), ([], []))[index].append(path)
-    rows, issues = [], []
+        for path in sorted(found):
+            if path.suffix.lower() in suffixes:
+                files.setdefault(path.with_suffix(""), ([], []))[index].append(path)
     for _, paths in sorted(files.items()):
         audio, texts = ([path.relative_to(folder).as_posix() for path in group] for group in paths)
-        if not texts:
+        if problems := [problem for path in (*paths[0], *paths[1]) if (problem := file_problem(path))]:
+            issues += problems
+        elif not texts:
             issues += [f"{name} has no text: expected {Path(name).stem}.txt or .json beside it" for name in audio]
         elif not audio:
             issues += [f"{name} has no audio of its name beside it" for name in texts]
@@ -166,22 +331,21 @@ def _read_audio_folder(folder: Path) -> tuple[list[PlacedRow], list[str]]:
             issues.append(f"{texts[0]} is the text of several songs: {' and '.join(audio)}")
         else:
             try:
-                rows.append((audio[0], {**_read_text_file(paths[1][0]), "audio": audio[0]}))
-            except ValueError as error:
+                yield audio[0], {**_read_text_file(paths[1][0]), "audio": audio[0]}
+            except (OSError, ValueError) as error:
                 issues.append(f"{texts[0]}: {error}")
-    return rows, issues
 
 
 def _read_text_file(path: Path) -> Row:
     text = path.read_text(encoding="utf-8-sig").strip()
-    row = {"text": text} if path.suffix.lower() == ".txt" else json.loads(text)
+    row = {"text": text} if path.suffix.lower() == ".txt" else _read_json(text)
     if not isinstance(row, dict):
         raise ValueError(f"expected a JSON object with text or texts, got {text:.60}")
     return row
 
 
 def _is_saved_data_set(folder: Path) -> bool:
-    return (folder / "state.json").is_file() or (folder / "dataset_dict.json").is_file()
+    return any(os.path.isfile(folder / name) for name in ("state.json", "dataset_dict.json"))
 
 
 def _load_data_set(name: str | Path, split: str | None) -> Dataset:
@@ -205,110 +369,111 @@ class RowCheck:
     """What rows are checked by; the names are those of [`load_manifest`]."""
 
     source: str | Path
-    folder: Path | None  # what paths of audio are relative to; without it they stay as they are
+    folder: Path  # what paths of audio are relative to
     keep_extra_columns: bool
     check_audio: bool
 
 
-def _load_rows(rows: list[PlacedRow], issues: list[str], check: RowCheck) -> Dataset:
-    names = list(dict.fromkeys(name for _, row in rows for name in row))  # of all rows, not only of the first
-    if rows or not issues:
-        _require_columns(names, len(rows), check)
-    columns = _check_rows(rows, names, issues, check)
-    for name, values in columns.items():
-        _check_one_type(name, values, check)
-    return Dataset.from_dict(columns)
+def _check_list(
+    placed: list[PlacedRow], issues: list[str], check: RowCheck, names: Sequence[str] | None = None
+) -> PlacedRows:
+    if names is None:
+        names = list(dict.fromkeys(name for _, row in placed for name in row))  # of all rows, not only of the first
+    rows, places = _check_rows(placed, names, issues, check)
+    for name in rows[0] if rows else ():
+        _check_one_type(name, [row[name] for row in rows], places, issues)
+    return rows, places
 
 
-def _check_data_set(data: Dataset, check: RowCheck) -> Dataset:
-    _require_columns(data.column_names, len(data), check)
+def _check_data_set(data: Dataset, issues: list[str], check: RowCheck) -> PlacedRows:
     for column, feature in data.features.items():
         if isinstance(feature, Audio):
             # The processor decodes: torchcodec, which `datasets` would use, needs FFmpeg on the machine.
             data = data.cast_column(column, Audio(decode=False))
     names = [column for column in data.column_names if column in ROW_COLUMNS]
-
-    def iterate() -> Iterator[PlacedRow]:
-        number = 0
-        for table in data.select_columns(names).with_format("arrow").iter(1000):
-            for values in zip(*(_to_list(table[column]) for column in names), strict=True):
-                number += 1
-                yield f"row {number}", dict(zip(names, values, strict=True))
-
+    placed = list(_table_rows(data.select_columns(names).with_format("arrow").iter(1000), issues))
     order = data.column_names if check.keep_extra_columns else names
-    is_path = data.features["audio"] == Value("string")
-    for name, values in _check_rows(iterate(), names, [], check).items():
-        # Texts do not change; songs' bytes are neither read nor copied.
-        if name in ("song_id", "duration_s", "sections") or (name == "audio" and is_path):
-            _check_one_type(name, values, check)
+    rows, places = _check_rows(placed, names, issues, check)
+    data = data.select_columns(order).select([int(place.removeprefix("row ")) - 1 for place in places])
+    for name in names if rows else ():
+        values = [row[name] for row in rows]
+        if name == "audio" and isinstance(values[0], dict):
+            given = dict(placed)
+            if values != [given[place][name] for place in places]:
+                paths = [value["path"] for value in values]
+                data = data.map(_with_path, with_indices=True, fn_kwargs={"paths": paths})
+        elif name not in TEXT_COLUMNS:  # texts do not change
+            _check_one_type(name, values, places, issues)
             data = data.remove_columns(name).add_column(name, values)
-    return data.select_columns(order)
+    return data.select_columns(order), places
 
 
-def _require_columns(names: Sequence[str], num_rows: int, check: RowCheck) -> None:
-    if num_rows == 0:
-        raise ValueError(f"The manifest {check.source} has no songs.")
-    if "audio" not in names or not set(TEXT_COLUMNS) & set(names):
-        raise ValueError(f"{check.source} needs the columns 'audio' and 'text' (or 'texts'), it has {sorted(names)}.")
+def _with_path(row: Row, index: int, paths: list[str]) -> Row:
+    return {"audio": {**row["audio"], "path": paths[index]}}
 
 
 def _check_rows(
-    rows: Iterable[PlacedRow], names: Sequence[str], issues: list[str], check: RowCheck
-) -> dict[str, list[Any]]:
-    """The columns of the checked rows; raises one error for all issues, those known before included."""
-    columns: dict[str, list[Any]] = {}
-    for place, row in rows:
+    placed: list[PlacedRow], names: Sequence[str], issues: list[str], check: RowCheck
+) -> tuple[list[Row], list[str]]:
+    """The rows that have no issue, and their places."""
+    if not placed and not issues:
+        raise ValueError(f"The manifest {check.source} has no songs.")
+    if placed and ("audio" not in names or not set(TEXT_COLUMNS) & set(names)):
+        issues.append(f"it needs the columns 'audio' and 'text' (or 'texts'), it has {sorted(names)}")
+        placed = []
+    rows, places = [], []
+    for place, row in placed:
         checked, found = _check_row(row, names, check)
         issues += [f"{place}: {issue}" for issue in found]
-        for name, value in checked.items():
-            columns.setdefault(name, []).append(value)
-    if issues:
-        raise ManifestError(issues, check.source)
-    return columns
+        if not found:
+            rows.append(checked)
+            places.append(place)
+    return rows, places
 
 
-def _to_list(column: pyarrow.ChunkedArray) -> list[Any]:
-    """The values of a column; of songs' bytes only whether they are there."""
-    kind = column.type
-    if not (pyarrow.types.is_struct(kind) and {"bytes", "path"} <= {field.name for field in kind}):
-        return column.to_pylist()
-    paths = pyarrow.compute.struct_field(column, "path").to_pylist()
-    has_bytes = pyarrow.compute.is_valid(pyarrow.compute.struct_field(column, "bytes")).to_pylist()
-    return [{"bytes": b"" if there else None, "path": path} for path, there in zip(paths, has_bytes, strict=True)]
+def _check_one_type(name: str, values: list[Any], places: list[str], issues: list[str]) -> None:
+    def is_mixed(number: int) -> bool:
+        try:
+            Dataset.from_dict({name: values[:number]})
+        except (ValueError, TypeError, OverflowError, RecursionError, pyarrow.ArrowException):
+            return True
+        return False
 
-
-def _check_one_type(name: str, values: list[Any], check: RowCheck) -> None:
-    try:
-        Dataset.from_dict({name: values})
-    except (ValueError, TypeError) as error:  # Arrow's own errors are subclasses of these two
+    if is_mixed(len(values)):
         advice = "give it one type, or leave it out by keep_extra_columns=False"
         if name in (*TEXT_COLUMNS, "sections"):
             advice = "write every text as a string, or every one as a list of sentences"
-        raise ValueError(f"The column {name!r} of {check.source} mixes types: {advice} ({error}).") from error
+        first = bisect_left(range(1, len(values)), True, key=is_mixed)
+        issues.append(f"{places[first]}: {name!r} mixes types with the rows before, or is too large: {advice}")
 
 
 def _check_row(row: Row, names: Sequence[str], check: RowCheck) -> tuple[Row, list[str]]:
     """A row of these columns in the form that training takes, and its issues; with issues it must not be used."""
+    try:
+        json.dumps(row, ensure_ascii=False, default=str).encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        return {}, [f"it is not UTF-8, or nested too deeply ({error})"]
     checked = {name: row.get(name) for name in names if check.keep_extra_columns or name in ROW_COLUMNS}
     issues = []
     if "text" in names and not _is_text(row.get("text")):
         issues.append(
             "text must be a text or a list of sentences, none empty (several wordings belong in 'texts'), got "
-            f"{row.get('text')!r}"
+            f"{_shown(row.get('text'))}"
         )
     texts = row.get("texts")
     if "texts" in names and not (isinstance(texts, list) and texts and all(map(_is_text, texts))):
-        issues.append(f"texts must be a list of texts, none empty, got {texts!r}")
+        issues.append(f"texts must be a list of texts, none empty, got {_shown(texts)}")
     checked["audio"], found = _check_audio(row.get("audio"), check)
     issues += found
     song_id, duration_s = row.get("song_id"), row.get("duration_s")
     if song_id is not None:
-        if isinstance(song_id, bool) or not isinstance(song_id, str | int):
-            issues.append(f"song_id must be a text or a whole number, got {song_id!r}")
+        # Empty ids would make all of their songs one.
+        if isinstance(song_id, bool) or not isinstance(song_id, str | int) or not str(song_id).strip():
+            issues.append(f"song_id must be a text, not empty, or a whole number, got {_shown(song_id)}")
         checked["song_id"] = str(song_id)
     if duration_s is not None:
         if not _is_time(duration_s) or duration_s == 0:
-            issues.append(f"duration_s must be seconds, more than 0, got {duration_s!r}")
+            issues.append(f"duration_s must be seconds, more than 0, got {_shown(duration_s)}")
         else:
             checked["duration_s"] = float(duration_s)
     if row.get("sections") is not None and not issues:  # they are compared with the texts and the duration
@@ -323,30 +488,38 @@ def _is_text(text: Any) -> bool:
 
 def _is_time(value: Any) -> bool:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value >= 0
+    return is_number and 0 <= value <= sys.float_info.max  # a whole number may be too large for a float
 
 
 def _check_audio(audio: Any, check: RowCheck) -> tuple[Any, list[str]]:
-    """A path, or the dict of `bytes` and `path` that a data set has."""
-    path = audio
-    if isinstance(audio, dict):
-        path = audio.get("path")
-        if audio.get("bytes") is not None:
-            return audio, []
-        if not path:
-            return audio, ["audio has neither bytes nor a path"]
-    elif not isinstance(audio, str) or not audio:
-        return audio, [f"audio must be a path, got {audio!r}"]
-    elif check.folder is not None:
-        audio = path = str(check.folder / audio)  # an absolute path stays as it is
-    return audio, [f"no audio file at {path}"] if check.check_audio and not Path(path).is_file() else []
+    """An absolute path, or the dict of `bytes` and `path` that a data set has."""
+    is_dict = isinstance(audio, dict)
+    if is_dict and audio.get("bytes") is not None:
+        return audio, [] if isinstance(audio["bytes"], bytes) else [f"bytes of audio are {_shown(audio['bytes'])}"]
+    path = audio.get("path") if is_dict else audio
+    if is_dict and path is None:
+        return audio, ["audio has neither bytes nor a path"]
+    if not isinstance(path, str) or not path or "\0" in path:
+        return audio, [f"audio must be a path, got {_shown(path)}"]
+    path = str(check.folder / path)  # an absolute path stays as it is
+    problem = file_problem(path) if check.check_audio else None
+    return {**audio, "path": path} if is_dict else path, [problem] if problem else []
+
+
+def file_problem(path: str | Path) -> str | None:
+    """Why a path is not a file that can be opened; FIFOs and devices would block, or never end."""
+    try:
+        check_file(path)
+    except (OSError, ValueError) as error:
+        return f"no audio file ({getattr(error, 'strerror', error)}): {path}"
+    return None
 
 
 def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[dict[str, Any]] | None, list[str]]:
     """Sections in the order of the text; that they follow each other in time is checked by who needs it."""
     sections = row["sections"]
     if not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
-        return None, [f"sections must be a list of objects with start_s, end_s and text, got {sections!r}"]
+        return None, [f"sections must be a list of objects with start_s, end_s and text, got {_shown(sections)}"]
     column = "texts" if row.get("texts") is not None else "text"
     wordings = row["texts"] if column == "texts" else [row["text"]]
     whole = [_join(wording) for wording in wordings]
@@ -357,7 +530,9 @@ def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[di
         name = f"sections[{index}]"
         start_s, end_s = section.get("start_s"), section.get("end_s")
         if not _is_time(start_s) or not _is_time(end_s) or start_s >= end_s:
-            issues.append(f"{name} must have start_s >= 0 and a later end_s, got {start_s!r} and {end_s!r}")
+            issues.append(
+                f"{name} must have start_s >= 0 and a later end_s, got {_shown(start_s)} and {_shown(end_s)}"
+            )
         elif duration_s is not None and end_s > duration_s + END_TOLERANCE_S:
             issues.append(f"{name} ends at {end_s:g} s, after the end of the song at duration_s={duration_s:g}")
         try:
@@ -370,7 +545,9 @@ def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[di
                 position = whole[number].find(_join(sentence), positions[number])
                 if position < 0:
                     place = "text" if column == "text" else f"texts[{number}]"
-                    issues.append(f"{name}: {place} of the row does not contain {sentence!r}, in the sections' order")
+                    issues.append(
+                        f"{name}: {place} of the row does not contain {_shown(sentence)}, in the sections' order"
+                    )
                     break
                 positions[number] = position + len(_join(sentence))
         extra = {key: value for key, value in section.items() if keep_extra_keys and key not in SECTION_KEYS}
@@ -386,15 +563,17 @@ def _section_texts(section: dict[str, Any], column: str, wordings: list[Any]) ->
         texts = section["texts"] if column == "texts" else [section["text"]]
         if not isinstance(texts, list) or len(texts) != len(wordings) or not all(map(_is_text, texts)):
             expected = f"a list of {len(wordings)} texts, as the row's" if column == "texts" else "a text, not empty"
-            raise ValueError(f".{column} must be {expected}, got {section[column]!r}")
+            raise ValueError(f".{column} must be {expected}, got {_shown(section[column])}")
         return texts
     if section.get("sentences") is None:
-        raise ValueError(f" must have {column!r}, as the row has, got only {sorted(section)}")
+        raise ValueError(f" must have {column!r}, as the row has, got only {_shown(sorted(section))}")
     indices = section["sentences"] if column == "texts" else [section["sentences"]]
     try:
         texts = [[wording[index] for index in chosen] for wording, chosen in zip(wordings, indices, strict=True)]
     except (TypeError, IndexError, ValueError) as error:
-        raise ValueError(f".sentences must be indices of the row's sentences, got {section['sentences']!r}") from error
+        raise ValueError(
+            f".sentences must be indices of the row's sentences, got {_shown(section['sentences'])}"
+        ) from error
     if not all(isinstance(wording, list) for wording in wordings) or not all(texts):
         raise ValueError(".sentences needs one index at least, and a row whose text is a list of sentences")
     return texts

@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """A validation report: every song of a manifest decoded to its end, every text tokenized."""
 
+import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,8 @@ from tqdm.auto import tqdm
 
 from collap.cli import HelpFormatter
 from collap.data.audio_files import audio_path
-from collap.data.manifest import END_TOLERANCE_S, ManifestError, load_manifest
-from collap.files import first_few
+from collap.data.manifest import END_TOLERANCE_S, ManifestError, file_problem, load_manifest
+from collap.files import MAX_SHOWN, atomic_write, first_few
 from collap.processing.audio_loading_collap import load_songs
 from collap.processing.feature_extraction_beats import SAMPLING_RATE
 from collap.processing.processing_collap import CollapProcessor
@@ -52,23 +53,35 @@ class ValidationReport:
 
     num_rows: int  # that were validated
     issues: Sequence[RowIssue]  # in the order of the rows
-    manifest_issues: Sequence[str] = ()  # why the manifest cannot be read; no row was validated then
+    manifest_issues: Sequence[str] = ()  # of the manifest and of rows that were not validated
+    places: Sequence[str] = ()  # of the validated rows in the manifest; default: row 1, row 2, ...
 
     @property
     def is_valid(self) -> bool:
         return not self.issues and not self.manifest_issues
 
     def __str__(self) -> str:
-        if self.manifest_issues:
-            return "\n  ".join([f"The manifest has {len(self.manifest_issues)} issue(s):", *self.manifest_issues])
-        if not self.issues:
+        return self.text()
+
+    def text(self, most: int = MAX_SHOWN) -> str:
+        """The report with so many issues of each kind."""
+        if self.is_valid:
             return f"All {self.num_rows} rows are valid."
         by_kind: dict[str, list[str]] = {}
         for row in self.issues:
-            by_kind.setdefault(row.kind, []).append(f"row {row.index + 1}, {row.song}: {row.issue}")
-        lines = [f"{len({row.index for row in self.issues})} of {self.num_rows} rows have issues:"]
+            place = self.places[row.index] if self.places else f"row {row.index + 1}"
+            by_kind.setdefault(row.kind, []).append(f"{place}, {row.song}: {row.issue}")
+        lines = []
+        if self.manifest_issues:
+            lines += [
+                f"The manifest has {len(self.manifest_issues)} issue(s):",
+                *first_few(self.manifest_issues, most),
+            ]
+        if self.num_rows:
+            num_bad = len({row.index for row in self.issues})
+            lines.append(f"{num_bad} of {self.num_rows} rows have issues{':' if num_bad else '.'}")
         for kind, issues in sorted(by_kind.items(), key=lambda item: -len(item[1])):
-            lines += [f"  {kind}: {len(issues)}", *(f"  {line}" for line in first_few(issues))]
+            lines += [f"  {kind}: {len(issues)}", *(f"  {line}" for line in first_few(issues, most))]
         return "\n".join(lines)
 
 
@@ -83,17 +96,19 @@ def validate_manifest(
     """
     Validates all rows of a manifest before a training or an evaluation starts.
 
-    The report has all issues of the rows, or if they cannot be read all reasons. `manifest` and `split` are as in
-    [`load_manifest`], other arguments as in [`find_issues`].
+    The report has all issues of the manifest, and those of the rows that are sound there. `manifest` and `split` are
+    as in [`load_manifest`], other arguments as in [`find_issues`].
 
     Raises:
         ValueError: if there is no such manifest or split, or it is no manifest at all.
     """
+    issues, places = (), ()
     try:
         rows = load_manifest(manifest, split, check_audio=False)
     except ManifestError as error:
-        return ValidationReport(0, (), error.issues)
-    return ValidationReport(len(rows), find_issues(rows, processor, num_workers, truncate_songs, truncate_texts))
+        issues, rows, places = error.issues, error.rows, error.places
+    found = find_issues(rows, processor, num_workers, truncate_songs, truncate_texts)
+    return ValidationReport(len(rows), found, issues, places)
 
 
 def find_issues(
@@ -160,8 +175,8 @@ class _CheckedRows(Dataset):
 
     def _check_audio(self, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         path = audio_path(row["audio"])
-        if path is not None and not Path(path).is_file():
-            yield MISSING, f"there is no file {path}"
+        if path is not None and (problem := file_problem(path)):
+            yield MISSING, problem
             return
         try:
             (song,) = load_songs([row["audio"]])
@@ -207,4 +222,11 @@ def validate(arguments: list[str]) -> int:
         given.manifest, processor, given.split, given.num_workers, given.truncate_songs, given.truncate_texts
     )
     print(report)
+    whole = report.text(most=sys.maxsize)
+    if whole != str(report):
+        # No .txt: in a folder of songs it would be taken for the text of one.
+        file = Path(f"{Path(given.manifest).resolve().name}.issues.log")
+        with atomic_write(file) as temporary:
+            temporary.write_text(whole + "\n", encoding="utf-8")
+        print(f"All issues are in {file}.")
     return int(not report.is_valid)

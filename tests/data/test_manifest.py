@@ -49,7 +49,7 @@ def test_extra_columns(folder):
     assert data["moods"][:] == [None, [{"name": "sad"}]]  # a column that only a later line has
     path = write_lines(folder, moods, {**moods, "moods": "sad"})
     assert load_manifest(path).column_names == ["audio", "text"]
-    with pytest.raises(ValueError, match=r"'moods' of .* mixes types: .*keep_extra_columns=False"):
+    with pytest.raises(ValueError, match=r"line 2: 'moods' mixes types .*keep_extra_columns=False"):
         load_manifest(path, keep_extra_columns=True)
 
 
@@ -59,11 +59,14 @@ def test_extra_columns(folder):
         ([{"audio": "songs/a.wav"}], r"needs the columns 'audio' and 'text'.*has \['audio'\]"),
         ([], "has no songs"),
         ([{"audio": "songs/a.wav", "text": "A song."}, "{"], "line 2 is not JSON"),
-        ([{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/c.wav", "text": "B."}], "line 2: no audio file"),
+        (
+            [{"audio": "songs/a.wav", "text": "A."}, {"audio": "songs/c.wav", "text": "B."}],
+            r"line 2: no audio file \(No such file or directory\): ",
+        ),
         ([{"audio": "songs/a.wav", "text": " "}], "line 1: text must be"),
         (
             [{**SONG, "sections": [VERSE]}, {**SONG, "sections": [{**VERSE, "text": ["A verse."]}]}],
-            "'sections' of .* mixes types: write every text as a string",
+            "line 2: 'sections' mixes types .*: write every text as a string",
         ),
         (
             [{**SEVERAL, "sections": [{**VERSE, "texts": ["A verse."]}]}],
@@ -155,7 +158,7 @@ def test_sections_of_several_wordings(folder):
     [
         ({"sections": [{**VERSE, "start_s": -1}]}, r"sections\[0\] must have start_s >= 0 and a later end_s, got -1"),
         ({"sections": [VERSE, {**CHORUS, "end_s": 8}]}, r"sections\[1\] must have .* later end_s, got 8 and 8"),
-        ({"sections": [{**VERSE, "end_s": float("inf")}]}, "later end_s, got 0 and inf"),
+        ({"sections": [{**VERSE, "end_s": 10**400}]}, "later end_s, got 0 and 1000000"),
         (
             {"sections": [VERSE, CHORUS], "duration_s": 19.4},
             "20 s, after the end of the song at duration_s=19.4",
@@ -205,7 +208,7 @@ def test_csv_holds_sections_and_texts_as_json(folder):
     for cells, message in (
         (["songs/a.wav", "A text.", "", "", ""], "line 2: texts is not JSON, got 'A text.'"),
         (["songs/a.wav", texts, "", "3:20", ""], "line 2: duration_s is not a number, got '3:20'"),
-        (["songs/a.wav", texts, "", "", "", "more"], "line 2 has more cells"),
+        (["songs/a.wav", texts, "", "", "", "more"], "line 2 has 6 cells, the header has 5"),
     ):
         with pytest.raises(ValueError, match=message):
             load_manifest(write_csv(folder, header, cells))
@@ -228,7 +231,7 @@ def test_parquet_says_what_json_lines_say(folder, own_cache):
     with pytest.raises(ValueError, match="needs the columns 'audio' and 'text'"):
         load_manifest(write_parquet(folder, {"audio": "songs/a.wav"}))
     bad = write_parquet(folder, SONG, {**SONG, "audio": "songs/c.wav"}, {**SONG, "text": ""})
-    with pytest.raises(ValueError, match=r"has 2 issue.*\n  row 2: no audio file at .*\n  row 3: text must be"):
+    with pytest.raises(ValueError, match=r"has 2 issue.*\n  row 2: no audio file .*\n  row 3: text must be"):
         load_manifest(bad)
 
 
