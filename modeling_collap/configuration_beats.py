@@ -3,7 +3,10 @@
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
+from transformers.activations import ACT2FN
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+DROPOUTS = ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop")
 
 
 @strict
@@ -101,12 +104,11 @@ class BeatsConfig(PreTrainedConfig):
         for name in sizes:
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}.")
-        for name in ("hidden_dropout", "attention_dropout", "activation_dropout", "feat_proj_dropout", "layerdrop"):
+        for name in (*DROPOUTS, "layer_norm_eps", "initializer_range"):
             if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} is a probability between 0 and 1, got {getattr(self, name)}.")
-        for name in ("layer_norm_eps", "initializer_range"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"{name} must be greater than 0 and at most 1, got {getattr(self, name)}.")
+                raise ValueError(f"{name} must be between 0 and 1, got {getattr(self, name)}.")
+        if self.hidden_act not in ACT2FN:
+            raise ValueError(f"hidden_act must be an activation of transformers, got {self.hidden_act!r}.")
         multiples = (
             ("num_mel_bins", "patch_size"),
             ("hidden_size", "num_attention_heads"),

@@ -213,7 +213,7 @@ class CollapConfig(PreTrainedConfig):
         if not abs(self.logit_scale_init_value) <= MAX_LOGIT_SCALE:
             raise ValueError(
                 f"logit_scale_init_value is the logarithm of the factor and must be at most log(100) = "
-                f"{MAX_LOGIT_SCALE:.3f} (the paper's is log(1 / 0.07) = 2.659) and at least log(1 / 100), got "
+                f"{MAX_LOGIT_SCALE:.3f} above or below 0 (the paper's is log(1 / 0.07) = 2.659), got "
                 f"{self.logit_scale_init_value}."
             )
         if self.kernel_weight + self.temporal_weight == 0:

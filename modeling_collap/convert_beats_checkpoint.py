@@ -13,11 +13,13 @@ import logging
 import os
 import re
 import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 
 from .configuration_beats import BeatsConfig
 from .modeling_beats import BeatsModel
@@ -96,14 +98,17 @@ def convert_config(cfg: Mapping[str, Any]) -> BeatsConfig:
         ValueError: if a setting is missing, unknown or not supported; it names all of them.
     """
     missing = sorted((CONFIG_FIELDS.keys() | BUILT_IN.keys()) - cfg.keys())
-    unknown = sorted(cfg.keys() - CONFIG_FIELDS.keys() - BUILT_IN.keys() - WITHOUT_EFFECT)
+    unknown = sorted(map(str, cfg.keys() - CONFIG_FIELDS.keys() - BUILT_IN.keys() - WITHOUT_EFFECT))
     if missing or unknown:
         raise ValueError(f"cfg of the checkpoint is no BEATs encoder's: missing {missing}, unknown {unknown}.")
     unsupported = {name: cfg[name] for name, value in BUILT_IN.items() if cfg[name] != value}
     if unsupported:
         expected = {name: BUILT_IN[name] for name in unsupported}
         raise ValueError(f"cfg of the checkpoint has {unsupported}; only {expected} is supported.")
-    return BeatsConfig(**{field: cfg[name] for name, field in CONFIG_FIELDS.items()})
+    try:
+        return BeatsConfig(**{field: cfg[name] for name, field in CONFIG_FIELDS.items()})
+    except StrictDataclassError as error:
+        raise ValueError(f"cfg of the checkpoint is no BEATs encoder's: {error}") from error
 
 
 def convert_state_dict(state_dict: Mapping[str, torch.Tensor], config: BeatsConfig) -> dict[str, torch.Tensor]:
@@ -114,9 +119,12 @@ def convert_state_dict(state_dict: Mapping[str, torch.Tensor], config: BeatsConf
     for each layer, one is saved.
 
     Raises:
-        ValueError: if weights are missing, unknown or of the wrong shape, or if the copies of the bias differ; it
-            names them.
+        ValueError: if weights are missing, unknown, of the wrong shape or no finite real numbers, or if the copies of
+            the bias differ; it names them.
     """
+    layers = len({name.split(".")[2] for name in state_dict if name.startswith("encoder.layers.")})
+    if layers != config.num_hidden_layers:  # before so many are built
+        raise ValueError(f"cfg of the checkpoint has encoder_layers={config.num_hidden_layers}, its weights {layers}.")
     with torch.device("meta"):
         expected = BeatsModel(config).state_dict()
     copies = [POSITION_BIAS.format(layer) for layer in range(1, config.num_hidden_layers)]
@@ -134,6 +142,10 @@ def convert_state_dict(state_dict: Mapping[str, torch.Tensor], config: BeatsConf
     }
     if wrong_shapes:
         raise ValueError(f"The checkpoint's weights do not fit its cfg: {wrong_shapes}.")
+    unreal = [name for name, weight in state_dict.items() if not weight.is_floating_point()]
+    spoilt = unreal or [name for name, weight in state_dict.items() if not weight.float().isfinite().all()]
+    if spoilt:
+        raise ValueError(f"The checkpoint's weights must be finite real numbers, those of {spoilt} are not.")
     bias = state_dict[POSITION_BIAS.format(0)]
     differing = [copy for copy in copies if not torch.equal(state_dict[copy], bias)]
     if differing:
@@ -142,6 +154,21 @@ def convert_state_dict(state_dict: Mapping[str, torch.Tensor], config: BeatsConf
     if predictor:
         logger.warning("Dropped the classifier of a fine-tuned checkpoint: %s.", ", ".join(predictor))
     return {key: state_dict[original] for original, key in originals.items()}
+
+
+def _read_checkpoint(path: Path) -> Any:
+    if path.exists() and not path.is_file():  # a FIFO would be waited for
+        raise ValueError(f"checkpoint must be a file, got {str(path)!r}.")
+    try:
+        if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):  # torch.load checks no sums
+            raise zipfile.BadZipFile(f"The checksum of {damaged} is wrong.")
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except OSError:
+        raise
+    except Exception as error:  # whatever the bytes lead to, in zipfile, pickle or torch
+        raise ValueError(
+            f"{str(path)!r} is damaged, or no file of torch.save with weights and numbers only."
+        ) from error
 
 
 def convert_beats_checkpoint(checkpoint_path: str | os.PathLike, output_dir: str | os.PathLike) -> BeatsModel:
@@ -158,29 +185,40 @@ def convert_beats_checkpoint(checkpoint_path: str | os.PathLike, output_dir: str
         The converted model, in eval mode.
 
     Raises:
-        FileNotFoundError: if there is no checkpoint.
+        OSError: if there is no checkpoint, or it can't be opened.
         FileExistsError: if `output_dir` is there and is not an empty folder.
-        ValueError: if the file is not a BEATs checkpoint that [`BeatsModel`] can hold exactly.
+        ValueError: if the file is damaged, or not a BEATs checkpoint that [`BeatsModel`] can hold exactly.
     """
     output_dir = Path(output_dir)
     if output_dir.exists() and (not output_dir.is_dir() or any(output_dir.iterdir())):
         raise FileExistsError(f"output_dir must be a new or an empty folder, {str(output_dir)!r} is not.")
-    checkpoint = torch.load(checkpoint_path, map_location="cpu", weights_only=True)
-    if not isinstance(checkpoint, dict) or not {"cfg", "model"} <= checkpoint.keys() <= {"cfg", "model", "label_dict"}:
-        found = sorted(map(str, checkpoint)) if isinstance(checkpoint, dict) else type(checkpoint).__name__
+    checkpoint = _read_checkpoint(Path(checkpoint_path))
+    parts = checkpoint if isinstance(checkpoint, dict) else {}
+    cfg, weights = parts.get("cfg"), parts.get("model")
+    if not isinstance(cfg, dict) or not isinstance(weights, dict) or parts.keys() - {"cfg", "model", "label_dict"}:
+        found = {str(name): type(value).__name__ for name, value in parts.items()} or type(checkpoint).__name__
         raise ValueError(
-            f"{str(checkpoint_path)!r} is no BEATs checkpoint: expected the keys 'cfg', 'model' and, if fine-tuned, "
+            f"{str(checkpoint_path)!r} is no BEATs checkpoint: expected the dicts 'cfg', 'model' and, if fine-tuned, "
             f"'label_dict', got {found}."
         )
-    config = convert_config(checkpoint["cfg"])
+    dense = {name for name, value in weights.items() if torch.is_tensor(value) and value.layout == torch.strided}
+    if strange := [name for name in weights if name not in dense or not isinstance(name, str)]:
+        raise ValueError(
+            f"{str(checkpoint_path)!r} is no BEATs checkpoint: its weights {strange} are no dense tensors."
+        )
+    config = convert_config(cfg)
+    state_dict = convert_state_dict(weights, config)
     model = BeatsModel(config)
-    model.load_state_dict(convert_state_dict(checkpoint["model"], config))
+    model.load_state_dict(state_dict)
 
     output_dir.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output_dir.name}.", dir=output_dir.parent) as scratch:
         unfinished = Path(scratch) / "model"
         model.save_pretrained(unfinished)
         (unfinished / "preprocessor_config.json").write_text(json.dumps(PREPROCESSOR_CONFIG, indent=2) + "\n")
+        for path in unfinished.iterdir():
+            with path.open("rb") as written:
+                os.fsync(written.fileno())
         if output_dir.exists():
             output_dir.rmdir()  # empty, as checked above
         unfinished.rename(output_dir)

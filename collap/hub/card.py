@@ -97,7 +97,10 @@ def read_evaluations(arguments: CardArguments) -> list[Evaluation]:
     if len(set(names)) != len(names):
         raise ValueError(f"evaluation_dataset must name different data sets, got {names}.")
     # Without an id on the Hub the name makes one: the model-index joins what has the same id under one name.
-    ids = ids or [re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") for name in names]
+    words = [re.sub(r"[\W_]+", "-", name.lower()).strip("-") for name in names]
+    ids = ids or [word if word and words.count(word) == 1 else f"{word}-{index}" for index, word in enumerate(words)]
+    if len(set(ids)) != len(ids):
+        raise ValueError(f"evaluation_dataset_id must name different data sets, got {ids}.")
     return [_read_evaluation(*item) for item in zip(files, names, ids, strict=True)]
 
 

@@ -26,12 +26,13 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, ModelCard
+from huggingface_hub.utils import validate_repo_id
 from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
 
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapConfig, CollapModel, CollapProcessor
 from collap.cli import HelpFormatter
 from collap.hub.card import CardArguments, render_card
-from collap.hub.checks import repository_problems
+from collap.hub.checks import repository_files, repository_problems
 from collap.hub.code import code_is_saved, for_the_hub, is_hub_id
 from collap.modeling_collap.modeling_collap_base import load_complete
 
@@ -153,6 +154,7 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
         ValueError: if `output_dir` exists and is not an empty folder, or the repository has a problem; as
             [`Publication.load`].
     """
+    validate_repo_id(name)
     output = Path(output_dir)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"output_dir must not exist or be an empty folder, got {str(output_dir)!r}.")
@@ -165,19 +167,23 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
             for_the_hub(publication.processor).save_pretrained(folder)
         shutil.copy(HERE / "LICENSE", folder / "LICENSE")
         publication.card(name, card).save(folder / "README.md")
-        check_repository(folder, name)
+        files = check_repository(folder, name)
+        if unknown := {path.name for path in folder.iterdir()}.difference(files):
+            raise ValueError(f"model has files that are not known to belong to a model: {sorted(unknown)}.")
         if output.exists():
             output.rmdir()  # empty, as was checked; not every system renames onto a folder
         folder.rename(output)
     return output
 
 
-def check_repository(folder: Path, name: str) -> None:
-    """Raises a `ValueError` with all problems of the folder, if there are any."""
+def check_repository(folder: Path, name: str) -> list[str]:
+    """The files of the folder that are uploaded; a `ValueError` with all problems of the folder, if there are any."""
+    validate_repo_id(name)
     problems = repository_problems(folder, name)
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise ValueError(f"{folder} has {len(problems)} problem(s):\n{lines}")
+    return repository_files(folder)
 
 
 def push_repository(
@@ -187,7 +193,8 @@ def push_repository(
     Pushes a folder that [`write_repository`] wrote, in one commit: the model is on the Hub whole or not at all.
 
     Args:
-        folder (`str` or `Path`): Stays as it is in any case.
+        folder (`str` or `Path`):
+            Stays as it is in any case. Of other files than those of [`repository_files`] nothing is uploaded.
         repo_id (`str`): USER/NAME, created if it does not exist. Files there that are not in the folder stay.
         token (`str`, *optional*): Default: that of `hf auth login` or HF_TOKEN.
         private (`bool`, *optional*): For a new repository. Default: the setting of the account.
@@ -201,12 +208,13 @@ def push_repository(
         RuntimeError: if the Hub refuses it, with the reason.
     """
     folder = Path(folder)
-    check_repository(folder, repo_id)
+    files = check_repository(folder, repo_id)
     api = HfApi(token=token)
     try:
         ModelCard.load(folder / "README.md").validate()  # by the Hub, before anything is created there
         api.create_repo(repo_id, private=private, exist_ok=True)
-        commit = api.upload_folder(repo_id=repo_id, folder_path=folder, commit_message=f"Publish {Path(repo_id).name}")
+        message = f"Publish {Path(repo_id).name}"
+        commit = api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=files, commit_message=message)
     except Exception as error:  # of the HTTP client, of huggingface_hub or of its transfer library
         raise RuntimeError(
             f"{repo_id} was not published: {_reason(error, repo_id)} {folder} is unchanged. {again}".strip()
@@ -269,14 +277,15 @@ def publish(command_line: list[str]) -> None:
     folder = Path(arguments.output_dir)
     if not arguments.dry_run and (arguments.repo_id is None or "/" not in arguments.repo_id):
         raise ValueError(f"repo_id must be USER/NAME to push (or give --dry_run), got {arguments.repo_id!r}.")
-    name = arguments.repo_id or folder.name
+    name = arguments.repo_id or folder.resolve().name
     if arguments.model is not None:
         write_repository(arguments.model, folder, name, card)
     elif card != CardArguments():
         raise ValueError("Without --model the folder is not changed: edit its README.md in place of arguments.")
-    else:
-        check_repository(folder, name)
-    logger.info("Checked %s: %s", folder, ", ".join(sorted(path.name for path in folder.iterdir())))
+    files = check_repository(folder, name)
+    logger.info("Checked %s: %s", folder, ", ".join(files))
+    if others := sorted({path.name for path in folder.iterdir()}.difference(files)):
+        logger.warning("Not uploaded, as they are no part of model, processor, code or card: %s", ", ".join(others))
     if not arguments.dry_run:
         again = f"Try again by `collap publish --output_dir {folder} --repo_id {name}`."
         address = push_repository(folder, name, private=arguments.private or None, again=again)
@@ -289,4 +298,5 @@ def print_card(command_line: list[str]) -> None:
     parser.add_argument("model", help="folder or Hub name of a CoLLAP with its processor, or of a BEATs")
     parser.add_argument("--name", default="USER/NAME", help="the repository's name in the card")
     card, rest = parser.parse_args_into_dataclasses(command_line)
+    validate_repo_id(rest.name)
     print(Publication.load(rest.model).card(rest.name, card))

@@ -1,7 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """The arguments of a training script: model, configuration, data, and training."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -24,9 +23,6 @@ class ModelArguments:
         default=None,
         help="Train only the last layers of the text model, as many as given; 0 freezes it. Default: all of it.",
     )
-
-    def __post_init__(self) -> None:
-        check_not_given(self, self, ("music_model", "speech_model", "text_model"))
 
 
 @dataclass
@@ -52,16 +48,6 @@ class ConfigArguments:
 
     def given(self) -> dict[str, Any]:
         return {item.name: getattr(self, item.name) for item in fields(self) if getattr(self, item.name) is not None}
-
-
-def check_not_given(model: ModelArguments, arguments: Any, names: Iterable[str]) -> None:
-    """Raises a ValueError for arguments that only a new model takes, if there is one already."""
-    given = [f"--{name}" for name in names if getattr(arguments, name) is not None]
-    if model.model_name_or_path is not None and given:
-        raise ValueError(
-            f"{' and '.join(given)} must not be given with --model_name_or_path ({model.model_name_or_path}): "
-            "they only make a new model."
-        )
 
 
 @dataclass

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from datasets import Dataset
+from huggingface_hub.utils import validate_repo_id
 from torch import nn
 from transformers import AutoProcessor, set_seed
 
@@ -20,29 +21,27 @@ from collap.hub.card import CardArguments
 from collap.hub.push import publish_model
 from collap.modeling_collap.modeling_collap_base import load_complete
 
-from .arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments, check_not_given
+from .arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
 from .clap import is_clap, make_clap_trainer
 from .dataset import SongDataset, SongReader
 from .trainer import CollapTrainer
 
 logger = logging.getLogger(__name__)
 
-# Fields of the configuration that the weights or the features of a model which is there depend on.
-ONLY_NEW = ("chunk_length_s", "projection_dim", "temporal_position", "logit_scale_init_value")
+# What the weights and the features of a model depend on.
+TOWERS = ("music_model", "speech_model", "text_model")
+ONLY_NEW = (*TOWERS, "chunk_length_s", "projection_dim", "temporal_position", "logit_scale_init_value")
 
 
 def load_model(
     arguments: ModelArguments, config: ConfigArguments, model_class: type[CollapModel] = CollapModel
 ) -> tuple[CollapModel, CollapProcessor]:
-    """
-    Loads a CoLLAP with its processor, or builds both from towers.
-
-    Raises:
-        ValueError: if an argument is given that only a new model takes, the model lacks weights, or model, processor
-            and arguments do not fit each other.
-    """
+    """Loads a CoLLAP with its processor, or builds both from towers; a ValueError if arguments do not fit them."""
     if arguments.model_name_or_path is not None:
-        check_not_given(arguments, config, ONLY_NEW)
+        given = {**vars(arguments), **config.given()}
+        refused = [f"--{name}" for name in ONLY_NEW if given.get(name) is not None]
+        if refused:
+            raise ValueError(f"{' and '.join(refused)} make a new model: leave them out beside --model_name_or_path.")
         model = load_complete(model_class, arguments.model_name_or_path, **config.given())
         if model.config.architectures not in (None, [model_class.__name__]):
             saved = " or ".join(model.config.architectures)
@@ -182,6 +181,8 @@ def take_push_to_hub(training: CollapTrainingArguments) -> bool:
     transformers' `Trainer` would push each checkpoint, with `training_args.bin`, which holds paths and the token.
     """
     push_to_hub, training.push_to_hub = training.push_to_hub, False
+    if push_to_hub:
+        validate_repo_id(training.hub_model_id or Path(training.output_dir).name)  # not after hours of training
     return push_to_hub
 
 

@@ -211,7 +211,8 @@ def make_clap_trainer(
     refused += ["on_bad_audio"] * (data.on_bad_audio != "raise")
     refused += ["section_loss_weight"] * (training.section_loss_weight > 0)
     refused += ["text_learning_rate"] * (training.text_learning_rate is not None)
-    refused += ["trainable_text_layers"] * (arguments.trainable_text_layers is not None)
+    of_collap = ("music_model", "speech_model", "text_model", "trainable_text_layers")
+    refused += [name for name in of_collap if getattr(arguments, name) is not None]
     if refused := [f"--{name}" for name in [*given, *refused]]:
         raise ValueError(f"--model_name_or_path is a ClapModel, which is trained without {' and '.join(refused)}.")
     model = load_complete(TrainableClap, arguments.model_name_or_path)

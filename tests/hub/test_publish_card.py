@@ -91,6 +91,26 @@ def test_two_evaluations_keep_their_names(trained, tmp_path):
     assert "| Songs of yours |" in card.text
 
 
+NAMES = ("Songs, of mine", "Songs of mine!", "мои песни", "歌", "曲", "!", "?", "Other")
+
+
+def test_names_that_differ_by_little_stay_apart(trained, tmp_path):
+    """By their punctuation, or in letters that are not Latin."""
+    files = []
+    for index in range(len(NAMES)):
+        files.append(tmp_path / f"{index}.json")
+        files[-1].write_text(json.dumps({**METRICS, "eval_gallery_size": 100 + index}))
+    card = ModelCard.load(write(trained, tmp_path / "out", *evaluation(*files, names=NAMES)) / "README.md")
+    found = {(result.dataset_name, result.metric_name.split()[-1]) for result in card.data.eval_results}
+    assert found == {(name, str(100 + index)) for index, name in enumerate(NAMES)}
+    types = {result.dataset_name: result.dataset_type for result in card.data.eval_results}
+    assert all(types.values())
+    assert (types["Other"], types["мои песни"]) == ("other", "мои-песни")
+    ids = ["--evaluation_dataset_id", *["some/songs"] * len(NAMES)]
+    with pytest.raises(ValueError, match="evaluation_dataset_id must name different data sets"):
+        write(trained, tmp_path / "merged", *evaluation(*files, names=NAMES), *ids)
+
+
 @pytest.mark.parametrize(
     ("content", "names", "message"),
     [
@@ -130,7 +150,8 @@ CARD_FAULTS = [
     ("license: apache-2.0", "license: other", "license 'other' needs a license_name"),
     ("tags:", "language: english\ntags:", "language must be an ISO code such as 'en', got 'english'"),
     ("tags:", "base_model: ./towers/beats\ntags:", "base_model must name a repository on the Hub"),
-    ("(LICENSE)", "(LICENCE)", "links to 'LICENCE', which is not in the folder"),
+    ("(LICENSE)", "(LICENCE)", "links to 'LICENCE', which is not uploaded"),
+    ("(LICENSE)", "(train.log)", "links to 'train.log', which is not uploaded"),
     ('("songs"', '("sons"', "loads 'sons', not 'songs'"),
 ]
 
@@ -143,6 +164,7 @@ def test_a_fault_of_the_card_is_found(written, tmp_path, old, new, problem):
     card = (folder / "README.md").read_text()
     assert old in card
     (folder / "README.md").write_text(card.replace(old, new, 1))
+    (folder / "train.log").touch()
     problems = repository_problems(folder, "songs")
     assert any(problem in found for found in problems), problems
 
@@ -151,6 +173,10 @@ def forget_code(folder: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     del config["auto_map"]
     (folder / "config.json").write_text(json.dumps(config))
+
+
+def as_link(file: Path) -> None:
+    file.symlink_to(file.rename(file.parent.parent / file.name))
 
 
 def cut_weights(folder: Path) -> None:
@@ -165,7 +191,12 @@ def cut_weights(folder: Path) -> None:
         (lambda folder: (folder / "LICENSE").unlink(), "LICENSE is missing"),
         (cut_weights, "model.safetensors can't be read"),
         (forget_code, "config.json has no auto_map"),
-        (lambda folder: (folder / "optimizer.pt").write_bytes(b""), "optimizer.pt is no safetensors"),
+        (lambda folder: as_link(folder / "model.safetensors"), "model.safetensors is missing, or a link"),
+        (lambda folder: as_link(folder / "README.md"), "README.md is missing, or a link"),
+        (
+            lambda folder: as_link(folder / "modeling_collap.py"),
+            "config.json names modeling_collap.py, which is missing",
+        ),
     ],
 )
 def test_a_fault_of_the_folder_is_found(written, tmp_path, change, problem):

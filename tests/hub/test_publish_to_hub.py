@@ -20,7 +20,9 @@ from hub_server import READ_TOKEN, TOKEN, serve_hub
 from publish_helpers import TEXTS, contents, save_trained, write
 
 from collap.hub.card import CardArguments
-from collap.hub.push import publish, publish_model, push_repository
+from collap.hub.push import print_card, publish, publish_model, push_repository
+from collap.training.arguments import CollapTrainingArguments
+from collap.training.build import take_push_to_hub
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -61,6 +63,60 @@ def test_a_repository_that_is_there_is_taken(hub, folder):
     push_repository(folder, "somebody/songs")
     assert hub.files["somebody/songs"] == {**contents(folder), "demo.md": b"of somebody else"}
     assert hub.commits["somebody/songs"] == 2
+
+
+def test_nothing_else_is_uploaded(hub, folder, tmp_path, caplog):
+    """What a training, a person or an attack leaves in the folder stays there; the card's picture goes with it."""
+    expected = contents(folder)
+    (folder / ".env").write_text("HF_TOKEN=hf_secret")
+    (folder / "checkpoint-5").mkdir()
+    for name in (
+        "checkpoint-5/training_args.bin",
+        "checkpoint-5/config.json",
+        "optimizer.pt",
+        "train.log",
+        "train.py",
+    ):
+        (folder / name).write_text("secret")
+    for name in ("other.png", "__init__.py", "model.safetensors.bak", "pytorch_model.bin"):
+        (folder / name).write_text("secret")
+    (folder / "generation_config.json").symlink_to("/etc/hostname")  # a name that is on the list
+    (folder / "vocab.txt").symlink_to(tmp_path)
+    (folder / "ranks.png").write_bytes(b"a picture")
+    card = (folder / "README.md").read_text() + "\n![Ranks](ranks.png) ![Host](host.png) by hand\n"
+    (folder / "host.png").symlink_to("/etc/hostname")
+    (folder / "README.md").write_text(card)
+    with pytest.raises(ValueError, match=r"README\.md links to 'host\.png', which is not uploaded"):
+        publish(["--output_dir", str(folder), "--repo_id", "somebody/songs"])
+    (folder / "README.md").write_text(card := card.replace(" ![Host](host.png)", ""))
+    with caplog.at_level("INFO"):
+        publish(["--output_dir", str(folder), "--repo_id", "somebody/songs"])
+    assert hub.files["somebody/songs"] == {**expected, "README.md": card.encode(), "ranks.png": b"a picture"}
+    (line,) = [record.getMessage() for record in caplog.records if record.getMessage().startswith("Not uploaded")]
+    assert line.partition(": ")[2] == (
+        ".env, __init__.py, checkpoint-5, generation_config.json, host.png, model.safetensors.bak, optimizer.pt, "
+        "other.png, pytorch_model.bin, train.log, train.py, vocab.txt"
+    )
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc/x", "a/b/c", "somebody/..", "some body/songs", "somebody/songs--1", "/etc"]
+)
+def test_what_is_no_name_of_a_repository_is_refused(hub, trained, folder, tmp_path, name):
+    """Also where nothing is sent."""
+    for given in (["--model", str(trained), "--output_dir", str(tmp_path / "new")], ["--output_dir", str(folder)]):
+        for more in (["--dry_run"], []):
+            with pytest.raises(ValueError, match=r"[Rr]epo"):
+                publish([*given, "--repo_id", name, *more])
+    with pytest.raises(ValueError, match=r"[Rr]epo"):
+        print_card([str(trained), "--name", name])
+    with pytest.raises(ValueError, match=r"[Rr]epo"):
+        push_repository(folder, name)
+    training = CollapTrainingArguments(str(tmp_path), contrastive_batch_size=2, push_to_hub=True, hub_model_id=name)
+    with pytest.raises(ValueError, match=r"[Rr]epo"):
+        take_push_to_hub(training)
+    assert not (tmp_path / "new").exists()
+    assert hub.requests == []
 
 
 @pytest.mark.parametrize(

@@ -70,6 +70,20 @@ def test_saving_with_push_to_hub_does_the_same(hub, trained, tmp_path):
     assert pushed(hub) == published(trained, tmp_path / "out")
 
 
+def test_what_lies_in_the_folder_is_not_pushed(hub, trained, tmp_path):
+    """Nor is a link followed. transformers pushes what it has just written."""
+    folder = tmp_path / "songs"
+    (folder / "checkpoint-5").mkdir(parents=True)
+    for name in (".env", "checkpoint-5/training_args.bin", "optimizer.pt", "train.log"):
+        (folder / name).write_text("secret")
+    (folder / "host").symlink_to("/etc/hostname")
+    CollapModel.from_pretrained(trained).save_pretrained(str(folder), push_to_hub=True)
+    CollapProcessor.from_pretrained(trained).save_pretrained(str(folder), push_to_hub=True)
+    assert pushed(hub) == published(trained, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"[Rr]epo"):
+        CollapModel.from_pretrained(trained).push_to_hub("../../etc/x")
+
+
 def test_an_unfrozen_encoder_is_pushed_as_such(hub, trained):
     model = CollapModel.from_pretrained(trained)
     model.audio_model.music_model.requires_grad_(True)

@@ -1,7 +1,11 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """The converter of Microsoft's checkpoints: what it writes and what it refuses. Parity: test_modeling_beats.py."""
 
+import io
 import json
+import math
+import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +67,13 @@ class TestOutput:
         assert list(tmp_path.iterdir()) == []
 
 
+PATCHES = "post_extract_proj.weight"
+
+
+def as_dtype(weights: dict[str, torch.Tensor], dtype: torch.dtype) -> None:
+    weights[PATCHES] = weights[PATCHES].to(dtype)
+
+
 def tensor_digest(tensor: torch.Tensor) -> tuple:
     return tuple(tensor.shape), tensor.double().sum().item(), tensor.double().square().sum().item()
 
@@ -88,6 +99,23 @@ def tensor_digest(tensor: torch.Tensor) -> tuple:
         ),
         (lambda cfg, weights: cfg.update(deep_norm=False), "{'deep_norm': False}; only {'deep_norm': True} is supp"),
         (lambda cfg, weights: cfg.update(quant_n=1024), r"missing \[\], unknown \['quant_n'\]"),
+        # Refused before a million layers are built, which takes minutes.
+        (lambda cfg, weights: cfg.update(encoder_layers=10**6), "cfg of the .* encoder_layers=1000000, its weights 3"),
+        (lambda cfg, weights: cfg.update(encoder_layers="many"), "'num_hidden_layers' expected int, got str"),
+        (
+            lambda cfg, weights: cfg.update(activation_fn="?"),
+            "hidden_act must be an activation of transformers, got '?'",
+        ),
+        (lambda cfg, weights: weights[PATCHES].fill_(math.nan), rf"finite real numbers, those of \['{PATCHES}'\]"),
+        (
+            lambda cfg, weights: weights[PATCHES][0, 0].fill_(math.inf),
+            rf"finite real numbers, those of \['{PATCHES}'\]",
+        ),
+        (lambda cfg, weights: as_dtype(weights, torch.int32), rf"finite real numbers, those of \['{PATCHES}'\]"),
+        (lambda cfg, weights: as_dtype(weights, torch.complex64), rf"finite real numbers, those of \['{PATCHES}'\]"),
+        (lambda cfg, weights: weights.update({PATCHES: weights[PATCHES].to_sparse()}), r"\] are no dense tensors"),
+        (lambda cfg, weights: weights.update({PATCHES: "a word"}), r"\] are no dense tensors"),
+        (lambda cfg, weights: weights.update({7: torch.zeros(1)}), r"its weights \[7\] are no dense tensors"),
     ],
 )
 def test_a_spoilt_checkpoint_is_refused(goldens: Path, tmp_path: Path, change: Callable, message: str):
@@ -98,6 +126,56 @@ def test_a_spoilt_checkpoint_is_refused(goldens: Path, tmp_path: Path, change: C
     with pytest.raises(ValueError, match=message):
         convert_beats_checkpoint(tmp_path / "spoilt.pt", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def write_html(file: Path, whole: bytes) -> None:
+    file.write_text("<html><body>404: not found</body></html>")
+
+
+def write_flipped(file: Path, whole: bytes) -> None:
+    """One bit of a weight, which only the checksum of the ZIP file tells."""
+    with zipfile.ZipFile(io.BytesIO(whole)) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+        place = whole.index(archive.read(largest)) + largest.file_size // 2
+    file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    torch.load(file, weights_only=True)  # passes
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file, whole: file.write_bytes(b""),
+        write_html,
+        lambda file, whole: file.write_bytes(whole[: len(whole) // 2]),
+        lambda file, whole: file.write_bytes(whole[:-1]),
+        write_flipped,
+        lambda file, whole: torch.save({"cfg": Path, "model": {}}, file),  # code, not weights
+    ],
+    ids=["empty", "html", "half", "all but a byte", "flipped bit", "code"],
+)
+def test_a_damaged_file_is_named(goldens: Path, tmp_path: Path, capsys: pytest.CaptureFixture, damage: Callable):
+    file = tmp_path / "download.pt"
+    damage(file, (goldens / "beats_tiny" / "beats_tiny.pt").read_bytes())
+    assert main(["convert-beats", str(file), str(tmp_path / "out")]) == 1
+    said = capsys.readouterr().err
+    assert (
+        said
+        == f"collap convert-beats: {str(file)!r} is damaged, or no file of torch.save with weights and numbers only.\n"
+    )
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fifo_is_not_opened(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match=r"checkpoint must be a file, got .*pipe"):
+        convert_beats_checkpoint(tmp_path / "pipe", tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [{"cfg": None, "model": {}}, {"cfg": {}, "model": [1]}, [1], {1: 2}])
+def test_what_is_no_checkpoint_at_all(tmp_path: Path, content: Any):
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(ValueError, match=r"is no BEATs checkpoint: expected the dicts 'cfg', 'model'"):
+        convert_beats_checkpoint(tmp_path / "other.pt", tmp_path / "out")
 
 
 def test_another_file(tmp_path: Path):

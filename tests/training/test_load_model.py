@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from publish_helpers import save_trained
+from publish_helpers import save_trained, write
 from safetensors.torch import load_file, save_file
 from tiny_models import tiny_beats_config, tiny_config, tiny_text_config
 from tiny_tokenizer import tiny_tokenizer
@@ -44,17 +44,19 @@ def test_what_is_given_counts_for_model_and_processor(documents, tmp_path):
         {"projection_dim": 8},
         {"temporal_position": True},
         {"logit_scale_init_value": 0.0},
+        {"temporal_position": False},
     ],
     ids=lambda given: next(iter(given)),
 )
 def test_what_only_a_new_model_takes_is_refused(documents, given):
-    with pytest.raises(ValueError, match=f"^--{next(iter(given))} must not be given with --model_name_or_path"):
+    with pytest.raises(ValueError, match=f"^--{next(iter(given))} make.* leave them out beside --model_name_or_path"):
         load(documents, **given)
 
 
 def test_towers_beside_a_model_are_refused(documents):
-    with pytest.raises(ValueError, match=r"^--music_model and --text_model must not be given with --model_name_or_pa"):
-        ModelArguments(model_name_or_path=str(documents), music_model="beats", text_model="roberta-base")
+    both = ModelArguments(model_name_or_path=str(documents), music_model="beats", text_model="roberta-base")
+    with pytest.raises(ValueError, match=r"^--music_model and --text_model make a new model: leave them out"):
+        load_model(both, ConfigArguments())
 
 
 @pytest.mark.parametrize("tokens", [0, 63, 5000])
@@ -88,10 +90,16 @@ def test_towers_in_a_relative_folder_are_remembered_as_folders(tmp_path, monkeyp
     RobertaModel(tiny_text_config()).save_pretrained("secret_user/text")
     tiny_tokenizer("A choir sings.").save_pretrained("secret_user/text")
     towers = ModelArguments(music_model="secret_user/beats", text_model="secret_user/text")
-    model, _ = load_model(towers, ConfigArguments(chunk_length_s=0.64))
+    model, processor = load_model(towers, ConfigArguments(chunk_length_s=0.64))
     model.save_pretrained("model")
+    processor.save_pretrained("model")
     config = CollapConfig.from_pretrained("model")
     names = config.music_config._name_or_path, config.text_config._name_or_path
     assert names == (str(tmp_path / "secret_user" / "beats"), str(tmp_path / "secret_user" / "text"))
     assert all(map(os.path.isabs, names))
     assert CollapModel.from_pretrained("model").config.music_config._name_or_path == names[0]
+
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    published = write(tmp_path / "model", tmp_path / "published")
+    assert not [path.name for path in published.iterdir() if b"secret_user" in path.read_bytes()]
