@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -16,14 +16,21 @@ from .configuration_collap import MAX_LOGIT_SCALE, CollapConfig
 from .loss_collap import contrastive_loss
 from .modeling_beats import BeatsModel
 from .modeling_collap_audio import CollapAudioModel, frame_times
-from .modeling_collap_base import CollapPreTrainedModel, load_complete, with_output_flags
+from .modeling_collap_base import CollapPreTrainedModel, fingerprint, load_complete, with_output_flags
 from .modeling_collap_text import CollapTextModel, text_encoder_class, without_pooler
 from .outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from .scoring_collap import attend_frames, count_segments, mean_over_sentences, score_sentences, time_features
 
 logger = logging.get_logger(__name__)
 
+Output = TypeVar("Output", CollapAudioOutput, CollapTextOutput)
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token")
+
+
+def _with_fingerprint(output: Output, encoder: nn.Module) -> Output:
+    if (own := fingerprint(encoder)) is not None:
+        output["model_fingerprint"] = own
+    return output
 
 
 class CollapLogitScale(nn.Module):
@@ -189,7 +196,7 @@ class CollapModel(CollapPreTrainedModel):
     ) -> CollapAudioOutput:
         """Frames and text-free vectors of songs; arguments and errors as in [`CollapAudioModel`]'s `forward`."""
         songs = (fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask)
-        return self.audio_model(*songs, **kwargs)
+        return _with_fingerprint(self.audio_model(*songs, **kwargs), self.audio_model)
 
     @can_return_tuple
     def get_text_features(
@@ -204,7 +211,7 @@ class CollapModel(CollapPreTrainedModel):
     ) -> CollapTextOutput:
         """Queries and vectors of texts; arguments and errors as in [`CollapTextModel`]'s `forward`."""
         texts = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts)
-        return self.text_model(*texts, **kwargs)
+        return _with_fingerprint(self.text_model(*texts, **kwargs), self.text_model)
 
     def similarity(
         self,
@@ -221,9 +228,17 @@ class CollapModel(CollapPreTrainedModel):
         Returns:
             `torch.Tensor` of shape `(batch_size, num_texts)` in float32, between minus and plus
             `kernel_weight + temporal_weight`.
+
+        Raises:
+            ValueError: if songs or texts were encoded by other weights than those of this model.
         """
-        if not isinstance(audio, CollapAudioOutput):
-            return torch.cat([self.similarity(songs, text, use_time, section_query) for songs in audio])
+        batches = [audio] if isinstance(audio, CollapAudioOutput) else audio
+        self._check_origin(batches, text)
+        return torch.cat([self._similarity(songs, text, use_time, section_query) for songs in batches])
+
+    def _similarity(
+        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool, section_query: bool
+    ) -> torch.Tensor:
         frames, mask = audio.last_hidden_state, audio.frame_mask
         if section_query and self.config.text_granularity == "sentence":
             # The mean over the whole song does not describe one section: only the temporal alignment counts.
@@ -270,6 +285,7 @@ class CollapModel(CollapPreTrainedModel):
 
         Not in blocks: several tensors of `(batch_size, num_sentences, num_frames)` numbers are held.
         """
+        self._check_origin([audio], text)
         frame_time_features, time_query_embeds = self._time_terms(audio, text, use_time)
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
             frames = audio.last_hidden_state.float()
@@ -285,16 +301,26 @@ class CollapModel(CollapPreTrainedModel):
             attentions.similarities = torch.einsum("bnd,sd->bsn", frames, queries)  # (B, S, N)
         return attentions
 
-    def frame_times(self, num_frames: int) -> torch.Tensor:
-        """Start and end of the first `num_frames` frames of a song in seconds, of shape `(num_frames, 2)`."""
-        return frame_times(self.config, num_frames)
+    def _check_origin(self, songs: Sequence[CollapAudioOutput], text: CollapTextOutput) -> None:
+        for name, outputs, encoder in (("songs", songs, self.audio_model), ("texts", [text], self.text_model)):
+            given = {int(output.model_fingerprint) for output in outputs if output.model_fingerprint is not None}
+            own = fingerprint(encoder) if given else None
+            if own is not None and given != {int(own)}:
+                raise ValueError(
+                    f"The {name} were encoded by other weights than those of this model, so their vectors cannot be "
+                    "compared: encode them again by this model."
+                )
 
-    def segment_times(self, num_frames: int) -> torch.Tensor:
-        """Start and end in seconds of the segments of a song of `num_frames` frames, of shape `(num_segments, 2)`."""
+    def frame_times(self, num_frames: int, duration_s: float) -> torch.Tensor:
+        """Start and end in seconds of the frames of a song of `duration_s` seconds, of shape `(num_frames, 2)`."""
+        return frame_times(self.config, num_frames).clamp(max=duration_s)
+
+    def segment_times(self, num_frames: int, duration_s: float) -> torch.Tensor:
+        """Start and end in seconds of the segments of the same song, of shape `(num_segments, 2)`."""
         size, stride = self.config.kernel_size, self.config.kernel_stride
         first = torch.arange(count_segments(num_frames, size, stride)) * stride
         last = (first + size).clamp(max=num_frames) - 1
-        frames = self.frame_times(num_frames)
+        frames = self.frame_times(num_frames, duration_s)
         return torch.stack((frames[first, 0], frames[last, 1]), dim=-1)
 
     def _time_terms(
@@ -359,8 +385,8 @@ class CollapModel(CollapPreTrainedModel):
         kwargs = with_output_flags(self.config, {**kwargs, "output_attentions": output_attentions})
         songs = (fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask)
         texts = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts)
-        audio = self.get_audio_features(*songs, return_dict=True, **kwargs)
-        text = self.get_text_features(*texts, return_dict=True, **kwargs)
+        audio = self.audio_model(*songs, return_dict=True, **kwargs)
+        text = self.text_model(*texts, return_dict=True, **kwargs)
         logit_scale = self.logit_scale()
         logits_per_audio = None
         if return_logits:

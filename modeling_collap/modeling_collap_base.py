@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """What the CoLLAP models share: initialisation, loading, saving, and the names of their inputs."""
 
+import hashlib
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -88,6 +89,23 @@ def has_sharded_layers(module: nn.Module) -> bool:
     """
     marks = ("device_mesh", "_is_fsdp_flattened", "ds_id")
     return any(hasattr(parameter, mark) for parameter in module.parameters() for mark in marks)
+
+
+def fingerprint(module: nn.Module) -> torch.Tensor | None:
+    """
+    Hash of the first values of each weight, int64 of shape `()`; None where weights are sharded, offloaded or traced.
+
+    It is computed in bfloat16, so that a model in float32 and its copy in bfloat16 have the same one. A training
+    changes the beginning of each weight that it trains.
+    """
+    parameters = list(module.parameters())
+    if torch.compiler.is_compiling() or has_sharded_layers(module) or any(weight.is_meta for weight in parameters):
+        return None
+    digest = hashlib.sha256()
+    for weight in parameters:
+        first = weight.detach().reshape(-1)[:16].to("cpu", torch.bfloat16)
+        digest.update(first.view(torch.int16).numpy().tobytes())
+    return torch.tensor(int.from_bytes(digest.digest()[:8], "big", signed=True))
 
 
 def floating_dtype(module: nn.Module) -> torch.dtype:

@@ -25,11 +25,14 @@ class CollapAudioOutput(BaseModelOutputWithPooling):
         music_model_output, speech_model_output (`BaseModelOutput`, *optional*):
             The encoders' own outputs over the real chunks of all songs one after the other, only if hidden states or
             attentions were requested (an hour of them takes a gigabyte).
+        model_fingerprint (`torch.LongTensor` of shape `()`, *optional*, from `get_audio_features`):
+            Hash of the weights that encoded the songs: no other model scores them.
     """
 
     frame_mask: torch.BoolTensor | None = None
     music_model_output: BaseModelOutput | None = None
     speech_model_output: BaseModelOutput | None = None
+    model_fingerprint: torch.LongTensor | None = None
 
 
 @dataclass
@@ -48,11 +51,14 @@ class CollapTextOutput(BaseModelOutputWithPooling):
             Time query of each sentence: its dot product with the time features of a frame is added to the logit of
             the frame. Only with `temporal_position`.
         sentence_counts (`torch.LongTensor` of shape `(num_texts,)`): Sentences of each text.
+        model_fingerprint (`torch.LongTensor` of shape `()`, *optional*, from `get_text_features`):
+            Hash of the weights that encoded the texts, as in [`CollapAudioOutput`].
     """
 
     query_embeds: torch.FloatTensor | None = None
     time_query_embeds: torch.FloatTensor | None = None
     sentence_counts: torch.LongTensor | None = None
+    model_fingerprint: torch.LongTensor | None = None
 
 
 @dataclass

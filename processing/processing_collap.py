@@ -78,7 +78,7 @@ class CollapProcessor(ProcessorMixin):
     (torch.Size([4, 23]), tensor([2, 2]))
     >>> batch.audio_coverage[0]
     AudioCoverage(duration_s=12.0, encoded_s=11.84, chunks=3, source_sampling_rate=16000, source_channels=1,
-                  is_truncated=False)
+                  is_truncated=False, problem=None)
     >>> batch.text_coverage[0]
     TextCoverage(sentences=('A slow piano intro.', 'Then the drums set in.'), num_tokens=43, num_encoded_tokens=43)
 

@@ -59,6 +59,7 @@ class Texts:
     spans_s: list[tuple[float, float] | None]  # start and end of what each row describes
     embedded: CollapTextOutput  # one text whose queries are the rows
     use_time: bool  # whether it counts where a sentence stands in its text
+    duration_s: float  # of the song
 
 
 def ways_of(model: CollapModel) -> list[str]:
@@ -75,7 +76,7 @@ def make_texts(retriever: CollapRetriever, song: Song, wording: str, way: str) -
     suffix, sections = WORDINGS[wording], song["sections"]
     if way != SECTIONS:
         sentences, spans = song[f"text{suffix}"], described_spans(song, suffix)
-        return Texts(sentences, spans, retriever.embed_texts([sentences]).output, use_time=way == WITH_TIME)
+        return Texts(sentences, spans, retriever.embed_texts([sentences]).output, way == WITH_TIME, song["duration_s"])
     times = [(section["start_s"], section["end_s"]) for section in sections]
     queries = [section[f"query{suffix}"] for section in sections]
     output = retriever.embed_texts(queries).output
@@ -83,7 +84,7 @@ def make_texts(retriever: CollapRetriever, song: Song, wording: str, way: str) -
     pooled = mean_over_sentences(output.query_embeds.float().T, output.sentence_counts).T  # (sections, d)
     counts = torch.tensor([len(queries)], device=pooled.device)
     embedded = CollapTextOutput(query_embeds=torch.nn.functional.normalize(pooled, dim=-1), sentence_counts=counts)
-    return Texts([" ".join(sentences) for sentences in queries], times, embedded, use_time=False)
+    return Texts([" ".join(sentences) for sentences in queries], times, embedded, False, song["duration_s"])
 
 
 @torch.inference_mode()
@@ -101,12 +102,14 @@ def measure(retriever: CollapRetriever, songs: Sequence[np.ndarray], texts: Sequ
     parts: dict[str, list[np.ndarray]] = {name: [] for name in COLUMNS}
     for number, (frames, of_song) in enumerate(zip(songs, texts, strict=True)):
         (kernel, temporal), spans = attend(retriever, frames, of_song), of_song.spans_s
-        times, segments = (of(len(frames)).numpy() for of in (model.frame_times, model.segment_times))
+        times = model.frame_times(len(frames), of_song.duration_s).numpy()
+        segments = model.segment_times(len(frames), of_song.duration_s).numpy()
         weights = frame_weights(kernel, temporal, stride, len(frames))
         inside, even = mass_inside(temporal, segments, spans)
         at_boundaries, kernel_even = kernel_mass_at_boundaries(kernel, stride, times, spans)
-        other = songs[(number + 1) % len(songs)]
-        other_segments = model.segment_times(len(other)).numpy()
+        next_number = (number + 1) % len(songs)
+        other = songs[next_number]
+        other_segments = model.segment_times(len(other), texts[next_number].duration_s).numpy()
         longer = other_segments[-1, 1] / segments[-1, 1]
         there = [None if span is None else (span[0] * longer, span[1] * longer) for span in spans]
         found = {
@@ -139,7 +142,7 @@ def draw(retriever: CollapRetriever, frames: np.ndarray, song: Song, texts: Text
         path,
         *attend(retriever, frames, texts),
         model.config.kernel_stride,
-        model.frame_times(len(frames)).numpy(),
+        model.frame_times(len(frames), song["duration_s"]).numpy(),
         texts.rows,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=texts.spans_s,

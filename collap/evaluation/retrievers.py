@@ -99,6 +99,7 @@ class CollapTexts:
                 query_embeds=self.output.query_embeds[sentences],
                 time_query_embeds=None if times is None else times[sentences],
                 sentence_counts=self.output.sentence_counts[part],
+                model_fingerprint=self.output.model_fingerprint,
             )
         )
 
@@ -239,6 +240,7 @@ class CollapRetriever:
                 query_embeds=torch.cat([part.query_embeds for part in parts]),
                 time_query_embeds=torch.cat([part.time_query_embeds for part in parts]) if has_times else None,
                 sentence_counts=torch.cat([part.sentence_counts for part in parts]),
+                model_fingerprint=parts[0].model_fingerprint,
             )
         )
 

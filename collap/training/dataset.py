@@ -116,8 +116,9 @@ class SongReader:
     def _load(self, row: Mapping[str, Any]) -> tuple[torch.Tensor, float]:
         """Frames `(N, E)` or waveform `(samples,)` of a song, and its length in seconds."""
         if self.features is not None:
-            frames = self.features.load(row["audio"])
-            return frames, float(frame_times(self.config, len(frames))[-1, 1])
+            song = self.features.read(self.features.find(row["audio"]))
+            end_s = float(frame_times(self.config, len(song.frames))[-1, 1])
+            return torch.from_numpy(song.frames), min(end_s, song.duration_s)
         extractor = self.processor.feature_extractor
         (loaded,) = extractor.load(row["audio"], truncation=self.truncation)
         if loaded.problem is not None:

@@ -53,7 +53,8 @@ def answer(
         name = Path(song["audio"]).name
         print(f"  {rank}. {name}, {clock(song['duration_s'])}, score {scores[index]:.1f}{mark}: {tags}")
     print(f"\n  When it happens in {Path(songs[best[0]]['audio']).name}:")
-    for span in find_spans(retriever, attend(retriever, frames[best[0]], sentences)):
+    attention = attend(retriever, frames[best[0]], sentences)
+    for span in find_spans(retriever, attention, songs[best[0]]["duration_s"]):
         print(f"    {clock(span.start_s)} to {clock(span.end_s)}  {sentences[span.sentence]}")
 
 
@@ -63,10 +64,10 @@ def attend(retriever: CollapRetriever, frames: np.ndarray, sentences: list[str])
     return retriever.model.attend(retriever.as_batch([frames]), retriever.embed_texts([sentences]).output)
 
 
-def find_spans(retriever: CollapRetriever, attention: CollapAttentions) -> list[Span]:
+def find_spans(retriever: CollapRetriever, attention: CollapAttentions, duration_s: float) -> list[Span]:
     """Aligns the sentences of a text with a song, all together and in order."""
     similarities = attention.similarities[0].numpy()  # (S, N)
-    return align_in_order(similarities, retriever.model.frame_times(similarities.shape[1]).numpy())
+    return align_in_order(similarities, retriever.model.frame_times(similarities.shape[1], duration_s).numpy())
 
 
 def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.ndarray, path: Path) -> None:
@@ -74,7 +75,7 @@ def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.
     sentences = song["text_new"]
     attention = attend(retriever, frames, sentences)
     weights = attention.temporal_attentions[0].numpy()  # (S, L)
-    times = retriever.model.segment_times(len(frames)).numpy()  # (L, 2)
+    times = retriever.model.segment_times(len(frames), song["duration_s"]).numpy()  # (L, 2)
     truth = described_spans(song, "_new")
     plot_attention(
         path,
@@ -83,7 +84,7 @@ def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.
         sentences,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=truth,
-        spans=find_spans(retriever, attention),
+        spans=find_spans(retriever, attention, song["duration_s"]),
         title=f"Temporal attention over {Path(song['audio']).name}, a song that is not in the training songs",
     )
     inside, even = (100 * np.nanmean(shares) for shares in mass_inside(weights, times, truth))

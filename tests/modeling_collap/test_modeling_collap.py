@@ -6,6 +6,7 @@ import math
 import pytest
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors.torch import load_file, save_file
 from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
 
 from collap import CollapAudioOutput, CollapModel, CollapTextOutput
@@ -114,13 +115,23 @@ class TestAudio:
 
     def test_frame_and_segment_times(self):
         model = make_model(kernel_size=2, kernel_stride=2)
-        times = model.frame_times(7)  # three frames of 0.16 s in each chunk of 0.64 s
+        times = model.frame_times(7, 1.44)  # three frames of 0.16 s in each chunk of 0.64 s
         starts = [0, 0.16, 0.32, 0.64, 0.80, 0.96, 1.28]
         torch.testing.assert_close(times[:, 0], torch.tensor(starts))
         torch.testing.assert_close(times[:, 1] - times[:, 0], torch.full((7,), 0.16))
-        segments = model.segment_times(7)
+        segments = model.segment_times(7, 1.44)
         expected = torch.tensor([[0, 0.32], [0.32, 0.80], [0.80, 1.12], [1.28, 1.44]])
         torch.testing.assert_close(segments, expected)
+
+    def test_times_end_with_the_song(self):
+        """With wide frames the last one is mostly behind the end of the song."""
+        model = make_model(frame_pooling=32, kernel_size=2, kernel_stride=2)
+        duration_s = model.config.chunk_length_s + 0.2
+        num_frames = model.config.frames_per_chunk + 1
+        assert model.frame_times(num_frames, 99.0)[-1, 1] > duration_s
+        for times in (model.frame_times(num_frames, duration_s), model.segment_times(num_frames, duration_s)):
+            assert times[-1, 1] == pytest.approx(duration_s)
+            assert (times[:, 1] > times[:, 0]).all()
 
     @pytest.mark.parametrize(
         ("change", "message"),
@@ -554,3 +565,59 @@ class TestTraining:
             torch.testing.assert_close(
                 ours[name], gradient, atol=1e-7, rtol=1e-5, msg=lambda text, n=name: f"{n} {text}"
             )
+
+
+class TestFingerprint:
+    """Songs and texts of one model are not scored by another."""
+
+    def encode(self, model: CollapModel) -> tuple[CollapAudioOutput, CollapTextOutput]:
+        with torch.no_grad():
+            return model.get_audio_features(**audio_inputs(SONGS)), model.get_text_features(**text_inputs([5, 9]))
+
+    def test_other_models_are_refused(self):
+        model, other = make_model(), make_model()
+        with torch.no_grad():
+            other.text_model.projection.weight.add_(0.1)
+        songs = self.encode(model)[0]
+        for score in (model.score, model.similarity, model.attend):
+            with pytest.raises(ValueError, match=r"^The texts were encoded by other weights"):
+                score(songs, self.encode(other)[1])
+        with torch.no_grad():
+            other.audio_model.adapter.weight.add_(0.1)
+        with pytest.raises(ValueError, match=r"^The songs were encoded by other weights"):
+            other.score(songs, self.encode(other)[1])
+
+    def test_a_step_of_a_training_changes_it(self):
+        model = make_model()
+        songs, texts = self.encode(model)
+        assert model.score([songs, songs], texts).shape == (2 * len(SONGS), 2)
+        optimizer = torch.optim.SGD(model.audio_model.adapter.parameters(), lr=1.0)
+        model(**audio_inputs(SONGS), **text_inputs([5, 9, 3, 2]), return_loss=True).loss.backward()
+        optimizer.step()
+        with pytest.raises(ValueError, match=r"^The songs were encoded by other weights"):
+            model.score(songs, texts)
+        songs.model_fingerprint = None  # whoever has reasons to compare them may
+        model.score(songs, texts)
+
+    def test_precision_does_not_change_it(self):
+        model, half = make_model(), make_model().to(torch.bfloat16)
+        own, other = self.encode(model), self.encode(half)
+        for output, of_half in zip(own, other, strict=True):
+            assert output.model_fingerprint == of_half.model_fingerprint
+        assert half.score(own[0], other[1]).isfinite().all()
+
+    def test_outputs_are_saved_and_loaded(self, tmp_path):
+        model = make_model()
+        songs, texts = self.encode(model)
+        expected = model.score(songs, texts)
+        torch.save(dict(songs), tmp_path / "songs.pt")
+        contiguous = {name: value.contiguous() for name, value in texts.items()}
+        save_file(contiguous, tmp_path / "texts.safetensors")
+        songs = CollapAudioOutput(**torch.load(tmp_path / "songs.pt"))
+        texts = CollapTextOutput(**load_file(tmp_path / "texts.safetensors"))
+        torch.testing.assert_close(model.score(songs, texts), expected)
+        assert songs.model_fingerprint is not None
+
+    def test_the_forward_pass_does_without(self):
+        output = make_model()(**audio_inputs(SONGS), **text_inputs([5, 9, 3, 2]))
+        assert "model_fingerprint" not in output.audio_model_output
