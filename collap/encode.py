@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -50,7 +49,6 @@ class ListedSong:
     hash: str = ""  # of its content
     length_s: float = 0.0  # seconds that are to be encoded
     problem: str | None = None  # why it cannot be encoded
-    damaged_shard: str | None = None  # that has frames of it which cannot be used
 
 
 def encode_songs(
@@ -69,8 +67,8 @@ def encode_songs(
     Encodes the songs that are not in the cache yet, each once, however often it is listed.
 
     The processes split the work by the length of the songs. What was stopped, or killed, continues where it was (up to
-    a minute before), also with another number of processes. Songs that are in the cache are checked; what is damaged
-    is named in a warning and encoded again. A file that is replaced meanwhile is a song that cannot be encoded.
+    a minute before), also with another number of processes. Cached songs are checked; those that are damaged are named
+    in a warning and encoded again.
 
     Args:
         read (`Callable`): Makes of a song what `encode` takes; called by `num_workers` threads ahead. A `ValueError`,
@@ -92,11 +90,9 @@ def encode_songs(
     if on_bad_audio not in ("raise", "skip"):
         raise ValueError(f"on_bad_audio must be 'raise' or 'skip', got {on_bad_audio!r}.")
     listed = _list_songs(songs, cache, max_length_s, num_workers, state)
-    if damaged := [song.damaged_shard for song in listed if song.damaged_shard is not None]:
-        with state.main_process_first():
-            if state.is_main_process:
-                cache.discard_damaged(damaged)
-            cache.refresh()
+    if damaged := gather_object(sorted(cache.damaged)):
+        with state.main_process_first():  # the others find that it is done
+            cache.discard_damaged(sorted(set(damaged)))
     _raise_or_skip([song for song in listed if song.problem is not None], len(listed), on_bad_audio)
     different = {song.hash: song for song in listed if song.problem is None}
     # All processes split the same list, whatever another run writes into the folder meanwhile.
@@ -129,12 +125,11 @@ def encode_songs(
                 inputs.append(read_song)
                 good.append(song)
             except SONG_ERRORS as error:
-                bad.append(replace(song, problem=_problem(error, song.name)))
+                bad.append(replace(song, problem=str(error).removeprefix(f"{song.name}: ") or repr(error)))
         return good, bad, inputs
 
     mine = split_work(new, state.num_processes)[state.process_index]
     started = time.monotonic()
-    seconds: list[tuple[float, float]] = []  # of each song: what was not cut off, and its length
     failed: list[ListedSong] = []
     progress = tqdm(
         total=round(sum(song.length_s for song in mine)),
@@ -147,20 +142,19 @@ def encode_songs(
             for song, encoded in zip(good, encode(inputs) if inputs else [], strict=True):
                 if np.isfinite(encoded.frames).all():
                     cache.add(song.hash, encoded)
-                    seconds.append((used_s(encoded), encoded.duration_s))
                 else:
                     bad.append(replace(song, problem="its frames are not finite; try a higher precision"))
             _raise_or_skip(bad, len(mine), on_bad_audio)
             failed += bad
             progress.update(round(sum(song.length_s for song in [*good, *bad])))
     problems = {song.hash: song.problem for song in gather_object(failed)}
-    seconds = gather_object(seconds)
     cache.refresh()
     listed = [replace(song, problem=problems.get(song.hash, song.problem)) for song in listed]
     skipped = [song for song in listed if song.problem is not None]
     if state.is_main_process:
-        encoded_h, duration_h = np.sum(seconds, axis=0) / 3600 if seconds else (0.0, 0.0)
-        report = f"{len(seconds)} songs encoded, {encoded_h:.2f} of {duration_h:.2f} h, "
+        encoded = [cache.songs[song.hash] for song in new if song.hash not in problems]
+        encoded_h, duration_h = sum(map(used_s, encoded)) / 3600, sum(song.duration_s for song in encoded) / 3600
+        report = f"{len(encoded)} songs encoded, {encoded_h:.2f} of {duration_h:.2f} h, "
         report += f"in {time.monotonic() - started:.0f} s on {state.num_processes} process(es)."
         file = cache.folder / SKIPPED_FILE
         if skipped:
@@ -266,7 +260,6 @@ def embed_songs(
     cannot be encoded too; the result is equal in all processes.
     """
     folder, revision = Path(folder), retriever.song_revision
-    folder.mkdir(parents=True, exist_ok=True)
     with state.main_process_first():
         cache = TensorCache(folder / revision, {"song_revision": revision}, create=True, hashes=AudioHashes(folder))
     paths, given = list(songs.values()), {"on_bad_audio": on_bad_audio, "num_workers": num_workers}
@@ -304,45 +297,29 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads
 
 
 def _list_songs(
-    songs: Sequence[Song], features: TensorCache, max_length_s: float | None, num_workers: int, state: PartialState
+    songs: Sequence[Song], cache: TensorCache, max_length_s: float | None, num_workers: int, state: PartialState
 ) -> list[ListedSong]:
     """Hash and length of every song, those in the cache checked; the processes split the work, and each gets all."""
 
-    @cache
-    def damaged_shard(song_hash: str) -> str | None:
-        try:
-            features.read(song_hash)
-        except ValueError:
-            return features.songs[song_hash].shard
-        return None
-
     def look(index: int) -> ListedSong:
-        name, damaged = f"songs[{index}]", None
+        name = f"songs[{index}]"
         try:
             song = songs[index]
             name = audio_name(song)
-            song_hash = features.hashes.hash(song)
-            is_cached = song_hash in features.songs
-            damaged = damaged_shard(song_hash) if is_cached else None
-            if is_cached and damaged is None:  # counting the length of a file reads all of it
-                duration_s = features.songs[song_hash].duration_s
-            else:
+            song_hash = cache.hashes.hash(song)
+            try:
+                duration_s = cache.read(song_hash).duration_s
+            except (KeyError, ValueError):  # not there, or damaged: only then, for counting takes as long as reading
                 duration_s = audio_duration_s(song)
         except SONG_ERRORS as error:
-            return ListedSong(index, name, problem=_problem(error, name), damaged_shard=damaged)
-        length_s = min(duration_s, max_length_s or math.inf)
-        return ListedSong(index, name, song_hash, length_s, damaged_shard=damaged)
+            return ListedSong(index, name, problem=str(error).removeprefix(f"{name}: ") or repr(error))
+        return ListedSong(index, name, song_hash, min(duration_s, max_length_s or math.inf))
 
     mine = range(state.process_index, len(songs), state.num_processes)
     found = ahead(look, mine, num_workers)
     hide = not state.is_main_process
     listed = list(tqdm(found, desc="Checking songs", unit="song", total=len(mine), disable=hide))
     return sorted(gather_object(listed), key=lambda song: song.index)
-
-
-def _problem(error: Exception, name: str) -> str:
-    text = str(error).removeprefix(f"{name}: ")
-    return text if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {text}"
 
 
 def _raise_or_skip(bad: list[ListedSong], num_songs: int, on_bad_audio: str) -> None:

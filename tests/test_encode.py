@@ -273,11 +273,11 @@ def test_any_error_of_one_song_is_an_issue_of_that_song(songs, extract, tmp_path
     cache = extract([*songs, pipe, None, 3], extractor=failing, on_bad_audio="skip")
     lines = [json.loads(line) for line in (extract.folder / "skipped.jsonl").read_text().splitlines()]
     assert {line["audio"]: line["problem"] for line in lines} == {
-        songs[0]: "MemoryError: Unable to allocate 512. GiB",
-        songs[2]: "TypeError: no number",
+        songs[0]: "Unable to allocate 512. GiB",
+        songs[2]: "no number",
         pipe: f"[Errno 22] It is no regular file: {pipe!r}",
-        "songs[4]": "TypeError: A song must be a path or a dict with 'bytes' or 'path', got NoneType.",
-        "songs[5]": "TypeError: A song must be a path or a dict with 'bytes' or 'path', got int.",
+        "songs[4]": "A song must be a path or a dict with 'bytes' or 'path', got NoneType.",
+        "songs[5]": "A song must be a path or a dict with 'bytes' or 'path', got int.",
     }
     assert list(cache.songs) == [cache.find(songs[1])]
 

@@ -96,18 +96,13 @@ class AudioHashes:
             for line in lines:
                 try:
                     entry = json.loads(line)
-                    if entry.pop("checksum") == _checksum(entry):
+                    if entry.pop("checksum") == zlib.crc32(json.dumps(entry).encode()):
                         self._known.setdefault(entry["path"], {})[entry["size"], entry["mtime_ns"]] = entry["hash"]
                 except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                     continue  # torn, damaged or blank: its file is hashed again
 
     def hash(self, song: str | os.PathLike | Mapping[str, Any], again: bool = False) -> str:
-        """
-        The hash of a song's bytes. With `again` its file is read, whatever is remembered of it.
-
-        Raises:
-            OSError: if its file is not there, no regular one, or cannot be read.
-        """
+        """The hash of a song's bytes, read `again` or remembered; an OSError if its file is none or cannot be read."""
         path = audio_path(song)
         if path is None:
             return hashlib.sha256(song["bytes"]).hexdigest()[:HASH_LENGTH]
@@ -127,13 +122,14 @@ class AudioHashes:
         """All hashes that a song's file was ever seen with."""
         return set(self._known.get(audio_path(song) or "", {}).values())
 
-    def paths(self, song_hash: str) -> list[str]:
-        """The files that were seen with a hash."""
-        return [path for path, hashes in self._known.items() if song_hash in hashes.values()]
+    def path(self, song_hash: str) -> str | None:
+        """A file that was seen with a hash."""
+        return next((path for path, hashes in self._known.items() if song_hash in hashes.values()), None)
 
     def _remember(self, entry: dict[str, Any]) -> None:
+        entry["checksum"] = zlib.crc32(json.dumps(entry).encode())
         # One write a line, which processes do not interleave; the line break in front ends a torn line.
-        line = f"\n{json.dumps({**entry, 'checksum': _checksum(entry)})}\n".encode()
+        line = f"\n{json.dumps(entry)}\n".encode()
         try:
             descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
             with os.fdopen(descriptor, "wb", buffering=0) as file:
@@ -142,10 +138,6 @@ class AudioHashes:
             if self._is_writable:
                 logger.warning("Hashes of audio are not remembered, the next start reads all songs again: %s", error)
             self._is_writable = False
-
-
-def _checksum(entry: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(entry).encode())
 
 
 # What is looked for in folders; a file that a manifest names may have any suffix.

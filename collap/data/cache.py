@@ -5,7 +5,6 @@ import hashlib
 import json
 import logging
 import re
-import stat
 import time
 import uuid
 import zlib
@@ -73,22 +72,21 @@ class TensorCache:
     Encoded songs in a folder, many songs a file, for one fingerprint.
 
     A song is known by the hash of its content: a file that was moved is found, one that has changed is not. A shard is
-    there as a whole or not at all, so a run that was killed loses a minute of work at most, and each song has a
-    checksum, so what a disk has damaged is noticed. Several processes and runs may write into a folder. No file stays
-    open, so workers of a `DataLoader` can use a cache. As a context it writes what was added at its end, also after an
-    error.
+    there as a whole or not at all, so a run that was killed loses a minute of work at most; each song has a checksum.
+    Several processes and runs may write into a folder. No file stays open, so workers of a `DataLoader` can use a
+    cache. As a context it writes what was added at its end, also when that is an error.
 
     Args:
         folder (`str` or `Path`): Holds the shards, the fingerprint and the hashes of files.
         fingerprint (`dict`): All that the frames depend on beside the song, for JSON. What it leaves out may have any
             value; the attribute of this name is that of the folder.
         create (`bool`): Whether to make the folder if there is no cache in it, to remove what kills have left, and to
-            set shards aside that cannot be read (to the suffix `.damaged`, with a warning).
+            rename shards that cannot be read to `*.damaged`.
         hashes ([`AudioHashes`], *optional*): Of files; by default those in the folder.
 
     Raises:
-        ValueError: if the folder holds no cache, one of another fingerprint (the message says what differs), a
-            damaged fingerprint or shard, or a shard that is not ours.
+        ValueError: if the folder holds no cache, one of another fingerprint (the message says what differs), or a
+            damaged or foreign file.
     """
 
     def __init__(
@@ -99,6 +97,8 @@ class TensorCache:
         hashes: AudioHashes | None = None,
     ) -> None:
         self.folder = Path(folder)
+        command = f"accelerate launch examples/extract_features.py --manifests MANIFEST --features {folder} ..."
+        self._cure = f"This encodes what is missing or damaged, and nothing else: {command}"
         file = self.folder / FINGERPRINT_FILE
         if create:
             for temporary in self.folder.glob(".*.tmp*"):
@@ -108,16 +108,18 @@ class TensorCache:
             if not file.is_file():
                 write_json(file, fingerprint)
         elif not file.is_file():
-            raise ValueError(
-                f"features: {self.folder} has no {FINGERPRINT_FILE}. Extract them: {_extract_command(self.folder)}"
-            )
-        self.fingerprint = _read_fingerprint(file)
+            raise ValueError(f"features: {self.folder} has no {FINGERPRINT_FILE}. {self._cure}")
+        try:
+            self.fingerprint = dict(json.loads(file.read_bytes()))
+        except (ValueError, TypeError, RecursionError) as error:
+            raise ValueError(f"{file} is damaged ({error}). Delete the folder and encode its songs again.") from error
         if differences := _differences({name: self.fingerprint.get(name) for name in fingerprint}, fingerprint):
             lines = "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differences])
             raise ValueError(f"{lines}\nUse those that it was made with, or another folder of features.")
         self.hashes = hashes or AudioHashes(self.folder)
         self.songs: dict[str, CachedSong] = {}  # by their hashes
         self._creates = create
+        self.damaged: set[str] = set()  # names of shards in which `read` has found damaged songs
         self._shards: set[Path] = set()
         self._added: dict[str, SongEmbedding] = {}
         self._num_bytes = 0
@@ -125,30 +127,29 @@ class TensorCache:
         self.refresh()
 
     def refresh(self) -> None:
-        """
-        Finds what this process and others have written or replaced since; of new shards only the headers are read.
-
-        Raises:
-            ValueError: if a shard cannot be read, is damaged (unless the cache was made with `create`) or not ours.
-        """
-        shards = set(self.folder.glob("shard-*.safetensors"))
+        """Finds what was written or replaced since; of new shards only headers are read. Errors as in the class."""
+        shards = {shard for shard in self.folder.glob("shard-*.safetensors") if shard.is_file()}
         # A song may have been in two shards, of which one has gone: then all are read.
         known, songs = (self._shards, dict(self.songs)) if self._shards <= shards else (set(), {})
         for shard in sorted(shards - known):
-            try:
-                songs |= _read_header(shard)
-            except FileNotFoundError:  # replaced by another run since
-                continue
-            except ValueError as error:
-                if not SHARD_NAME.fullmatch(shard.name):
-                    raise ValueError(f"{shard} is no shard of this cache ({error}). Move it elsewhere.") from error
-                if not self._creates:
-                    cure = f"Encode its songs again (the others stay cached): {_extract_command(self.folder)}"
-                    raise ValueError(f"{shard} is damaged ({error}). {cure}") from error
-                logger.warning("%s is damaged (%s): set aside as *.damaged, its songs are encoded again", shard, error)
-                with suppress(FileNotFoundError):
-                    shard.rename(shard.with_suffix(".damaged"))
+            with suppress(FileNotFoundError):  # another process has replaced or renamed it
+                songs |= self._read_header(shard)
         self.songs, self._shards = songs, shards
+
+    def _read_header(self, shard: Path) -> dict[str, CachedSong]:
+        try:
+            with safe_open(shard, "np") as tensors:
+                records = {name: json.loads(record) for name, record in (tensors.metadata() or {}).items()}
+                shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118 - no dict
+            return {name: CachedSong(shard.name, length, *records[name]) for name, (length, _) in shapes.items()}
+        except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+            if not SHARD_NAME.fullmatch(shard.name):
+                raise ValueError(f"{shard} is no shard of this cache ({error!r}). Move it elsewhere.") from error
+            if not self._creates:
+                raise ValueError(f"{shard} is damaged ({error!r}). {self._cure}") from error
+            logger.warning("%s is damaged (%r): renamed to *.damaged, its songs are encoded again", shard, error)
+            shard.rename(shard.with_suffix(".damaged"))
+            return {}
 
     def __len__(self) -> int:
         """Number of different songs."""
@@ -179,36 +180,26 @@ class TensorCache:
         return song_hash
 
     def read(self, song_hash: str) -> SongEmbedding:
-        """
-        A song by its hash; of the shard only its own part is read.
-
-        Raises:
-            KeyError: if it is not there.
-            ValueError: if it is damaged.
-        """
+        """A song by its hash; a `KeyError` if it is not there, a ValueError if it is damaged."""
         if not (self.folder / self.songs[song_hash].shard).exists():  # replaced by another run
             self.refresh()
         cached = self.songs[song_hash]
-        shard = self.folder / cached.shard
         try:
-            with safe_open(shard, "np") as tensors:
-                frames = tensors.get_tensor(song_hash)
+            with safe_open(self.folder / cached.shard, "np") as shard:
+                frames = shard.get_tensor(song_hash)
             song = SongEmbedding(frames, cached.encoded_s, cached.duration_s, cached.is_truncated)
-            if _checksum(song_hash, song) != cached.checksum:
-                raise ValueError("its checksum differs")
-            if not np.isfinite(frames).all():
-                raise ValueError("its frames are not finite")
+            if _checksum(song_hash, song) != cached.checksum or not np.isfinite(frames).all():
+                raise ValueError("another checksum, or values that are not finite")
         except (SafetensorError, ValueError, TypeError) as error:
-            path = next(iter(self.hashes.paths(song_hash)), "a song from memory")
-            raise ValueError(
-                f"{path}: the frames of its content {song_hash} are damaged in {shard}: {error}. Encode it again (the "
-                f"others stay cached): {_extract_command(self.folder)}"
-            ) from error
+            self.damaged.add(cached.shard)
+            name, shard = self.hashes.path(song_hash) or song_hash, self.folder / cached.shard
+            raise ValueError(f"{name}: its frames are damaged in {shard}: {error}. {self._cure}") from error
         return song
 
     def discard_damaged(self, shards: Iterable[str]) -> None:
-        """Replaces shards by such without their damaged songs, and names these in warnings. For one process."""
-        for shard in sorted(set(shards)):
+        """Replaces shards by such without their damaged songs, and names these in warnings."""
+        self.refresh()  # another process may have done so
+        for shard in shards:
             for song_hash in [name for name, song in self.songs.items() if song.shard == shard]:
                 try:
                     self._added[song_hash] = self.read(song_hash)
@@ -232,8 +223,7 @@ class TensorCache:
 
     def _missing(self, problems: list[str], num_songs: int) -> ValueError:
         lines = [f"features: {self.folder} lacks {len(problems)} of {num_songs} songs:", *first_few(problems)]
-        command = _extract_command(self.folder)
-        return ValueError("\n".join([*lines, f"Extract them (the others stay cached): {command}"]))
+        return ValueError("\n".join([*lines, self._cure]))
 
     def _look_up(self, song: str | Mapping[str, Any]) -> tuple[str, str | None]:
         """The hash of a song, and what is wrong if it is not there."""
@@ -268,7 +258,10 @@ class TensorCache:
         if not added:
             return
         frames = {name: np.ascontiguousarray(song.frames) for name, song in added.items()}
-        records = {name: json.dumps([*_record(song), _checksum(name, song)]) for name, song in added.items()}
+        records = {
+            name: json.dumps([song.encoded_s, song.duration_s, song.is_truncated, _checksum(name, song)])
+            for name, song in added.items()
+        }
         try:
             with atomic_write(self.folder / f"shard-{uuid.uuid4().hex}.safetensors") as temporary:
                 # Not save_file: it leaves files that other users cannot read.
@@ -278,53 +271,10 @@ class TensorCache:
             raise OSError(f"{message}cached, and the same command continues after them.") from error
 
 
-def _read_fingerprint(file: Path) -> dict[str, Any]:
-    try:
-        fingerprint = json.loads(file.read_bytes())
-        if isinstance(fingerprint, dict):
-            return fingerprint
-        error = "no JSON object"
-    except (ValueError, RecursionError) as caught:
-        error = caught
-    raise ValueError(
-        f"{file} is damaged ({error}), so nobody knows which models and settings have made the songs of this folder. "
-        "Delete the folder and encode them again."
-    )
-
-
-def _read_header(shard: Path) -> dict[str, CachedSong]:
-    """The songs of a shard; a ValueError says why it has none that can be used."""
-    if not stat.S_ISREG(shard.stat().st_mode):
-        raise ValueError("it is no regular file")
-    try:
-        with safe_open(shard, "np") as tensors:
-            records, names = tensors.metadata() or {}, set(tensors.keys())
-            if names != set(records):
-                raise ValueError("its tensors and the records in its metadata are not of the same songs")
-            songs = {}
-            for name, record in records.items():
-                shape, values = tensors.get_slice(name).get_shape(), json.loads(record)
-                if len(shape) != 2 or len(values) != 4:
-                    raise ValueError(f"{name!r} is no (num_frames, width) with a record of four values")
-                seconds = map(float, values[:2])
-                songs[name] = CachedSong(shard.name, shape[0], *seconds, bool(values[2]), int(values[3]))
-    except (SafetensorError, TypeError, KeyError, RecursionError, OverflowError) as error:
-        raise ValueError(str(error)) from error
-    return songs
-
-
-def _record(song: SongEmbedding) -> list[float | bool]:
-    return [float(song.encoded_s), float(song.duration_s), bool(song.is_truncated)]
-
-
 def _checksum(song_hash: str, song: SongEmbedding) -> int:
-    """Of the frames and of all that says what they are: those of another song, or of another shape, have another."""
-    described = [song_hash, song.frames.dtype.str, song.frames.shape, *_record(song)]
-    return zlib.crc32(np.ascontiguousarray(song.frames), zlib.crc32(json.dumps(described).encode()))
-
-
-def _extract_command(folder: Path) -> str:
-    return f"accelerate launch examples/extract_features.py --manifests MANIFEST --features {folder} ..."
+    """Of the frames and of all that says what they are: the same bytes under another hash have another."""
+    told = [song_hash, song.frames.dtype.str, song.frames.shape, song.encoded_s, song.duration_s, song.is_truncated]
+    return zlib.crc32(np.ascontiguousarray(song.frames), zlib.crc32(json.dumps(told).encode()))
 
 
 def _differences(made: Any, here: Any, name: str = "") -> list[str]:

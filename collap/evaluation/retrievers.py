@@ -190,8 +190,7 @@ class CollapRetriever:
         The frames of a song.
 
         Raises:
-            ValueError: if the file is not whole or cannot be encoded ([`CollapFeatureExtractor`]), or `features` lack
-                it.
+            ValueError: if the file cannot be encoded ([`CollapFeatureExtractor`]), is cut off, or `features` lack it.
         """
         if self.features is None:
             inputs = self.processor(audio=path, truncation=self._truncates_songs, return_tensors="pt")

@@ -173,7 +173,7 @@ def test_a_flipped_bit_never_gives_other_frames(cache, songs):
             errors.append(str(error))
     assert len(errors) > 290  # blanks behind the header are of no song
     for error in errors:
-        assert f"{shard} is damaged" in error or re.search(rf"\d\.wav: .* damaged in {shard}", error)
+        assert f"{shard} is damaged" in error or re.search(rf"\d\.wav: its frames are damaged in {shard}", error)
         assert "extract_features.py" in error
 
 
@@ -192,7 +192,7 @@ def test_damaged_songs_are_taken_out_of_a_shard(cache, songs, caplog):
     (shard,) = shards(cache.folder)
     other = TensorCache(cache.folder, FINGERPRINT)
     cache.discard_damaged([shard.name, shard.name])
-    assert re.search(rf"1\.wav: .*{shard.name}: its checksum differs", caplog.text)
+    assert re.search(rf"1\.wav: its frames are damaged in .*{shard.name}: another checksum", caplog.text)
     assert not shard.exists()
     for reader in (cache, other):  # the other one knew only the old shard
         for song, frames in good.items():
@@ -214,7 +214,6 @@ FOREIGN = {
     "of a model": save({"x": np.zeros((2, 3))}, metadata={"format": "pt"}),
     "broken metadata": save({"x": np.zeros((2, 3))}, metadata={"x": "{["}),
     "deep metadata": save({"x": np.zeros((2, 3))}, metadata={"x": "[" * 10_000}),
-    "other metadata": save({"x": np.zeros((2, 3))}, metadata={"x": "[1.0, null, false, 0]"}),
     "text": b"hello",
     "empty": b"",
 }
@@ -232,16 +231,17 @@ def test_a_foreign_shard_is_named_and_left_alone(cache, content):
     assert file.read_bytes() == content
     file.unlink()
     os.mkfifo(file)
-    with pytest.raises(ValueError, match="no regular file"):
-        TensorCache(cache.folder, FINGERPRINT)
+    assert len(TensorCache(cache.folder, FINGERPRINT)) == 3  # a pipe is never opened
 
 
-@pytest.mark.parametrize("content", [b"", b'{"model": ', b"[]", b"\xff\xfe{", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b'{"model": ', b"3", b"\xff\xfe{", b"[" * 100_000])
 def test_a_damaged_fingerprint_is_one_sentence(cache, content):
     file = cache.folder / "cache.json"
     file.write_bytes(content)
     for create in (True, False):
-        with pytest.raises(ValueError, match=rf"^{file} is damaged .* Delete the folder and encode them again\.$"):
+        with pytest.raises(
+            ValueError, match=rf"^{file} is damaged .* Delete the folder and encode its songs again\.$"
+        ):
             TensorCache(cache.folder, FINGERPRINT, create=create)
 
 
