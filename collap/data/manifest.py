@@ -8,15 +8,13 @@ import os
 import reprlib
 import sys
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow
 import pyarrow.compute
-import pyarrow.parquet
 from datasets import Audio, Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
@@ -49,9 +47,7 @@ class ManifestError(ValueError):
     `rows` are those without an issue, and `places` says where they stand, such as "line 3".
     """
 
-    def __init__(
-        self, issues: Sequence[str], source: str | Path, rows: Sequence[Row] = (), places: Sequence[str] = ()
-    ):
+    def __init__(self, issues: Sequence[str], source: str | Path, rows: Sequence[Row], places: Sequence[str]):
         super().__init__("\n".join([f"{source} has {len(issues)} issue(s):", *first_few(issues)]))
         self.issues, self.rows, self.places = issues, rows, places
 
@@ -114,9 +110,7 @@ def load_manifest(
     issues: list[str] = []
     if is_folder:
         rows, places = _check_list(list(_read_audio_folder(path, issues)), issues, check)
-    elif suffix == ".parquet":
-        rows, places = _read_parquet(path, issues, check)
-    elif is_manifest:
+    elif is_manifest and suffix != ".parquet":
         read = _read_csv if suffix == ".csv" else _read_json_lines
         rows, places = _check_list(list(read(_read_lines(path, issues), issues)), issues, check)
     else:
@@ -143,25 +137,17 @@ def _read_lines(path: Path, issues: list[str]) -> list[str]:
 
 
 def _read_json(text: str) -> Any:
-    """JSON; a ValueError also for NaN, infinity, repeated names and too many levels."""
+    """JSON; a ValueError also for what is nested too deeply and for repeated names, of which json takes the last."""
     try:
-        return json.loads(text, object_pairs_hook=_unique_names, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        return json.loads(text, object_pairs_hook=_unique_names)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not JSON: {error}") from error
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    if repeated := _repeated([name for name, _ in pairs]):
-        raise ValueError(f"{repeated[0]!r} is there twice")
-    return dict(pairs)
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
-
-
-def _repeated(names: Sequence[str]) -> list[str]:
-    return [name for name, count in Counter(names).items() if count > 1]
+    if len(row := dict(pairs)) < len(pairs):
+        raise ValueError(f"a name is there twice, {_shown([name for name, _ in pairs])}")
+    return row
 
 
 def _read_json_lines(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
@@ -172,7 +158,7 @@ def _read_json_lines(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]
         try:
             row = _read_json(line)
         except ValueError as error:
-            issues.append(f"line {number} is not JSON: {error}")
+            issues.append(f"line {number} is {error}")
             continue
         if isinstance(row, dict):
             yield f"line {number}", row
@@ -180,13 +166,7 @@ def _read_json_lines(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]
             issues.append(f"line {number}: one JSON object a line is expected, got {_shown(row)}")
 
 
-# How the cells of a CSV are read, and what they must be; empty ones are none.
-CELL_TYPES = {
-    "texts": (_read_json, "JSON"),
-    "sections": (_read_json, "JSON"),
-    "duration_s": (float, "a number"),
-    "song_id": (str, "a text"),
-}
+CELL_READERS = {"texts": _read_json, "sections": _read_json, "duration_s": float, "song_id": str}
 
 
 def _read_csv(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
@@ -208,8 +188,8 @@ def _read_csv(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
             if header is None and cells:
                 header = cells
                 # A column without a name would take what follows a comma in a text; the first may be pandas' index.
-                if wrong := _repeated(header) or [name for name in header[1:] if not name]:
-                    issues.append(f"{place}: each column of the header needs a name of its own, got {wrong[0]!r}")
+                if len(set(header)) < len(header) or "" in header[1:]:
+                    issues.append(f"{place}: each column of the header needs a name of its own, got {_shown(header)}")
                     return
             elif cells:
                 row, found = _read_cells(cells, header, lines[start:end])
@@ -234,87 +214,39 @@ def _read_cells(cells: list[str], header: list[str], lines: list[str]) -> tuple[
             return {}, [f": a quote is not closed, the row of {_shown(song)} is inside of it"]
     row: Row = dict(zip(header, cells, strict=True))
     found = []
-    for name in row.keys() & CELL_TYPES.keys():
-        read, expected = CELL_TYPES[name]
+    for name in row.keys() & CELL_READERS.keys():
         try:
-            row[name] = read(row[name]) if row[name] else None
+            row[name] = CELL_READERS[name](row[name]) if row[name] else None
         except ValueError as error:
-            found.append(f": {name} is not {expected}, got {_shown(row[name])}: {error}")
+            found.append(f": {name}, {_shown(row[name])}: {error}")
     return row, found
-
-
-def _read_parquet(path: Path, issues: list[str], check: "RowCheck") -> PlacedRows:
-    try:
-        schema = pyarrow.parquet.read_schema(path)
-        if "audio" in schema.names and _has_bytes(schema.field("audio").type):
-            # Songs do not fit into memory. Of a file `datasets` knows the time only, and in its name it sees patterns.
-            state = f"{path.stat().st_size}-{path.stat().st_ctime_ns}"
-            data = load_dataset("parquet", state, data_files=glob.escape(str(path)), split="train")
-            return _check_data_set(data, issues, check)
-        names = [name for name in schema.names if check.keep_extra_columns or name in ROW_COLUMNS]
-        if repeated := _repeated(names):
-            raise ValueError(f"the column {repeated[0]!r} is there twice")
-        table = pyarrow.parquet.read_table(path, columns=names)
-    except (OSError, ValueError, pyarrow.ArrowException, DatasetsError) as error:
-        issues.append(f"it cannot be read as Parquet: {error.__cause__ or error}")
-        return [], []
-    return _check_list(list(_table_rows([table], issues)), issues, check, schema.names)
-
-
-def _has_bytes(kind: pyarrow.DataType) -> bool:
-    return pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-
-
-def _table_rows(tables: Iterable[pyarrow.Table], issues: list[str]) -> Iterator[PlacedRow]:
-    """The rows of tables; of songs' bytes only whether they are there."""
-    number = 0
-    for table in tables:
-        place = table.schema.get_field_index("audio")
-        if place >= 0 and _has_bytes(table.schema.field(place).type):
-            table = table.set_column(place, "audio", _without_bytes(table["audio"]))
-        for index in range(len(table)):
-            number += 1
-            try:
-                (row,) = table.slice(index, 1).to_pylist()
-            except (ValueError, OverflowError) as error:  # text that is not UTF-8, a date after the year 9999
-                issues.append(f"row {number}: {error}")
-            else:
-                yield f"row {number}", row
-
-
-def _without_bytes(column: pyarrow.ChunkedArray) -> pyarrow.ChunkedArray:
-    """Structs whose bytes are empty, or none."""
-    fields = {field.name: pyarrow.compute.struct_field(column, field.name) for field in column.type}
-    fields["bytes"] = pyarrow.compute.if_else(fields["bytes"].is_valid(), b"", pyarrow.scalar(None, pyarrow.binary()))
-    return pyarrow.compute.make_struct(*fields.values(), field_names=list(fields))
 
 
 def _is_audio_folder(folder: Path) -> bool:
     """Whether it contains audio and no tables: with `metadata.csv` or the like it is a data set for `datasets`."""
-    files, issues = _list_folder(folder)
+    files = _list_folder(folder, issues := [])
     suffixes = {path.suffix.lower() for path in files}
     is_audio = bool(suffixes & set(AUDIO_SUFFIXES)) or (bool(issues) and not files)
     return is_audio and not suffixes & set(DATA_SUFFIXES)
 
 
-def _list_folder(folder: Path) -> tuple[list[Path], list[str]]:
-    """What is in a folder and the folders below it, hidden files left out, and which folders could not be listed."""
-    files, issues, closed = [], [], []
-    for parent, folders, names in os.walk(folder, onerror=closed.append):
+def _list_folder(folder: Path, issues: list[str]) -> list[Path]:
+    """What is in a folder and the folders below it, without what is hidden; folders that are left out are issues."""
+    files: list[Path] = []
+    found = os.walk(folder, onerror=lambda error: issues.append(str(error)))
+    for parent, folders, names in found:
         folders[:] = [name for name in folders if not name.startswith(".")]
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        issues += [f"{Path(parent, name)} is a link to a folder, which is not followed" for name in links]
         files += [Path(parent, name) for name in names if not name.startswith(".")]
-        links = [path for name in folders if (path := Path(parent, name)).is_symlink()]
-        issues += [f"{path.relative_to(folder)} is a link to a folder, which is not followed" for path in links]
-    return files, issues + [f"{error.filename}: {error.strerror}" for error in closed]
+    return sorted(files)
 
 
 def _read_audio_folder(folder: Path, issues: list[str]) -> Iterator[PlacedRow]:
     """Name and row of each song that has a text beside it; what does not belong together is an issue."""
-    found, closed = _list_folder(folder)
-    issues += closed
     files: dict[Path, tuple[list[Path], list[Path]]] = {}  # audio files and texts by their path without suffix
-    for index, suffixes in enumerate((AUDIO_SUFFIXES, (".txt", ".json"))):
-        for path in sorted(found):
+    for path in _list_folder(folder, issues):
+        for index, suffixes in enumerate((AUDIO_SUFFIXES, (".txt", ".json"))):
             if path.suffix.lower() in suffixes:
                 files.setdefault(path.with_suffix(""), ([], []))[index].append(path)
     for _, paths in sorted(files.items()):
@@ -349,6 +281,14 @@ def _is_saved_data_set(folder: Path) -> bool:
 
 
 def _load_data_set(name: str | Path, split: str | None) -> Dataset:
+    if Path(name).suffix.lower() == ".parquet":
+        # In a name `datasets` sees patterns, and by the time alone it tells whether its copy is that of the file.
+        status = os.stat(name)
+        state = f"{status.st_size}-{status.st_ctime_ns}"
+        try:
+            return load_dataset("parquet", state, data_files=glob.escape(str(name)), split="train")
+        except (OSError, ValueError, pyarrow.ArrowException, DatasetsError) as error:
+            raise ManifestError([_one_line(f"it is no Parquet: {error.__cause__ or error}")], name, [], []) from error
     if _is_saved_data_set(Path(name)):
         data = load_from_disk(str(name))
         if split is not None and isinstance(data, DatasetDict):
@@ -374,11 +314,8 @@ class RowCheck:
     check_audio: bool
 
 
-def _check_list(
-    placed: list[PlacedRow], issues: list[str], check: RowCheck, names: Sequence[str] | None = None
-) -> PlacedRows:
-    if names is None:
-        names = list(dict.fromkeys(name for _, row in placed for name in row))  # of all rows, not only of the first
+def _check_list(placed: list[PlacedRow], issues: list[str], check: RowCheck) -> PlacedRows:
+    names = list(dict.fromkeys(name for _, row in placed for name in row))  # of all rows, not only of the first
     rows, places = _check_rows(placed, names, issues, check)
     for name in rows[0] if rows else ():
         _check_one_type(name, [row[name] for row in rows], places, issues)
@@ -391,36 +328,52 @@ def _check_data_set(data: Dataset, issues: list[str], check: RowCheck) -> Placed
             # The processor decodes: torchcodec, which `datasets` would use, needs FFmpeg on the machine.
             data = data.cast_column(column, Audio(decode=False))
     names = [column for column in data.column_names if column in ROW_COLUMNS]
-    placed = list(_table_rows(data.select_columns(names).with_format("arrow").iter(1000), issues))
+    placed = list(_table_rows(data.select_columns(names), issues))
+    rows, places = _check_rows(placed, data.column_names, issues, check)
+    if not rows:
+        return rows, places
     order = data.column_names if check.keep_extra_columns else names
-    rows, places = _check_rows(placed, names, issues, check)
-    data = data.select_columns(order).select([int(place.removeprefix("row ")) - 1 for place in places])
-    for name in names if rows else ():
-        values = [row[name] for row in rows]
-        if name == "audio" and isinstance(values[0], dict):
-            given = dict(placed)
-            if values != [given[place][name] for place in places]:
-                paths = [value["path"] for value in values]
-                data = data.map(_with_path, with_indices=True, fn_kwargs={"paths": paths})
-        elif name not in TEXT_COLUMNS:  # texts do not change
-            _check_one_type(name, values, places, issues)
-            data = data.remove_columns(name).add_column(name, values)
+    data = data.select([int(place.removeprefix("row ")) - 1 for place in places])
+    audio, given = [row["audio"] for row in rows], dict(placed)
+    is_path = isinstance(audio[0], str)
+    if not is_path and audio != [given[place]["audio"] for place in places]:
+        data = data.map(
+            lambda row, index: {"audio": {**row["audio"], "path": audio[index]["path"]}}, with_indices=True
+        )
+    # Texts do not change; songs' bytes are neither read nor copied.
+    for name in {*names} - {*TEXT_COLUMNS} - ({"audio"} if not is_path else set()):
+        data = data.remove_columns(name).add_column(name, [row[name] for row in rows])
     return data.select_columns(order), places
 
 
-def _with_path(row: Row, index: int, paths: list[str]) -> Row:
-    return {"audio": {**row["audio"], "path": paths[index]}}
+def _table_rows(data: Dataset, issues: list[str]) -> Iterator[PlacedRow]:
+    """The rows of a data set; of songs' bytes only whether they are there."""
+    number = 0
+    for table in data.with_format("arrow").iter(1000):
+        if "audio" in table.column_names and pyarrow.types.is_struct(table["audio"].type):
+            parts = {
+                field.name: pyarrow.compute.struct_field(table["audio"], field.name) for field in table["audio"].type
+            }
+            if "bytes" in parts:
+                none = pyarrow.scalar(None, pyarrow.binary())
+                parts["bytes"] = pyarrow.compute.if_else(parts["bytes"].is_valid(), b"", none)
+            songs = pyarrow.compute.make_struct(*parts.values(), field_names=list(parts))
+            table = table.set_column(table.column_names.index("audio"), "audio", songs)
+        for index in range(len(table)):
+            number += 1
+            try:
+                yield f"row {number}", table.slice(index, 1).to_pylist()[0]
+            except ValueError as error:  # text that is not UTF-8
+                issues.append(f"row {number}: {error}")
 
 
-def _check_rows(
-    placed: list[PlacedRow], names: Sequence[str], issues: list[str], check: RowCheck
-) -> tuple[list[Row], list[str]]:
+def _check_rows(placed: list[PlacedRow], names: Sequence[str], issues: list[str], check: RowCheck) -> PlacedRows:
     """The rows that have no issue, and their places."""
     if not placed and not issues:
         raise ValueError(f"The manifest {check.source} has no songs.")
     if placed and ("audio" not in names or not set(TEXT_COLUMNS) & set(names)):
         issues.append(f"it needs the columns 'audio' and 'text' (or 'texts'), it has {sorted(names)}")
-        placed = []
+        return [], []
     rows, places = [], []
     for place, row in placed:
         checked, found = _check_row(row, names, check)
@@ -434,16 +387,15 @@ def _check_rows(
 def _check_one_type(name: str, values: list[Any], places: list[str], issues: list[str]) -> None:
     def is_mixed(number: int) -> bool:
         try:
-            Dataset.from_dict({name: values[:number]})
+            return not Dataset.from_dict({name: values[:number]})
         except (ValueError, TypeError, OverflowError, RecursionError, pyarrow.ArrowException):
             return True
-        return False
 
     if is_mixed(len(values)):
+        first = bisect_left(range(1, len(values)), True, key=is_mixed)
         advice = "give it one type, or leave it out by keep_extra_columns=False"
         if name in (*TEXT_COLUMNS, "sections"):
             advice = "write every text as a string, or every one as a list of sentences"
-        first = bisect_left(range(1, len(values)), True, key=is_mixed)
         issues.append(f"{places[first]}: {name!r} mixes types with the rows before, or is too large: {advice}")
 
 
@@ -456,10 +408,8 @@ def _check_row(row: Row, names: Sequence[str], check: RowCheck) -> tuple[Row, li
     checked = {name: row.get(name) for name in names if check.keep_extra_columns or name in ROW_COLUMNS}
     issues = []
     if "text" in names and not _is_text(row.get("text")):
-        issues.append(
-            "text must be a text or a list of sentences, none empty (several wordings belong in 'texts'), got "
-            f"{_shown(row.get('text'))}"
-        )
+        what = "a text or a list of sentences, none empty (several wordings belong in 'texts')"
+        issues.append(f"text must be {what}, got {_shown(row.get('text'))}")
     texts = row.get("texts")
     if "texts" in names and not (isinstance(texts, list) and texts and all(map(_is_text, texts))):
         issues.append(f"texts must be a list of texts, none empty, got {_shown(texts)}")
@@ -530,9 +480,8 @@ def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[di
         name = f"sections[{index}]"
         start_s, end_s = section.get("start_s"), section.get("end_s")
         if not _is_time(start_s) or not _is_time(end_s) or start_s >= end_s:
-            issues.append(
-                f"{name} must have start_s >= 0 and a later end_s, got {_shown(start_s)} and {_shown(end_s)}"
-            )
+            times = f"{_shown(start_s)} and {_shown(end_s)}"
+            issues.append(f"{name} must have start_s >= 0 and a later end_s, got {times}")
         elif duration_s is not None and end_s > duration_s + END_TOLERANCE_S:
             issues.append(f"{name} ends at {end_s:g} s, after the end of the song at duration_s={duration_s:g}")
         try:
@@ -545,9 +494,7 @@ def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[di
                 position = whole[number].find(_join(sentence), positions[number])
                 if position < 0:
                     place = "text" if column == "text" else f"texts[{number}]"
-                    issues.append(
-                        f"{name}: {place} of the row does not contain {_shown(sentence)}, in the sections' order"
-                    )
+                    issues.append(f"{name}: {place} of the row does not contain {_shown(sentence)}, in their order")
                     break
                 positions[number] = position + len(_join(sentence))
         extra = {key: value for key, value in section.items() if keep_extra_keys and key not in SECTION_KEYS}

@@ -167,7 +167,7 @@ def test_sections_of_several_wordings(folder):
             {"sections": [{**VERSE, "text": "A bridge."}]},
             r"\[0\]: text of the row does not contain 'A bridge.'",
         ),
-        ({"sections": [CHORUS, VERSE]}, r"sections\[1\]: text .* does not contain 'A verse.', in the sections' order"),
+        ({"sections": [CHORUS, VERSE]}, r"sections\[1\]: text .* does not contain 'A verse.', in their order"),
         (
             {"text": ["A verse."], "sections": [{"start_s": 0, "end_s": 1, "sentences": [1]}]},
             r"sections\[0\].sentences must be indices of the row's sentences, got \[1\]",
@@ -206,8 +206,8 @@ def test_csv_holds_sections_and_texts_as_json(folder):
     data = load_manifest(path, keep_extra_columns=True)  # texts and other columns as they are
     assert (data["text"][:], data["note"][:]) == (["Slow, then\nfast.", "NA"], ["", "x"])
     for cells, message in (
-        (["songs/a.wav", "A text.", "", "", ""], "line 2: texts is not JSON, got 'A text.'"),
-        (["songs/a.wav", texts, "", "3:20", ""], "line 2: duration_s is not a number, got '3:20'"),
+        (["songs/a.wav", "A text.", "", "", ""], "line 2: texts, 'A text.': not JSON"),
+        (["songs/a.wav", texts, "", "3:20", ""], "line 2: duration_s, '3:20': could not convert"),
         (["songs/a.wav", texts, "", "", "", "more"], "line 2 has 6 cells, the header has 5"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -274,7 +274,7 @@ def test_audio_and_texts_that_do_not_go_together(folder):
     with pytest.raises(ValueError, match="has 7 issue") as error:
         load_manifest(songs)
     issues = error.value.issues
-    assert issues[0].startswith("a.json: Expecting property name")
+    assert issues[0].startswith("a.json: not JSON: Expecting property name")
     assert issues[1] == "b.wav has no text: expected b.txt or .json beside it"
     assert issues[2] == "c.txt has no audio of its name beside it"
     assert issues[3] == "e.txt is the text of several songs: e.flac and e.wav"
