@@ -4,6 +4,7 @@
 BASE_PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+FUZZ_ARGS ?=
 
 PYTHON := $(VENV)/bin/python
 PIP := $(PYTHON) -m pip --disable-pip-version-check
@@ -13,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo benchmark test test-all check format clean
+.PHONY: help install demo benchmark test test-all fuzz check format clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -41,6 +42,9 @@ test-all: $(INSTALLED)  ## All tests, also slow ones and the common tests of tra
 	$(PYTHON) tests/hf/fetch_transformers_tests.py
 	$(PYTEST) tests --durations=25 $(PYTEST_ARGS)
 
+fuzz: $(INSTALLED)  ## Damaged songs, manifests and stores for an hour (FUZZ_ARGS="--minutes 5 --seed 7")
+	$(PYTHON) -m tests.fuzz --minutes 60 $(FUZZ_ARGS)
+
 check: $(INSTALLED)  ## Formatting, lint, spelling; changes nothing
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -51,5 +55,5 @@ format: $(INSTALLED)  ## Repair what ruff can repair by itself
 	$(VENV)/bin/ruff format .
 
 clean:  ## Remove everything that the targets above have made
-	rm -rf $(VENV) demo benchmark-small build dist *.egg-info tests/hf/.transformers .pytest_cache .ruff_cache
+	rm -rf $(VENV) demo fuzz-failures benchmark-small build dist *.egg-info tests/hf/.transformers .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
