@@ -18,6 +18,8 @@ import torch
 from tqdm.auto import tqdm
 from transformers.utils import SAFE_WEIGHTS_NAME
 
+from collap.files import write_json
+
 ROOT = Path(__file__).resolve().parents[1]
 PROGRESS = re.compile(r"(\d+)/(\d+) \[")  # what tqdm writes into the log of a step
 
@@ -117,7 +119,7 @@ def run_steps(steps: Sequence[Step], logs: Path, at_once: int) -> None:
                 if process.returncode:
                     tail = (logs / f"{step.name}.log").read_text(errors="replace")[-3000:]
                     raise RuntimeError(f"{step.title} failed (exit status {process.returncode}):\n{tail}")
-                step.marker.write_text(json.dumps(step.command))
+                write_json(step.marker, step.command)
     finally:
         for process, bar in running.values():
             process.terminate()

@@ -5,7 +5,6 @@ Trains one row of a table as examples/train.py does, and writes the seconds of c
 Takes the arguments of examples/train.py, and `--mean_pooling` for CoLLAP's mean frame without attention.
 """
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from transformers import HfArgumentParser
 
 from collap import CollapModel
 from collap.baselines.mean_pooling import MeanPoolingCollap
+from collap.files import write_json
 from collap.training.arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
 from collap.training.build import make_trainer, train_and_evaluate
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model, config, data, training, _ = parser.parse_args_into_dataclasses(arguments)
     train_and_evaluate(make_trainer(model, config, data, training, model_class))
     seconds = {"cpu_seconds": time.process_time() - started}
-    (Path(training.output_dir) / "seconds.json").write_text(json.dumps(seconds))
+    write_json(Path(training.output_dir) / "seconds.json", seconds)
 
 
 if __name__ == "__main__":

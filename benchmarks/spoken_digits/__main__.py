@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from collap.files import markdown_table, write_json
+from collap.files import atomic_write, markdown_table, write_json
 from collap.metrics import chance_level, text_to_audio_and_audio_to_text
 
 from ..pipeline import Pipeline
@@ -150,7 +150,8 @@ def exchange_digits(manifest: Path, output: Path, seed: int) -> None:
         counts = [len(sentence.split()) for sentence in song["text"]]
         song["text"] = [" ".join(random.choice(WORDS, size=count)) + "." for count in counts]
         lines.append(json.dumps(song) + "\n")
-    output.write_text("".join(lines), encoding="utf-8")
+    with atomic_write(output) as temporary:
+        temporary.write_text("".join(lines), encoding="utf-8")
 
 
 def print_table(results: Mapping[str, Mapping[str, float]]) -> None:

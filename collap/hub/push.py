@@ -31,6 +31,7 @@ from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
 
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapConfig, CollapModel, CollapProcessor
 from collap.cli import HelpFormatter
+from collap.files import flush
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import repository_files, repository_problems
 from collap.hub.code import code_is_saved, for_the_hub, is_hub_id
@@ -172,6 +173,7 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
             raise ValueError(f"model has files that are not known to belong to a model: {sorted(unknown)}.")
         if output.exists():
             output.rmdir()  # empty, as was checked; not every system renames onto a folder
+        flush(*folder.rglob("*"))
         folder.rename(output)
     return output
 

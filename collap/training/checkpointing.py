@@ -3,7 +3,6 @@
 
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, TrainOutput, sort_checkpoints
 
-from collap.files import write_json
+from collap.files import flush, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +97,7 @@ class AtomicCheckpointMixin:
         try:
             super().save_model(str(unfinished), _internal_call=True)
             if self.args.should_save:
-                _flush(*unfinished.rglob("*"))
+                flush(*unfinished.rglob("*"))
                 _replace_model(unfinished, folder)
         finally:
             if self.args.should_save:
@@ -128,11 +127,11 @@ class _CompleteCheckpoints(TrainerCallback):
         trainer.accelerator.wait_for_everyone()
         if trainer.is_local_process_zero():  # of each node, for nodes may have disks of their own
             checkpoint = checkpoint_of(args, state)
-            _flush(*checkpoint.rglob("*"), checkpoint, checkpoint.parent)
+            flush(*checkpoint.rglob("*"), checkpoint, checkpoint.parent)
             # The loss of a step is the same on all processes.
             loss, step = trainer._tr_loss.item(), trainer._globalstep_last_logged
             write_json(checkpoint / COMPLETE_FILE, {"loss_since_last_log": loss, "step_of_last_log": step})
-            _flush(checkpoint)
+            flush(checkpoint)
         trainer.accelerator.wait_for_everyone()
         if args.should_save:
             _delete_old(Path(args.output_dir), trainer._save_total_limit, state.best_model_checkpoint)
@@ -156,16 +155,6 @@ def _delete_old(folder: Path, save_total_limit: int | None, best: str | None) ->
     for checkpoint in [path for path in complete if path not in protected][:num_surplus]:
         (checkpoint / COMPLETE_FILE).unlink()  # first: what is half deleted is not complete
         shutil.rmtree(checkpoint, ignore_errors=True)
-
-
-def _flush(*paths: Path) -> None:
-    """Brings files to the disk. A full disk of another machine, or a quota, may be reported only here."""
-    for path in paths if os.name != "nt" else ():  # Windows opens no folders
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _replace_model(new: Path, folder: Path) -> None:
