@@ -8,7 +8,7 @@ import os
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -145,16 +145,10 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".ai
 AUDIO_SUFFIXES += (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape", ".wv", ".ac3", ".mov", ".avi")
 
 
-def visible_files(folder: Path) -> Iterator[Path]:
-    """Files in a folder and in all folders below it, without hidden ones."""
-    for path in folder.rglob("*"):
-        if path.is_file() and not any(part.startswith(".") for part in path.relative_to(folder).parts):
-            yield path
-
-
-def find_audio_files(folder: Path, suffixes: tuple[str, ...] = AUDIO_SUFFIXES) -> list[Path]:
+def find_audio_files(folder: Path) -> list[Path]:
     """Audio files in a folder and in all folders below it, sorted by path; hidden files are left out."""
-    return sorted(path for path in visible_files(folder) if path.suffix.lower() in suffixes)
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
+    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
 
 
 def find_by_name(folder: Path, name: str) -> Path | None:

@@ -335,13 +335,17 @@ def _check_data_set(data: Dataset, issues: list[str], check: RowCheck) -> Placed
     order = data.column_names if check.keep_extra_columns else names
     data = data.select([int(place.removeprefix("row ")) - 1 for place in places])
     audio, given = [row["audio"] for row in rows], dict(placed)
-    is_path = isinstance(audio[0], str)
-    if not is_path and audio != [given[place]["audio"] for place in places]:
-        data = data.map(
-            lambda row, index: {"audio": {**row["audio"], "path": audio[index]["path"]}}, with_indices=True
+    changed = {"song_id", "duration_s", "sections"}
+    if isinstance(audio[0], str):
+        changed.add("audio")
+    elif audio != [given[place]["audio"] for place in places]:  # else the bytes of songs are neither read nor copied
+        paths = [song.get("path") for song in audio]
+        data = data.map(  # in memory: it would write into the folder of the data set
+            lambda row, index: {"audio": {**row["audio"], "path": paths[index]}},
+            with_indices=True,
+            keep_in_memory=True,
         )
-    # Texts do not change; songs' bytes are neither read nor copied.
-    for name in {*names} - {*TEXT_COLUMNS} - ({"audio"} if not is_path else set()):
+    for name in changed & set(names):
         data = data.remove_columns(name).add_column(name, [row[name] for row in rows])
     return data.select_columns(order), places
 
@@ -351,9 +355,8 @@ def _table_rows(data: Dataset, issues: list[str]) -> Iterator[PlacedRow]:
     number = 0
     for table in data.with_format("arrow").iter(1000):
         if "audio" in table.column_names and pyarrow.types.is_struct(table["audio"].type):
-            parts = {
-                field.name: pyarrow.compute.struct_field(table["audio"], field.name) for field in table["audio"].type
-            }
+            songs = table["audio"]
+            parts = {field.name: pyarrow.compute.struct_field(songs, field.name) for field in songs.type}
             if "bytes" in parts:
                 none = pyarrow.scalar(None, pyarrow.binary())
                 parts["bytes"] = pyarrow.compute.if_else(parts["bytes"].is_valid(), b"", none)
@@ -516,6 +519,8 @@ def _section_texts(section: dict[str, Any], column: str, wordings: list[Any]) ->
         raise ValueError(f" must have {column!r}, as the row has, got only {_shown(sorted(section))}")
     indices = section["sentences"] if column == "texts" else [section["sentences"]]
     try:
+        if any(index < 0 for chosen in indices for index in chosen):  # Python would count from the end
+            raise IndexError
         texts = [[wording[index] for index in chosen] for wording, chosen in zip(wordings, indices, strict=True)]
     except (TypeError, IndexError, ValueError) as error:
         raise ValueError(

@@ -172,6 +172,10 @@ def test_sections_of_several_wordings(folder):
             {"text": ["A verse."], "sections": [{"start_s": 0, "end_s": 1, "sentences": [1]}]},
             r"sections\[0\].sentences must be indices of the row's sentences, got \[1\]",
         ),
+        (
+            {"text": ["A verse."], "sections": [{"start_s": 0, "end_s": 1, "sentences": [-1]}]},
+            r"sections\[0\].sentences must be indices of the row's sentences, got \[-1\]",
+        ),
         ({"duration_s": "3:20"}, "duration_s must be seconds, more than 0, got '3:20'"),
     ],
 )

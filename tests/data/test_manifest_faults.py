@@ -97,7 +97,9 @@ def test_paths_of_a_data_set_are_those_in_the_working_folder_at_load_time(folder
     features = datasets.Features({"audio": struct, "text": datasets.Value("string")})
     audio = {"bytes": None, "path": "a.wav"}
     datasets.Dataset.from_dict({"audio": [audio], "text": ["A."]}, features=features).save_to_disk(folder / "audio")
+    files = sorted(os.listdir(folder / "audio"))
     loaded = load_manifest(folder / "audio")
+    assert sorted(os.listdir(folder / "audio")) == files  # nothing is written into the data set
     monkeypatch.chdir(folder)
     assert loaded[0]["audio"]["path"] == str(folder.parent / "elsewhere" / "a.wav")
 
