@@ -78,13 +78,12 @@ def decode_audio(
             if stream is None or stream.codec_context is None:
                 raise ValueError("it has no sound track of a known codec")
             reading = _Reading(sampling_rate, start_s, length_s)
-            reading.read(container.demux(stream))
+            reading.read(container.demux(), stream)
             if reading.sampling_rate is None:
                 raise ValueError(
                     f"no sample of its sound track can be decoded{reading.error and f' ({reading.error})'}"
                 )
-            claimed_s = _claimed_s(file, container, stream, reading)
-            problem = _find_problem(reading, claimed_s, file if container.format.name == "ogg" else None)
+            problem = _find_problem(reading, file, container, stream)
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
         raise ValueError(f"{name}: {_reason(error)}.") from error
     return DecodedAudio(reading.waveform(), reading.sampling_rate, reading.channels, reading.duration_s, problem)
@@ -135,6 +134,7 @@ class _Reading:
         self.error = ""  # the last one
         self.ends_in_error = False
         self.ends_in_part = False  # of a packet, as also a whole file does whose head says no length
+        self.last_time_s = 0.0  # of all tracks, such as the pictures of a film
         self._counted_s = 0.0  # by the times of the packets, up to the last hole or joint
         self._run: tuple[float, float] | None = None  # start and end of the packets since then
         self._target_rate = target_rate
@@ -153,7 +153,7 @@ class _Reading:
         decoded_s = float(self.decoded_s)
         return decoded_s if self.is_decoded_to_end else max(self.counted_s, decoded_s)
 
-    def read(self, packets: Iterator["av.Packet"]) -> None:
+    def read(self, packets: Iterator["av.Packet"], stream: "av.AudioStream") -> None:
         end_s = None if self._length_s is None else self._start_s + Fraction(self._length_s) + Fraction(MARGIN_S)
         while True:
             try:
@@ -163,6 +163,12 @@ class _Reading:
                 break
             if packet is None:
                 break
+            if packet.pts is not None:
+                self.last_time_s = max(
+                    self.last_time_s, float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                )
+            if packet.stream_index != stream.index:
+                continue
             self._count(packet)
             if end_s is not None and self.decoded_s >= end_s:
                 self.is_decoded_to_end = False
@@ -221,6 +227,9 @@ class _Reading:
 
 def _to_mono(frame: "av.AudioFrame") -> np.ndarray:
     """The mean of the channels of a frame: `(samples,)` float32, full scale is 1."""
+    if frame.format.is_planar and frame.layout.nb_channels >= 8:
+        # PyAV reads behind the planes of so many channels.
+        (frame,) = av.AudioResampler(frame.format.packed.name).resample(frame)
     samples = frame.to_ndarray()  # (channels, samples), or (1, samples * channels)
     if not frame.format.is_planar:
         samples = samples.reshape(-1, frame.layout.nb_channels).T
@@ -232,18 +241,23 @@ def _to_mono(frame: "av.AudioFrame") -> np.ndarray:
     return sum(samples.astype(np.float32, copy=False)) / np.float32(len(samples))
 
 
-def _find_problem(reading: _Reading, claimed_s: float | None, ogg: IO[bytes] | None) -> str | None:
-    length_s = reading.duration_s
+def _find_problem(
+    reading: _Reading, file: IO[bytes], container: "av.container.InputContainer", stream: "av.AudioStream"
+) -> str | None:
+    length_s, claimed_s = reading.duration_s, _claimed_s(file, container, stream, reading)
     lost_s = reading.hole_s + max(0.0, reading.counted_s - length_s)
     if lost_s > TOLERANCE_S:
         return f"{lost_s:.1f} s inside it are lost{reading.error and f': {reading.error}'}"
     if claimed_s is not None and claimed_s - length_s > TOLERANCE_S:
         return f"it ends after {length_s:.1f} s, its head says {claimed_s:.1f} s"
+    is_ogg = container.format.name == "ogg"
     # An error after the length that the head says is something else behind the sound, such as tags.
-    is_complete = claimed_s is not None and claimed_s - length_s < MARGIN_S
+    is_complete = claimed_s is not None and claimed_s - length_s < MARGIN_S and not is_ogg
     if reading.ends_in_error and not is_complete:
         return f"it ends in an error after {length_s:.1f} s: {reading.error}"
-    if (reading.ends_in_part and claimed_s is not None and not is_complete) or (ogg and not _has_last_page(ogg)):
+    if is_ogg:
+        return _find_ogg_problem(file, length_s)
+    if reading.ends_in_part and claimed_s is not None and not is_complete:
         return f"it ends after {length_s:.1f} s in the middle of the stream"
     return None
 
@@ -262,8 +276,8 @@ def _claimed_s(
         return None
     if stream.duration is not None:
         return float(stream.duration * stream.time_base)
-    if container.duration is not None and len(container.streams) == 1:
-        return (container.duration - max(container.start_time or 0, 0)) / av.time_base
+    if container.duration is not None:
+        return reading.duration_s + container.duration / av.time_base - reading.last_time_s
     return None
 
 
@@ -308,14 +322,19 @@ def _asf_claim(file: IO[bytes]) -> float | None:
     return None if is_live else length / 1e7 - preroll / 1e3
 
 
-def _has_last_page(file: IO[bytes]) -> bool:
-    """Whether an Ogg ends with a whole page that is marked as the last one."""
-    file.seek(max(0, file.seek(0, os.SEEK_END) - 65_307))  # the longest page
-    end = file.read()
-    page = end[max(0, end.rfind(b"OggS")) :]
-    if len(page) < 27 or len(page) < 27 + page[26]:
-        return False
-    return bool(page[5] & 4) and len(page) >= 27 + page[26] + sum(page[27 : 27 + page[26]])
+def _find_ogg_problem(file: IO[bytes], length_s: float) -> str | None:
+    """Its pages follow each other without a gap, and the last one is marked; FFmpeg leaves out what is damaged."""
+    tracks, is_last, end = set(), False, file.seek(0, os.SEEK_END)
+    file.seek(0)
+    while len(head := file.read(27)) == 27:
+        flags, track = head[5], head[14:18]
+        if flags & 2:  # the first page of a track
+            tracks.add(track)
+        if not head.startswith(b"OggS") or track not in tracks:
+            return f"a page of its stream is damaged, {length_s:.1f} s can be decoded"
+        is_whole = file.seek(sum(file.read(head[26])), os.SEEK_CUR) <= end
+        is_last = bool(flags & 4) and is_whole
+    return None if is_last else f"it ends after {length_s:.1f} s in the middle of the stream"
 
 
 def _reason(error: BaseException) -> str:
