@@ -149,17 +149,16 @@ def test_joined_files(suffix, tmp_path):
     assert audio_duration_s(both) == pytest.approx(5.0, abs=0.2)
 
 
-def test_joined_files_of_other_rates_are_whole_or_it_is_said(tmp_path):
-    """Some versions of FFmpeg decode only the first."""
+def test_joined_files_of_other_rates_are_never_short_in_silence(tmp_path):
+    """FFmpeg decodes only the first, or both, by its version."""
     low, high = tmp_path / "a.ogg", tmp_path / "b.ogg"
     soundfile.write(low, chirp(3, 16_000, 1), 16_000)
     soundfile.write(high, chirp(2, 44_100), 44_100)
-    for first, second, rate, channels, seconds in ((low, high, 16_000, 1, 3), (high, low, 44_100, 2, 2)):
+    for first, second, rate, channels in ((low, high, 16_000, 1), (high, low, 44_100, 2)):
         join(tmp_path / "both.ogg", first, second)
         decoded = decode_audio(tmp_path / "both.ogg")
         assert (decoded.sampling_rate, decoded.channels) == (rate, channels)
-        is_whole = decoded.problem is None
-        assert decoded.duration_s == pytest.approx(5 if is_whole else seconds, abs=0.1)
+        assert decoded.problem is not None or decoded.duration_s == pytest.approx(5, abs=0.1)
         assert len(decoded.waveform) == pytest.approx(16_000 * decoded.duration_s, abs=4)
 
 
