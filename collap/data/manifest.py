@@ -98,6 +98,8 @@ def load_manifest(
         ManifestError: if rows have issues: all of them, with their lines or rows (from 1).
     """
     path = Path(path_or_dataset_name)
+    if any("\ud800" <= char <= "\udfff" for char in str(path.absolute())):  # as Python reads bytes that are not UTF-8
+        raise ValueError(f"path_or_dataset_name: the path must be UTF-8, got {str(path.absolute())!a}.")
     suffix = path.suffix.lower()
     is_manifest = suffix in MANIFEST_SUFFIXES
     is_folder = not is_manifest and path.is_dir() and not _is_saved_data_set(path) and _is_audio_folder(path)
@@ -282,11 +284,11 @@ def _is_saved_data_set(folder: Path) -> bool:
 
 def _load_data_set(name: str | Path, split: str | None) -> Dataset:
     if Path(name).suffix.lower() == ".parquet":
-        # In a name `datasets` sees patterns, and by the time alone it tells whether its copy is that of the file.
+        # By the time alone `datasets` tells whether its copy is that of the file.
         status = os.stat(name)
         state = f"{status.st_size}-{status.st_ctime_ns}"
         try:
-            return load_dataset("parquet", state, data_files=glob.escape(str(name)), split="train")
+            return load_dataset("parquet", state, data_files=glob.escape(os.path.abspath(name)), split="train")
         except (OSError, ValueError, pyarrow.ArrowException, DatasetsError) as error:
             raise ManifestError([_one_line(f"it is no Parquet: {error.__cause__ or error}")], name, [], []) from error
     if _is_saved_data_set(Path(name)):
@@ -295,6 +297,8 @@ def _load_data_set(name: str | Path, split: str | None) -> Dataset:
             if split not in data:
                 raise ValueError(f"split must be one of {sorted(data)} for {name}, got {split!r}.")
             return data[split]
+    elif Path(name).is_dir() and glob.has_magic(os.path.realpath(name)):
+        raise ValueError(f"{name}: `datasets` takes *, ? and [ in the path of a folder for patterns: rename it.")
     else:
         data = load_dataset(str(name), split=split)
     if isinstance(data, DatasetDict):

@@ -144,8 +144,8 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
         notes.append(f"{num_without} of {len(rows)} rows have no {text_column}.")
 
     missing = [MissingSong(**song) for song in provenance.pop("missing", [])]
-    missing += [MissingSong(song, file, "no such file") for song, file in files.items() if not Path(file).is_file()]
-    songs = {song: file for song, file in files.items() if Path(file).is_file()}
+    missing += [MissingSong(song, file, "no such file") for song, file in files.items() if not os.path.isfile(file)]
+    songs = {song: file for song, file in files.items() if os.path.isfile(file)}
     name = provenance.get("name", path.stem)
     is_section = text_column.startswith(SECTIONS) if text_column else provenance.get("section_query", False)
     return EvaluationSet(

@@ -119,6 +119,26 @@ def test_a_parquet_is_the_one_that_was_named_in_its_state_of_today(folder, with_
     assert load_manifest(path)["text"][:] == ["Again."]
 
 
+def test_a_folder_of_tables_is_the_one_that_was_named(folder):
+    for name in ("set1", "set[1]"):
+        (folder / name).mkdir()
+        row = {"audio": [str(folder / "a.wav")], "text": [name]}
+        datasets.Dataset.from_dict(row).to_parquet(folder / name / "train.parquet")
+    assert load_manifest(folder / "set1")["text"][:] == ["set1"]
+    assert load_manifest(folder / "set[1]" / "train.parquet")["text"][:] == ["set[1]"]
+    with pytest.raises(ValueError, match=r"set\[1\]: `datasets` takes .* for patterns: rename it"):
+        load_manifest(folder / "set[1]")
+
+
+def test_a_path_that_is_not_utf_8(folder):
+    other = os.fsdecode(os.fsencode(folder) + b"/\xe9")
+    os.mkdir(other)
+    write(Path(other) / "songs.jsonl", GOOD)
+    for path in (other, f"{other}/songs.jsonl"):
+        with pytest.raises(ValueError, match=r"the path must be UTF-8, got '/.*/\\udce9"):
+            load_manifest(path)
+
+
 @pytest.mark.parametrize(
     ("line", "issue"),
     [

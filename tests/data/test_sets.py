@@ -163,7 +163,9 @@ def test_tables_and_options_that_are_refused(describer, rows, options, message):
     ("content", "message"),
     [
         (b"", r"song_describer.csv has no rows"),
-        (b"caption_id,caption,track_id,is_valid_subset,path\n1,One, two,3,4,5\n", "row 1 of .* more cells"),
+        (b"caption_id,caption,track_id,is_valid_subset,path\n1,One, two,3,4,5\n", "row 1 of .* more or fewer"),
+        (b"caption_id,caption,track_id,is_valid_subset,path\n1,One,3\n", "row 1 of .* more or fewer cells"),
+        (b'caption_id,caption\n1,"One\n2,Two\n', "cannot be read as a CSV in UTF-8: unexpected end of data"),
         (b"caption_id,caption\n1,na\xefve\n", r"cannot be read as a CSV in UTF-8"),
     ],
 )

@@ -294,7 +294,7 @@ def read_table(
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as lines:
-            reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            reader = csv.DictReader(lines, delimiter="\t" if path.suffix.lower() == ".tsv" else ",", strict=True)
             rows, names = list(reader), list(reader.fieldnames or [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"data_dir: {path} cannot be read as a CSV in UTF-8: {error}.") from error
@@ -305,9 +305,8 @@ def read_table(
     if lacking := [name for name in columns if name not in names]:
         raise ValueError(f"data_dir: {path} must have the columns {lacking} too, it has {names}.")
     for number, row in enumerate(rows, start=1):
-        if None in row:
-            raise ValueError(f"data_dir: row {number} of {path} has more cells than the header.")
-    rows = [{name: cell or "" for name, cell in row.items()} for row in rows]
+        if None in row or None in row.values():
+            raise ValueError(f"data_dir: row {number} of {path} has more or fewer cells than the header.")
     if unique is not None:
         check_unique((row[unique].strip() for row in rows), unique, path)
     for number, row in enumerate(rows, start=1):
