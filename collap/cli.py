@@ -40,12 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
     module, _, function = COMMANDS[given.command][0].partition(":")
     try:
         return getattr(importlib.import_module(module), function)(given.arguments) or 0
-    except (OSError, RuntimeError, ValueError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         if given.debug:
             raise
         print(f"collap {given.command}: {error}", file=sys.stderr)
         return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

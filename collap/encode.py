@@ -15,6 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import collap.data  # noqa: F401 - before accelerate: it says how to install that
+
+# isort: split
 import numpy as np
 import torch
 from accelerate import PartialState

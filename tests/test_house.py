@@ -105,10 +105,12 @@ def test_basenames_are_unique(rooms: tuple[str, ...]) -> None:
 
 
 # Which parts of the package a part may import, beside itself, the two inner rooms and the public names of `collap`.
-EVERYWHERE = {"files", "modeling_collap", "processing"}
+EVERYWHERE = {"extras", "files", "modeling_collap", "processing"}
 MAY_IMPORT = {
     "__init__": {"towers", "hub"},  # what is pushed brings its code
+    "__main__": {"cli"},
     "cli": set(),  # its commands are imported when they are called
+    "extras": set(),
     "files": set(),
     "metrics": set(),
     "towers": set(),
@@ -233,17 +235,50 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     expected = {path.as_posix() for path in PYTHON_FILES if in_room(path, "collap")}
     expected |= {f"collap/{path.as_posix()}" for path in PYTHON_FILES if in_room(path, *INNER_ROOMS)}
     expected |= {f"collap/hub/{name}" for name in ("LICENSE", "model_card.md", "model_card_beats.md")}
+    expected |= {"collap/py.typed"}
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
     # What was built is imported from where it was unpacked, with every name of the face.
     check = "import collap; assert all(hasattr(collap, name) for name in collap.__all__); print(collap.__file__)"
-    run = subprocess.run(
-        [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(unpacked)!r}); {check}"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    run = run_python(f"import sys; sys.path.insert(0, {str(unpacked)!r}); {check}", tmp_path)
     assert run.returncode == 0, run.stderr
     assert Path(run.stdout.strip()).is_relative_to(unpacked)
+
+
+def run_python(code: str, folder: Path) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
+
+
+# Where the extra is not installed. A library that is None in sys.modules is not found.
+WITHOUT_EXTRA = """
+import importlib, pkgutil, sys
+for name in ("accelerate", "datasets", "evaluate", "matplotlib", "pandas", "peft", "pyarrow", "soundfile"):
+    sys.modules[name] = None
+import collap
+for found in pkgutil.walk_packages(collap.__path__, "collap."):
+    try:
+        importlib.import_module(found.name) if found.name != "collap.__main__" else None
+        print(found.name)
+    except ImportError as error:
+        assert str(error).endswith('must be installed for this: pip install "collap[train]"'), (found.name, error)
+from collap.cli import main
+sys.exit(main(["validate", "songs.jsonl"]))
+"""
+
+
+def test_the_wheel_alone_says_which_extra_is_missing(tmp_path: Path) -> None:
+    run = run_python(WITHOUT_EXTRA, tmp_path)
+    assert run.returncode == 1, run.stderr
+    assert run.stderr.splitlines()[-1] == (
+        'collap validate: accelerate and datasets must be installed for this: pip install "collap[train]"'
+    )
+    loaded = set(run.stdout.splitlines())
+    assert {"collap.towers", "collap.hub.push", "collap.metrics"} <= loaded  # what `publish` and `from_towers` need
+    assert not [name for name in loaded if name.startswith(("collap.data", "collap.encode", "collap.training."))]
+
+
+def test_python_m_collap(tmp_path: Path) -> None:
+    run = subprocess.run([sys.executable, "-m", "collap", "--help"], cwd=tmp_path, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("usage: collap [-h]")

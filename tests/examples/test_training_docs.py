@@ -47,7 +47,7 @@ def test_the_first_section_runs_as_it_stands(tmp_path):
     ]
     assert commands[:2] == ["make demo", "source .venv/bin/activate"]
     (snippet,) = blocks("python", FIRST_SECTION)
-    programs = {"python": [sys.executable], "collap": [sys.executable, "-m", "collap.cli"]}
+    programs = {"python": [sys.executable], "collap": [sys.executable, "-m", "collap"]}
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     outputs = []
     for name, *arguments in [*map(shlex.split, commands[2:]), ["python", "-c", snippet]]:
