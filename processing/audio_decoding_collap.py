@@ -7,7 +7,6 @@ import re
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -73,7 +72,7 @@ def decode_audio(
         raise ImportError("Decoding and resampling of audio need PyAV and soxr: pip install av soxr.")
     name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
     try:
-        with _opened(source) as (file, container):
+        with _open_file(source) as file, _open_container(file) as container:
             stream = container.streams.best("audio")
             if stream is None or stream.codec_context is None:
                 raise ValueError("it has no sound track of a known codec")
@@ -102,15 +101,11 @@ def check_file(path: str | os.PathLike) -> None:
         raise OSError(errno.EINVAL, what, str(path))
 
 
-@contextmanager
-def _opened(source: str | os.PathLike | bytes) -> Iterator[tuple[IO[bytes], "av.container.InputContainer"]]:
-    if not isinstance(source, bytes):
-        check_file(source)
-    with (
-        BytesIO(source) if isinstance(source, bytes) else open(source, "rb") as file,
-        _open_container(file) as container,
-    ):
-        yield file, container
+def _open_file(source: str | os.PathLike | bytes) -> IO[bytes]:
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    check_file(source)
+    return open(source, "rb")
 
 
 def _open_container(file: IO[bytes]) -> "av.container.InputContainer":
@@ -306,7 +301,7 @@ def _mp3_claim(file: IO[bytes], first_packet: "av.Packet | None") -> float | Non
         return None
     file.seek(max(0, first_packet.pos - 4096))
     head = file.read(min(first_packet.pos, 4096))
-    found = re.search(rb"(?:(?:Xing|Info)\0\0\0[\x01-\xff]|VBRI.{10})(.{4})", head, re.DOTALL)
+    found = re.search(rb"(?:(?:Xing|Info)\0\0\0[\x01\x03\x05\x07\x09\x0b\x0d\x0f]|VBRI.{10})(.{4})", head, re.DOTALL)
     return found and int.from_bytes(found[1], "big") * float(first_packet.duration * first_packet.time_base)
 
 
