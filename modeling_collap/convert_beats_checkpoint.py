@@ -101,7 +101,7 @@ def convert_config(cfg: Mapping[str, Any]) -> BeatsConfig:
     unknown = sorted(map(str, cfg.keys() - CONFIG_FIELDS.keys() - BUILT_IN.keys() - WITHOUT_EFFECT))
     if missing or unknown:
         raise ValueError(f"cfg of the checkpoint is no BEATs encoder's: missing {missing}, unknown {unknown}.")
-    unsupported = {name: cfg[name] for name, value in BUILT_IN.items() if cfg[name] != value}
+    unsupported = {name: cfg[name] for name, value in BUILT_IN.items() if cfg[name] is not value}
     if unsupported:
         expected = {name: BUILT_IN[name] for name in unsupported}
         raise ValueError(f"cfg of the checkpoint has {unsupported}; only {expected} is supported.")
@@ -122,6 +122,9 @@ def convert_state_dict(state_dict: Mapping[str, torch.Tensor], config: BeatsConf
         ValueError: if weights are missing, unknown, of the wrong shape or no finite real numbers, or if the copies of
             the bias differ; it names them.
     """
+    spoilt = [name for name, weight in state_dict.items() if not (isinstance(name, str) and _is_finite(weight))]
+    if spoilt:
+        raise ValueError(f"The checkpoint's weights must be tensors of finite real numbers, {spoilt} are not.")
     layers = len({name.split(".")[2] for name in state_dict if name.startswith("encoder.layers.")})
     if layers != config.num_hidden_layers:  # before so many are built
         raise ValueError(f"cfg of the checkpoint has encoder_layers={config.num_hidden_layers}, its weights {layers}.")
@@ -142,10 +145,6 @@ def convert_state_dict(state_dict: Mapping[str, torch.Tensor], config: BeatsConf
     }
     if wrong_shapes:
         raise ValueError(f"The checkpoint's weights do not fit its cfg: {wrong_shapes}.")
-    unreal = [name for name, weight in state_dict.items() if not weight.is_floating_point()]
-    spoilt = unreal or [name for name, weight in state_dict.items() if not weight.float().isfinite().all()]
-    if spoilt:
-        raise ValueError(f"The checkpoint's weights must be finite real numbers, those of {spoilt} are not.")
     bias = state_dict[POSITION_BIAS.format(0)]
     differing = [copy for copy in copies if not torch.equal(state_dict[copy], bias)]
     if differing:
@@ -156,19 +155,20 @@ def convert_state_dict(state_dict: Mapping[str, torch.Tensor], config: BeatsConf
     return {key: state_dict[original] for original, key in originals.items()}
 
 
+def _is_finite(weight: Any) -> bool:
+    is_real = torch.is_tensor(weight) and weight.layout == torch.strided and weight.is_floating_point()
+    return is_real and bool(weight.float().isfinite().all())
+
+
 def _read_checkpoint(path: Path) -> Any:
-    if path.exists() and not path.is_file():  # a FIFO would be waited for
-        raise ValueError(f"checkpoint must be a file, got {str(path)!r}.")
+    if not path.is_file():  # of the others a FIFO would be waited for
+        raise FileNotFoundError(f"checkpoint must be a file, got {str(path)!r}.")
     try:
         if zipfile.is_zipfile(path) and (damaged := zipfile.ZipFile(path).testzip()):  # torch.load checks no sums
             raise zipfile.BadZipFile(f"The checksum of {damaged} is wrong.")
         return torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
     except Exception as error:  # whatever the bytes lead to, in zipfile, pickle or torch
-        raise ValueError(
-            f"{str(path)!r} is damaged, or no file of torch.save with weights and numbers only."
-        ) from error
+        raise ValueError(f"{str(path)!r} is damaged, or no file of torch.save that holds weights only.") from error
 
 
 def convert_beats_checkpoint(checkpoint_path: str | os.PathLike, output_dir: str | os.PathLike) -> BeatsModel:
@@ -185,7 +185,7 @@ def convert_beats_checkpoint(checkpoint_path: str | os.PathLike, output_dir: str
         The converted model, in eval mode.
 
     Raises:
-        OSError: if there is no checkpoint, or it can't be opened.
+        FileNotFoundError: if there is no checkpoint.
         FileExistsError: if `output_dir` is there and is not an empty folder.
         ValueError: if the file is damaged, or not a BEATs checkpoint that [`BeatsModel`] can hold exactly.
     """
@@ -200,11 +200,6 @@ def convert_beats_checkpoint(checkpoint_path: str | os.PathLike, output_dir: str
         raise ValueError(
             f"{str(checkpoint_path)!r} is no BEATs checkpoint: expected the dicts 'cfg', 'model' and, if fine-tuned, "
             f"'label_dict', got {found}."
-        )
-    dense = {name for name, value in weights.items() if torch.is_tensor(value) and value.layout == torch.strided}
-    if strange := [name for name in weights if name not in dense or not isinstance(name, str)]:
-        raise ValueError(
-            f"{str(checkpoint_path)!r} is no BEATs checkpoint: its weights {strange} are no dense tensors."
         )
     config = convert_config(cfg)
     state_dict = convert_state_dict(weights, config)

@@ -98,7 +98,8 @@ class Publication:
         return cls(kind, model, processor, base_models or on_the_hub)
 
     def card(self, name: str, arguments: CardArguments) -> ModelCard:
-        """The model card; errors as in [`render_card`]."""
+        """The model card; errors as in [`render_card`], or if `name` can't be that of a repository."""
+        validate_repo_id(name)
         if self.kind is BEATS and arguments.evaluation_json:
             raise ValueError("evaluation_json is for retrieval models, got it for a BeatsModel.")
         if self.base_models and not arguments.base_model:
@@ -157,7 +158,6 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
         ValueError: if `output_dir` exists and is not an empty folder, or the repository has a problem; as
             [`Publication.load`].
     """
-    validate_repo_id(name)
     output = Path(output_dir)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ValueError(f"output_dir must not exist or be an empty folder, got {str(output_dir)!r}.")
@@ -302,5 +302,4 @@ def print_card(command_line: list[str]) -> None:
     parser.add_argument("model", help="folder or Hub name of a CoLLAP with its processor, or of a BEATs")
     parser.add_argument("--name", default="USER/NAME", help="the repository's name in the card")
     card, rest = parser.parse_args_into_dataclasses(command_line)
-    validate_repo_id(rest.name)
     print(Publication.load(rest.model).card(rest.name, card))
