@@ -3,7 +3,7 @@
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -23,14 +23,7 @@ from .scoring_collap import attend_frames, count_segments, mean_over_sentences, 
 
 logger = logging.get_logger(__name__)
 
-Output = TypeVar("Output", CollapAudioOutput, CollapTextOutput)
 HUB_OPTIONS = ("cache_dir", "force_download", "local_files_only", "token")
-
-
-def _with_fingerprint(output: Output, encoder: nn.Module) -> Output:
-    if (own := fingerprint(encoder)) is not None:
-        output["model_fingerprint"] = own
-    return output
 
 
 class CollapLogitScale(nn.Module):
@@ -196,7 +189,7 @@ class CollapModel(CollapPreTrainedModel):
     ) -> CollapAudioOutput:
         """Frames and text-free vectors of songs; arguments and errors as in [`CollapAudioModel`]'s `forward`."""
         songs = (fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask)
-        return _with_fingerprint(self.audio_model(*songs, **kwargs), self.audio_model)
+        return self.audio_model(*songs, **kwargs)
 
     @can_return_tuple
     def get_text_features(
@@ -211,7 +204,7 @@ class CollapModel(CollapPreTrainedModel):
     ) -> CollapTextOutput:
         """Queries and vectors of texts; arguments and errors as in [`CollapTextModel`]'s `forward`."""
         texts = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts)
-        return _with_fingerprint(self.text_model(*texts, **kwargs), self.text_model)
+        return self.text_model(*texts, **kwargs)
 
     def similarity(
         self,
@@ -385,8 +378,8 @@ class CollapModel(CollapPreTrainedModel):
         kwargs = with_output_flags(self.config, {**kwargs, "output_attentions": output_attentions})
         songs = (fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask)
         texts = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts)
-        audio = self.audio_model(*songs, return_dict=True, **kwargs)
-        text = self.text_model(*texts, return_dict=True, **kwargs)
+        audio = self.get_audio_features(*songs, return_dict=True, **kwargs)
+        text = self.get_text_features(*texts, return_dict=True, **kwargs)
         logit_scale = self.logit_scale()
         logits_per_audio = None
         if return_logits:

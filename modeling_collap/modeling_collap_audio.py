@@ -19,6 +19,7 @@ from .modeling_collap_base import (
     TEXT_INPUTS,
     CollapPreTrainedModel,
     check_tensors,
+    fingerprint,
     floating_dtype,
     has_sharded_layers,
     is_trainable,
@@ -349,6 +350,7 @@ class CollapAudioModel(CollapPreTrainedModel):
             frame_mask=frame_mask,
             music_model_output=music_output,
             speech_model_output=speech_output,
+            model_fingerprint=None if self.training else fingerprint(self),
         )
 
 

@@ -17,6 +17,7 @@ from .modeling_collap_base import (
     AUDIO_INPUTS,
     CollapPreTrainedModel,
     check_tensors,
+    fingerprint,
     floating_dtype,
     has_sharded_layers,
     with_output_flags,
@@ -205,6 +206,7 @@ class CollapTextModel(CollapPreTrainedModel):
             query_embeds=queries,
             time_query_embeds=time_queries,
             sentence_counts=sentence_counts,
+            model_fingerprint=None if self.training else fingerprint(self),
         )
 
     def _encode(self, attention_mask: torch.Tensor, inputs: dict[str, Any]) -> BaseModelOutput:
