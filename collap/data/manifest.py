@@ -5,11 +5,10 @@ import csv
 import glob
 import json
 import os
-import reprlib
 import sys
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +24,14 @@ from collap.processing.audio_decoding_collap import check_file
 Row = dict[str, Any]
 PlacedRow = tuple[str, Row]  # place, such as "line 3", and row
 PlacedRows = tuple[Sequence[Row], list[str]]  # rows, and the place of each
+RowCheck = Callable[[Row, Sequence[str]], tuple[Row, list[str]]]  # of a row and the names of all columns: `_check_row`
 
 MANIFEST_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".tar", ".zip")
-CELL_LIMIT = 2**31 - 1  # of the csv module, in characters; its own is 131,072
-MAX_ISSUE = 300  # characters
 TEXT_COLUMNS = ("text", "texts")
 ROW_COLUMNS = ("audio", *TEXT_COLUMNS, "song_id", "duration_s", "sections")
 SECTION_KEYS = ("start_s", "end_s", *TEXT_COLUMNS)
 END_TOLERANCE_S = 0.5  # a section may end so much later than its song: lengths of songs are rounded
-
-_REPR = reprlib.Repr()  # short also for what is large or deep
-_REPR.maxstring = 80
-_shown = _REPR.repr
 
 
 class ManifestError(ValueError):
@@ -108,7 +102,7 @@ def load_manifest(
     if is_manifest and not path.is_file():
         raise ValueError(f"path_or_dataset_name: there is no manifest {path}.")
     folder = path.absolute() if is_folder else path.absolute().parent if is_manifest else Path.cwd()
-    check = RowCheck(path_or_dataset_name, folder, keep_extra_columns, check_audio)
+    check = partial(_check_row, folder=folder, keep_extra_columns=keep_extra_columns, check_audio=check_audio)
     issues: list[str] = []
     if is_folder:
         rows, places = _check_list(list(_read_audio_folder(path, issues)), issues, check)
@@ -116,15 +110,18 @@ def load_manifest(
         read = _read_csv if suffix == ".csv" else _read_json_lines
         rows, places = _check_list(list(read(_read_lines(path, issues), issues)), issues, check)
     else:
-        rows, places = _check_data_set(_load_data_set(path_or_dataset_name, split), issues, check)
+        data = _load_data_set(path_or_dataset_name, split)
+        rows, places = _check_data_set(data, issues, check, keep_extra_columns)
     if issues:
         raise ManifestError([_one_line(issue) for issue in issues], path_or_dataset_name, rows, places)
+    if not rows:
+        raise ValueError(f"The manifest {path_or_dataset_name} has no songs.")
     return rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
 
 
 def _one_line(issue: str) -> str:
-    """An issue without line breaks, surrogates and the like, which could not be printed, and not too long."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in issue)[:MAX_ISSUE]
+    """An issue in 300 characters that can be printed: without line breaks, surrogates and the like."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in issue)[:300]
 
 
 def _read_lines(path: Path, issues: list[str]) -> list[str]:
@@ -148,7 +145,7 @@ def _read_json(text: str) -> Any:
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row := dict(pairs)) < len(pairs):
-        raise ValueError(f"a name is there twice, {_shown([name for name, _ in pairs])}")
+        raise ValueError(f"a name is there twice, {[name for name, _ in pairs]!r}")
     return row
 
 
@@ -165,7 +162,7 @@ def _read_json_lines(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]
         if isinstance(row, dict):
             yield f"line {number}", row
         else:
-            issues.append(f"line {number}: one JSON object a line is expected, got {_shown(row)}")
+            issues.append(f"line {number}: one JSON object a line is expected, got {row!r}")
 
 
 CELL_READERS = {"texts": _read_json, "sections": _read_json, "duration_s": float, "song_id": str}
@@ -173,7 +170,7 @@ CELL_READERS = {"texts": _read_json, "sections": _read_json, "duration_s": float
 
 def _read_csv(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
     # Not load_dataset("csv"): pandas turns a text such as "None" or "NA" into a missing value.
-    limit = csv.field_size_limit(CELL_LIMIT)
+    limit = csv.field_size_limit(2**31 - 1)  # characters of a cell
     try:
         header, end = None, 0
         while end < len(lines):
@@ -191,7 +188,7 @@ def _read_csv(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
                 header = cells
                 # A column without a name would take what follows a comma in a text; the first may be pandas' index.
                 if len(set(header)) < len(header) or "" in header[1:]:
-                    issues.append(f"{place}: each column of the header needs a name of its own, got {_shown(header)}")
+                    issues.append(f"{place}: each column of the header needs a name of its own, got {header!r}")
                     return
             elif cells:
                 row, found = _read_cells(cells, header, lines[start:end])
@@ -213,23 +210,22 @@ def _read_cells(cells: list[str], header: list[str], lines: list[str]) -> tuple[
         inner = next(csv.reader([line]), [])
         song = dict(zip(header, inner, strict=False)).get("audio", "")
         if len(inner) == len(header) and Path(song).suffix.lower() in AUDIO_SUFFIXES:
-            return {}, [f": a quote is not closed, the row of {_shown(song)} is inside of it"]
+            return {}, [f": a quote is not closed, the row of {song!r} is inside of it"]
     row: Row = dict(zip(header, cells, strict=True))
     found = []
     for name in row.keys() & CELL_READERS.keys():
         try:
             row[name] = CELL_READERS[name](row[name]) if row[name] else None
         except ValueError as error:
-            found.append(f": {name}, {_shown(row[name])}: {error}")
+            found.append(f": {name}, {row[name]!r:.80}: {error}")
     return row, found
 
 
 def _is_audio_folder(folder: Path) -> bool:
     """Whether it contains audio and no tables: with `metadata.csv` or the like it is a data set for `datasets`."""
-    files = _list_folder(folder, issues := [])
-    suffixes = {path.suffix.lower() for path in files}
-    is_audio = bool(suffixes & set(AUDIO_SUFFIXES)) or (bool(issues) and not files)
-    return is_audio and not suffixes & set(DATA_SUFFIXES)
+    issues: list[str] = []
+    suffixes = {path.suffix.lower() for path in _list_folder(folder, issues)}
+    return not suffixes & set(DATA_SUFFIXES) and bool(suffixes & set(AUDIO_SUFFIXES) or issues)
 
 
 def _list_folder(folder: Path, issues: list[str]) -> list[Path]:
@@ -285,12 +281,11 @@ def _is_saved_data_set(folder: Path) -> bool:
 def _load_data_set(name: str | Path, split: str | None) -> Dataset:
     if Path(name).suffix.lower() == ".parquet":
         # By the time alone `datasets` tells whether its copy is that of the file.
-        status = os.stat(name)
-        state = f"{status.st_size}-{status.st_ctime_ns}"
+        state = str(os.stat(name).st_ctime_ns)
         try:
             return load_dataset("parquet", state, data_files=glob.escape(os.path.abspath(name)), split="train")
         except (OSError, ValueError, pyarrow.ArrowException, DatasetsError) as error:
-            raise ManifestError([_one_line(f"it is no Parquet: {error.__cause__ or error}")], name, [], []) from error
+            raise ValueError(f"{name} cannot be read as Parquet: {error.__cause__ or error}.") from error
     if _is_saved_data_set(Path(name)):
         data = load_from_disk(str(name))
         if split is not None and isinstance(data, DatasetDict):
@@ -308,16 +303,6 @@ def _load_data_set(name: str | Path, split: str | None) -> Dataset:
     return data
 
 
-@dataclass(frozen=True)
-class RowCheck:
-    """What rows are checked by; the names are those of [`load_manifest`]."""
-
-    source: str | Path
-    folder: Path  # what paths of audio are relative to
-    keep_extra_columns: bool
-    check_audio: bool
-
-
 def _check_list(placed: list[PlacedRow], issues: list[str], check: RowCheck) -> PlacedRows:
     names = list(dict.fromkeys(name for _, row in placed for name in row))  # of all rows, not only of the first
     rows, places = _check_rows(placed, names, issues, check)
@@ -326,7 +311,7 @@ def _check_list(placed: list[PlacedRow], issues: list[str], check: RowCheck) -> 
     return rows, places
 
 
-def _check_data_set(data: Dataset, issues: list[str], check: RowCheck) -> PlacedRows:
+def _check_data_set(data: Dataset, issues: list[str], check: RowCheck, keep_extra_columns: bool) -> PlacedRows:
     for column, feature in data.features.items():
         if isinstance(feature, Audio):
             # The processor decodes: torchcodec, which `datasets` would use, needs FFmpeg on the machine.
@@ -336,7 +321,7 @@ def _check_data_set(data: Dataset, issues: list[str], check: RowCheck) -> Placed
     rows, places = _check_rows(placed, data.column_names, issues, check)
     if not rows:
         return rows, places
-    order = data.column_names if check.keep_extra_columns else names
+    order = data.column_names if keep_extra_columns else names
     data = data.select([int(place.removeprefix("row ")) - 1 for place in places])
     audio, given = [row["audio"] for row in rows], dict(placed)
     changed = {"song_id", "duration_s", "sections"}
@@ -376,14 +361,12 @@ def _table_rows(data: Dataset, issues: list[str]) -> Iterator[PlacedRow]:
 
 def _check_rows(placed: list[PlacedRow], names: Sequence[str], issues: list[str], check: RowCheck) -> PlacedRows:
     """The rows that have no issue, and their places."""
-    if not placed and not issues:
-        raise ValueError(f"The manifest {check.source} has no songs.")
     if placed and ("audio" not in names or not set(TEXT_COLUMNS) & set(names)):
         issues.append(f"it needs the columns 'audio' and 'text' (or 'texts'), it has {sorted(names)}")
         return [], []
     rows, places = [], []
     for place, row in placed:
-        checked, found = _check_row(row, names, check)
+        checked, found = check(row, names)
         issues += [f"{place}: {issue}" for issue in found]
         if not found:
             rows.append(checked)
@@ -406,35 +389,37 @@ def _check_one_type(name: str, values: list[Any], places: list[str], issues: lis
         issues.append(f"{places[first]}: {name!r} mixes types with the rows before, or is too large: {advice}")
 
 
-def _check_row(row: Row, names: Sequence[str], check: RowCheck) -> tuple[Row, list[str]]:
+def _check_row(
+    row: Row, names: Sequence[str], folder: Path, keep_extra_columns: bool, check_audio: bool
+) -> tuple[Row, list[str]]:
     """A row of these columns in the form that training takes, and its issues; with issues it must not be used."""
     try:
         json.dumps(row, ensure_ascii=False, default=str).encode()
     except (UnicodeEncodeError, RecursionError) as error:
         return {}, [f"it is not UTF-8, or nested too deeply ({error})"]
-    checked = {name: row.get(name) for name in names if check.keep_extra_columns or name in ROW_COLUMNS}
+    checked = {name: row.get(name) for name in names if keep_extra_columns or name in ROW_COLUMNS}
     issues = []
     if "text" in names and not _is_text(row.get("text")):
         what = "a text or a list of sentences, none empty (several wordings belong in 'texts')"
-        issues.append(f"text must be {what}, got {_shown(row.get('text'))}")
+        issues.append(f"text must be {what}, got {row.get('text')!r}")
     texts = row.get("texts")
     if "texts" in names and not (isinstance(texts, list) and texts and all(map(_is_text, texts))):
-        issues.append(f"texts must be a list of texts, none empty, got {_shown(texts)}")
-    checked["audio"], found = _check_audio(row.get("audio"), check)
+        issues.append(f"texts must be a list of texts, none empty, got {texts!r}")
+    checked["audio"], found = _check_audio(row.get("audio"), folder, check_audio)
     issues += found
     song_id, duration_s = row.get("song_id"), row.get("duration_s")
     if song_id is not None:
         # Empty ids would make all of their songs one.
         if isinstance(song_id, bool) or not isinstance(song_id, str | int) or not str(song_id).strip():
-            issues.append(f"song_id must be a text, not empty, or a whole number, got {_shown(song_id)}")
+            issues.append(f"song_id must be a text, not empty, or a whole number, got {song_id!r}")
         checked["song_id"] = str(song_id)
     if duration_s is not None:
         if not _is_time(duration_s) or duration_s == 0:
-            issues.append(f"duration_s must be seconds, more than 0, got {_shown(duration_s)}")
+            issues.append(f"duration_s must be seconds, more than 0, got {duration_s!r}")
         else:
             checked["duration_s"] = float(duration_s)
     if row.get("sections") is not None and not issues:  # they are compared with the texts and the duration
-        checked["sections"], issues = _check_sections(row, check.keep_extra_columns)
+        checked["sections"], issues = _check_sections(row, keep_extra_columns)
     return checked, issues
 
 
@@ -448,18 +433,18 @@ def _is_time(value: Any) -> bool:
     return is_number and 0 <= value <= sys.float_info.max  # a whole number may be too large for a float
 
 
-def _check_audio(audio: Any, check: RowCheck) -> tuple[Any, list[str]]:
+def _check_audio(audio: Any, folder: Path, check_audio: bool) -> tuple[Any, list[str]]:
     """An absolute path, or the dict of `bytes` and `path` that a data set has."""
     is_dict = isinstance(audio, dict)
     if is_dict and audio.get("bytes") is not None:
-        return audio, [] if isinstance(audio["bytes"], bytes) else [f"bytes of audio are {_shown(audio['bytes'])}"]
+        return audio, [] if isinstance(audio["bytes"], bytes) else [f"bytes of audio are {audio['bytes']!r}"]
     path = audio.get("path") if is_dict else audio
     if is_dict and path is None:
         return audio, ["audio has neither bytes nor a path"]
     if not isinstance(path, str) or not path or "\0" in path:
-        return audio, [f"audio must be a path, got {_shown(path)}"]
-    path = str(check.folder / path)  # an absolute path stays as it is
-    problem = file_problem(path) if check.check_audio else None
+        return audio, [f"audio must be a path, got {path!r}"]
+    path = str(folder / path)  # an absolute path stays as it is
+    problem = file_problem(path) if check_audio else None
     return {**audio, "path": path} if is_dict else path, [problem] if problem else []
 
 
@@ -476,7 +461,7 @@ def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[di
     """Sections in the order of the text; that they follow each other in time is checked by who needs it."""
     sections = row["sections"]
     if not isinstance(sections, list) or not all(isinstance(section, dict) for section in sections):
-        return None, [f"sections must be a list of objects with start_s, end_s and text, got {_shown(sections)}"]
+        return None, [f"sections must be a list of objects with start_s, end_s and text, got {sections!r}"]
     column = "texts" if row.get("texts") is not None else "text"
     wordings = row["texts"] if column == "texts" else [row["text"]]
     whole = [_join(wording) for wording in wordings]
@@ -487,8 +472,7 @@ def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[di
         name = f"sections[{index}]"
         start_s, end_s = section.get("start_s"), section.get("end_s")
         if not _is_time(start_s) or not _is_time(end_s) or start_s >= end_s:
-            times = f"{_shown(start_s)} and {_shown(end_s)}"
-            issues.append(f"{name} must have start_s >= 0 and a later end_s, got {times}")
+            issues.append(f"{name} must have start_s >= 0 and a later end_s, got {start_s!r:.40} and {end_s!r:.40}")
         elif duration_s is not None and end_s > duration_s + END_TOLERANCE_S:
             issues.append(f"{name} ends at {end_s:g} s, after the end of the song at duration_s={duration_s:g}")
         try:
@@ -501,7 +485,7 @@ def _check_sections(row: dict[str, Any], keep_extra_keys: bool) -> tuple[list[di
                 position = whole[number].find(_join(sentence), positions[number])
                 if position < 0:
                     place = "text" if column == "text" else f"texts[{number}]"
-                    issues.append(f"{name}: {place} of the row does not contain {_shown(sentence)}, in their order")
+                    issues.append(f"{name}: {place} of the row does not contain {sentence!r:.80}, in their order")
                     break
                 positions[number] = position + len(_join(sentence))
         extra = {key: value for key, value in section.items() if keep_extra_keys and key not in SECTION_KEYS}
@@ -517,19 +501,17 @@ def _section_texts(section: dict[str, Any], column: str, wordings: list[Any]) ->
         texts = section["texts"] if column == "texts" else [section["text"]]
         if not isinstance(texts, list) or len(texts) != len(wordings) or not all(map(_is_text, texts)):
             expected = f"a list of {len(wordings)} texts, as the row's" if column == "texts" else "a text, not empty"
-            raise ValueError(f".{column} must be {expected}, got {_shown(section[column])}")
+            raise ValueError(f".{column} must be {expected}, got {section[column]!r}")
         return texts
     if section.get("sentences") is None:
-        raise ValueError(f" must have {column!r}, as the row has, got only {_shown(sorted(section))}")
+        raise ValueError(f" must have {column!r}, as the row has, got only {sorted(section)!r}")
     indices = section["sentences"] if column == "texts" else [section["sentences"]]
     try:
         if any(index < 0 for chosen in indices for index in chosen):  # Python would count from the end
             raise IndexError
         texts = [[wording[index] for index in chosen] for wording, chosen in zip(wordings, indices, strict=True)]
     except (TypeError, IndexError, ValueError) as error:
-        raise ValueError(
-            f".sentences must be indices of the row's sentences, got {_shown(section['sentences'])}"
-        ) from error
+        raise ValueError(f".sentences must be indices of the row's sentences, got {section['sentences']!r}") from error
     if not all(isinstance(wording, list) for wording in wordings) or not all(texts):
         raise ValueError(".sentences needs one index at least, and a row whose text is a list of sentences")
     return texts

@@ -26,6 +26,7 @@ from collap.processing.processing_collap import CollapProcessor
 LENGTH_TOLERANCE_S = 1.0
 LENGTH_TOLERANCE = 0.01  # of the length
 
+MANIFEST = "the manifest, or a row, is refused"
 MISSING = "audio is missing"
 UNREADABLE = "audio can't be decoded"
 CUT_OFF = "audio is cut off"
@@ -67,19 +68,12 @@ class ValidationReport:
         """The report with so many issues of each kind."""
         if self.is_valid:
             return f"All {self.num_rows} rows are valid."
-        by_kind: dict[str, list[str]] = {}
+        by_kind = {MANIFEST: [*self.manifest_issues]} if self.manifest_issues else {}
         for row in self.issues:
             place = self.places[row.index] if self.places else f"row {row.index + 1}"
             by_kind.setdefault(row.kind, []).append(f"{place}, {row.song}: {row.issue}")
-        lines = []
-        if self.manifest_issues:
-            lines += [
-                f"The manifest has {len(self.manifest_issues)} issue(s):",
-                *first_few(self.manifest_issues, most),
-            ]
-        if self.num_rows:
-            num_bad = len({row.index for row in self.issues})
-            lines.append(f"{num_bad} of {self.num_rows} rows have issues{':' if num_bad else '.'}")
+        of_manifest = f", and the manifest has {len(self.manifest_issues)}" if self.manifest_issues else ""
+        lines = [f"{len({row.index for row in self.issues})} of {self.num_rows} rows have issues{of_manifest}:"]
         for kind, issues in sorted(by_kind.items(), key=lambda item: -len(item[1])):
             lines += [f"  {kind}: {len(issues)}", *(f"  {line}" for line in first_few(issues, most))]
         return "\n".join(lines)

@@ -231,16 +231,11 @@ def test_a_csv_may_have_large_cells_of_several_lines_and_an_index_of_pandas(fold
     assert csv.field_size_limit() == limit
 
 
-@pytest.mark.parametrize(
-    ("content", "issue"),
-    [
-        (b"", "it is no Parquet: "),
-        (b"PAR1" + b"\0" * 100 + b"PAR1", "it is no Parquet: "),
-    ],
-)
-def test_a_damaged_parquet_is_one_issue(folder, content, issue):
-    (found,) = issues_of(write(folder / "songs.parquet", content), num_sound=0)
-    assert found.startswith(issue)
+@pytest.mark.parametrize("content", [b"", b"PAR1" + b"\0" * 100 + b"PAR1", b"no Parquet"])
+def test_a_damaged_parquet_is_named(folder, content):
+    path = write(folder / "songs.parquet", content)
+    with pytest.raises(ValueError, match=rf"{path} cannot be read as Parquet: "):
+        load_manifest(path)
 
 
 def test_rows_of_a_parquet_that_are_no_utf_8(folder):
@@ -250,8 +245,8 @@ def test_rows_of_a_parquet_that_are_no_utf_8(folder):
     (issue,) = issues_of(path, num_sound=2)
     assert issue.startswith("row 2: 'utf-8' codec can't decode")
     pyarrow.parquet.write_table(pyarrow.Table.from_arrays([texts] * 3, ["audio", "text", "text"]), path)
-    (issue,) = issues_of(path)
-    assert issue.startswith("it is no Parquet: Multiple matches for FieldRef.Name(text)")
+    with pytest.raises(ValueError, match=r"songs.parquet cannot be read as Parquet: Multiple matches .*Name\(text\)"):
+        load_manifest(path)
 
 
 def test_a_folder_with_files_that_are_none(folder):
@@ -317,8 +312,11 @@ def test_issues_of_the_manifest_and_of_the_audio_are_in_one_report(folder, capsy
     assert (report.num_rows, len(report.issues)) == (10, 9)
     assert main(["validate", str(path)]) == 1
     shown = capsys.readouterr().out
-    assert shown.startswith("The manifest has 7 issue(s):\n  line 1 is not JSON: ")
-    assert "  and 2 more\n9 of 10 rows have issues:\n  audio is missing: 7\n    line 8, " in shown
+    start = (
+        "9 of 10 rows have issues, and the manifest has 7:\n  the manifest, or a row, is refused: 7\n    line 1 is "
+    )
+    assert shown.startswith(start)
+    assert "\n    and 2 more\n  audio is missing: 7\n    line 8, " in shown
     assert f"line 14, {folder / 'broken.wav'}: " in shown
     assert shown.endswith("All issues are in songs.jsonl.issues.log.\n")
     whole = (folder.parent / "elsewhere" / "songs.jsonl.issues.log").read_text()
@@ -327,5 +325,5 @@ def test_issues_of_the_manifest_and_of_the_audio_are_in_one_report(folder, capsy
     assert "more" not in whole
     # Few issues need no file.
     assert main(["validate", str(write(folder / "few.jsonl", GOOD + "{"))]) == 1
-    assert "0 of 1 rows have issues." in capsys.readouterr().out
+    assert "0 of 1 rows have issues, and the manifest has 1:" in capsys.readouterr().out
     assert not Path("few.jsonl.issues.log").exists()
