@@ -29,6 +29,7 @@ UNKNOWN_BYTES = 2**31 - 2**16  # a size in a head from here on means that the si
 
 ASF_FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
+FORMATS_WITHOUT_MARK = {"amrnb", "amrwb"}  # FFmpeg takes texts for them; the usual files of this codec are "amr"
 # FFmpeg makes up the length of these by the bit rate.
 FORMATS_WITHOUT_LENGTH = {"aac", "ac3", "amr", "dts", "eac3", "mp3", "wav"}
 
@@ -74,6 +75,8 @@ def decode_audio(
     try:
         with _open_file(source) as file, _open_container(file) as container:
             stream = container.streams.best("audio")
+            if container.format.name in FORMATS_WITHOUT_MARK:
+                raise ValueError("it is no file of audio")
             if stream is None or stream.codec_context is None:
                 raise ValueError("it has no sound track of a known codec")
             reading = _Reading(sampling_rate, start_s, length_s)
@@ -251,7 +254,7 @@ def _find_problem(
     if reading.ends_in_error and not is_complete:
         return f"it ends in an error after {length_s:.1f} s: {reading.error}"
     if is_ogg:
-        return _find_ogg_problem(file, length_s)
+        return _find_ogg_problem(file, length_s, float(stream.time_base) if len(container.streams) == 1 else 0.0)
     if reading.ends_in_part and claimed_s is not None and not is_complete:
         return f"it ends after {length_s:.1f} s in the middle of the stream"
     return None
@@ -261,8 +264,8 @@ def _claimed_s(
     file: IO[bytes], container: "av.container.InputContainer", stream: "av.AudioStream", reading: _Reading
 ) -> float | None:
     """The length that the head of a file says; None if it says none."""
-    if container.format.name == "wav":
-        return _wav_claim(file, reading.duration_s)
+    if container.format.name in ("wav", "avi"):
+        return _riff_claim(file, reading.duration_s)
     if container.format.name == "mp3":
         return _mp3_claim(file, reading.first_packet)
     if container.format.name == "asf":
@@ -276,22 +279,21 @@ def _claimed_s(
     return None
 
 
-def _wav_claim(file: IO[bytes], duration_s: float) -> float | None:
+def _riff_claim(file: IO[bytes], duration_s: float) -> float | None:
     """By the bytes that the head says and those that are there; FFmpeg only tells the latter."""
     file.seek(0)
     order = "big" if file.read(12)[:4] == b"RIFX" else "little"
     long_size = 0  # of RF64
     while len(head := file.read(8)) == 8:
         size = int.from_bytes(head[4:], order)
-        if head[:4] == b"data":
+        start, content = file.tell(), file.read(16)
+        if head[:4] == b"data" or (head[:4] == b"LIST" and content[:4] == b"movi"):
             size = long_size if size >= UNKNOWN_BYTES else size
-            start = file.tell()
             there = min(size, file.seek(0, os.SEEK_END) - start)
             return duration_s * size / there if there > 0 else None
-        content_start = file.tell()
         if head[:4] == b"ds64":
-            long_size = int.from_bytes(file.read(16)[8:], "little")
-        file.seek(content_start + size + size % 2)
+            long_size = int.from_bytes(content[8:], "little")
+        file.seek(start + size + size % 2)
     return None
 
 
@@ -317,19 +319,26 @@ def _asf_claim(file: IO[bytes]) -> float | None:
     return None if is_live else length / 1e7 - preroll / 1e3
 
 
-def _find_ogg_problem(file: IO[bytes], length_s: float) -> str | None:
-    """Its pages follow each other without a gap, and the last one is marked; FFmpeg leaves out what is damaged."""
+def _find_ogg_problem(file: IO[bytes], length_s: float, unit_s: float) -> str | None:
+    """
+    Its pages follow each other without a gap, and the last one is marked and says at which sample it ends, in units of
+    `unit_s`; FFmpeg leaves out what is damaged.
+    """
     tracks, is_last, end = set(), False, file.seek(0, os.SEEK_END)
     file.seek(0)
     while len(head := file.read(27)) == 27:
-        flags, track = head[5], head[14:18]
+        flags, position, track = struct.unpack_from("<Bq4s", head, 5)
         if flags & 2:  # the first page of a track
             tracks.add(track)
         if not head.startswith(b"OggS") or track not in tracks:
             return f"a page of its stream is damaged, {length_s:.1f} s can be decoded"
         is_whole = file.seek(sum(file.read(head[26])), os.SEEK_CUR) <= end
         is_last = bool(flags & 4) and is_whole
-    return None if is_last else f"it ends after {length_s:.1f} s in the middle of the stream"
+    if not is_last:
+        return f"it ends after {length_s:.1f} s in the middle of the stream"
+    if position * unit_s - length_s > TOLERANCE_S:
+        return f"{length_s:.1f} s of it can be decoded, its last page says {position * unit_s:.1f} s"
+    return None
 
 
 def _reason(error: BaseException) -> str:

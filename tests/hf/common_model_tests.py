@@ -23,7 +23,7 @@ from transformers_tests.test_modeling_common import ModelTesterMixin
 
 
 def flatten(output: ModelOutput) -> list[torch.Tensor]:
-    """All tensors of an output, also those of the outputs inside it; without the hash, which offloaded weights lack."""
+    """All tensors of an output and of those inside it; without the hash, which offloaded weights lack."""
     values = [value for name, value in output.items() if value is not None and name != "model_fingerprint"]
     nested = [flatten(value) if isinstance(value, ModelOutput) else [value] for value in values]
     return [value for part in nested for value in part if isinstance(value, torch.Tensor)]

@@ -177,10 +177,11 @@ def test_eight_channels(name, codec, tmp_path):
         np.testing.assert_allclose(decoded.waveform, chirp(2, 48_000, 8).mean(axis=1), atol=1e-4)
 
 
-def test_a_film_that_is_cut_off(tmp_path):
+@pytest.mark.parametrize("suffix", ["mkv", "avi"])
+def test_a_film_that_is_cut_off(suffix, tmp_path):
     """Its head says only the length of the whole, of pictures and sound."""
-    write_video(tmp_path / "film.mkv", 5)
-    content = (tmp_path / "film.mkv").read_bytes()
+    write_video(tmp_path / f"film.{suffix}", 5)
+    content = (tmp_path / f"film.{suffix}").read_bytes()
     assert decode_audio(content).problem is None
     assert re.match(r"it ends after .* s, its head says \d\.\d s", decode_audio(content[: len(content) // 2]).problem)
 
@@ -189,8 +190,12 @@ def test_an_ogg_with_a_damaged_page_is_not_whole(tmp_path):
     WRITERS["a.opus"](tmp_path / "a.opus", 8)
     content = bytearray((tmp_path / "a.opus").read_bytes())
     start = [match.start() for match in re.finditer(b"OggS", content)][4]
-    content[start : start + 27] = bytes(27)
-    assert decode_audio(bytes(content)).problem is not None
+    damaged = bytearray(content)
+    damaged[start : start + 27] = bytes(27)
+    assert decode_audio(bytes(damaged)).problem is not None
+    last = content.rindex(b"OggS")  # which says the number of samples
+    content[last + 6 : last + 14] = struct.pack("<q", 48_000 * 11)
+    assert re.search(r"says (10|11)\.\d s", decode_audio(bytes(content)).problem)
 
 
 def test_heads_that_say_no_length_or_a_wrong_one(tmp_path):
