@@ -15,10 +15,13 @@ import soundfile
 
 from collap.data.audio_files import find_by_name
 from collap.files import atomic_write
+from collap.processing.audio_decoding_collap import decode_audio
+from collap.processing.feature_extraction_beats import SAMPLING_RATE
 
 from .converter import SetContent, SetConverter, SetFolders, SetSong, SetText, check_unique, read_durations
 
 PAUSE_S = 0.3  # silence between the utterances of a track
+TOLERANCE_S = 1e-3  # of the length of a track that is there already
 
 
 def read(folders: SetFolders) -> SetContent:
@@ -71,53 +74,37 @@ def _read_transcript(path: Path) -> dict[str, str]:
 
 
 def _make_track(name: str, utterances: list[SetSong], folder: Path) -> SetSong:
-    """A track with its file, which is joined if it is not there yet."""
+    """A track with its file, which is joined again unless it is as long as its utterances."""
     path = folder / f"{name}.flac"
     if broken := [utterance for utterance in utterances if utterance.path is None]:
         issue = f"an utterance without audio: {broken[0].id}, {broken[0].issue}"
         return SetSong(name, path.name, issue=issue)
-    try:
-        join_audio([utterance.path for utterance in utterances], path)
-    except ValueError as error:
-        return SetSong(name, path.name, issue=str(error))
+    (track,) = read_durations([SetSong(name, path.name, path)]).values()
+    length_s = sum(utterance.duration_s for utterance in utterances) + PAUSE_S * (len(utterances) - 1)
+    if track.path is None or abs(track.duration_s - length_s) > TOLERANCE_S:
+        try:
+            join_audio([utterance.path for utterance in utterances], path)
+        except ValueError as error:
+            return SetSong(name, path.name, issue=str(error))
     return SetSong(name, path.name, path)
 
 
 def join_audio(files: list[Path], path: Path) -> None:
     """
-    Writes recordings one after the other with pauses, as FLAC of 16 bits, completely or not at all.
-
-    A track that is there already with the right length stays: remove it if its recordings have changed.
+    Writes recordings one after the other with pauses, as FLAC of 16 bits, 16 kHz and one channel.
 
     Raises:
-        ValueError: if the recordings differ in sampling rate or channels, or one cannot be decoded to its end.
+        ValueError: if a recording cannot be decoded to its end.
     """
-    headers = [soundfile.info(file) for file in files]
-    rate, channels = headers[0].samplerate, headers[0].channels
-    if any((header.samplerate, header.channels) != (rate, channels) for header in headers):
-        raise ValueError("utterances of different sampling rates or channels")
-    pause = np.zeros((round(PAUSE_S * rate), channels), dtype=np.float32)
-    length = sum(header.frames for header in headers) + len(pause) * (len(files) - 1)
-    if _has_form(path, (rate, channels, length)):
-        return
-    with (
-        atomic_write(path) as temporary,
-        soundfile.SoundFile(temporary, "w", rate, channels, "PCM_16", format="FLAC") as track,
-    ):
-        for number, file in enumerate(files):
-            try:
-                samples, _ = soundfile.read(file, dtype="float32", always_2d=True)
-            except soundfile.LibsndfileError as error:  # not one of writing
-                raise ValueError(f"unreadable audio: {file.name}, {error}") from error
-            track.write(np.concatenate([pause, samples]) if number else samples)
-
-
-def _has_form(path: Path, form: tuple[int, int, int]) -> bool:
-    try:
-        header = soundfile.info(path)
-    except (soundfile.LibsndfileError, OSError):
-        return False
-    return (header.samplerate, header.channels, header.frames) == form
+    pause = np.zeros(round(PAUSE_S * SAMPLING_RATE), dtype=np.float32)
+    parts = []
+    for file in files:
+        decoded = decode_audio(file, SAMPLING_RATE)
+        if decoded.problem is not None:
+            raise ValueError(f"unreadable audio: {file.name}, {decoded.problem}")
+        parts += [pause, decoded.waveform]
+    with atomic_write(path) as temporary:
+        soundfile.write(temporary, np.concatenate(parts[1:]), SAMPLING_RATE, "PCM_16")
 
 
 def _as_sentence(words: str) -> str:
