@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 Song = dict[str, Any]
-Spoiler = Callable[[list[str], list[str], random.Random], list[str]]
 
 
 class Query(NamedTuple):
@@ -21,8 +20,7 @@ class Query(NamedTuple):
 
 
 Queries = Callable[[Sequence[Song]], list[Query]]  # of the songs of a split
-LENGTHS_MIN = (2, 5, 10, 20)
-LONG_SPLITS = tuple(f"long_{minutes}" for minutes in LENGTHS_MIN)
+LONG_SPLITS = ("long_2", "long_5", "long_10", "long_20")  # by minutes
 # The benchmark's wordings, by the columns of captions and of section queries.
 WORDING_COLUMNS = {
     "seen": ("text", "query"),
@@ -42,7 +40,6 @@ class Question:
     section_query: bool = False  # whether each query describes a single section
     is_filled_up: bool = False  # whether songs of the split "content" fill the gallery up
     within_group: bool = False  # whether only the songs of the same group are in the gallery
-    use_time: bool = True  # whether the order of sentences says when; for models with `temporal_position`
     by_song: bool = False  # whether songs are the queries, and the texts the gallery: one text for each song
 
 
@@ -61,11 +58,9 @@ def described_spans(song: Song, suffix: str) -> list[tuple[float, float] | None]
     return spans
 
 
-def captions(column: str, by: str | None = None, every: int = 1) -> Queries:
-    """A caption of each song, or of every second ...; the column `by` says its kind."""
-    return lambda songs: [
-        Query(place, song[column], "" if by is None else song[by]) for place, song in enumerate(songs)
-    ][::every]
+def captions(column: str, every: int = 1) -> Queries:
+    """A caption of each song, or of every second ..."""
+    return lambda songs: [Query(place, song[column]) for place, song in enumerate(songs)][::every]
 
 
 def sections(column: str, by_voice: bool = False, every: int = 1) -> Queries:
@@ -79,41 +74,18 @@ def sections(column: str, by_voice: bool = False, every: int = 1) -> Queries:
     ]
 
 
-def spoiled(spoil: Spoiler, column: str, every: int = 1) -> Queries:
-    """Captions after `spoil(sentences, sentences of another song, generator)`, the same for every model."""
+def shuffled(column: str, every: int = 1) -> Queries:
+    """Captions with their sentences in any order, the same for every model."""
 
     def queries(songs: Sequence[Song]) -> list[Query]:
         drawn = []
         for place, song in [*enumerate(songs)][::every]:
             generator = random.Random(place)
-            # Any song but this one; of a single song there is no other.
-            other = songs[(place + generator.randrange(1, max(2, len(songs)))) % len(songs)]
-            drawn.append(Query(place, spoil(song[column], other[column], generator)))
+            generator.randrange(1, max(2, len(songs)))  # without it the orders would not be those of the results
+            drawn.append(Query(place, generator.sample(song[column], len(song[column]))))
         return drawn
 
     return queries
-
-
-def shuffle(own: list[str], other: list[str], generator: random.Random) -> list[str]:
-    """All sentences in any order."""
-    return generator.sample(own, len(own))
-
-
-def drop_half(own: list[str], other: list[str], generator: random.Random) -> list[str]:
-    """Any half of the sentences (of an odd number the larger half) in their order."""
-    places = sorted(generator.sample(range(len(own)), (len(own) + 1) // 2))
-    return [own[place] for place in places]
-
-
-def replace_half(own: list[str], other: list[str], generator: random.Random) -> list[str]:
-    """Any half of the sentences (of an odd number the smaller half) replaced by others, in order, of another text."""
-    places = sorted(generator.sample(range(len(own)), len(own) // 2))
-    drawn = [place % len(other) for place in range(max(len(places), len(other)))]
-    wrong = sorted(generator.sample(drawn, len(places)))
-    sentences = list(own)
-    for place, source in zip(places, wrong, strict=True):
-        sentences[place] = other[source]
-    return sentences
 
 
 def wording_questions(
@@ -148,7 +120,7 @@ def main_questions() -> list[Question]:
     """
     return [
         *wording_questions("new", every=2),
-        Question("shuffled, new", "content", spoiled(shuffle, "text_new", every=2)),
+        Question("shuffled, new", "content", shuffled("text_new", every=2)),
         Question("near-duplicates, new", "near_duplicates", captions("text_new"), is_filled_up=True),
     ]
 
@@ -173,7 +145,7 @@ def validation_questions() -> list[Question]:
     """What choices are made by: the seen wording, and that of a writer who writes for validation songs alone."""
     splits = ("validation", "validation_order")
     return [
-        Question("validation, shuffled, seen", "validation", spoiled(shuffle, "text")),
+        Question("validation, shuffled, seen", "validation", shuffled("text")),
         *wording_questions("seen", "validation, ", splits),
         *wording_questions("paraphrase", "validation, ", splits),
     ]
@@ -184,54 +156,6 @@ def ablation_questions() -> list[Question]:
     return [
         Question("captions", "content", captions("text_new")),
         Question("sections", "content", sections("query_new", by_voice=True), section_query=True),
-    ]
-
-
-def length_questions() -> list[Question]:
-    """The same songs and texts at four lengths of the audio, among each other and among many more songs."""
-    kinds = {"captions": captions("text_new"), "sections": sections("query_new")}
-    return [
-        Question(
-            f"{kind}, {minutes} min, {gallery}",
-            f"long_{minutes}",
-            queries,
-            section_query=kind == "sections",
-            is_filled_up=gallery == "filled up",
-        )
-        for kind, queries in kinds.items()
-        for gallery in ("filled up", "alone")
-        for minutes in LENGTHS_MIN
-    ]
-
-
-def quality_questions() -> list[Question]:
-    """Captions of the new wording and what can be wrong with them, on the same songs."""
-    spoilers: dict[str, Spoiler] = {
-        "first sentence only": lambda own, other, generator: own[:1],
-        "first 5 sentences": lambda own, other, generator: own[:5],
-        "half of the sentences": drop_half,
-        "sentences shuffled": shuffle,
-        "half of the sentences wrong": replace_half,
-    }
-    texts = {"whole caption": captions("text_new")}
-    texts |= {name: spoiled(spoil, "text_new") for name, spoil in spoilers.items()}
-    # The order says when only where a text describes the song from beginning to end.
-    return [
-        *(Question(name, "content", queries) for name, queries in texts.items()),
-        *(Question(f"{name}, without time", "content", queries, use_time=False) for name, queries in texts.items()),
-        Question("paraphrase", "content", captions("text_paraphrase", by="paraphrase_style")),
-        Question("one section", "content", sections("query_new"), section_query=True),
-    ]
-
-
-def language_questions() -> list[Question]:
-    """Content songs by English and German captions; the German wording is the training's, as the seen English one."""
-    columns = {"English, seen": "", "English, new": "_new", "German, seen": "_german"}
-    whole = {f"{name} wording": captions(f"text{suffix}") for name, suffix in columns.items()}
-    single = {f"one section, {name} wording": sections(f"query{suffix}") for name, suffix in columns.items()}
-    return [
-        *(Question(name, "content", queries) for name, queries in whole.items()),
-        *(Question(name, "content", queries, section_query=True) for name, queries in single.items()),
     ]
 
 
@@ -246,12 +170,9 @@ def digits_questions() -> list[Question]:
 SETS: dict[str, Callable[[], list[Question]]] = {
     "demo": demo_questions,
     "digits": digits_questions,
-    "language": language_questions,
-    "lengths": length_questions,
     "long-form": main_questions,
     "long-form-clips": clip_questions,
     "long-form-more": more_questions,
-    "quality": quality_questions,
     "songs": ablation_questions,
     "validation": validation_questions,
 }

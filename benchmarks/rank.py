@@ -28,12 +28,10 @@ def embed_songs(retriever: Retriever, songs: Sequence[Song]) -> list[np.ndarray]
     return [retriever.embed_song(song["audio"]).frames for song in tqdm(songs, unit="song", desc="Encoding", delay=5)]
 
 
-def score(
-    retriever: Retriever, songs: Sequence[np.ndarray], texts: Any, use_time: bool = True, section_query: bool = False
-) -> np.ndarray:
-    """Scores `(texts, songs)`. Models other than CoLLAP have neither time nor section queries."""
+def score(retriever: Retriever, songs: Sequence[np.ndarray], texts: Any, section_query: bool = False) -> np.ndarray:
+    """Scores `(texts, songs)`. Models other than CoLLAP have no section queries."""
     if isinstance(retriever, CollapRetriever):
-        retriever.use_time, retriever.section_query = use_time, section_query
+        retriever.section_query = section_query
     return score_songs(retriever, songs.__getitem__, [len(frames) for frames in songs], texts, PartialState())
 
 
@@ -59,7 +57,7 @@ def rank_questions(
             gallery = gallery + frames["content"][: max(0, gallery_size - len(gallery))]
         cut_before = retriever.num_truncated_texts
         texts = retriever.embed_texts([query.sentences for query in queries])
-        scores = score(retriever, gallery, texts, question.use_time, question.section_query)  # (texts, songs)
+        scores = score(retriever, gallery, texts, question.section_query)  # (texts, songs)
         scores, size = scores.T if question.by_song else scores, len(gallery)
         if question.within_group:
             same = np.array(groups)[None] == units[:, None]

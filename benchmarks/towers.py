@@ -40,7 +40,6 @@ from transformers import (
     RobertaConfig,
     WhisperConfig,
     WhisperModel,
-    XLMRobertaConfig,
     set_seed,
 )
 
@@ -200,12 +199,7 @@ def pretrain(
     tagger.encoder.save_pretrained(output_dir)
 
 
-def build_text_tower(
-    manifest: Path,
-    output_dir: Path,
-    vocab_size: int = 2000,
-    config_class: type[RobertaConfig] | type[XLMRobertaConfig] = RobertaConfig,
-) -> None:
+def build_text_tower(manifest: Path, output_dir: Path) -> None:
     """Writes a tokenizer trained on the captions of `train.jsonl`, and a model of one layer; the weights are last."""
     songs = [json.loads(line) for line in manifest.read_text().splitlines()]
     tokenizer = Tokenizer(models.BPE())
@@ -213,23 +207,17 @@ def build_text_tower(
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)  # bytes: no word is unknown
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
+        vocab_size=2000,
         special_tokens=SPECIAL_TOKENS,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
     tokenizer.train_from_iterator((sentence for song in songs for text in song["texts"] for sentence in text), trainer)
     sizes = {"hidden_size": 96, "num_hidden_layers": 1, "num_attention_heads": 4, "intermediate_size": 192}
-    save_text_tower(tokenizer, output_dir, config_class, **sizes)
+    save_text_tower(tokenizer, output_dir, **sizes)
 
 
-def save_text_tower(
-    tokenizer: Tokenizer,
-    output_dir: Path,
-    config_class: type[RobertaConfig] | type[XLMRobertaConfig] = RobertaConfig,
-    seed: int = 0,
-    **sizes: int,
-) -> None:
+def save_text_tower(tokenizer: Tokenizer, output_dir: Path, seed: int = 0, **sizes: int) -> None:
     """Writes a tokenizer that begins with some of `SPECIAL_TOKENS`, and a model of these sizes with random weights."""
     tokenizer.post_processor = processors.TemplateProcessing(
         single="<s> $A </s>", special_tokens=[(token, tokenizer.token_to_id(token)) for token in ("<s>", "</s>")]
@@ -239,7 +227,7 @@ def save_text_tower(
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=MAX_TOKENS, **special)
     wrapped.save_pretrained(output_dir)
     set_seed(seed)
-    config = config_class(
+    config = RobertaConfig(
         vocab_size=len(wrapped),
         max_position_embeddings=MAX_TOKENS + 2,
         type_vocab_size=1,

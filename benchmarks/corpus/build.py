@@ -31,7 +31,6 @@ TEST_COLUMNS = ("clock", "tags", "paraphrase by three", "validation")  # groups 
 DEFAULT_SPLITS = ("train", "validation", "content", "order")
 NUM_TRAINING_WORDINGS = 16
 TEXTS = Path(__file__).parent / "texts"
-PARAPHRASES, GERMAN = "paraphrases", "german"  # the stored texts, by the beginnings of their files' names
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
         return line
     _add_texts(line, song, recipe)
     if recipe.test_columns:
-        add_stored_texts(line, PARAPHRASES, song.split, song.index)
+        _add_paraphrases(line, song)
     if song.split == "freehand":
         described = read_freehand()[song.index]
         (entry,) = [entry for entry in line["sections"] if entry["tags"] == described["tags"]]
@@ -159,29 +158,23 @@ def _add_texts(line: dict, song: Song, recipe: Recipe) -> None:
                 entry[f"query_tags{suffix}"] = query.tags
 
 
-def add_stored_texts(line: dict, kind: str, split: str, index: int) -> bool:
-    """
-    Adds the texts of a kind ("paraphrases" or "german") that are stored in the folder texts/ to a song's line.
-
-    Returns False if there are none of this very song: of this split and number, with the same labels and tags.
-    """
-    stored = _stored_texts(kind).get((stream_of(split), index, _plan_hash(line)))
+def _add_paraphrases(line: dict, song: Song) -> None:
+    """Adds the texts that are stored of this very song: of its split and number, with the same labels and tags."""
+    stored = _stored_paraphrases().get((stream_of(song.split), song.index, _plan_hash(line)))
     if stored is None:
-        return False
+        return
     line.update(stored["columns"])
     for entry, columns in zip(line["sections"], stored["sections"], strict=True):
         entry.update(columns)
-        if kind == PARAPHRASES:
-            # At least these: some queries also tell the key, the mode or the tempo.
-            entry["text_tags_paraphrase"] = entry["query_tags_paraphrase"] = _surely_told(entry["tags"])
-    return True
+        # At least these: some queries also tell the key, the mode or the tempo.
+        entry["text_tags_paraphrase"] = entry["query_tags_paraphrase"] = _surely_told(entry["tags"])
 
 
 @cache
-def _stored_texts(kind: str) -> dict[tuple[str, int, str], dict]:
+def _stored_paraphrases() -> dict[tuple[str, int, str], dict]:
     """Stored texts by split, number and plan of the song; texts/README.md documents the files."""
     found = {}
-    for path in sorted(TEXTS.glob(f"{kind}_*.jsonl.xz")):
+    for path in sorted(TEXTS.glob("*.jsonl.xz")):
         with lzma.open(path, "rt", encoding="utf-8") as lines:
             for stored in map(json.loads, lines):
                 found[stored["split"], stored["song"], stored["plan"]] = stored

@@ -11,15 +11,12 @@ from tiny_models import tiny_beats_config, tiny_text_config, tiny_whisper_config
 from tiny_tokenizer import tiny_tokenizer
 from transformers import RobertaModel, WhisperModel
 
-from benchmarks.questions import LENGTHS_MIN
 from collap import BeatsModel, CollapModel
 from collap.encode import extract_features
 from collap.training.arguments import ConfigArguments, ModelArguments
 from collap.training.build import load_model
 
-STYLES = ("critic", "librarian", "amateur", "musician")
 LEADS = ("violin", "flute", "trumpet", "cello")
-GERMAN = {"violin": "eine Geige", "flute": "eine Flöte", "trumpet": "eine Trompete", "cello": "eine Gambe"}
 WORDINGS = ("", "_new", "_paraphrase")
 NUM_SONGS = 6
 FIELDS = {"projection_dim": 16, "frame_pooling": 8, "kernel_size": 2, "kernel_stride": 2}
@@ -30,7 +27,7 @@ def make_benchmark(folder: Path) -> Path:
     """Corpus, `encoders/`, `text/`, `features/`, three models and the command that trained "ours"."""
     corpus = folder / "corpus"
     corpus.mkdir(parents=True)
-    for split in ("train", "validation", "content", *(f"long_{minutes}" for minutes in LENGTHS_MIN)):
+    for split in ("train", "validation", "content"):
         lines = [json.dumps(_line(corpus, split, index)) + "\n" for index in range(NUM_SONGS)]
         (corpus / f"{split}.jsonl").write_text("".join(lines))
 
@@ -62,9 +59,8 @@ def make_benchmark(folder: Path) -> Path:
 
 
 def _line(corpus: Path, split: str, index: int) -> dict:
-    """A song of two sections; the second has a voice in every other song. Lengths are seconds, not minutes."""
+    """A song of two sections; the second has a voice in every other song."""
     seconds = 1.5 + 0.2 * index
-    seconds *= int(split.split("_")[1]) / 2 if split.startswith("long") else 1
     # By the name: other noise in each split, the same in each process
     noise = np.random.default_rng([index, *split.encode()]).standard_normal(int(16_000 * seconds))
     name = f"{split}-{index}.wav"
@@ -82,11 +78,8 @@ def _line(corpus: Path, split: str, index: int) -> dict:
         if split == "train":
             section["sentences"] = [[place + 1]] * 2
         sections.append(section)
-    line = {"audio": name, "duration_s": seconds, "sections": sections, "paraphrase_style": STYLES[index % 4]}
+    line = {"audio": name, "duration_s": seconds, "sections": sections}
     caption = [f"a tune {index} .", *texts]
-    german = [f"Eine Melodie {index} .", *(f"Hier spielt {GERMAN[lead]} ." for lead in leads)]
-    for place, section in enumerate(sections):
-        section |= {"sentences_german": section["sentences"], "query_german": [german[place + 1]]}
     if split == "train":
-        return line | {"texts": [caption, caption], "texts_german": [german, german]}
-    return line | {"text_german": german} | {f"text{wording}": caption for wording in WORDINGS}
+        return line | {"texts": [caption, caption]}
+    return line | {f"text{wording}": caption for wording in WORDINGS}
