@@ -62,15 +62,12 @@ def _code_problems(folder: Path, file: str, files: list[str]) -> list[str]:
 
 
 def _weights_problems(folder: Path, files: list[str]) -> list[str]:
-    problems = []
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     shards = [SAFE_WEIGHTS_NAME]
-    if index.is_file():
+    if index.name in files:
         shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    for shard in shards:
-        if shard not in files:
-            problems.append(f"{shard} is missing, or a link")
-            continue
+    problems = [f"{shard} is missing, or a link" for shard in shards if shard not in files]
+    for shard in sorted(set(shards).intersection(files)):
         try:
             # Reads the header, and that the file is as long as that says; no weights.
             with safe_open(folder / shard, framework="pt"):
