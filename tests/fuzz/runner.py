@@ -70,7 +70,7 @@ def refusal(call: Callable[[], Any], *names: str) -> tuple[Any, str | None]:
         message = str(error)
         if missing := [name for name in names if name not in message]:
             raise Fault(f"the message does not name {missing}: {message[:500]}") from error
-        if len(message) > 5000:
+        if len(message) > 8000:
             raise Fault(f"the message has {len(message)} characters: {message[:200]}") from error
         return None, message
 
