@@ -90,12 +90,14 @@ def write_song(path: Path, song: np.ndarray, rate: int, channels: int, form: For
         container, subtype = form.codec.split()
         soundfile.write(path, np.repeat(song[:, None], channels, 1), rate, format=container, subtype=subtype)
         return
-    with av.open(str(path), "w", format=form.container, options=form.options) as file:
+    options = {"fflags": "+bitexact", **form.options}  # without it files have random numbers and times in them
+    if form.container == "ogg":
+        options["serial_offset"] = str(int(abs(song[100]) * 1e6))
+    with av.open(str(path), "w", format=form.container, options=options) as file:
         if form.video:
             pictures = file.add_stream("mpeg4", rate=5)
             pictures.width, pictures.height, pictures.pix_fmt = 64, 64, "yuv420p"
-        # The oldest codecs and the own ones of FFmpeg have no rate of bits of their own, or are experimental.
-        stream = file.add_stream(form.codec, rate=rate, options={"strict": "-2", **form.codec_options})
+        stream = file.add_stream(form.codec, rate=rate, options=form.codec_options)
         stream.layout = LAYOUTS[channels]
         if form.codec in ("wmav2", "aac", "ac3", "mp2"):
             stream.bit_rate = 128_000
@@ -109,7 +111,8 @@ def write_song(path: Path, song: np.ndarray, rate: int, channels: int, form: For
                 file.mux(stream.encode(part))
             if form.video:
                 for _ in range(5):
-                    file.mux(pictures.encode(av.VideoFrame(64, 64, "yuv420p")))
+                    picture = av.VideoFrame.from_ndarray(np.zeros((96, 64), np.uint8), format="yuv420p")
+                    file.mux(pictures.encode(picture))
         for part in resampler.resample(None):
             file.mux(stream.encode(part))
         file.mux(stream.encode(None))
