@@ -88,7 +88,7 @@ def load_manifest(
         Audio column the dict `{"bytes", "path"}` of the undecoded file, whose path is absolute if it has no bytes.
 
     Raises:
-        ValueError: if there is no such manifest, it has no songs, or the choice of a split is missing.
+        ValueError: if the manifest is missing, cannot be read or has no songs, or the choice of a split is missing.
         ManifestError: if rows have issues: all of them, with their lines or rows (from 1).
     """
     path = Path(path_or_dataset_name)
@@ -181,7 +181,8 @@ def _read_csv(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
             except csv.Error as error:
                 where = f"{error}, line {start + reader.line_num}"
                 issues.append(f"{place}: a quote is not closed, or one inside of quotes is not doubled ({where})")
-                end = start + 1  # the lines that the quote would swallow may be rows
+                # The lines that the quote would swallow may be rows; to look again at each of many would take long.
+                end = start + (1 if len(issues) < 100 else reader.line_num)
                 continue
             end = start + reader.line_num
             if header is None and cells:

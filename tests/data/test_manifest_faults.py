@@ -214,6 +214,12 @@ def test_rows_of_a_csv_are_not_swallowed(folder, content, issues, num_sound):
     assert [issue[: len(start)] for issue, start in zip(found, issues, strict=True)] == issues
 
 
+def test_many_open_quotes_of_a_csv_take_no_long_time(folder):
+    # Within quotes and outside of them, each line ends with an open quote.
+    issues = issues_of(write(folder / "songs.csv", "audio,text\n" + 'x",,"\n' * 20_000), num_sound=0)
+    assert len(issues) == 100
+
+
 @pytest.mark.parametrize("header", ["audio,text,text", "audio,text,", "audio,text,x,x"])
 def test_each_column_of_a_csv_has_a_name_of_its_own(folder, header):
     cells = "a.wav,Slow, then fast" + ",x" * (header.count(",") - 2)
@@ -262,7 +268,12 @@ def test_a_folder_with_files_that_are_none(folder):
     write(Path(os.fsdecode(os.fsencode(folder) + b"/f\xe9.txt")), "F.")
     os.link(folder / "a.wav", folder / "g.wav")
     write(folder / "g.txt", "G.")
-    issues = issues_of(folder, num_sound=1)
+    soundfile.write(folder / "h.wav", np.zeros(3200), 16000)
+    write(folder / "h.txt", "H.")
+    report = validate_manifest(folder)
+    assert [(report.places[row.index], row.kind) for row in report.issues] == [("h.wav", "audio is silent")]
+    issues = issues_of(folder, num_sound=2)
+    assert issues == report.manifest_issues
     assert issues[-1].startswith(r"f\udce9.wav: it is not UTF-8, ")
     assert issues == [
         f"{folder / 'link'} is a link to a folder, which is not followed",
