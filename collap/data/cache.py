@@ -110,7 +110,7 @@ class TensorCache:
         elif not file.is_file():
             raise ValueError(f"features: {self.folder} has no {FINGERPRINT_FILE}. {self._cure}")
         try:
-            self.fingerprint = dict(json.loads(file.read_bytes()))
+            self.fingerprint = {**json.loads(file.read_bytes())}
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{file} is damaged ({error}). Delete the folder and encode its songs again.") from error
         if differences := _differences({name: self.fingerprint.get(name) for name in fingerprint}, fingerprint):

@@ -234,7 +234,7 @@ def test_a_foreign_shard_is_named_and_left_alone(cache, content):
     assert len(TensorCache(cache.folder, FINGERPRINT)) == 3  # a pipe is never opened
 
 
-@pytest.mark.parametrize("content", [b"", b'{"model": ', b"3", b"\xff\xfe{", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b'{"model": ', b"[]", b"3", b"\xff\xfe{", b"[" * 100_000])
 def test_a_damaged_fingerprint_is_one_sentence(cache, content):
     file = cache.folder / "cache.json"
     file.write_bytes(content)
