@@ -20,6 +20,7 @@ import soundfile
 import torch
 from accelerate import PartialState
 from datasets import Dataset
+from processes import run_processes
 from safetensors.torch import load_file
 from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config, tiny_text_config, tiny_whisper_config
 from tiny_retrieval import tiny_collap
@@ -293,6 +294,7 @@ def test_a_song_that_is_not_whole_is_bad_audio(songs, extract):
     cut_off(songs[2])
     with pytest.raises(ValueError, match=r"2\.wav: it ends after 0\.5 s, its head says 2\.0 s"):
         extract(songs)
+    assert not shards(extract.folder)  # it is named before anything is encoded
     cache = extract(songs, on_bad_audio="skip")
     assert [song in cache for song in songs] == [True, True, False]
 
@@ -402,6 +404,28 @@ def test_a_killed_run_continues(tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_heal_a_folder(tmp_path):
+    for index in range(8):
+        write_song(tmp_path / f"{index}.wav", 1 + index, index)
+    script, folder = tmp_path / "extract.py", tmp_path / "features"
+    script.write_text(SCRIPT)
+    arguments = script, str(tmp_path), str(folder), "2000"  # several songs a shard
+    run_processes(2, *arguments)
+    before = {name: frames.clone() for shard in shards(folder) for name, frames in load_file(shard).items()}
+    torn, *flipped = shards(folder)
+    assert len(flipped) >= 3
+    torn.write_bytes(torn.read_bytes()[:-1])
+    for shard in flipped[:2]:
+        content = bytearray(shard.read_bytes())
+        content[-1] ^= 1  # of the frames of one song
+        shard.write_bytes(content)
+    assert "to be encoded" in run_processes(2, *arguments)
+    after = {name: frames for shard in shards(folder) for name, frames in load_file(shard).items()}
+    torch.testing.assert_close(after, before, rtol=0, atol=1e-2)
+    assert "and 0 of 0.00 h are to be encoded" in run_processes(2, *arguments)
+
+
+@pytest.mark.slow
 def test_a_full_disk_is_an_error_and_leaves_no_temporary_file(tmp_path):
     write_song(tmp_path / "song.wav", 30.0)
     process = start(tmp_path, tmp_path / "features", 1, 4000)  # no file may grow beyond 4000 bytes
@@ -490,5 +514,5 @@ class TestEmbedSongs:
     def test_a_song_that_is_not_whole_is_bad_audio(self, collap, gallery, embed):
         cut_off(gallery["song-2"])
         _, songs = embed(CollapRetriever(*collap), gallery, on_bad_audio="skip")
-        assert songs["song-2"].problem == "it ends after 0.5 s, its head says 2.0 s"
+        assert songs["song-2"].problem == "it ends after 0.5 s, its head says 2.0 s."
         assert [song.problem is None for song in songs.values()] == [True, True, False]

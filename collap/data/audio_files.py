@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from collap.processing.audio_decoding_collap import audio_duration_s as count_duration_s
 from collap.processing.audio_decoding_collap import check_file, decode_audio
 
 logger = logging.getLogger(__name__)
@@ -46,8 +45,11 @@ def _content(song: str | os.PathLike | Mapping[str, Any]) -> str | bytes:
 
 
 def audio_duration_s(song: str | os.PathLike | Mapping[str, Any]) -> float:
-    """Length of a song in seconds, counted without decoding it; errors as in [`decode_audio`]."""
-    return count_duration_s(_content(song))
+    """Length of a song in seconds, counted without decoding it; a ValueError as in [`read_audio`]."""
+    counted = decode_audio(_content(song), length_s=0.0)
+    if counted.problem is not None:
+        raise ValueError(f"{audio_name(song)}: {counted.problem}.")
+    return counted.duration_s
 
 
 def read_audio(
