@@ -144,3 +144,8 @@ class TestExtractor:
             BeatsFeatureExtractor()([np.zeros(3000), spoilt(np.nan)], sampling_rate=16000)
         with pytest.raises(ValueError, match="raw_speech must hold at least one waveform"):
             BeatsFeatureExtractor()([], sampling_rate=16000)
+
+
+def test_files_are_refused():
+    with pytest.raises(TypeError, match=r"^raw_speech must be waveforms, got the file 'a\.ogg': decode it first"):
+        BeatsFeatureExtractor()("a.ogg")

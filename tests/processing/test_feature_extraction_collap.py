@@ -357,6 +357,31 @@ def test_files_are_checked(extractor, tmp_path):
         extractor(tmp_path / "broken.wav")
 
 
+def test_a_file_that_is_not_whole_is_told(extractor, tmp_path, caplog):
+    soundfile.write(tmp_path / "cut.flac", noise(8 * RATE), RATE)
+    content = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    inputs = extractor([tmp_path / "cut.flac", noise(RATE)], sampling_rate=RATE)
+    cut, whole = inputs.audio_coverage
+    assert cut.problem.endswith("its head says 8.0 s")
+    assert 3 < cut.duration_s < 5
+    assert whole.problem is None
+    (record,) = caplog.records
+    assert record.getMessage() == f"audio[0] ({str(tmp_path / 'cut.flac')!r}) is not whole: {cut.problem}."
+
+
+def test_only_the_beginning_is_decoded_but_all_is_counted(tmp_path):
+    soundfile.write(tmp_path / "song.flac", noise(8 * RATE), RATE)
+    short = CollapFeatureExtractor(chunk_length_s=0.64, max_length_s=2.0)
+    inputs = short(tmp_path / "song.flac", truncation=True)
+    (record,) = inputs.audio_coverage
+    assert (record.duration_s, record.is_truncated, record.problem) == (8.0, True, None)
+    samples = soundfile.read(tmp_path / "song.flac", dtype="float32")[0]
+    assert_same(inputs, short(samples[: 2 * RATE], sampling_rate=RATE))
+    with pytest.raises(ValueError, match=r"^audio \('.*song\.flac'\) must be no longer than max_length_s=2, got 8 s"):
+        short(tmp_path / "song.flac")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
