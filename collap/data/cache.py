@@ -164,7 +164,7 @@ class TensorCache:
         are `encoder_frames` of the model, in float16.
 
         Raises:
-            ValueError: if it is not there, or has changed.
+            ValueError: if it is not there, has changed, or its frames are damaged.
         """
         return torch.from_numpy(self.read(self.find(song)).frames)
 
