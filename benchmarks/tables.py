@@ -19,7 +19,6 @@ from collap.metrics import MAP_AT, RECALL_AT, bootstrap_intervals
 
 from .questions import LONG_SPLITS, WORDING_COLUMNS, validation_questions
 
-COLOURS = ("#1c5d99", "#d9822b", "#5a8f29", "#8e5ea2", "#a33b3b", "#6b6b6b")
 MARK = "#d9480f"
 MIN_SPAN = 0.1  # of the colours of a heat map, as a part of its largest value
 MAIN = ("content", "order", "shuffled", "near-duplicates", "one section")
@@ -158,38 +157,6 @@ def format_benchmark(result: dict[str, Any]) -> str:
     if cut:
         tables.append(f"Texts cut to the tokens that the model takes: {'; '.join(cut)}.")
     return "\n\n".join(tables)
-
-
-def draw_bars(path: Path, found: Mapping[str, Mapping[str, Any]], title: str) -> None:
-    """Lying bars of recall@1 with 95 % intervals: a group a question, a colour a model."""
-    from matplotlib.figure import Figure
-
-    names = list(next(iter(found.values())))
-    height = 0.8 / len(found)
-    picture = Figure(figsize=(9, 1.5 + len(names) * max(0.4, 0.24 * len(found))), dpi=130, layout="constrained")
-    axes = picture.subplots()
-    for number, (model, of_model) in enumerate(found.items()):
-        entries = [of_model[name]["recall@1"] for name in names]
-        values = np.array([entry["value"] for entry in entries])
-        ends = np.array([entry["interval"] for entry in entries])
-        places = np.arange(len(names)) - 0.4 + height * (number + 0.5)
-        # An interval of several seeds' mean can miss the value by rounding alone.
-        spread = np.clip(np.stack([values - ends[:, 0], ends[:, 1] - values]), 0, None)
-        bars = {"xerr": spread, "error_kw": {"ecolor": INK, "lw": 0.8}}
-        axes.barh(places, values, height * 0.9, color=COLOURS[number % len(COLOURS)], label=model, **bars)
-        for place, value, end in zip(places, values, ends[:, 1], strict=True):
-            axes.text(max(value, end) + 1, place, f"{value:.1f}", va="center", fontsize=8, color=INK)
-    axes.set_yticks(range(len(names)), names)
-    axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlim(0, 110)
-    axes.set_xticks(range(0, 101, 20))
-    axes.set_xlabel("recall@1 in percent, with 95 % intervals over songs")
-    axes.grid(axis="x", color="#dddddd", lw=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, fontsize=11)
-    picture.legend(loc="outside lower center", ncols=2 if max(map(len, found)) > 25 else 3, frameon=False)
-    save_figure(picture, path)
 
 
 def draw_heat_maps(

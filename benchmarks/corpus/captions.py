@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from collap.evaluation.plots import clock
+
 from .plan import SAMPLING_RATE, Section, Song
 
 Phrases = dict[str, list[str]]  # alternatives by wording
@@ -102,7 +104,7 @@ class CaptionWriter:
         place = self._choose(PHRASES[f"{where}_place"]).format(label=label)
         when = self._choose(PHRASES[where]).format(label=label)
         if self.clock_times:
-            start, end = (_clock(sample) for sample in song.section_bounds[index])
+            start, end = (clock(sample / SAMPLING_RATE) for sample in song.section_bounds[index])
             place, when = f"{place} ({start} to {end})", f"{when} ({start} to {end})"
         clauses, names_place, tags = self._clauses(song.sections[index], place)
         if not names_place:
@@ -159,11 +161,6 @@ def _sentence(text: str) -> str:
 def _num_words(clause: str) -> int:
     """Words of a clause but for its times: a caption with times is to be the same sentences as the one without."""
     return len(re.sub(r" \(\d+:\d\d to \d+:\d\d\)", "", clause).split())
-
-
-def _clock(sample: int) -> str:
-    seconds = round(sample / SAMPLING_RATE)
-    return f"{seconds // 60}:{seconds % 60:02d}"
 
 
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth")

@@ -13,8 +13,8 @@ of songs, Whisper's stand-in is pretrained on digits (benchmarks/spoken_digits).
 digits: a model that finds the right track by those goes by the rhythm. In the benchmark both stand-ins are pretrained
 on the same tags of songs, so the gap between them says nothing of BEATs and Whisper.
 
-Writes results.json, songs.png and digits.png, and prints the tables. Without --digits_dir speech is left out. Steps
-that are done are cached: delete the output folder to begin anew.
+Writes results.json and prints the tables. Without --digits_dir speech is left out. Steps that are done are cached:
+delete the output folder to begin anew.
 """
 
 import json
@@ -28,7 +28,7 @@ from collap.files import atomic_write, this_command, write_json
 from ..pipeline import Experiment, experiment_parser
 from ..questions import read_songs
 from ..spoken_digits import __main__ as spoken_digits
-from ..tables import draw_bars, format_metrics, read_metrics
+from ..tables import format_metrics, read_metrics
 
 ROW = "ours"
 MODELS = {"music": "music only (BEATs)", "speech": "speech only (Whisper)", "both": "both"}
@@ -145,11 +145,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     else:
         result["digits"] = run_digits(experiment, given.digits_dir, given.seeds)
         print(f"\n### Spoken digits\n\n{format_metrics(result['digits'])}\n", flush=True)
-    titles = {"songs": "songs", "digits": "tracks of spoken digits"}
-    for half, found in result.items():
-        draw_bars(experiment.folder / f"{half}.png", found, f"What each encoder finds among {titles[half]}")
     write_json(experiment.folder / "results.json", {"command": this_command(), "seeds": given.seeds, **result})
-    print(f"{experiment.folder / 'results.json'} and the pictures are written.")
+    print(f"{experiment.folder / 'results.json'} is written.")
 
 
 if __name__ == "__main__":

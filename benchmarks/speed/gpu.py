@@ -35,7 +35,6 @@ from transformers import PreTrainedConfig, RobertaConfig, WhisperConfig
 from collap import BeatsConfig, CollapAudioModel, CollapAudioOutput, CollapConfig, CollapModel, CollapTextOutput
 from collap.files import library_versions, this_command, write_json
 
-RESULTS = Path(__file__).resolve().parents[1] / "results"
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "collap")
 Row = tuple[str, dict[str, Any]]  # a name and its numbers
 PARITY = 1e-4  # what float32 must hold: the largest difference of any output between the device and the CPU
@@ -116,11 +115,6 @@ def describe_machine() -> dict[str, Any]:
             driver = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
             machine["driver"] = driver.stdout.strip()
     return machine
-
-
-def write_result(name: str, result: dict[str, Any]) -> None:
-    """Writes `benchmarks/results/NAME.json`, with the command and the machine."""
-    write_json(RESULTS / f"{name}.json", {"command": this_command(), "machine": describe_machine(), **result})
 
 
 def measure(

@@ -17,20 +17,23 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from benchmarks.speed import gpu
 from collap import CollapModel
+from collap.files import this_command, write_json
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.trainer import CollapTrainer
 
+RESULT = Path(__file__).resolve().parents[1] / "results" / "training_memory.json"
 CHUNK_LENGTH_S = 10.0
 SENTENCES = {"text_granularity": "sentence", "temporal_position": True}
 ON_GPU = torch.cuda.is_available()
 
-STEP_SONGS, STEP_SENTENCES, STEP_TOKENS = 4, 16, 24
+STEP_SONGS, TEXTS = 4, gpu.Size(sentences=16, sentence_tokens=(24, 24))
 PLAIN = "4 songs of 5 min, plain"
 WAYS = {  # minutes of each song, micro_batch_size, encoder_batch_size
     PLAIN: (5, None, 10_000),
@@ -53,17 +56,12 @@ def measure_step(name: str) -> dict[str, float]:
     torch.set_num_threads(1)
     fields = {"encoder_batch_size": encoder_batch_size, "freeze_music_model": False, "freeze_speech_model": False}
     torch.manual_seed(0)
-    model = CollapModel(gpu.small_config(128, 512, 2_000, CHUNK_LENGTH_S, **SENTENCES, **fields))
+    config = gpu.small_config(128, 512, 2_000, CHUNK_LENGTH_S, **SENTENCES, **fields)
+    model = CollapModel(config)
     torch.manual_seed(1)
-    num_chunks, num_frames = round(minutes * 60 / CHUNK_LENGTH_S), round(CHUNK_LENGTH_S * 100)
-    batch = {
-        "fbank_features": torch.randn(STEP_SONGS, num_chunks, num_frames - 2, 128),
-        "input_features": torch.randn(STEP_SONGS, num_chunks, 80, num_frames),
-        "audio_attention_mask": torch.ones(STEP_SONGS, num_chunks, num_frames - 2, dtype=torch.long),
-        "input_ids": torch.randint(3, 2_000, (STEP_SONGS * STEP_SENTENCES, STEP_TOKENS)),
-        "sentence_counts": torch.full((STEP_SONGS,), STEP_SENTENCES),
-        "return_loss": True,
-    }
+    cpu = torch.device("cpu")
+    batch = gpu.make_songs(config, [60.0 * minutes] * STEP_SONGS, cpu)
+    batch |= gpu.make_texts(config, TEXTS, STEP_SONGS, cpu) | {"return_loss": True}
     with tempfile.TemporaryDirectory() as folder:
         arguments = CollapTrainingArguments(
             output_dir=folder,
@@ -100,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--num_runs", type=int, default=5)
     result = measure_memory(parser.parse_args().num_runs)
-    gpu.write_result("training_memory", result)
+    write_json(RESULT, {"command": this_command(), "machine": gpu.describe_machine(), **result})
     print(json.dumps(result, indent=2))
 
 

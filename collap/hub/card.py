@@ -8,12 +8,13 @@ No number is typed in: recall and ranks come from the JSON that a training wrote
 import json
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from transformers.hf_argparser import HfArg
 
 from collap.metrics import format_table
 
@@ -27,28 +28,21 @@ METRIC = re.compile(r"(?:recall|hit_rate)@\d+|median_rank|mrr")
 class CardArguments:
     """What the publisher adds to the model card."""
 
-    license: str = field(default="apache-2.0", metadata={"help": "Licence of the weights, by the Hub's name for it."})
-    license_name: str | None = field(default=None, metadata={"help": "Name of the licence, with --license other."})
-    license_link: str | None = field(
-        default=None, metadata={"help": "Address of the text of the licence, with --license other."}
+    license: str = HfArg(default="apache-2.0", help="Licence of the weights, by the Hub's name for it.")
+    license_name: str | None = HfArg(default=None, help="Name of the licence, with --license other.")
+    license_link: str | None = HfArg(default=None, help="Address of the text of the licence, with --license other.")
+    language: list[str] = HfArg(default_factory=list, help="ISO codes of the languages of the texts, such as en.")
+    datasets: list[str] = HfArg(default_factory=list, help="Hub data sets of the training.")
+    base_model: list[str] = HfArg(
+        default_factory=list, help="Hub models of its towers. Default: those that its configuration names."
     )
-    language: list[str] = field(
-        default_factory=list, metadata={"help": "ISO codes of the languages of the texts, such as en."}
+    training_data: str | None = HfArg(default=None, help="In words: the training data.")
+    evaluation_json: list[str] = HfArg(default_factory=list, help="Files eval_results.json that a training wrote.")
+    evaluation_dataset: list[str] = HfArg(
+        default_factory=list, help="For each of these files: the name of the evaluation data."
     )
-    datasets: list[str] = field(default_factory=list, metadata={"help": "Hub data sets of the training."})
-    base_model: list[str] = field(
-        default_factory=list,
-        metadata={"help": "Hub models of its towers. Default: those that its configuration names."},
-    )
-    training_data: str | None = field(default=None, metadata={"help": "In words: the training data."})
-    evaluation_json: list[str] = field(
-        default_factory=list, metadata={"help": "Files eval_results.json that a training wrote."}
-    )
-    evaluation_dataset: list[str] = field(
-        default_factory=list, metadata={"help": "For each of these files: the name of the evaluation data."}
-    )
-    evaluation_dataset_id: list[str] = field(
-        default_factory=list, metadata={"help": "For each of these files: the data set on the Hub, if any."}
+    evaluation_dataset_id: list[str] = HfArg(
+        default_factory=list, help="For each of these files: the data set on the Hub, if any."
     )
 
 

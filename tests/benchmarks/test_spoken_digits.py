@@ -86,16 +86,9 @@ def test_goes_on_and_grows(recordings, corpus, tmp_path):
     assert len(read(tmp_path, "train")) == 4
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"seed": 1}, "output_dir"),
-        ({"min_s": 5.0}, "min_s.*got 5.0 and 30.0"),
-    ],
-)
-def test_wrong_arguments(recordings, corpus, changes, message):
-    with pytest.raises(ValueError, match=message):
-        compose(recordings, corpus, NUM_TRACKS, replace(SETTINGS, **changes))
+def test_a_folder_with_other_settings_is_refused(recordings, corpus):
+    with pytest.raises(ValueError, match="output_dir"):
+        compose(recordings, corpus, NUM_TRACKS, replace(SETTINGS, seed=1))
 
 
 @pytest.mark.parametrize("augment", [False, True])
