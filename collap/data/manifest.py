@@ -128,7 +128,7 @@ def _read_lines(path: Path, issues: list[str]) -> list[str]:
     """The lines of a file in UTF-8; other bytes become surrogates, so that only their rows are refused."""
     with path.open("rb") as file:
         start = file.read(4)
-    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or b"\0" in start:
+    if start[:2] in (b"\xff\xfe", b"\xfe\xff") or (start.count(0) == 2 and b"\0\0" not in start):
         issues.append("line 1 is not UTF-8, but UTF-16 or the like: write the file as UTF-8")
         return []
     with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:

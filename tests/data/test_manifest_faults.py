@@ -195,6 +195,11 @@ def test_utf_16_is_named(folder, encoding, name):
     assert len(load_manifest(write(folder / name, content.encode("utf-8-sig")))) == 1
 
 
+def test_zeros_in_front_do_not_make_it_utf_16(folder):
+    first, second = issues_of(write(folder / "songs.jsonl", f"\0\0\0\n{GOOD}{{"), num_sound=1)
+    assert (first[:6], second[:6]) == ("line 1", "line 3")
+
+
 @pytest.mark.parametrize(
     ("content", "issues", "num_sound"),
     [

@@ -395,4 +395,6 @@ def _audio_folder(case: Case) -> str:
     allowed = {"nothing": WHOLE, "hidden": WHOLE}.get(kind, REFUSED)
     if kind in ("folder loop", "other audio", "odd name"):
         return _judge("data", rows, EITHER)
+    if kind == "no audio" and len(rows) == 1:  # a folder without any audio is a data set
+        return _judge("data", rows, allowed)
     return _judge("data", rows, allowed, [re.escape(last.stem)])
