@@ -23,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import PreTrainedConfig, RobertaConfig, WhisperConfig
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import RobertaConfig, WhisperConfig
 
 from collap import BeatsConfig, CollapAudioModel, CollapAudioOutput, CollapConfig, CollapModel, CollapTextOutput
 from collap.files import library_versions, this_command, write_json
@@ -198,39 +200,31 @@ def count_frames(config: CollapConfig, seconds: float) -> int:
 
 # --- floating point operations ---------------------------------------------------------------------------------------
 
-# Two for a multiply-add; norms, activations and softmaxes are left out. Counted by hand: the counter of torch does not
-# know fused attention on CPUs.
+# Two for a multiply-add; norms, activations and softmaxes are left out.
 
 
-def transformer_flops(num_tokens: float, width: int, feed_forward: int, num_layers: int) -> float:
-    """Forward pass of a stack of transformer layers over one sequence."""
-    projections = 4 * width**2  # a token: query, key, value, output
-    attention = 2 * num_tokens * width  # a token: logits over all keys, weighted sum of all values
-    return 2 * num_layers * num_tokens * (projections + attention + 2 * width * feed_forward)
+def forward_flops(model: nn.Module, inputs: torch.Tensor) -> int:
+    """Forward pass of a model of [`without_weights`], as torch counts it."""
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(inputs)
+    return counter.get_total_flops()
 
 
-def beats_flops(config: BeatsConfig, num_fbank_frames: int) -> float:
-    """Forward pass of BEATs over one chunk."""
-    num_tokens, width = config.num_tokens(num_fbank_frames), config.hidden_size
-    patch = config.patch_size**2 * config.embed_dim + config.embed_dim * width
-    positions = config.num_conv_pos_embeddings * width**2 // config.num_conv_pos_embedding_groups
-    gates = 8 * width * config.num_hidden_layers  # of the position bias
-    layers = transformer_flops(num_tokens, width, config.intermediate_size, config.num_hidden_layers)
-    return 2 * num_tokens * (patch + positions + gates) + layers
+def without_weights(config: CollapConfig) -> CollapModel:
+    """A model to count operations of; not with fused attention, which torch's counter does not know everywhere."""
+    model = make_model(CollapModel, copy.deepcopy(config), torch.device("meta"))
+    model.set_attn_implementation("eager")
+    return model
 
 
-def whisper_flops(config: PreTrainedConfig) -> float:
-    """Forward pass of Whisper's encoder over one chunk, which is always a full one."""
-    num_vectors, width = config.max_source_positions, config.d_model
-    convolutions = 2 * 3 * config.num_mel_bins * width + 3 * width**2  # a vector: two mel frames, then one of two
-    layers = transformer_flops(num_vectors, width, config.encoder_ffn_dim, config.encoder_layers)
-    return 2 * num_vectors * convolutions + layers
-
-
-def song_flops(config: CollapConfig, seconds: float) -> float:
-    """Both encoders over all chunks of a song."""
-    chunks = chunk_fbank_frames(config, seconds)
-    return sum(beats_flops(config.music_config, frames) + whisper_flops(config.speech_config) for frames in chunks)
+def song_flops(config: CollapConfig, seconds: float) -> int:
+    """Both encoders over all chunks of a song; those of Whisper are always full."""
+    towers, operations = without_weights(config).audio_model, 0
+    with torch.device("meta"):
+        for num_frames in chunk_fbank_frames(config, seconds):
+            operations += forward_flops(towers.music_model, torch.empty(1, num_frames, 128))
+            operations += forward_flops(towers.speech_model, torch.empty(1, 80, round(config.chunk_length_s * 100)))
+    return operations
 
 
 def training_step_flops(config: CollapConfig, num_songs: int, num_frames: int, text_lengths: Iterable[int]) -> float:
@@ -238,10 +232,10 @@ def training_step_flops(config: CollapConfig, num_songs: int, num_frames: int, t
     A training step on cached features. The backward pass takes twice the forward pass, but once in the adapter, whose
     inputs need no gradient. Blocks of scores that are computed again in the backward pass do not count.
     """
-    text, lengths = config.text_config, list(text_lengths)
-    size = (text.hidden_size, text.intermediate_size, text.num_hidden_layers)
-    layers = sum(transformer_flops(length, *size) for length in lengths)
-    projection = 2 * len(lengths) * text.hidden_size * config.projection_dim
+    encoder, lengths, layers = without_weights(config).text_model.encoder, list(text_lengths), 0
+    for length, count in Counter(lengths).items():
+        layers += count * forward_flops(encoder, torch.ones(1, length, dtype=torch.long, device="meta"))
+    projection = 2 * len(lengths) * config.text_config.hidden_size * config.projection_dim
     adapter = 2 * num_songs * num_frames * config.encoder_hidden_size * config.projection_dim
     return 3 * (layers + projection) + 2 * adapter + 3 * score_flops(config, num_songs, num_frames, len(lengths))
 

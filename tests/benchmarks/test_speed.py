@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Tests of benchmarks/speed: the GPU benchmark on a CPU with tiny models, and its operations counted by torch."""
+"""Tests of benchmarks/speed: the GPU benchmark on a CPU with tiny models, and its operations by hand."""
 
 import json
 import math
@@ -10,12 +10,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import WhisperConfig
 
 from benchmarks.speed import gpu
-from benchmarks.speed.gpu import beats_flops, score_flops, small_config, transformer_flops, whisper_flops
-from collap import CollapModel
+from benchmarks.speed.gpu import forward_flops, score_flops, small_config, song_flops, without_weights
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PARTS = ["ceilings", "parity", "encode", "train", "score"]
@@ -77,27 +75,32 @@ def test_parity_fails_on_a_difference(monkeypatch, change):
     assert rows["float32"]["worst"] == "logits"
 
 
-def test_operations_are_those_that_torch_counts():
+def test_operations_by_hand():
     config = small_config(32, 64, 100, 2.0)
     config.speech_config = WhisperConfig(  # other sizes than BEATs
         d_model=48, encoder_layers=3, encoder_attention_heads=2, encoder_ffn_dim=80, max_source_positions=100
     )
-    with torch.device("meta"):
-        model = CollapModel(config).eval()
-        fbank, mel, tokens = torch.empty(1, 198, 128), torch.empty(1, 80, 200), torch.ones(1, 40, dtype=torch.long)
-        frames, queries = torch.empty(3, 20, 32), torch.empty(7, 32)
-    model.set_attn_implementation("eager")  # the counter knows no fused attention
 
-    def counted(function, *inputs) -> int:
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            function(*inputs)
-        return counter.get_total_flops()
+    def transformer(num_tokens: int, width: int, feed_forward: int, num_layers: int) -> int:
+        per_token = 4 * width**2 + 2 * num_tokens * width + 2 * width * feed_forward
+        return 2 * num_layers * num_tokens * per_token
 
-    audio = model.audio_model
-    assert beats_flops(config.music_config, 198) == pytest.approx(counted(audio.music_model, fbank), rel=0.01)
-    assert whisper_flops(config.speech_config) == counted(audio.speech_model, mel)
-    assert transformer_flops(40, 32, 64, 2) == counted(model.text_model.encoder, tokens)
-    assert score_flops(config, 3, 20, 7) == counted(torch.einsum, "bnd,sd->bsn", frames, queries)
+    model = without_weights(config)
+    tokens = torch.ones(1, 40, dtype=torch.long, device="meta")
+    assert forward_flops(model.text_model.encoder, tokens) == transformer(40, 32, 64, 2)
+    # Convolutions of width 3: over 200 mel frames of 80 bins, then over every second of them.
+    whisper = transformer(100, 48, 80, 3) + 2 * 3 * 48 * (200 * 80 + 100 * 48)
+    mel = torch.empty(1, 80, 200, device="meta")
+    assert forward_flops(model.audio_model.speech_model, mel) == whisper
+    # BEATs has patches of 16 x 16, positions, and gates beside: a chunk of 12 time steps, and one of 5.
+    beats = 0
+    for num_tokens in (12 * 8, 5 * 8):
+        positions = config.music_config.num_conv_pos_embeddings * 32**2 // 16
+        beside = 16**2 * 32 + 32**2 + positions + 2 * 8 * 32
+        beats += transformer(num_tokens, 32, 64, 2) + 2 * num_tokens * beside
+    assert song_flops(config, 2.9) == pytest.approx(2 * whisper + beats, rel=0.01)
+    assert config.music_config._attn_implementation != "eager"  # what is measured is not changed
+    assert score_flops(config, 3, 20, 7) == 2 * 3 * 20 * 7 * 32
 
 
 def test_the_gpu_benchmark_needs_only_torch_transformers_and_numpy():
