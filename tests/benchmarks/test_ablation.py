@@ -8,8 +8,6 @@ from tiny_models import CHUNK_LENGTH_S
 
 from benchmarks.long_form import ablation
 
-pytest.importorskip("matplotlib", reason="the pictures need the extra 'train'")
-
 
 @pytest.mark.slow
 def test_on_songs(folder, tmp_path, ran):
@@ -31,7 +29,6 @@ def test_on_songs(folder, tmp_path, ran):
         counts = {name: of_question["num_queries"] for name, of_question in of_model.items()}
         parts = {"sections": 12, "sections, with a voice": 3, "sections, without a voice": 9}
         assert counts == {"captions": 6, **parts}
-    assert (tmp_path / "songs.png").stat().st_size > 20_000
     for kind, other in (("music", "speech"), ("speech", "music")):
         config = json.loads((tmp_path / "models" / f"songs-{kind}-0" / "config.json").read_text())
         assert config[f"{kind}_config"] is not None
