@@ -330,11 +330,9 @@ def _check_data_set(data: Dataset, issues: list[str], check: RowCheck, keep_extr
         changed.add("audio")
     elif audio != [given[place]["audio"] for place in places]:  # else the bytes of songs are neither read nor copied
         paths = [song.get("path") for song in audio]
-        data = data.map(  # in memory: it would write into the folder of the data set
-            lambda row, index: {"audio": {**row["audio"], "path": paths[index]}},
-            with_indices=True,
-            keep_in_memory=True,
-        )
+        # In memory: it would write into the folder of the data set.
+        options = {"with_indices": True, "keep_in_memory": True}
+        data = data.map(lambda row, index: {"audio": {**row["audio"], "path": paths[index]}}, **options)
     for name in changed & set(names):
         data = data.remove_columns(name).add_column(name, [row[name] for row in rows])
     return data.select_columns(order), places
@@ -348,8 +346,7 @@ def _table_rows(data: Dataset, issues: list[str]) -> Iterator[PlacedRow]:
             songs = table["audio"]
             parts = {field.name: pyarrow.compute.struct_field(songs, field.name) for field in songs.type}
             if "bytes" in parts:
-                none = pyarrow.scalar(None, pyarrow.binary())
-                parts["bytes"] = pyarrow.compute.if_else(parts["bytes"].is_valid(), b"", none)
+                parts["bytes"] = pyarrow.compute.if_else(parts["bytes"].is_valid(), b"", None)
             songs = pyarrow.compute.make_struct(*parts.values(), field_names=list(parts))
             table = table.set_column(table.column_names.index("audio"), "audio", songs)
         for index in range(len(table)):
