@@ -114,7 +114,8 @@ def _open_file(source: str | os.PathLike | bytes) -> IO[bytes]:
 def _open_container(file: IO[bytes]) -> "av.container.InputContainer":
     try:
         # FFmpeg gets no protocol to open other files by: a playlist is no song.
-        return av.open(file, options={"protocol_whitelist": ""}, metadata_errors="replace")
+        # (`options` would be those of each stream too: PyAV then frees too much if more streams are found.)
+        return av.open(file, container_options={"protocol_whitelist": ""}, metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:  # of FFmpeg, or of the file that it reads
         raise ValueError(f"it is no file of audio, or its head is damaged ({_reason(error)})") from error
 
@@ -266,6 +267,10 @@ def _claimed_s(
     """The length that the head of a file says; None if it says none."""
     if container.format.name in ("wav", "avi"):
         return _riff_claim(file, reading.duration_s)
+    if container.format.name == "w64":
+        there = file.seek(0, os.SEEK_END)
+        file.seek(16)
+        return reading.duration_s * int.from_bytes(file.read(8), "little") / there  # the size of the whole file
     if container.format.name == "mp3":
         return _mp3_claim(file, reading.first_packet)
     if container.format.name == "asf":

@@ -84,6 +84,7 @@ WRITERS = {  # name of the file -> what writes a chirp of so many seconds there
     "gsm.wav": lambda path, seconds: soundfile.write(path, chirp(seconds, 8_000, 1), 8_000, subtype="GSM610"),
     "adpcm.wav": lambda path, seconds: encode(path, "adpcm_ms", seconds),
     "a.rf64": lambda path, seconds: soundfile.write(path, chirp(seconds), RATE, format="RF64"),
+    "a.w64": lambda path, seconds: soundfile.write(path, chirp(seconds), RATE, format="W64"),
     "a.flac": lambda path, seconds: soundfile.write(path, chirp(seconds), RATE, subtype="PCM_24"),
     "a.aiff": lambda path, seconds: soundfile.write(path, chirp(seconds), RATE),
     "a.au": lambda path, seconds: soundfile.write(path, chirp(seconds), RATE),
