@@ -26,7 +26,7 @@ from tqdm.auto import tqdm
 from collap import CollapModel, CollapTextOutput
 from collap.baselines.mean_pooling import MeanPoolingCollap
 from collap.evaluation.localization import frame_weights, kernel_mass_at_boundaries, mass_inside, peak_inside
-from collap.evaluation.plots import plot_frame_attention
+from collap.evaluation.plots import plot_attention
 from collap.evaluation.retrievers import CollapRetriever, load_retriever
 from collap.files import markdown_table, this_command, write_json
 from collap.modeling_collap.scoring_collap import mean_over_sentences
@@ -136,16 +136,16 @@ def measure(retriever: CollapRetriever, songs: Sequence[np.ndarray], texts: Sequ
 
 
 def draw(retriever: CollapRetriever, frames: np.ndarray, song: Song, texts: Texts, path: Path) -> None:
-    """Both attentions of one song."""
+    """Both attentions of one song, as the weight of each frame."""
     model = retriever.model
-    plot_frame_attention(
+    plot_attention(
         path,
-        *attend(retriever, frames, texts),
-        model.config.kernel_stride,
+        frame_weights(*attend(retriever, frames, texts), model.config.kernel_stride, len(frames)),
         model.frame_times(len(frames), song["duration_s"]).numpy(),
         texts.rows,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=texts.spans_s,
+        spans=[],
         title=f"Attention of {Path(str(model.config._name_or_path)).name} over {Path(song['audio']).name}",
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from collap.files import atomic_write
 
-from .localization import Span, Spans, frame_weights
+from .localization import Span, Spans
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LINE_CHARACTERS = 64  # of a sentence, which has two lines
 PICTURE_INCHES = 7.6
 TEXT_INCHES = 4.3
-ROW_INCHES, FRAME_ROW_INCHES = 0.36, 0.5
+ROW_INCHES = 0.36
 LETTER_INCHES = 0.085  # of a section's label
 INK, TRUE, FOUND = "#2b2b2b", "#2b2b2b", "#d9480f"
 TICKS_S = (5, 10, 15, 20, 30, 60, 120, 300, 600, 1200)
@@ -30,15 +30,7 @@ Sections = Sequence[tuple[float, float, str]]
 class SongFigure:
     """Sentences to the left, song time (seconds, with columns between `edges`) to the right; margins in inches."""
 
-    def __init__(
-        self,
-        sentences: Sequence[str],
-        spans_s: np.ndarray,
-        sections: Sections,
-        title: str,
-        row_inches: float,
-        right_inches: float,
-    ):
+    def __init__(self, sentences: Sequence[str], spans_s: np.ndarray, sections: Sections, title: str):
         # Figure without pyplot: no window, no display, no global state.
         from matplotlib.figure import Figure
 
@@ -47,8 +39,8 @@ class SongFigure:
         scale = PICTURE_INCHES / (self.edges[-1] - self.edges[0])
         self.slanted = any((end - start) * scale < LETTER_INCHES * len(label) for start, end, label in self.sections)
         above = 0.6 + (0.75 if self.slanted else 0.25)
-        below, self.right = 0.95, 0.95 if self.slanted else right_inches
-        rows = row_inches * self.num_rows
+        below, self.right = 0.95, 0.95 if self.slanted else 0.25
+        rows = ROW_INCHES * self.num_rows
         self.width, self.height = TEXT_INCHES + PICTURE_INCHES + self.right, above + rows + below
         self.figure = Figure(figsize=(self.width, self.height), dpi=150, facecolor="white")
         self.axes = self.figure.add_axes(self.place(TEXT_INCHES, below, PICTURE_INCHES, rows))
@@ -60,18 +52,15 @@ class SongFigure:
         """Inches as fractions of the figure."""
         return left / self.width, bottom / self.height, width / self.width, height / self.height
 
-    def add_colour_bar(
-        self, mesh: object, left: float, bottom: float, width: float, title: str, ticks: dict[float, str]
-    ) -> None:
-        """A bar at so many inches from the lower left corner."""
-        bar = self.figure.add_axes(self.place(left, bottom, width, 0.1))
+    def add_colour_bar(self, mesh: object) -> None:
+        bar = self.figure.add_axes(self.place(self.width - self.right - 2.3, 0.32, 2.0, 0.1))
         self.figure.colorbar(mesh, cax=bar, orientation="horizontal")
-        bar.set_xticks(list(ticks), list(ticks.values()))
+        bar.set_xticks([0, 1], ["none", "largest"])
         bar.tick_params(labelsize=7, length=0, pad=1)
-        bar.set_title(title, fontsize=7.5, pad=2)
+        bar.set_title("attention of the sentence", fontsize=7.5, pad=2)
 
-    def finish(self, true_spans_s: Spans, spans: Sequence[Span] | None, legend_left: float, path: Path) -> None:
-        """Draws time, sections and spans over the rows, and a legend so many inches from the left; writes the file."""
+    def finish(self, true_spans_s: Spans, spans: Sequence[Span], path: Path) -> None:
+        """Draws time, sections and spans over the rows, and a legend; writes the file."""
         step = next((step for step in TICKS_S if self.edges[-1] / step <= 10), TICKS_S[-1])
         ticks = np.arange(0, self.edges[-1] + 0.01, step)
         self.axes.set_xticks(ticks, [clock(tick) for tick in ticks], fontsize=8, color=INK)
@@ -79,7 +68,7 @@ class SongFigure:
         self.axes.set_xlim(self.edges[0], self.edges[-1])
         self._draw_sections()
         handles = _draw_spans(self.axes, true_spans_s, spans)
-        corner = self.place(legend_left, 0.08, 0, 0)[:2]
+        corner = self.place(TEXT_INCHES, 0.08, 0, 0)[:2]
         self.figure.legend(
             handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=2, frameon=False, fontsize=8
         )
@@ -118,7 +107,7 @@ def clock(seconds: float) -> str:
     return f"{round(seconds) // 60}:{round(seconds) % 60:02d}"
 
 
-def _draw_spans(axes: "Axes", true_spans_s: Spans, spans: Sequence[Span] | None) -> list:
+def _draw_spans(axes: "Axes", true_spans_s: Spans, spans: Sequence[Span]) -> list:
     """Outlines of the true spans and bars of those found; returns the handles of a legend."""
     from matplotlib.patches import Rectangle
 
@@ -127,7 +116,7 @@ def _draw_spans(axes: "Axes", true_spans_s: Spans, spans: Sequence[Span] | None)
         if span is not None:
             axes.add_patch(Rectangle((span[0], row + 0.06), span[1] - span[0], 0.88, **style, clip_on=False))
     handles = [Rectangle((0, 0), 1, 1, **style, label="section that the sentence describes")]
-    if spans is not None:
+    if spans:
         style = {"facecolor": FOUND, "edgecolor": "white", "linewidth": 0.6}
         for span in spans:
             axes.add_patch(Rectangle((span.start_s, span.sentence + 0.76), span.end_s - span.start_s, 0.17, **style))
@@ -153,13 +142,15 @@ def plot_attention(
 
     Args:
         path (`str` or `Path`): File to write: PNG, or another format of matplotlib by its name.
-        weights (`np.ndarray` of shape `(S, L)`): Temporal attention of the `S` sentences over the `L` segments.
-        segment_spans_s (`np.ndarray` of shape `(L, 2)`): Start and end of each segment in seconds.
+        weights (`np.ndarray` of shape `(S, L)`):
+            Temporal attention of the `S` sentences over the `L` segments, or their attention over frames
+            ([`frame_weights`]).
+        segment_spans_s (`np.ndarray` of shape `(L, 2)`): Start and end of each segment (or frame) in seconds.
         sentences (`Sequence[str]`): The sentences; long ones are cut to two lines.
         sections (`Sequence[tuple[float, float, str]]`): True sections: start, end in seconds, label.
         true_spans_s (`Sequence[tuple[float, float] | None]`):
             Start and end in seconds of what each sentence describes, or None; drawn as outlines.
-        spans (`Sequence[Span]`): What [`align_in_order`] found, drawn as bars.
+        spans (`Sequence[Span]`): What [`align_in_order`] found, drawn as bars; may be empty.
         title (`str`): Line above the picture.
 
     Raises:
@@ -171,89 +162,15 @@ def plot_attention(
             "weights must have shape (sentences, segments) and segment_spans_s (segments, 2), got "
             f"{weights.shape} and {segment_spans_s.shape}."
         )
-    _check_lengths(len(weights), sentences=sentences, true_spans_s=true_spans_s)
-    picture = SongFigure(sentences, segment_spans_s, sections, title, ROW_INCHES, right_inches=0.25)
+    for name, values in (("sentences", sentences), ("true_spans_s", true_spans_s)):
+        if len(values) != len(weights):
+            raise ValueError(f"{name} must have one entry a sentence, {len(weights)}, got {len(values)}.")
+    picture = SongFigure(sentences, segment_spans_s, sections, title)
     relative = weights / np.maximum(weights.max(1, keepdims=True), np.finfo(float).tiny)
     mesh = picture.axes.pcolormesh(
         picture.edges, np.arange(len(sentences) + 1), relative, cmap="Blues", vmin=0, vmax=1, rasterized=True
     )
     first, last = picture.edges[0], picture.edges[-1]
     picture.axes.hlines(np.arange(1, len(sentences)), first, last, color="white", linewidth=2)
-    left = picture.width - picture.right - 2.3
-    picture.add_colour_bar(mesh, left, 0.32, 2.0, "attention of the sentence", {0: "none", 1: "largest"})
-    picture.finish(true_spans_s, spans, TEXT_INCHES, Path(path))
-
-
-STRIPS = (  # symbol, what it is, colours, top and bottom in the row
-    ("β", "temporal", "Blues", (0.08, 0.34)),
-    ("α", "kernel-wise", "Oranges", (0.37, 0.63)),
-    ("αβ", "product", "Purples", (0.66, 0.92)),
-)
-
-
-def plot_frame_attention(
-    path: str | Path,
-    kernel_attentions: np.ndarray,
-    temporal_attentions: np.ndarray,
-    kernel_stride: int,
-    frame_spans_s: np.ndarray,
-    sentences: Sequence[str],
-    sections: Sections,
-    true_spans_s: Spans,
-    title: str,
-) -> None:
-    """
-    Draws three strips a sentence, song time to the right.
-
-    From above: the temporal attention over the segments, the kernel-wise attention over the frames of each segment,
-    and their product, the weight of each frame. The colours of the first and the last are relative to the sentence's
-    largest weight. Where segments overlap, the kernel-wise weights of each are drawn up to the start of the next.
-
-    Args:
-        path, sentences, sections, true_spans_s, title: As in [`plot_attention`].
-        kernel_attentions (`np.ndarray` of shape `(S, L, K)`): Of one song, from `CollapModel.attend`.
-        temporal_attentions (`np.ndarray` of shape `(S, L)`): The same.
-        kernel_stride (`int`): Frames from the start of a segment to the start of the next.
-        frame_spans_s (`np.ndarray` of shape `(N, 2)`): Start and end of each frame of the song in seconds.
-
-    Raises:
-        ValueError: if shapes do not fit.
-    """
-    frame_spans_s = np.asarray(frame_spans_s, dtype=float)
-    if frame_spans_s.ndim != 2 or frame_spans_s.shape[1] != 2 or not len(frame_spans_s):
-        raise ValueError(f"frame_spans_s must have the shape (frames, 2), got {frame_spans_s.shape}.")
-    _check_lengths(len(kernel_attentions), sentences=sentences, true_spans_s=true_spans_s)
-    num_frames = len(frame_spans_s)
-    joint = frame_weights(kernel_attentions, temporal_attentions, kernel_stride, num_frames)  # (S, N)
-    _, num_segments, kernel_size = kernel_attentions.shape
-    segment = np.minimum(np.arange(num_frames) // kernel_stride, num_segments - 1)  # the last that has begun
-    place = np.arange(num_frames) - segment * kernel_stride
-    skipped = place >= kernel_size  # frames in no segment
-    kernel = kernel_attentions[:, segment, np.where(skipped, 0, place)]  # (S, N)
-    rows = [temporal_attentions[:, segment], kernel, joint]
-
-    picture = SongFigure(sentences, frame_spans_s, sections, title, FRAME_ROW_INCHES, right_inches=0.45)
-    axes = picture.axes
-    largest_kernel, even = float(kernel[:, ~skipped].max()), 1 / kernel_size
-    for strip, ((symbol, name, colours, (top, bottom)), values) in enumerate(zip(STRIPS, rows, strict=True)):
-        largest, ticks = 1.0, {0.0: "none", 1.0: "largest"}
-        if symbol == "α":
-            largest, ticks = largest_kernel, {0.0: "0", largest_kernel: f"{largest_kernel:.2f}"}
-            if 0.25 * largest < even < 0.75 * largest:
-                ticks[even] = f"uniform {even:.2f}"
-        else:
-            values = values / np.maximum(values.max(1, keepdims=True), np.finfo(float).tiny)
-        shown = np.where(skipped & (symbol != "β"), np.nan, values)
-        label = {"fontsize": 6.5, "color": INK, "va": "center", "transform": axes.get_yaxis_transform()}
-        style = {"cmap": colours, "vmin": 0, "vmax": largest, "rasterized": True}
-        for row in range(len(sentences)):
-            mesh = axes.pcolormesh(picture.edges, [row + top, row + bottom], shown[row : row + 1], **style)
-            axes.text(1.005, row + (top + bottom) / 2, symbol, **label)
-        picture.add_colour_bar(mesh, TEXT_INCHES + 1.9 + strip * 2.0, 0.26, 1.6, f"{symbol}, {name}", ticks)
-    picture.finish(true_spans_s, None, 0.12, Path(path))
-
-
-def _check_lengths(num_sentences: int, **given: Sequence) -> None:
-    for name, values in given.items():
-        if len(values) != num_sentences:
-            raise ValueError(f"{name} must have one entry a sentence, {num_sentences}, got {len(values)}.")
+    picture.add_colour_bar(mesh)
+    picture.finish(true_spans_s, spans, Path(path))

@@ -8,10 +8,7 @@ import pytest
 pytest.importorskip("matplotlib", reason="plots need the extra 'train'")
 
 from collap.evaluation.localization import Span
-from collap.evaluation.plots import (
-    plot_attention,
-    plot_frame_attention,
-)
+from collap.evaluation.plots import plot_attention
 
 SECTIONS = [(0, 3, "intro"), (3, 3.1, "a long label for a short section"), (3.1, 6, "$verse$")]
 TRUTH = {"sections": SECTIONS, "true_spans_s": [(0, 3), None], "title": "A $title$"}
@@ -30,36 +27,29 @@ def attention() -> dict:
     return {"weights": weights, "segment_spans_s": columns(12), "sentences": SENTENCES, "spans": spans, **TRUTH}
 
 
-def frame_attention(kernel_size: int = 4) -> dict:
-    """Arguments of `plot_frame_attention`: two sentences over five segments of frames of half a second."""
-    generator = np.random.default_rng(0)
-    return {
-        "kernel_attentions": generator.dirichlet(np.ones(kernel_size), size=(2, 5)),
-        "temporal_attentions": generator.dirichlet(np.ones(5), size=2),
-        "kernel_stride": 2,
-        "frame_spans_s": columns(8 + kernel_size),
-        "sentences": SENTENCES,
-        **TRUTH,
-    }
-
-
 def read_png(path: Path) -> np.ndarray:
     return pytest.importorskip("matplotlib.image").imread(path)[..., :3]
 
 
-@pytest.mark.parametrize(
-    ("plot", "arguments"),
-    [
-        (plot_attention, attention()),
-        (plot_frame_attention, frame_attention()),  # segments overlap
-        (plot_frame_attention, frame_attention(kernel_size=1)),  # some frames are in no segment
-    ],
-)
-def test_one_png_is_written(tmp_path, plot, arguments):
+@pytest.mark.parametrize("changes", [{}, {"spans": []}])
+def test_one_png_is_written(tmp_path, changes):
     path = tmp_path / "attention.png"
     path.write_bytes(b"an older picture")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot(path, **arguments)
+        plot_attention(path, **attention() | changes)
     assert [file.name for file in tmp_path.iterdir()] == ["attention.png"]
     assert read_png(path).shape[1] > 1500
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"segment_spans_s": columns(11)}, r"segment_spans_s \(segments, 2\), got \(2, 12\) and \(11, 2\)"),
+        ({"sentences": SENTENCES[:1]}, "sentences must have one entry a sentence, 2, got 1"),
+        ({"true_spans_s": [None] * 3}, "true_spans_s must have one entry a sentence, 2, got 3"),
+    ],
+)
+def test_shapes_that_do_not_fit(tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        plot_attention(tmp_path / "attention.png", **attention() | changes)
