@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from collap.files import markdown_table
-
 RECALL_AT = (1, 5, 10, 20, 100)
 MAP_AT = 10
 QUERIES_AT_ONCE = 256  # copies of a large table of scores would take much memory
@@ -140,32 +138,6 @@ def chance_level(gallery_size: int, recall_at: Sequence[int] = RECALL_AT) -> dic
     metrics["median_rank"] = (gallery_size + 1) / 2
     metrics["gallery_size"] = float(gallery_size)
     return metrics
-
-
-def format_table(rows: Mapping[str, Mapping[str, float]], first: str = "") -> str:
-    """
-    A Markdown table. Shares are in percent.
-
-    Args:
-        rows (`Mapping[str, Mapping[str, float]]`): Metrics of each row by column; a missing one is left blank.
-        first (`str`): Heading of the column of the rows' names.
-
-    Returns:
-        `str`: lines without a newline at the end.
-    """
-    columns = list(dict.fromkeys(name for metrics in rows.values() for name in metrics))
-
-    def cell(name: str, metrics: Mapping[str, float]) -> str:
-        if name not in metrics:
-            return ""
-        if name in ("num_queries", "gallery_size"):
-            return f"{metrics[name]:.0f}"
-        if name == "median_rank":
-            return f"{metrics[name]:g}"
-        return f"{100 * metrics[name]:.1f}"
-
-    table = [[first, *columns], *([row, *(cell(name, metrics) for name in columns)] for row, metrics in rows.items())]
-    return markdown_table(table)
 
 
 def _checked_scores(scores: np.ndarray) -> np.ndarray:

@@ -16,11 +16,12 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers.hf_argparser import HfArg
 
-from collap.metrics import format_table
+from collap.files import markdown_table
 
 DIRECTIONS = {"text_to_audio": "text → song", "audio_to_text": "song → text"}
 # The loss of the evaluation stays out: it depends on the batch size and so compares with nothing.
 ORDER = ("recall", "hit_rate", "median_rank", "mrr")  # of the metrics in a table
+SIZES = ("num_queries", "gallery_size")
 METRIC = re.compile(r"(?:recall|hit_rate)@\d+|median_rank|mrr")
 
 
@@ -73,8 +74,19 @@ class Evaluation:
 
     def table(self) -> str:
         """For the text of the card; shares in percent."""
-        rows = {DIRECTIONS[direction]: metrics for direction, metrics in self.directions.items()}
-        return format_table(rows, first=self.dataset)
+        columns = list(dict.fromkeys(name for metrics in self.directions.values() for name in metrics))
+        rows = [[self.dataset, *columns]]
+        for direction, metrics in self.directions.items():
+            rows.append([DIRECTIONS[direction], *(_cell(name, metrics.get(name)) for name in columns)])
+        return markdown_table(rows)
+
+
+def _cell(name: str, value: float | None) -> str:
+    if value is None:
+        return ""
+    if name in SIZES:
+        return f"{value:.0f}"
+    return f"{value:g}" if name == "median_rank" else f"{100 * value:.1f}"
 
 
 def read_evaluations(arguments: CardArguments) -> list[Evaluation]:
@@ -114,7 +126,7 @@ def _read_evaluation(file: str | Path, dataset: str, dataset_id: str) -> Evaluat
         )
         metrics = {name: own[name] for name in names}
         if metrics:
-            sizes = {name: own[name] for name in ("num_queries", "gallery_size") if name in own}
+            sizes = {name: own[name] for name in SIZES if name in own}
             directions[direction] = metrics | sizes
     if not directions:
         raise ValueError(
