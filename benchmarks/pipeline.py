@@ -303,10 +303,3 @@ class Experiment(Pipeline):
     def is_trained(self, name: str) -> bool:
         """Whether the benchmark's own model can be taken."""
         return self.num_epochs is None and (self.benchmark.model(name) / "config.json").is_file()
-
-    def train_like(self, row: str, seed: int, name: str, title: str, changes: Mapping[str, object]) -> Step:
-        """The benchmark's training of a row with some arguments changed, or left out if they are None."""
-        source = f"{row}-{seed}"
-        marker = self.benchmark.folder / "done" / f"train-{source}.json"
-        arguments = self.recipe(source) | dict(changes)
-        return self.train(f"{name}-{seed}", f"{title}, seed {seed}", arguments, inputs=[marker])

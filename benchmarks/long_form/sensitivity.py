@@ -137,6 +137,7 @@ def train(
 ) -> dict[str, tuple[dict[str, int], Path, Path]]:
     """Encodes and trains what is missing; fields of the configuration, model and features by the names of the rows."""
     recipe = experiment.recipe(f"{row}-{seed}")
+    source = experiment.benchmark.folder / "done" / f"train-{row}-{seed}.json"
     trained, kernel = int(recipe["frame_pooling"]), int(recipe["kernel_size"])
     settings = {f"kernel of {size} frames": (trained, size) for size in kernel_sizes}
     # Segments last as long with other frames.
@@ -150,7 +151,8 @@ def train(
             extraction.append(experiment.extract(manifests, model, (), features, f"extract-{pooling}", title))
         name = f"{row}-pooling-{pooling}-kernel-{size}"
         fields = {"frame_pooling": pooling, "kernel_size": size, "kernel_stride": size}
-        training.append(experiment.train_like(row, seed, name, title, fields | {"features": features}))
+        arguments = recipe | fields | {"features": features}
+        training.append(experiment.train(f"{name}-{seed}", f"{title}, seed {seed}", arguments, inputs=[source]))
         rows[title] = (fields, experiment.model(f"{name}-{seed}"), features)
     experiment.run(extraction, at_once=1)
     experiment.run(training)

@@ -71,7 +71,7 @@ def test_the_recipe_is_the_benchmarks_with_its_folder(folder, tmp_path):
     assert recipe["train_manifest"] == folder / "corpus" / "train.jsonl"  # the command says "elsewhere"
     assert (recipe["section_loss_weight"], recipe["num_train_epochs"]) == ("1.0", 7)
     changes = {"speech_model": None, "chunk_length_s": 0.64}
-    command = experiment.train_like("ours", 0, "songs-music", "Music", changes).command
+    command = experiment.train("songs-music-0", "Music", recipe | changes).command
     assert not any("speech_model" in item for item in command)
     assert f"--output_dir={tmp_path / 'models' / 'songs-music-0'}" in command
     assert not experiment.is_trained("ours-0")  # with other epochs
