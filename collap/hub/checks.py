@@ -24,8 +24,8 @@ LINKS = re.compile(r"\]\(([^)\s]+)")
 
 def repository_files(folder: Path) -> list[str]:
     """What of a folder is uploaded: model, processor, code, card and its pictures; no folders, and no links."""
-    rooms = {Path(inspect.getfile(ours)).parent for ours in AUTO_CLASSES}
-    known = {path.name for room in rooms for path in room.glob("[a-z]*.py")}
+    folders = {Path(inspect.getfile(ours)).parent for ours in AUTO_CLASSES}
+    known = {path.name for code in folders for path in code.glob("[a-z]*.py")}
     files = [path.name for path in folder.iterdir() if path.is_file() and not path.is_symlink()]
     if "README.md" in files:
         links = LINKS.findall((folder / "README.md").read_text(encoding="utf-8", errors="replace"))
