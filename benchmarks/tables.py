@@ -1,6 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-Metrics, tables and charts of the ranks that `python -m benchmarks.rank` writes. Charts need matplotlib.
+Metrics and tables of the ranks that `python -m benchmarks.rank` writes.
 
     python -m benchmarks.tables benchmarks/results/long_form_all_seeds.json    (the tables of docs/benchmark.md)
 """
@@ -13,14 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from collap.evaluation.plots import INK, save_figure
 from collap.files import markdown_table
 from collap.metrics import MAP_AT, RECALL_AT, bootstrap_intervals
 
 from .questions import LONG_SPLITS, WORDING_COLUMNS, validation_questions
 
-MARK = "#d9480f"
-MIN_SPAN = 0.1  # of the colours of a heat map, as a part of its largest value
 MAIN = ("content", "order", "shuffled", "near-duplicates", "one section")
 OTHER_SPLITS = ("structures", "instrument_pairs", *LONG_SPLITS)
 Columns = dict[str, tuple[str, str]]  # a question and a metric by the heading
@@ -157,49 +154,6 @@ def format_benchmark(result: dict[str, Any]) -> str:
     if cut:
         tables.append(f"Texts cut to the tokens that the model takes: {'; '.join(cut)}.")
     return "\n\n".join(tables)
-
-
-def draw_heat_maps(
-    path: Path,
-    tables: Mapping[str, np.ndarray],
-    rows: tuple[str, Sequence[float], float],
-    columns: tuple[str, Sequence[float], float],
-    lower_is_better: Sequence[str],
-    title: str,
-) -> None:
-    """
-    Heat maps, two side by side, with their values in the cells; dark is good in each.
-
-    `tables` are values `(rows, columns)` by title; NaN leaves a cell blank. `rows` and `columns` are title, values,
-    and the value of the cell to frame. Low values are dark in the tables whose titles are in `lower_is_better`.
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    down = (len(tables) + 1) // 2
-    size = (2 * (0.72 * len(columns[1]) + 0.9), down * (0.46 * len(rows[1]) + 1) + 0.4)
-    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
-    marked = (columns[1].index(columns[2]) - 0.5, rows[1].index(rows[2]) - 0.5)
-    for axes, (name, values) in zip(figure.subplots(down, 2, squeeze=False).flat, tables.items(), strict=True):
-        goodness = -values if name in lower_is_better else values
-        most = np.nanmax(goodness)
-        # Values that hardly differ look alike.
-        least = min(np.nanmin(goodness), most - MIN_SPAN * max(np.nanmax(np.abs(values)), 1e-9))
-        axes.imshow(goodness, cmap="Blues", vmin=least, vmax=most, aspect="auto")
-        for row, column in np.argwhere(~np.isnan(values)):
-            dark = goodness[row, column] > least + 0.55 * (most - least)
-            text = f"{values[row, column]:.{2 if name in lower_is_better else 1}f}"
-            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else INK)
-        axes.add_patch(Rectangle(marked, 1, 1, fill=False, edgecolor=MARK, lw=2.2, clip_on=False, zorder=3))
-        axes.set_xticks(range(len(columns[1])), [f"{value:g}" for value in columns[1]], fontsize=8)
-        axes.set_yticks(range(len(rows[1])), [f"{value:g}" for value in rows[1]], fontsize=8)
-        axes.tick_params(length=0)
-        axes.set_xlabel(columns[0], fontsize=8.5, color=INK)
-        axes.set_ylabel(rows[0], fontsize=8.5, color=INK)
-        axes.set_title(name, fontsize=10, color=INK)
-        axes.spines[:].set_visible(False)
-    figure.suptitle(title, fontsize=10, weight="bold", parse_math=False)
-    save_figure(figure, path)
 
 
 if __name__ == "__main__":

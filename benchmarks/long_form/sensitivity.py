@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from tqdm.auto import tqdm
 
+from collap.evaluation.plots import FOUND, INK, save_figure
 from collap.evaluation.retrievers import CollapRetriever, CollapTexts, load_retriever
 from collap.files import markdown_table, this_command, write_json
 from collap.metrics import query_metrics
@@ -32,7 +33,7 @@ from collap.modeling_collap.loss_collap import symmetric_loss
 from ..pipeline import Experiment, experiment_parser
 from ..questions import Query, Song, captions, read_songs, sections
 from ..rank import embed_songs, score
-from ..tables import draw_heat_maps, with_intervals
+from ..tables import with_intervals
 
 METRICS = {
     "caption_recall@1": "captions, recall@1 (%)",
@@ -40,6 +41,7 @@ METRICS = {
     "section_recall@1": "one-section queries, recall@1 (%)",
     "section_loss": "one-section queries, loss",
 }
+MIN_SPAN = 0.1  # of the colours of a heat map, as a part of its largest value
 RANKS = ("recall@1", "recall@10", "mrr")
 
 
@@ -112,24 +114,42 @@ class Gallery:
 
 
 def draw(plan: Sweep, result: dict[str, Any], model_name: str, path: Path) -> None:
-    """The heat maps of a sweep in one picture."""
-    tables = {}
-    for name, title in METRICS.items():
-        values = [
-            [
-                np.nan if found is None else 100 * found[name]["value"] if "recall" in name else found[name]
-                for found in row
-            ]
-            for row in result["cells"]
-        ]
-        tables[title] = np.array(values)
-    axes = [
-        (title, result[axis]["values"], result[axis]["trained"])
-        for axis, (_, title) in (("rows", plan.rows), ("columns", plan.columns))
-    ]
-    lower_is_better = [title for name, title in METRICS.items() if "loss" in name]
+    """The heat maps of a sweep in one picture, with their values in the cells; dark is good in each."""
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    rows, columns = result["rows"], result["columns"]
+    size = (2 * (0.72 * len(columns["values"]) + 0.9), 2 * (0.46 * len(rows["values"]) + 1) + 0.4)
+    figure = Figure(figsize=size, dpi=150, facecolor="white", layout="constrained")
+    trained = columns["values"].index(columns["trained"]), rows["values"].index(rows["trained"])
+    for axes, (name, title) in zip(figure.subplots(2, 2).flat, METRICS.items(), strict=True):
+        is_loss = "loss" in name
+        values = np.full((len(rows["values"]), len(columns["values"])), np.nan)
+        for place in np.ndindex(values.shape):
+            found = result["cells"][place[0]][place[1]]
+            if found is not None:
+                values[place] = found[name] if is_loss else 100 * found[name]["value"]
+        goodness = -values if is_loss else values
+        most = np.nanmax(goodness)
+        # Values that hardly differ look alike.
+        least = min(np.nanmin(goodness), most - MIN_SPAN * max(np.nanmax(np.abs(values)), 1e-9))
+        axes.imshow(goodness, cmap="Blues", vmin=least, vmax=most, aspect="auto")
+        for row, column in np.argwhere(~np.isnan(values)):
+            dark = goodness[row, column] > least + 0.55 * (most - least)
+            text = f"{values[row, column]:.{2 if is_loss else 1}f}"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color="white" if dark else INK)
+        corner = trained[0] - 0.5, trained[1] - 0.5
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=FOUND, lw=2.2, clip_on=False, zorder=3))
+        axes.set_xticks(range(len(columns["values"])), [f"{value:g}" for value in columns["values"]], fontsize=8)
+        axes.set_yticks(range(len(rows["values"])), [f"{value:g}" for value in rows["values"]], fontsize=8)
+        axes.tick_params(length=0)
+        axes.set_xlabel(plan.columns[1], fontsize=8.5, color=INK)
+        axes.set_ylabel(plan.rows[1], fontsize=8.5, color=INK)
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.spines[:].set_visible(False)
     title = f"{model_name}, trained once, scored with other numbers; the frame marks those of the training"
-    draw_heat_maps(path, tables, *axes, lower_is_better, title)
+    figure.suptitle(title, fontsize=10, weight="bold", parse_math=False)
+    save_figure(figure, path)
 
 
 def train(
