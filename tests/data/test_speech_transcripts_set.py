@@ -67,6 +67,19 @@ def test_tracks_are_made_once_and_again_if_they_do_not_fit(data_dir):
     assert path.read_bytes() == whole
 
 
+def test_utterances_of_other_rates_and_channels_are_joined(data_dir):
+    path = data_dir / "61/70968/61-70968-0001.flac"
+    tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(2 * 44_100) / 44_100)
+    soundfile.write(path, np.stack([tone, 0 * tone], axis=1), 44_100)
+    rows, provenance = convert("speech_transcripts", data_dir)
+    assert provenance["missing"] == []
+    track, rate = soundfile.read(data_dir / "converted/audio/61-70968.flac")
+    assert (rate, track.shape) == (RATE, (RATE * (1 + 2 + 3) + 2 * PAUSE,))
+    second = track[RATE + PAUSE :][: 2 * RATE]
+    assert np.abs(np.fft.rfft(second)).argmax() == 2 * 500
+    assert np.abs(second[1000:-1000]).max() == pytest.approx(0.25, abs=1e-3)  # the mean of both channels
+
+
 def test_a_chapter_without_one_of_its_utterances_is_missing(data_dir):
     (data_dir / "61/70968/61-70968-0001.flac").unlink()
     file = data_dir / "121/123852/121-123852-0000.flac"

@@ -21,7 +21,7 @@ from collap.processing.feature_extraction_beats import SAMPLING_RATE
 from .converter import SetContent, SetConverter, SetFolders, SetSong, SetText, check_unique, read_durations
 
 PAUSE_S = 0.3  # silence between the utterances of a track
-TOLERANCE_S = 1e-3  # of the length of a track that is there already
+TOLERANCE_S = 0.01  # of the length of a track that is there already
 
 
 def read(folders: SetFolders) -> SetContent:
