@@ -71,7 +71,7 @@ def test_utterances_of_other_rates_and_channels_are_joined(data_dir):
     path = data_dir / "61/70968/61-70968-0001.flac"
     tone = 0.5 * np.sin(2 * np.pi * 500 * np.arange(2 * 44_100) / 44_100)
     soundfile.write(path, np.stack([tone, 0 * tone], axis=1), 44_100)
-    rows, provenance = convert("speech_transcripts", data_dir)
+    _, provenance = convert("speech_transcripts", data_dir)
     assert provenance["missing"] == []
     track, rate = soundfile.read(data_dir / "converted/audio/61-70968.flac")
     assert (rate, track.shape) == (RATE, (RATE * (1 + 2 + 3) + 2 * PAUSE,))
