@@ -88,7 +88,7 @@ def _judge(path: str, truth: list[Row] | None, allowed: tuple[str, ...], places:
     if outcome not in allowed:
         raise Fault(f"{outcome}: {message or rows}"[:800])
     if message is not None:
-        if missing := [place for place in places if not re.search(rf"{place}\b", message)]:
+        if missing := [place for place in places if not re.search(rf"({place})\b", message)]:
             raise Fault(f"not named: {missing}: {message[:800]}")
     elif truth is not None:
         _compare(rows, truth)
@@ -397,4 +397,5 @@ def _audio_folder(case: Case) -> str:
         return _judge("data", rows, EITHER)
     if kind == "no audio" and len(rows) == 1:  # a folder without any audio is a data set
         return _judge("data", rows, allowed)
-    return _judge("data", rows, allowed, [re.escape(last.stem)])
+    # Without its only song it is no folder of audio.
+    return _judge("data", rows, allowed, [re.escape(last.stem) if len(rows) > 1 else "audio|" + re.escape(last.stem)])

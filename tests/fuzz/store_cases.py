@@ -55,6 +55,8 @@ def store_case(case: Case) -> str:
         if message is None:
             break
         named = [path for path in STORE.iterdir() if path.name in message]
+        if "other models or settings" in message:
+            named.append(STORE / "cache.json")
         if not named:
             raise Fault(f"no file is named: {message}")
         case.note(f"refused, {named[0]} deleted: {message[:300]}")

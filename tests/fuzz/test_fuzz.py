@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("kind", "cases"), [("manifest", 200)])
+@pytest.mark.parametrize(("kind", "cases"), [("audio", 150), ("manifest", 200), ("store", 100)])
 def test_no_case_is_a_fault(kind: str, cases: int, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz", "--kinds", kind, "--cases", str(cases), "--failures", str(tmp_path)]
     run = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
