@@ -207,6 +207,8 @@ def with_junk(case: Case) -> Song:
     case.note(f"{len(junk)} bytes of junk {'behind' if is_behind else 'in front'}: {junk[:10]!r}")
     song.content = song.content + junk if is_behind else junk + song.content
     song.allowed = (WHOLE, PROBLEM, LONG) if is_behind else ANY
+    if song.form.container == "caf":  # whose chunks are all looked at before the first is decoded
+        song.allowed = ANY
     if not is_behind:
         song.tones = []
     return song
