@@ -25,6 +25,7 @@ import logging
 import sys
 from pathlib import Path
 
+from accelerate import PartialState
 from transformers import HfArgumentParser
 
 from collap.cli import HelpFormatter
@@ -52,3 +53,4 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # threads of the process group that are alive at the exit abort the process

@@ -350,7 +350,7 @@ class CollapAudioModel(CollapPreTrainedModel):
             frame_mask=frame_mask,
             music_model_output=music_output,
             speech_model_output=speech_output,
-            model_fingerprint=None if self.training else fingerprint(self),
+            model_fingerprint=None if self.training else fingerprint(self, frames.shape[0]),
         )
 
 

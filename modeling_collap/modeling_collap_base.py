@@ -91,9 +91,10 @@ def has_sharded_layers(module: nn.Module) -> bool:
     return any(hasattr(parameter, mark) for parameter in module.parameters() for mark in marks)
 
 
-def fingerprint(module: nn.Module) -> torch.Tensor | None:
+def fingerprint(module: nn.Module, batch_size: int) -> torch.Tensor | None:
     """
-    Hash of the first values of each weight, int64 of shape `()`; None where weights are sharded, offloaded or traced.
+    Hash of the first values of each weight, int64 of shape `(batch_size,)` as all outputs have; None where weights are
+    sharded, offloaded or traced.
 
     It is computed in bfloat16, so that a model in float32 and its copy in bfloat16 have the same one. A training
     changes the beginning of each weight that it trains.
@@ -105,7 +106,7 @@ def fingerprint(module: nn.Module) -> torch.Tensor | None:
     for weight in parameters:
         first = weight.detach().reshape(-1)[:16].to("cpu", torch.bfloat16)
         digest.update(first.view(torch.int16).numpy().tobytes())
-    return torch.tensor(int.from_bytes(digest.digest()[:8], "big", signed=True))
+    return torch.full((batch_size,), int.from_bytes(digest.digest()[:8], "big", signed=True))
 
 
 def floating_dtype(module: nn.Module) -> torch.dtype:

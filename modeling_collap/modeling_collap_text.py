@@ -206,7 +206,7 @@ class CollapTextModel(CollapPreTrainedModel):
             query_embeds=queries,
             time_query_embeds=time_queries,
             sentence_counts=sentence_counts,
-            model_fingerprint=None if self.training else fingerprint(self),
+            model_fingerprint=None if self.training else fingerprint(self, text_embeds.shape[0]),
         )
 
     def _encode(self, attention_mask: torch.Tensor, inputs: dict[str, Any]) -> BaseModelOutput:

@@ -25,7 +25,7 @@ class CollapAudioOutput(BaseModelOutputWithPooling):
         music_model_output, speech_model_output (`BaseModelOutput`, *optional*):
             The encoders' own outputs over the real chunks of all songs one after the other, only if hidden states or
             attentions were requested (an hour of them takes a gigabyte).
-        model_fingerprint (`torch.LongTensor` of shape `()`, in evaluation mode):
+        model_fingerprint (`torch.LongTensor` of shape `(batch_size,)`, in evaluation mode):
             Hash of the weights that encoded the songs: no other model scores them.
     """
 
@@ -51,7 +51,7 @@ class CollapTextOutput(BaseModelOutputWithPooling):
             Time query of each sentence: its dot product with the time features of a frame is added to the logit of
             the frame. Only with `temporal_position`.
         sentence_counts (`torch.LongTensor` of shape `(num_texts,)`): Sentences of each text.
-        model_fingerprint (`torch.LongTensor` of shape `()`, in evaluation mode):
+        model_fingerprint (`torch.LongTensor` of shape `(num_texts,)`, in evaluation mode):
             Hash of the weights that encoded the texts, as in [`CollapAudioOutput`].
     """
 

@@ -349,6 +349,7 @@ SCRIPT = """
 import resource, sys
 from pathlib import Path
 import torch
+from accelerate import PartialState
 from tiny_models import CHUNK_LENGTH_S, tiny_config
 from collap import CollapFeatureExtractor, CollapModel
 from collap.data import cache
@@ -362,6 +363,7 @@ if len(sys.argv) > 4:
     resource.setrlimit(resource.RLIMIT_FSIZE, 2 * (int(sys.argv[4]),))
 songs = sorted(str(path) for path in Path(sys.argv[1]).glob("*.wav"))
 extract_features(songs, sys.argv[2], model.audio_model, CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S))
+PartialState().destroy_process_group()
 """
 
 

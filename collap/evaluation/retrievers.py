@@ -93,13 +93,13 @@ class CollapTexts:
         start, stop, _ = part.indices(len(self))
         ends = [0, *self.output.sentence_counts.cumsum(0).tolist()]
         sentences = slice(ends[start], ends[stop])
-        times = self.output.time_query_embeds
+        times, stamps = self.output.time_query_embeds, self.output.model_fingerprint
         return CollapTexts(
             CollapTextOutput(
                 query_embeds=self.output.query_embeds[sentences],
                 time_query_embeds=None if times is None else times[sentences],
                 sentence_counts=self.output.sentence_counts[part],
-                model_fingerprint=self.output.model_fingerprint,
+                model_fingerprint=stamps if stamps is None else stamps[part],
             )
         )
 
@@ -233,13 +233,13 @@ class CollapRetriever:
             ValueError: if there is none, one is empty, or too long and `truncate_texts` is not set.
         """
         parts = [self.model.get_text_features(**inputs.to(self.model.device)) for inputs in self._tokenize(texts)]
-        has_times = parts[0].time_query_embeds is not None
+        has_times, has_stamps = parts[0].time_query_embeds is not None, parts[0].model_fingerprint is not None
         return CollapTexts(
             CollapTextOutput(
                 query_embeds=torch.cat([part.query_embeds for part in parts]),
                 time_query_embeds=torch.cat([part.time_query_embeds for part in parts]) if has_times else None,
                 sentence_counts=torch.cat([part.sentence_counts for part in parts]),
-                model_fingerprint=parts[0].model_fingerprint,
+                model_fingerprint=torch.cat([part.model_fingerprint for part in parts]) if has_stamps else None,
             )
         )
 

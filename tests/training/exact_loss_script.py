@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from datasets import Dataset
 from safetensors.torch import save_file
 from tiny_models import CHUNK_LENGTH_S, tiny_config
@@ -95,3 +96,4 @@ if __name__ == "__main__":
     for run in sys.argv[2:]:
         batch, micro = run.split("/")
         train(Path(sys.argv[1]), run.replace("/", "-"), int(batch), None if micro == "all" else int(micro))
+    PartialState().destroy_process_group()

@@ -42,6 +42,7 @@ micro = 3 - state.num_processes  # songs at a time: 2 of 4, or 1 of 2
 trained = train(model, folder, trainer.eval_dataset, contrastive_batch_size=4, micro_batch_size=micro).model
 result["trained"] = {name: weight.flatten()[:3].tolist() for name, weight in trained.named_parameters()}
 (folder / f"process-{state.process_index}.json").write_text(json.dumps(result))
+state.destroy_process_group()
 """
 
 
