@@ -162,10 +162,8 @@ class _Reading:
                 break
             if packet is None:
                 break
-            if packet.pts is not None:
-                self.last_time_s = max(
-                    self.last_time_s, float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                )
+            if (times := _times_s(packet)) is not None:
+                self.last_time_s = max(self.last_time_s, times[1])
             if packet.stream_index != stream.index:
                 continue
             self._count(packet)
@@ -189,11 +187,9 @@ class _Reading:
             return
         self.first_packet = self.first_packet or packet
         self.ends_in_error, self.ends_in_part = False, packet.is_corrupt
-        if packet.pts is None:
+        if (times := _times_s(packet)) is None:
             return
-        # Before 0 the codec fills up.
-        unit_s = float(packet.time_base)
-        start_s, end_s = max(packet.pts * unit_s, 0.0), (packet.pts + (packet.duration or 0)) * unit_s
+        start_s, end_s = times
         if self._run is None or abs(start_s - self._run[1]) > TOLERANCE_S:
             if self._run is not None:  # joined files begin anew
                 self.hole_s += max(start_s - self._run[1], 0.0)
@@ -222,6 +218,14 @@ class _Reading:
             if last:
                 self._resampler = None
         self._waveform += samples.tobytes()
+
+
+def _times_s(packet: "av.Packet") -> tuple[float, float] | None:
+    """Start and end of a packet; before 0 the codec fills up."""
+    if packet.pts is None or packet.time_base is None:
+        return None
+    unit_s = float(packet.time_base)
+    return max(packet.pts * unit_s, 0.0), (packet.pts + (packet.duration or 0)) * unit_s
 
 
 def _to_mono(frame: "av.AudioFrame") -> np.ndarray:
@@ -304,7 +308,7 @@ def _riff_claim(file: IO[bytes], duration_s: float) -> float | None:
 
 def _mp3_claim(file: IO[bytes], first_packet: "av.Packet | None") -> float | None:
     """By the frame in front of the first one, where encoders write the number of frames."""
-    if first_packet is None or not first_packet.pos:
+    if first_packet is None or not first_packet.pos or not first_packet.duration or not first_packet.time_base:
         return None
     file.seek(max(0, first_packet.pos - 4096))
     head = file.read(min(first_packet.pos, 4096))
