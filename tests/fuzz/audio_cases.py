@@ -97,12 +97,13 @@ def _check_other_ways(case: Case, song: Song, source: Any, shown: list[str], loa
     """The other readers come to the same."""
     ways = ("duration", "part", "truncated", "validated", "extracted")
     way = case.choose(ways if song.is_seekable else ways[3:], "way")
+    length_s = loaded.duration_s if loaded else song.duration_s
     if way == "duration":
         counted_s, message = refusal(lambda: audio_duration_s(source), *shown)
         if outcome == WHOLE and song.tones and (message or abs(counted_s - loaded.duration_s) > 1.1):
             raise Fault(f"the length is {counted_s}: {message}")
     elif way == "part":
-        start_s = 0.02 * case.random.randrange(5, max(6, int(50 * song.duration_s) - 30))  # a sample at all rates
+        start_s = 0.02 * case.random.randrange(5, max(6, int(50 * length_s) - 30))  # a sample at all rates
         read, message = refusal(lambda: read_audio(source, RATE, start_s, 0.5), *shown)
         if outcome == WHOLE and song.tones:
             expected = loaded.waveform[round(start_s * RATE) :][: RATE // 2].numpy()
@@ -207,7 +208,7 @@ def with_junk(case: Case) -> Song:
     case.note(f"{len(junk)} bytes of junk {'behind' if is_behind else 'in front'}: {junk[:10]!r}")
     song.content = song.content + junk if is_behind else junk + song.content
     song.allowed = (WHOLE, PROBLEM, LONG) if is_behind else ANY
-    if song.form.container == "caf":  # whose chunks are all looked at before the first is decoded
+    if song.form.container in ("caf", "w64"):  # whose chunks are all looked at before the first is decoded
         song.allowed = ANY
     if not is_behind:
         song.tones = []
