@@ -128,7 +128,7 @@ def encode_songs(
                 inputs.append(read_song)
                 good.append(song)
             except SONG_ERRORS as error:
-                bad.append(replace(song, problem=str(error).removeprefix(f"{song.name}: ") or repr(error)))
+                bad.append(replace(song, problem=_reason(error, song.name)))
         return good, bad, inputs
 
     mine = split_work(new, state.num_processes)[state.process_index]
@@ -315,7 +315,7 @@ def _list_songs(
             except (KeyError, ValueError):  # not there, or damaged: only then, for counting takes as long as reading
                 duration_s = audio_duration_s(song)
         except SONG_ERRORS as error:
-            return ListedSong(index, name, problem=str(error).removeprefix(f"{name}: ") or repr(error))
+            return ListedSong(index, name, problem=_reason(error, name))
         return ListedSong(index, name, song_hash, min(duration_s, max_length_s or math.inf))
 
     mine = range(state.process_index, len(songs), state.num_processes)
@@ -325,10 +325,14 @@ def _list_songs(
     return sorted(gather_object(listed), key=lambda song: song.index)
 
 
+def _reason(error: Exception, name: str) -> str:
+    return getattr(error, "strerror", None) or str(error).removeprefix(f"{name}: ") or repr(error)
+
+
 def _raise_or_skip(bad: list[ListedSong], num_songs: int, on_bad_audio: str) -> None:
     if bad and on_bad_audio == "raise":
         lines = first_few([f"{song.name}: {song.problem}" for song in bad])
-        hint = 'Repair or remove them, or leave them out by on_bad_audio="skip". What is encoded stays cached.'
+        hint = "Repair or remove them, or leave them out by --on_bad_audio skip. What was encoded stays cached."
         raise ValueError("\n".join([f"{len(bad)} of {num_songs} songs cannot be encoded:", *lines, hint]))
 
 

@@ -105,10 +105,11 @@ def check_file(path: str | os.PathLike) -> None:
 
 
 def _open_file(source: str | os.PathLike | bytes) -> IO[bytes]:
-    if isinstance(source, bytes):
-        return BytesIO(source)
-    check_file(source)
-    return open(source, "rb")
+    if not isinstance(source, bytes):
+        check_file(source)
+    if (len(source) if isinstance(source, bytes) else os.path.getsize(source)) == 0:
+        raise ValueError("it is empty")
+    return BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
 
 
 def _open_container(file: IO[bytes]) -> "av.container.InputContainer":

@@ -71,8 +71,8 @@ def _refuse_pair(song: AudioLike, name: str) -> None:
     """What torchaudio and soundfile return of a file."""
     if isinstance(song, tuple) and len(song) == 2 and np.ndim(song[0]) > 0 and isinstance(song[1], numbers.Real):
         raise TypeError(
-            f"{name} must be a waveform without its sampling rate, got a pair of both: pass the waveform as audio and "
-            f"sampling_rate={song[1]}, or the path of the file."
+            f"{name} must be a waveform without its sampling rate, got a pair of both: pass the path of the file, or "
+            f"the waveform with sampling_rate={song[1]} (and resample=True, downmix=True where they are needed)."
         )
 
 

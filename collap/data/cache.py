@@ -203,8 +203,9 @@ class TensorCache:
             for song_hash in [name for name, song in self.songs.items() if song.shard == shard]:
                 try:
                     self._added[song_hash] = self.read(song_hash)
-                except (ValueError, KeyError) as error:
-                    logger.warning("Taken out of the cache: %s", error)
+                except (ValueError, KeyError):
+                    name = self.hashes.path(song_hash) or song_hash
+                    logger.warning("%s: its frames are damaged in %s, it is encoded again", name, self.folder / shard)
             self.write()  # before the old one goes: a kill leaves both
             (self.folder / shard).unlink(missing_ok=True)
         self.refresh()

@@ -91,6 +91,16 @@ def load_manifest(
         ValueError: if the manifest is missing, cannot be read or has no songs, or the choice of a split is missing.
         ManifestError: if rows have issues: all of them, with their lines or rows (from 1).
     """
+    rows, places, issues = read_manifest(path_or_dataset_name, split, keep_extra_columns, check_audio)
+    if issues:
+        raise ManifestError(issues, path_or_dataset_name, rows, places)
+    return rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
+
+
+def read_manifest(
+    path_or_dataset_name: str | Path, split: str | None, keep_extra_columns: bool, check_audio: bool
+) -> tuple[Sequence[Row], list[str], list[str]]:
+    """The rows without an issue, the place of each such as "line 3", and all issues; else as [`load_manifest`]."""
     path = Path(path_or_dataset_name)
     if any("\ud800" <= char <= "\udfff" for char in str(path.absolute())):  # as Python reads bytes that are not UTF-8
         raise ValueError(f"path_or_dataset_name: the path must be UTF-8, got {str(path.absolute())!a}.")
@@ -112,11 +122,9 @@ def load_manifest(
     else:
         data = _load_data_set(path_or_dataset_name, split)
         rows, places = _check_data_set(data, issues, check, keep_extra_columns)
-    if issues:
-        raise ManifestError([_one_line(issue) for issue in issues], path_or_dataset_name, rows, places)
-    if not rows:
+    if not rows and not issues:
         raise ValueError(f"The manifest {path_or_dataset_name} has no songs.")
-    return rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
+    return rows, places, [_one_line(issue) for issue in issues]
 
 
 def _one_line(issue: str) -> str:

@@ -165,7 +165,7 @@ def test_a_manifest_is_validated(rows, processor, tmp_path):
         load_manifest(path)
     report = validate_manifest(path, processor)
     assert [(row.index, row.kind) for row in report.issues] == [one for one in EXPECTED if "sections" not in one[1]]
-    assert str(report).startswith("10 of 12 rows have issues:\n  audio is refused: 3\n    row 5, ")
+    assert str(report).startswith("10 of 12 rows have issues:\n  audio is refused: 3\n    line 5, ")
     assert not report.is_valid
     path.write_text("".join(json.dumps({**line, "text": "A b."}) + "\n" for line in lines[:1]))
     report = validate_manifest(path, processor)

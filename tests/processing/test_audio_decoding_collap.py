@@ -283,7 +283,7 @@ def test_what_is_no_audio_is_named(content, tmp_path):
     """Lists of files too: they name sound that is not in the file."""
     WRITERS["a.mp3"](tmp_path / "a.mp3", 3)
     (tmp_path / "b.mp3").write_bytes(content)
-    with pytest.raises(ValueError, match=r"b\.mp3: it is no file of audio"):
+    with pytest.raises(ValueError, match=r"b\.mp3: it is (no file of audio|empty)"):
         decode_audio(tmp_path / "b.mp3")
 
 

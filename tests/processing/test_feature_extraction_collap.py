@@ -334,7 +334,7 @@ SONG = noise(RATE)
         ("https://example.org/song.mp3", {}, r"^audio must be a file, got 'https.*addresses are not fetched"),
         ({"bytes": b"no sound"}, {}, r"^audio cannot be decoded: 8 bytes: it is no file of audio"),
         ([SONG, SONG, "gone.wav"], {}, r"^audio\[2\] cannot be decoded: .*gone\.wav: "),
-        ((SONG, 44100), {}, r"^audio must be a waveform without .* pair of both: .* and sampling_rate=44100"),
+        ((SONG, 44100), {}, r"^audio must be a waveform without .* pair of both: .* with sampling_rate=44100"),
         ([(SONG, 44100)], {}, r"^audio\[0\] must be a waveform without its sampling rate"),
         ([SONG, SONG[:100]], {}, r"^audio\[1\] must have at least 2800 samples .* got 100"),
         (None, {}, r"^audio must be a path, a numpy array, a torch tensor or an audio dict .* got NoneType"),

@@ -13,7 +13,7 @@ from tiny_retrieval import write_songs
 SECONDS = (3.0, 0.5, 0.75, 1.0, 0.75)  # the first is as long as the others together
 
 SCRIPT = """
-import json, sys
+import gc, json, sys
 from pathlib import Path
 import torch
 from accelerate import PartialState
@@ -42,6 +42,8 @@ micro = 3 - state.num_processes  # songs at a time: 2 of 4, or 1 of 2
 trained = train(model, folder, trainer.eval_dataset, contrastive_batch_size=4, micro_batch_size=micro).model
 result["trained"] = {name: weight.flatten()[:3].tolist() for name, weight in trained.named_parameters()}
 (folder / f"process-{state.process_index}.json").write_text(json.dumps(result))
+del trainer, trained, output, model  # what holds the process group goes before it
+gc.collect()
 state.destroy_process_group()
 """
 
