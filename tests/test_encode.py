@@ -20,6 +20,7 @@ import soundfile
 import torch
 from accelerate import PartialState
 from datasets import Dataset
+from mounting import mount
 from processes import run_processes
 from safetensors.torch import load_file
 from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config, tiny_text_config, tiny_whisper_config
@@ -303,14 +304,7 @@ def test_a_song_that_is_not_whole_is_bad_audio(songs, extract):
 def read_only(tmp_path) -> Iterator[Callable]:
     """Makes tmp_path / "features" a folder that cannot be written to, also by root."""
     folder = tmp_path / "features"
-    folder.mkdir()
-    command = ["mount", "--bind", str(folder), str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no `mount` here")
-    if mounted.returncode != 0:
-        pytest.skip(f"a folder may not be mounted here: {mounted.stderr.strip()}")
+    mount(folder, "--bind", str(folder))
     yield lambda: subprocess.run(["mount", "-o", "remount,ro,bind", str(folder)], check=True)
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 

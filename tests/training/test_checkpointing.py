@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mounting import mount
 from safetensors.torch import load_file
 from tiny_models import VOCAB_SIZE, tiny_config, tiny_text_config
 
@@ -189,14 +190,7 @@ def test_the_final_model_replaces_an_earlier_one(tmp_path):
 def small_disk(tmp_path) -> Iterator[Path]:
     """A file system of 32 MB."""
     folder = tmp_path / "disk"
-    folder.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(folder)]
-    try:
-        mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        pytest.skip("there is no `mount` here")
-    if mounted.returncode != 0:
-        pytest.skip(f"a tmpfs may not be mounted here: {mounted.stderr.strip()}")
+    mount(folder, "-t", "tmpfs", "-o", "size=32m", "tmpfs")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)  # torch.save leaves a file open when it fails
 
