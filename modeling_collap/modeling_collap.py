@@ -383,7 +383,7 @@ class CollapModel(CollapPreTrainedModel):
         logit_scale = self.logit_scale()
         logits_per_audio = None
         if return_logits:
-            similarity = self.similarity(audio, text, use_time=use_time)
+            similarity = self._similarity(audio, text, use_time, section_query=False)
             logits_per_audio = logit_scale.to(similarity.device) * similarity  # (B, T)
             if not use_time and text.time_query_embeds is not None:
                 # DDP waits for a gradient of every weight that the forward pass used.

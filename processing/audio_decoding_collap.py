@@ -91,11 +91,6 @@ def decode_audio(
     return DecodedAudio(reading.waveform(), reading.sampling_rate, reading.channels, reading.duration_s, problem)
 
 
-def audio_duration_s(source: str | os.PathLike | bytes) -> float:
-    """Length of a file in seconds, counted by its packets without decoding them; errors as in [`decode_audio`]."""
-    return decode_audio(source, length_s=0.0).duration_s
-
-
 def check_file(path: str | os.PathLike) -> None:
     """Raises an OSError unless this is a regular file: to open a pipe or a device may take for ever."""
     mode = os.stat(path).st_mode
@@ -105,14 +100,16 @@ def check_file(path: str | os.PathLike) -> None:
 
 
 def _open_file(source: str | os.PathLike | bytes) -> IO[bytes]:
-    if not isinstance(source, bytes):
-        check_file(source)
-    if (len(source) if isinstance(source, bytes) else os.path.getsize(source)) == 0:
-        raise ValueError("it is empty")
-    return BytesIO(source) if isinstance(source, bytes) else open(source, "rb")
+    if isinstance(source, bytes):
+        return BytesIO(source)
+    check_file(source)
+    return open(source, "rb")
 
 
 def _open_container(file: IO[bytes]) -> "av.container.InputContainer":
+    if file.seek(0, os.SEEK_END) == 0:
+        raise ValueError("it is empty")
+    file.seek(0)
     try:
         # FFmpeg gets no protocol to open other files by: a playlist is no song.
         # (`options` would be those of each stream too: PyAV then frees too much if more streams are found.)

@@ -21,10 +21,10 @@ from collap.modeling_collap.scoring_collap import mean_over_sentences
 class MeanPoolingCollap(CollapModel):
     """Scores are cosines of the mean of a song's frames and the mean of a text's sentences."""
 
-    def similarity(
-        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool = True, section_query: bool = False
+    def _similarity(
+        self, audio: CollapAudioOutput, text: CollapTextOutput, use_time: bool, section_query: bool
     ) -> torch.Tensor:
-        """As in [`CollapModel`]; `use_time` and `section_query` have no effect."""
+        # `use_time` and `section_query` have no effect.
         pooled = normalize(audio.last_hidden_state.float().sum(1), dim=-1)  # (B, d); frames of padding are zero
         pooled_text = mean_over_sentences(text.query_embeds.float().T, text.sentence_counts).T  # (T, d)
         return pooled @ normalize(pooled_text, dim=-1).T

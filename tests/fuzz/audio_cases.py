@@ -20,7 +20,7 @@ from collap.encode import extract_features
 from collap.processing.audio_loading_collap import load_songs
 from tests.tiny_models import CHUNK_LENGTH_S, tiny_config
 
-from .audio_files import FORMS, NUM_TONES, Form, heard_tones, make_song, tone_hz, write_song
+from .audio_files import FORMS, NUM_TONES, Form, make_song, strongest_tones, tone_hz, write_song
 from .runner import Case, Fault, refusal
 
 RATE = 16_000  # of what is decoded
@@ -80,12 +80,12 @@ def _check(case: Case, song: Song) -> str:
             outcome = SHORT if difference_s < 0 else LONG
         if song.tones and abs(loaded.duration_s - duration_s) > 0.01:
             raise Fault(f"duration_s is {loaded.duration_s}")
-        heard = heard_tones(waveform, RATE)[: int(song.duration_s)]
+        tones = strongest_tones(waveform, RATE)[: int(song.duration_s)]
         expected = [tone_hz(number) for number in song.tones]
-        pairs = enumerate(zip(heard, expected, strict=False))
+        pairs = enumerate(zip(tones, expected, strict=False))
         different = [second for second, (one, other) in pairs if abs(one - other) > 6]
         if song.tones and different:
-            raise Fault(f"another sound in the seconds {different}: {heard}, not {expected}")
+            raise Fault(f"another sound in the seconds {different}: {tones}, not {expected}")
     if outcome not in song.allowed:
         raise Fault(f"{outcome}, expected one of {song.allowed}: {message}")
     if is_file:

@@ -120,7 +120,7 @@ def write_song(path: Path, song: np.ndarray, rate: int, channels: int, form: For
             file.mux(pictures.encode(None))
 
 
-def heard_tones(waveform: np.ndarray, sampling_rate: int) -> list[float]:
+def strongest_tones(waveform: np.ndarray, sampling_rate: int) -> list[float]:
     """The loudest frequency in the middle of each whole second."""
     found = []
     for second in range(int(len(waveform) / sampling_rate)):
