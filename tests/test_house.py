@@ -119,6 +119,7 @@ MAY_IMPORT = {
     "baselines": {"data", "encode", "metrics"},
     "training": {"data", "encode", "metrics", "baselines", "hub", "cli"},
     "evaluation": {"data", "encode", "metrics", "baselines"},
+    "search": {"data", "encode", "metrics", "baselines", "evaluation", "cli"},
     "hub": {"metrics", "cli"},
 }
 
