@@ -140,6 +140,7 @@ def _check_spans(spans: Spans, num_sentences: int) -> None:
 # Two groups of sentences describe one section if each fits the other's span at least this well: 1 is as well as its
 # own span, 0 is like the rest of the song.
 SHARED_SECTION = 0.6
+PEAK_QUANTILE = 0.95  # of a sentence's cosines: its level in its section
 
 
 @dataclass(frozen=True)
@@ -152,9 +153,75 @@ class Span:
     score: float  # mean cosine of the sentence with the frames of the span
 
 
-def align_in_order(similarities: np.ndarray, times: np.ndarray) -> list[Span]:
+def find_spans(frames: np.ndarray, times: np.ndarray, query_embeds: np.ndarray, in_order: bool) -> list[Span]:
     """
-    Spans of all sentences of a text that describes the song from its start to its end.
+    The part of a song that each sentence of a text describes.
+
+    Args:
+        frames (`np.ndarray` of shape `(N, d)`): Frames of the song, of unit length.
+        times (`np.ndarray` of shape `(N, 2)`): Start and end of each frame in seconds.
+        query_embeds (`np.ndarray` of shape `(S, d)`): Sentences of the text, of unit length.
+        in_order (`bool`):
+            Whether the text describes the song from its start to its end. If so, all sentences are aligned together;
+            if not, each sentence is located on its own.
+
+    Returns:
+        `list[Span]`: one a sentence, in the order of the text.
+
+    Raises:
+        ValueError: if shapes do not fit or a number is NaN.
+
+    Example:
+
+    ```python
+    >>> import numpy as np
+    >>> from collap.evaluation.localization import find_spans
+
+    >>> frames = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]])
+    >>> times = np.array([[0, 5], [5, 10], [10, 15], [15, 20]])
+    >>> query_embeds = np.array([[0.8, 0.6], [0.6, 0.8]])
+    >>> [(span.start_s, span.end_s) for span in find_spans(frames, times, query_embeds, in_order=True)]
+    [(0.0, 10.0), (10.0, 20.0)]
+
+    ```
+    """
+    frames, times, query_embeds = (np.asarray(values, dtype=float) for values in (frames, times, query_embeds))
+    if frames.ndim != 2 or frames.size == 0:
+        raise ValueError(f"frames must have shape (frames, width), got {frames.shape}.")
+    if times.shape != (len(frames), 2):
+        raise ValueError(f"times must have shape ({len(frames)}, 2), got {times.shape}.")
+    if query_embeds.ndim != 2 or query_embeds.size == 0 or query_embeds.shape[1] != frames.shape[1]:
+        raise ValueError(f"query_embeds must have shape (sentences, {frames.shape[1]}), got {query_embeds.shape}.")
+    similarities = query_embeds @ frames.T  # (S, N)
+    if np.isnan(similarities).any():
+        raise ValueError("frames and query_embeds: some cosines are NaN; every one must be a number.")
+    bounds = _align(similarities) if in_order else _locate(similarities)
+    return [
+        Span(sentence, float(times[start, 0]), float(times[end - 1, 1]), float(values[start:end].mean()))
+        for sentence, (values, (start, end)) in enumerate(zip(similarities, bounds, strict=True))
+    ]
+
+
+def _locate(similarities: np.ndarray) -> list[tuple[int, int]]:
+    """
+    Frames `[start, end)` of each sentence alone.
+
+    They have the largest sum of what the cosines exceed a level by, which lies half way between the sentence's mean
+    over the song and its peaks.
+    """
+    levels = (similarities.mean(1) + np.quantile(similarities, PEAK_QUANTILE, axis=1)) / 2  # (S,)
+    spans = []
+    for votes in similarities - levels[:, None]:
+        sums = np.concatenate([[0.0], votes.cumsum()])
+        gains = sums[1:] - np.minimum.accumulate(sums)[:-1]  # of the best part that ends with each frame
+        end = int(gains.argmax()) + 1
+        spans.append((int(sums[:end].argmin()), end))
+    return spans
+
+
+def _align(similarities: np.ndarray) -> list[tuple[int, int]]:
+    """
+    Frames `[start, end)` of each sentence of a text that describes the song from its start to its end.
 
     The song is cut into consecutive spans, one for each group of sentences in the order of the text, so that the sum
     of the cosines is the largest possible (by dynamic programming). Neighbours that fit each other's spans are joined
@@ -163,37 +230,7 @@ def align_in_order(similarities: np.ndarray, times: np.ndarray) -> list[Span]:
 
     Cosines count relative to the sentence's mean over the song, as some sentences are close to every frame. A softmax
     over the sentences would change nothing: it subtracts the same number from all sentences of a frame.
-
-    Args:
-        similarities (`np.ndarray` of shape `(S, N)`): Cosines of the sentences with the frames.
-        times (`np.ndarray` of shape `(N, 2)`): Start and end of each frame in seconds.
-
-    Returns:
-        `list[Span]`: one a sentence, in the order of the text.
-
-    Raises:
-        ValueError: if shapes do not fit or a cosine is NaN.
-
-    Example:
-
-    ```python
-    >>> import numpy as np
-    >>> from collap.evaluation.localization import align_in_order
-
-    >>> similarities = np.array([[0.9, 0.8, 0.1, 0.2], [0.1, 0.2, 0.3, 0.7]])
-    >>> times = np.array([[0, 5], [5, 10], [10, 15], [15, 20]])
-    >>> [(span.start_s, span.end_s) for span in align_in_order(similarities, times)]
-    [(0.0, 10.0), (10.0, 20.0)]
-
-    ```
     """
-    similarities, times = np.asarray(similarities, dtype=float), np.asarray(times, dtype=float)
-    if similarities.ndim != 2 or similarities.size == 0:
-        raise ValueError(f"similarities must have shape (sentences, frames), got {similarities.shape}.")
-    if times.shape != (similarities.shape[1], 2):
-        raise ValueError(f"times must have shape ({similarities.shape[1]}, 2), got {times.shape}.")
-    if np.isnan(similarities).any():
-        raise ValueError("similarities: some are NaN; every cosine must be a number.")
     centred = similarities - similarities.mean(1, keepdims=True)  # (S, N)
     groups = [[sentence] for sentence in range(len(similarities))]
     scores = centred  # (G, N)
@@ -203,12 +240,8 @@ def align_in_order(similarities: np.ndarray, times: np.ndarray) -> list[Span]:
         groups[first : second + 1] = [[*chain.from_iterable(groups[first : second + 1])]]
         scores = np.stack([centred[group].mean(0) for group in groups])
         bounds = _segment(scores)
-    spans = []
-    for group, (start, end) in zip(groups, _spans_of_groups(scores, bounds), strict=True):
-        for sentence in group:
-            score = float(similarities[sentence, start:end].mean())
-            spans.append(Span(sentence, float(times[start, 0]), float(times[end - 1, 1]), score))
-    return spans
+    spans = zip(groups, _spans_of_groups(scores, bounds), strict=True)
+    return [span for group, span in spans for _ in group]
 
 
 def _segment(scores: np.ndarray) -> np.ndarray:

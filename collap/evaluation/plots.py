@@ -150,7 +150,7 @@ def plot_attention(
         sections (`Sequence[tuple[float, float, str]]`): True sections: start, end in seconds, label.
         true_spans_s (`Sequence[tuple[float, float] | None]`):
             Start and end in seconds of what each sentence describes, or None; drawn as outlines.
-        spans (`Sequence[Span]`): What [`align_in_order`] found, drawn as bars; may be empty.
+        spans (`Sequence[Span]`): What [`find_spans`] found, drawn as bars; may be empty.
         title (`str`): Line above the picture.
 
     Raises:

@@ -9,8 +9,7 @@ import torch
 
 from benchmarks.questions import described_spans
 from benchmarks.rank import score
-from collap import CollapAttentions
-from collap.evaluation.localization import Span, align_in_order, mass_inside
+from collap.evaluation.localization import Span, find_spans, mass_inside
 from collap.evaluation.plots import clock, plot_attention
 from collap.evaluation.retrievers import CollapRetriever
 
@@ -53,27 +52,22 @@ def answer(
         name = Path(song["audio"]).name
         print(f"  {rank}. {name}, {clock(song['duration_s'])}, score {scores[index]:.1f}{mark}: {tags}")
     print(f"\n  When it happens in {Path(songs[best[0]]['audio']).name}:")
-    attention = attend(retriever, frames[best[0]], sentences)
-    for span in find_spans(retriever, attention, songs[best[0]]["duration_s"]):
+    for span in spans_of(retriever, frames[best[0]], sentences, songs[best[0]]["duration_s"]):
         print(f"    {clock(span.start_s)} to {clock(span.end_s)}  {sentences[span.sentence]}")
 
 
-@torch.inference_mode()
-def attend(retriever: CollapRetriever, frames: np.ndarray, sentences: list[str]) -> CollapAttentions:
-    """The attentions of the sentences of a text over a song."""
-    return retriever.model.attend(retriever.as_batch([frames]), retriever.embed_texts([sentences]).output)
-
-
-def find_spans(retriever: CollapRetriever, attention: CollapAttentions, duration_s: float) -> list[Span]:
+def spans_of(retriever: CollapRetriever, frames: np.ndarray, sentences: list[str], duration_s: float) -> list[Span]:
     """Aligns the sentences of a text with a song, all together and in order."""
-    similarities = attention.similarities[0].numpy()  # (S, N)
-    return align_in_order(similarities, retriever.model.frame_times(similarities.shape[1], duration_s).numpy())
+    times = retriever.model.frame_times(len(frames), duration_s).numpy()
+    query_embeds = retriever.embed_texts([sentences]).output.query_embeds.numpy()
+    return find_spans(frames, times, query_embeds, in_order=True)
 
 
+@torch.inference_mode()
 def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.ndarray, path: Path) -> None:
     """Draws the temporal attention of each sentence of a caption over its song; prints how much of it is right."""
     sentences = song["text_new"]
-    attention = attend(retriever, frames, sentences)
+    attention = retriever.model.attend(retriever.as_batch([frames]), retriever.embed_texts([sentences]).output)
     weights = attention.temporal_attentions[0].numpy()  # (S, L)
     times = retriever.model.segment_times(len(frames), song["duration_s"]).numpy()  # (L, 2)
     truth = described_spans(song, "_new")
@@ -84,7 +78,7 @@ def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.
         sentences,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=truth,
-        spans=find_spans(retriever, attention, song["duration_s"]),
+        spans=spans_of(retriever, frames, sentences, song["duration_s"]),
         title=f"Temporal attention over {Path(song['audio']).name}, a song that is not in the training songs",
     )
     inside, even = (100 * np.nanmean(shares) for shares in mass_inside(weights, times, truth))
