@@ -4,8 +4,8 @@
 from importlib.util import find_spec
 
 
-def require_train_extra(*libraries: str) -> None:
-    """Raises an ImportError that says how to install libraries of the extra `train`, if one of them is missing."""
+def require_extra(extra: str, *libraries: str) -> None:
+    """Raises an ImportError that says how to install libraries of an extra, if one of them is missing."""
     missing = [name for name in libraries if find_spec(name) is None]
     if missing:
-        raise ImportError(f'{" and ".join(missing)} must be installed for this: pip install "collap[train]"')
+        raise ImportError(f'{" and ".join(missing)} must be installed for this: pip install "collap[{extra}]"')

@@ -31,7 +31,7 @@ from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
 
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapConfig, CollapModel, CollapProcessor
 from collap.cli import HelpFormatter
-from collap.extras import require_train_extra
+from collap.extras import require_extra
 from collap.files import flush
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import repository_files, repository_problems
@@ -127,7 +127,7 @@ def _load_model(name_or_path: str) -> tuple[Kind, PreTrainedModel]:
 
 def _load_adapted(folder: str) -> tuple[Kind, PreTrainedModel, str]:
     """The base of an adapter with the adapter merged into it, and the name of the base."""
-    require_train_extra("peft")
+    require_extra("train", "peft")
     from peft import PeftConfig, PeftModel  # only adapters need it
 
     base = PeftConfig.from_pretrained(folder).base_model_name_or_path

@@ -1,6 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Training: arguments, data sets, augmentation, the exact loss, the trainer."""
 
-from collap.extras import require_train_extra
+from collap.extras import require_extra
 
-require_train_extra("accelerate", "datasets", "peft")
+require_extra("train", "accelerate", "datasets", "peft")
