@@ -8,7 +8,7 @@ import re
 import time
 import uuid
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +113,8 @@ class TensorCache:
             self.fingerprint = {**json.loads(file.read_bytes())}
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{file} is damaged ({error}). Delete the folder and encode its songs again.") from error
-        if differences := _differences({name: self.fingerprint.get(name) for name in fingerprint}, fingerprint):
-            lines = "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differences])
+        if differing := differences({name: self.fingerprint.get(name) for name in fingerprint}, fingerprint):
+            lines = "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differing])
             raise ValueError(f"{lines}\nUse those that it was made with, or another folder of features.")
         self.hashes = hashes or AudioHashes(self.folder)
         self.songs: dict[str, CachedSong] = {}  # by their hashes
@@ -210,6 +210,18 @@ class TensorCache:
             (self.folder / shard).unlink(missing_ok=True)
         self.refresh()
 
+    def keep(self, songs: Collection[str]) -> None:
+        """Removes all songs but those with these hashes: the shards that hold others are written again."""
+        self.refresh()
+        others = {song.shard for name, song in self.songs.items() if name not in songs}
+        for shard in sorted(others):
+            for name in [name for name, song in self.songs.items() if song.shard == shard and name in songs]:
+                with suppress(ValueError):  # damaged: it is encoded again
+                    self._added[name] = self.read(name)
+            self.write()  # before the old one goes: a kill leaves both
+            (self.folder / shard).unlink(missing_ok=True)
+        self.refresh()
+
     def check(self, songs: Iterable[str | Mapping[str, Any]]) -> None:
         """
         Checks that all songs are there. Let the main process go first: the others find its hashes of new files.
@@ -278,13 +290,13 @@ def _checksum(song_hash: str, song: SongEmbedding) -> int:
     return zlib.crc32(np.ascontiguousarray(song.frames), zlib.crc32(json.dumps(told).encode()))
 
 
-def _differences(made: Any, here: Any, name: str = "") -> list[str]:
-    """A line for each value that differs."""
+def differences(made: Any, here: Any, name: str = "") -> list[str]:
+    """A line for each value that differs between two fingerprints."""
     if isinstance(made, Mapping) and isinstance(here, Mapping):
         return [
             line
             for key in {**here, **made}
-            for line in _differences(made.get(key), here.get(key), f"{name}.{key}" if name else key)
+            for line in differences(made.get(key), here.get(key), f"{name}.{key}" if name else key)
         ]
     if made == here:
         return []
@@ -360,18 +372,25 @@ def hash_model(
     Only the weights of `part` count (default: all), and no fields of the configuration in `without`; `settings` are
     what embeddings depend on beside it, for JSON.
     """
+    described = describe_model(model, part, without, settings=settings)
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:REVISION_LENGTH]
+
+
+def describe_model(
+    model: PreTrainedModel, part: nn.Module | None = None, without: Sequence[str] = (), **more: Any
+) -> dict[str, Any]:
+    """What [`hash_model`] hashes, for JSON: the fingerprint of a [`TensorCache`] that says what differs."""
     described = {
         "format_version": REVISION_FORMAT,
         "class": type(model).__name__,
         "config": {name: value for name, value in model.config.to_dict().items() if name not in without},
         "weights": hash_weights(model if part is None else part),
-        "settings": settings,
+        **more,
     }
-    content = json.loads(
+    return json.loads(
         json.dumps(described, default=str),
         object_hook=lambda fields: {name: value for name, value in fields.items() if name not in ORIGIN},
     )
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:REVISION_LENGTH]
 
 
 def describe_computation(model: PreTrainedModel) -> list[str]:

@@ -52,12 +52,12 @@ class SongFigure:
         """Inches as fractions of the figure."""
         return left / self.width, bottom / self.height, width / self.width, height / self.height
 
-    def add_colour_bar(self, mesh: object) -> None:
+    def add_colour_bar(self, mesh: object, label: str) -> None:
         bar = self.figure.add_axes(self.place(self.width - self.right - 2.3, 0.32, 2.0, 0.1))
         self.figure.colorbar(mesh, cax=bar, orientation="horizontal")
         bar.set_xticks([0, 1], ["none", "largest"])
         bar.tick_params(labelsize=7, length=0, pad=1)
-        bar.set_title("attention of the sentence", fontsize=7.5, pad=2)
+        bar.set_title(label, fontsize=7.5, pad=2)
 
     def finish(self, true_spans_s: Spans, spans: Sequence[Span], path: Path) -> None:
         """Draws time, sections and spans over the rows, and a legend; writes the file."""
@@ -115,7 +115,8 @@ def _draw_spans(axes: "Axes", true_spans_s: Spans, spans: Sequence[Span]) -> lis
     for row, span in enumerate(true_spans_s):
         if span is not None:
             axes.add_patch(Rectangle((span[0], row + 0.06), span[1] - span[0], 0.88, **style, clip_on=False))
-    handles = [Rectangle((0, 0), 1, 1, **style, label="section that the sentence describes")]
+    is_known = any(span is not None for span in true_spans_s)
+    handles = [Rectangle((0, 0), 1, 1, **style, label="section that the sentence describes")] * is_known
     if spans:
         style = {"facecolor": FOUND, "edgecolor": "white", "linewidth": 0.6}
         for span in spans:
@@ -133,6 +134,7 @@ def plot_attention(
     true_spans_s: Spans,
     spans: Sequence[Span],
     title: str,
+    label: str = "attention of the sentence",
 ) -> None:
     """
     Draws the attention of each sentence over the song: a row a sentence, song time to the right.
@@ -152,6 +154,7 @@ def plot_attention(
             Start and end in seconds of what each sentence describes, or None; drawn as outlines.
         spans (`Sequence[Span]`): What [`find_spans`] found, drawn as bars; may be empty.
         title (`str`): Line above the picture.
+        label (`str`): What the colours show, if not the attention.
 
     Raises:
         ValueError: if shapes do not fit.
@@ -172,5 +175,5 @@ def plot_attention(
     )
     first, last = picture.edges[0], picture.edges[-1]
     picture.axes.hlines(np.arange(1, len(sentences)), first, last, color="white", linewidth=2)
-    picture.add_colour_bar(mesh)
+    picture.add_colour_bar(mesh, label)
     picture.finish(true_spans_s, spans, Path(path))

@@ -1,0 +1,165 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The commands `collap index` and `collap search`."""
+
+import dataclasses
+import json
+import re
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from collap.cli import HelpFormatter
+from collap.evaluation.localization import Span
+from collap.evaluation.plots import clock, plot_attention
+from collap.files import atomic_write
+
+from .index import SongIndex
+from .query import Match, Query, SearchResult
+from .search import explain, search
+
+
+def index_songs(arguments: Sequence[str]) -> int:
+    """
+    Encodes the songs of folders for `collap search`.
+
+        collap index ~/Music --model MODEL --index my-index      make an index
+        collap index --index my-index                            bring it up to date: new, changed, moved, gone songs
+
+    Songs are known by their content: a file that was moved or renamed is not encoded again. Stopped or killed, the
+    same command continues where it was.
+    """
+    parser = ArgumentParser("collap index", description=index_songs.__doc__, formatter_class=HelpFormatter)
+    parser.add_argument("folders", nargs="*", help="folders of songs, in addition to those of earlier calls")
+    parser.add_argument("--index", required=True, help="folder of the index")
+    parser.add_argument("--model", help="a CoLLAP, a folder or a name on the Hub; needed once")
+    parser.add_argument("--milvus", metavar="URI", help="Milvus that holds the vectors of the first stage")
+    parser.add_argument("--rebuild", action="store_true", help="begin anew, with another model or settings")
+    parser.add_argument("--failed", action="store_true", help="only list the files that could not be encoded, and why")
+    parser.add_argument("--remove", nargs="+", metavar="PATH", help="only forget files or folders")
+    given = parser.parse_args(arguments)
+    if given.failed:
+        failed = SongIndex.open(given.index).failed
+        print("\n".join([*(f"{file.path}: {file.problem}" for file in failed), f"{len(failed)} files failed."]))
+        return 0
+    if given.remove:
+        print(SongIndex.open(given.index, given.model).remove(given.remove))
+        return 0
+    if given.model is None and (given.rebuild or given.milvus):
+        parser.error("--rebuild and --milvus need --model")
+    if given.model is None:
+        index = SongIndex.open(given.index)
+    else:
+        index = SongIndex.create(given.index, given.model, given.milvus, given.rebuild)
+    update = index.update(given.folders)
+    print(update)
+    if update.failed:
+        print(f"collap index --index {given.index} --failed says why.")
+    return 0
+
+
+def search_songs(arguments: Sequence[str]) -> int:
+    """
+    Finds the songs of an index that fit a description best, and where in the song each sentence happens.
+
+        collap search "A calm piano begins. Then the drums set in." --index my-index
+        collap search "a trumpet solo over a walking bass" --section --not "vocals" --index my-index
+        collap search --like song.mp3 --from 1:20 --to 1:50 --index my-index
+
+    Several descriptions are weighed by --weights.
+    """
+    parser = ArgumentParser("collap search", description=search_songs.__doc__, formatter_class=HelpFormatter)
+    parser.add_argument("texts", nargs="*", metavar="DESCRIPTION", help="one or many sentences")
+    parser.add_argument("--index", required=True, help="folder of the index")
+    parser.add_argument("--model", help="where the model is now, if it was moved")
+    parser.add_argument("--weights", nargs="+", type=float, help="of each description, and of --like at last")
+    parser.add_argument("--any-order", action="store_true", help="the sentences do not follow the order of the song")
+    parser.add_argument(
+        "--section", action="store_true", help="a description is of one section, not of the whole song"
+    )
+    parser.add_argument("--like", metavar="SONG", help="a file of audio, in the library or not")
+    parser.add_argument("--from", type=_seconds, metavar="TIME", help="where the part of --like begins: 1:20")
+    parser.add_argument("--to", type=_seconds, metavar="TIME", help="where it ends")
+    parser.add_argument("--not", nargs="+", default=[], metavar="TEXT", help="what must not happen")
+    for tag in ("title", "artist", "album"):
+        parser.add_argument(f"--{tag}", help=f"only songs whose {tag} contains this")
+    parser.add_argument("--folder", help="only songs in this folder")
+    parser.add_argument("--min-length", type=_seconds, metavar="TIME", help="only songs of at least this length: 3:00")
+    parser.add_argument("--max-length", type=_seconds, metavar="TIME", help="only songs of at most this length")
+    parser.add_argument("--top", type=int, default=10, help="most songs in the answer")
+    parser.add_argument("--json", action="store_true", help="print the answer as JSON")
+    parser.add_argument("--m3u", metavar="FILE", help="write the songs as a playlist")
+    parser.add_argument("--explain", metavar="PNG", help="draw the sentences over the best song")
+    given = vars(parser.parse_args(arguments))
+    index = SongIndex.open(given["index"], given["model"])
+    names = {field.name for field in dataclasses.fields(Query)}
+    query = Query(
+        like_span_s=(given["from"], given["to"]),
+        exclude=given["not"],
+        min_length_s=given["min_length"],
+        max_length_s=given["max_length"],
+        **{name: value for name, value in given.items() if name in names},
+    )
+    result = search(index, query)
+    if given["m3u"]:
+        with atomic_write(given["m3u"]) as temporary:
+            temporary.write_text(as_playlist(result), encoding="utf-8")
+    if given["explain"] and result.matches:
+        draw(index, query, result.matches[0], Path(given["explain"]))
+    print(json.dumps(as_json(result), indent=2, ensure_ascii=False) if given["json"] else as_text(result))
+    return 0
+
+
+def _seconds(text: str) -> float:
+    """Seconds of `80`, `1:20` or `1:01:20`."""
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text):
+        raise ArgumentTypeError(f"expected a time such as 80, 1:20 or 1:01:20, got {text!r}")
+    return sum(float(part) * 60**place for place, part in enumerate(reversed(text.split(":"))))
+
+
+def as_text(result: SearchResult) -> str:
+    """The answer for a terminal: songs, and under each where its sentences happen."""
+    lines = []
+    if not result.matches:
+        lines.append("No song is left by the filters." if result.num_songs == 0 else "No song can be scored.")
+    if result.is_match is False:
+        lines.append(f"Nothing here matches. The nearest of {result.num_songs} songs:")
+    for rank, match in enumerate(result.matches, start=1):
+        song = match.song
+        name = f"{song.artist} - {song.title}" if song.artist else song.title
+        probability = "" if match.probability is None else f"  match {match.probability:.0%}"
+        lines.append(f"{rank:>3}. {name}  ({clock(song.duration_s)})  score {match.score:.3f}{probability}")
+        lines.append(f"     {song.path}")
+        lines += [f"     {clock(span.start_s)}-{clock(span.end_s)}  {span.sentence}" for span in match.spans]
+    lines += [f"Its frames are damaged, it was left out: {path}" for path in result.damaged]
+    return "\n".join(lines)
+
+
+def as_json(result: SearchResult) -> dict[str, Any]:
+    """The answer for other programs; times are in seconds."""
+    matches = []
+    for match in result.matches:
+        found = dataclasses.asdict(match)
+        matches.append(found.pop("song") | found)
+    return {**dataclasses.asdict(result), "matches": matches}
+
+
+def as_playlist(result: SearchResult) -> str:
+    """The songs as an extended M3U."""
+    lines = ["#EXTM3U"]
+    for song in (match.song for match in result.matches):
+        name = f"{song.artist} - {song.title}" if song.artist else song.title
+        lines += [f"#EXTINF:{round(song.duration_s)},{name}", song.path]
+    return "\n".join(lines) + "\n"
+
+
+def draw(index: SongIndex, query: Query, match: Match, path: Path) -> None:
+    """Draws how well each sentence fits each frame of a song, and the spans that were found."""
+    told = explain(index, query, match.song.id)
+    if not len(told.sentences):
+        raise ValueError("--explain needs a description: audio has no sentences.")
+    above = (told.similarities - told.similarities.mean(1, keepdims=True)).clip(0)
+    spans = [Span(place, span.start_s, span.end_s, span.score) for place, span in enumerate(told.spans)]
+    unknown = [None] * len(spans)
+    label = "fit of the sentence"
+    plot_attention(path, above, told.times, told.sentences, [], unknown, spans, match.song.title, label)

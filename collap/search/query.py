@@ -1,0 +1,124 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""What can be asked of a library of songs, and what the answer holds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+
+from .index import IndexedSong
+
+Kind = Literal["caption", "any_order", "section"]
+
+
+@dataclass(frozen=True)
+class Query:
+    """
+    What is searched for: descriptions, audio, or both.
+
+    Args:
+        texts (`Sequence[str]`): Descriptions, each of one or many sentences. A song has to fit all of them.
+        weights (`Sequence[float]`, *optional*):
+            Of each description, and of `like` at last: a song's score is the weighted mean. Default: all the same.
+        any_order (`bool`): Whether the sentences of a description may happen in any order. By default they follow the
+            song from its beginning to its end.
+        section (`bool`): Whether each description is of one section of the song instead of the whole.
+        like (`str`, *optional*): A file of audio, in the library or not: songs that are like it, or hold it.
+        like_span_s (`tuple[float | None, float | None]`): Start and end in seconds of what counts of `like`.
+        exclude (`Sequence[str]`):
+            What must not happen: anywhere in the song, or with `section` in the section that is described. Its score
+            is subtracted.
+        title, artist, album (`str`, *optional*): Only songs whose tag contains this, in upper or lower case.
+        folder (`str`, *optional*): Only songs in this folder and those below it.
+        min_length_s, max_length_s (`float`, *optional*): Only songs of this length in seconds.
+        top (`int`): Most songs in the result.
+
+    Raises:
+        ValueError: if there is neither a text nor audio, a text is empty, weights do not fit, or a number is out of
+            its range.
+    """
+
+    texts: Sequence[str] = ()
+    weights: Sequence[float] | None = None
+    any_order: bool = False
+    section: bool = False
+    like: str | None = None
+    like_span_s: tuple[float | None, float | None] = (None, None)
+    exclude: Sequence[str] = ()
+    title: str | None = None
+    artist: str | None = None
+    album: str | None = None
+    folder: str | None = None
+    min_length_s: float | None = None
+    max_length_s: float | None = None
+    top: int = 10
+
+    def __post_init__(self) -> None:
+        for name in ("texts", "exclude"):
+            if isinstance(getattr(self, name), str):
+                raise ValueError(f"{name} must be a list of texts, got a string: [{getattr(self, name)!r}].")
+            if any(not text.strip() for text in getattr(self, name)):
+                raise ValueError(f"{name} must not hold an empty text, got {list(getattr(self, name))}.")
+        if not self.texts and self.like is None:
+            raise ValueError("texts and like are both missing: expected a description, audio, or both.")
+        if self.any_order and self.section:
+            raise ValueError("any_order and section must not both be given: a section has no order.")
+        num_parts = len(self.texts) + (self.like is not None)
+        weights = self.weights
+        if weights is not None and (len(weights) != num_parts or min(weights) < 0 or sum(weights) <= 0):
+            raise ValueError(
+                f"weights must be one number for each description, and then one for like, {num_parts} in all, at "
+                f"least 0 and not all 0, got {list(weights)}."
+            )
+        start_s, end_s = self.like_span_s
+        if (start_s or 0.0) < 0 or (end_s is not None and end_s <= (start_s or 0.0)):
+            raise ValueError(f"like_span_s must be a start and a later end in seconds, got {self.like_span_s}.")
+        if self.top < 1:
+            raise ValueError(f"top must be at least 1, got {self.top}.")
+
+    @property
+    def kind(self) -> Kind:
+        """How the descriptions are scored."""
+        return "section" if self.section else "any_order" if self.any_order else "caption"
+
+
+@dataclass(frozen=True)
+class SentenceSpan:
+    """A part of a song, and what of the query it belongs to."""
+
+    sentence: str  # or the name of the audio
+    start_s: float
+    end_s: float
+    score: float  # mean cosine
+
+
+@dataclass(frozen=True)
+class Match:
+    """A song that was found."""
+
+    song: IndexedSong
+    score: float
+    probability: float | None  # that it is what was searched for, None without a calibration
+    spans: Sequence[SentenceSpan]
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The songs that fit a query best, the best one first."""
+
+    matches: Sequence[Match]
+    num_songs: int  # that the filters left
+    is_match: bool | None  # whether the best one is more likely right than wrong, None without a calibration
+    damaged: Sequence[str] = ()  # files whose frames cannot be read, which were left out
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The sentences of a query over a song."""
+
+    song: IndexedSong
+    sentences: Sequence[str]
+    times: np.ndarray  # (N, 2): start and end of each frame in seconds
+    similarities: np.ndarray  # (S, N): cosine of each sentence with each frame
+    spans: Sequence[SentenceSpan] = field(default_factory=list)

@@ -1,0 +1,210 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The search: candidates by their windows, then the model's own score, then the moments."""
+
+import copy
+import logging
+from collections.abc import Sequence
+from functools import reduce
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from collap.data.audio_files import read_audio
+from collap.evaluation.localization import find_spans
+from collap.evaluation.retrievers import CollapRetriever, CollapTexts
+from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
+from collap.processing.feature_extraction_beats import SAMPLING_RATE
+
+from .audio_query import find_excerpt
+from .first_stage import ExactFirstStage, make_windows
+from .index import IndexedSong, SongIndex
+from .query import Explanation, Kind, Match, Query, SearchResult, SentenceSpan
+
+logger = logging.getLogger(__name__)
+
+# Songs that the model scores for a query: docs/search.md has the recall over this number. What is excluded may be in
+# many of them.
+NUM_CANDIDATES = 100
+NUM_CANDIDATES_EXCLUDED = 500
+
+
+class Description:
+    """A text of a query, encoded."""
+
+    def __init__(self, retriever: CollapRetriever, text: str, kind: Kind) -> None:
+        (sentences,) = retriever.processor.split_texts([text])
+        self.kind = kind
+        self.texts: CollapTexts = retriever.embed_texts([sentences])
+        queries = self.texts.output.query_embeds.float()  # (S, d)
+        if kind == "section":
+            queries, sentences = normalize(queries.mean(0, keepdim=True), dim=-1), [text]
+        self.sentences = sentences
+        self.queries = queries.cpu().numpy()
+        self._retriever = copy.copy(retriever)  # its two options are those of this text
+        self._retriever.use_time, self._retriever.section_query = kind == "caption", kind == "section"
+
+    def candidates(self, first_stage: ExactFirstStage, count: int, allowed: set[str] | None) -> list[str]:
+        kind = "section" if self.kind == "section" else "caption"
+        return first_stage.candidates(self.queries, count, kind, allowed)
+
+    def score(self, frames: np.ndarray, times: np.ndarray) -> float:
+        return float(self._retriever.score([frames], self.texts)[0, 0])
+
+    def spans(self, frames: np.ndarray, times: np.ndarray) -> list[SentenceSpan]:
+        found = find_spans(frames, times, self.queries, in_order=self.kind == "caption")
+        return [SentenceSpan(self.sentences[span.sentence], span.start_s, span.end_s, span.score) for span in found]
+
+    @torch.inference_mode()
+    def score_here(self, frames: np.ndarray, other: "Description") -> float:
+        """The score of another section query in the section that this one describes."""
+        model, song = self._retriever.model, self._retriever.as_batch([frames])
+        where = model.attend(song, _as_output(self.queries), use_time=False).temporal_attentions  # (1, 1, L)
+        scores = model.attend(song, _as_output(other.queries), use_time=False).segment_scores  # (1, 1, L)
+        return float((where * scores).sum())
+
+
+def _as_output(queries: np.ndarray) -> CollapTextOutput:
+    return CollapTextOutput(query_embeds=torch.from_numpy(queries), sentence_counts=torch.tensor([len(queries)]))
+
+
+class Excerpt:
+    """Audio of a query, encoded."""
+
+    def __init__(self, index: SongIndex, path: str, span_s: tuple[float | None, float | None]) -> None:
+        self.name = Path(path).name
+        self.sentences = [self.name]
+        self.frames, self.times = _encode_excerpt(index, path, *span_s)
+        self.queries, _ = make_windows(self.frames, self.times)
+
+    def candidates(self, first_stage: ExactFirstStage, count: int, allowed: set[str] | None) -> list[str]:
+        return first_stage.candidates(self.queries.astype(np.float32), count, "like", allowed)
+
+    def score(self, frames: np.ndarray, times: np.ndarray) -> float:
+        return find_excerpt(self.frames, self.times, frames, times)[0]
+
+    def spans(self, frames: np.ndarray, times: np.ndarray) -> list[SentenceSpan]:
+        score, start_s, end_s = find_excerpt(self.frames, self.times, frames, times)
+        return [SentenceSpan(self.name, start_s, end_s, score)]
+
+
+@torch.inference_mode()
+def _encode_excerpt(
+    index: SongIndex, path: str, start_s: float | None, end_s: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and their times of a file, or of a part of it."""
+    retriever = index.retriever
+    if start_s is None and end_s is None:
+        song = retriever.embed_song(path)
+        frames, duration_s = song.frames, song.duration_s
+    else:
+        start_s = start_s or 0.0
+        waveform, _ = read_audio(path, SAMPLING_RATE, start_s, None if end_s is None else end_s - start_s)
+        inputs = retriever.processor(audio=waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt")
+        output: CollapAudioOutput = retriever.model.get_audio_features(**inputs.to(retriever.model.device))
+        frames = output.last_hidden_state[0].float().cpu().numpy()  # (N, d)
+        duration_s = len(waveform) / SAMPLING_RATE
+    return frames, retriever.model.frame_times(len(frames), duration_s).numpy()
+
+
+def search(index: SongIndex, query: Query) -> SearchResult:
+    """
+    Finds the songs that fit a query best.
+
+    The windows of all songs choose the candidates, the model scores these, and the moments are found in the best.
+
+    Args:
+        index ([`SongIndex`]): Refreshed first, if another process has updated it.
+        query ([`Query`]): A description that is too long for the model is an error.
+
+    Returns:
+        [`SearchResult`]: songs of equal score in the order of their paths.
+
+    Raises:
+        ValueError: if a text or the audio of the query cannot be encoded.
+    """
+    index.refresh()
+    parts, excluded = _encode(index, query)
+    allowed = _filter(index.songs.values(), query)
+    weights = np.array(query.weights or [1.0] * len(parts)) / sum(query.weights or [1.0] * len(parts))
+    candidates = _find_candidates(index, parts, allowed, NUM_CANDIDATES_EXCLUDED if excluded else NUM_CANDIDATES)
+
+    scored, damaged = [], []
+    for song in sorted(candidates, key=lambda song: index.songs[song].path):
+        try:
+            frames, times = index.frames(song), index.frame_times(song)
+        except ValueError as error:
+            logger.warning("%s", error)
+            damaged.append(index.songs[song].path)
+            continue
+        scores = np.array([part.score(frames, times) for part in parts])
+        unwanted = [_score_unwanted(parts[0], text, frames, times) for text in excluded]
+        scored.append((song, scores, max(unwanted, default=None)))
+    totals = [weights @ scores - (unwanted or 0.0) for _, scores, unwanted in scored]
+    best = sorted(range(len(scored)), key=lambda place: -totals[place])[: query.top]
+    matches = []
+    for place in best:
+        song = scored[place][0]
+        frames, times = index.frames(song), index.frame_times(song)
+        spans = [span for part in parts for span in part.spans(frames, times)]
+        matches.append(Match(index.songs[song], float(totals[place]), None, spans))
+    probabilities = [match.probability for match in matches if match.probability is not None]
+    return SearchResult(matches, len(allowed), max(probabilities) >= 0.5 if probabilities else None, damaged)
+
+
+def explain(index: SongIndex, query: Query, song: str) -> Explanation:
+    """The cosines of each sentence of a query with the frames of a song, by its id; errors as in [`search`]."""
+    parts, _ = _encode(index, query)
+    frames, times = index.frames(song), index.frame_times(song)
+    descriptions = [part for part in parts if isinstance(part, Description)]
+    sentences = [sentence for part in descriptions for sentence in part.sentences]
+    queries = (
+        np.concatenate([part.queries for part in descriptions]) if descriptions else np.zeros((0, frames.shape[1]))
+    )
+    spans = [span for part in descriptions for span in part.spans(frames, times)]
+    return Explanation(index.songs[song], sentences, times, queries @ frames.T, spans)
+
+
+def _encode(index: SongIndex, query: Query) -> tuple[list[Description | Excerpt], list[Description]]:
+    """The parts of a query, and what it excludes."""
+    parts: list[Description | Excerpt] = [Description(index.retriever, text, query.kind) for text in query.texts]
+    if query.like is not None:
+        parts.append(Excerpt(index, query.like, query.like_span_s))
+    return parts, [Description(index.retriever, text, "section") for text in query.exclude]
+
+
+def _filter(songs: Sequence[IndexedSong], query: Query) -> set[str]:
+    """Ids of the songs that the filters leave."""
+
+    def fits(song: IndexedSong) -> bool:
+        tags = ((query.title, song.title), (query.artist, song.artist), (query.album, song.album))
+        return (
+            all(wanted is None or wanted.casefold() in tag.casefold() for wanted, tag in tags)
+            and (
+                query.folder is None or any(Path(query.folder).absolute() in Path(path).parents for path in song.paths)
+            )
+            and (query.min_length_s is None or song.duration_s >= query.min_length_s)
+            and (query.max_length_s is None or song.duration_s <= query.max_length_s)
+        )
+
+    return {song.id for song in songs if fits(song)}
+
+
+def _find_candidates(
+    index: SongIndex, parts: Sequence[Description | Excerpt], allowed: set[str], count: int
+) -> set[str]:
+    if len(allowed) <= count:
+        return allowed
+    filtered = allowed if len(allowed) < len(index.songs) else None
+    found = (part.candidates(index.first_stage, count, filtered) for part in parts)
+    return reduce(set.union, map(set, found)) & allowed
+
+
+def _score_unwanted(
+    part: Description | Excerpt, excluded: Description, frames: np.ndarray, times: np.ndarray
+) -> float:
+    """How much of what is excluded happens in a song, or in its section that a section query describes."""
+    if isinstance(part, Description) and part.kind == "section":
+        return part.score_here(frames, excluded)
+    return excluded.score(frames, times)
