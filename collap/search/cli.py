@@ -16,7 +16,6 @@ from collap.files import atomic_write
 
 from .index import SongIndex
 from .query import Match, Query, SearchResult
-from .search import explain, search
 
 
 def index_songs(arguments: Sequence[str]) -> int:
@@ -100,7 +99,7 @@ def search_songs(arguments: Sequence[str]) -> int:
         max_length_s=given["max_length"],
         **{name: value for name, value in given.items() if name in names},
     )
-    result = search(index, query)
+    result = index.search(query)
     if given["m3u"]:
         with atomic_write(given["m3u"]) as temporary:
             temporary.write_text(as_playlist(result), encoding="utf-8")
@@ -155,7 +154,7 @@ def as_playlist(result: SearchResult) -> str:
 
 def draw(index: SongIndex, query: Query, match: Match, path: Path) -> None:
     """Draws how well each sentence fits each frame of a song, and the spans that were found."""
-    told = explain(index, query, match.song.id)
+    told = index.explain(query, match.song.id)
     if not len(told.sentences):
         raise ValueError("--explain needs a description: audio has no sentences.")
     above = (told.similarities - told.similarities.mean(1, keepdims=True)).clip(0)

@@ -26,6 +26,8 @@ from collap.files import atomic_write
 from collap.modeling_collap.modeling_collap_base import fingerprint
 
 from .first_stage import ExactFirstStage, make_windows
+from .query import Explanation, IndexedSong, Query, SearchResult
+from .search import explain, search
 from .tags import Tags, read_tags
 
 logger = logging.getLogger(__name__)
@@ -56,20 +58,6 @@ class IndexedFile:
 
 
 @dataclass(frozen=True)
-class IndexedSong:
-    """A song of an index; several files with the same content are one song."""
-
-    id: str  # hash of its content
-    path: str  # the first of its files
-    title: str
-    artist: str
-    album: str
-    duration_s: float
-    encoded_s: float  # seconds that have frames
-    paths: tuple[str, ...]  # all its files
-
-
-@dataclass(frozen=True)
 class IndexUpdate:
     """The files whose state an update has changed, by their paths."""
 
@@ -96,7 +84,7 @@ class SongIndex:
     the hash of their content: a file that was moved or renamed is not encoded again. One process at a time updates
     an index; any number of processes search it meanwhile and find the state before the update.
 
-    Made by [`~SongIndex.create`] or [`~SongIndex.open`]. `collap.search.query` searches it.
+    Made by [`~SongIndex.create`] or [`~SongIndex.open`].
 
     Attributes:
         songs (`dict[str, IndexedSong]`): By their ids.
@@ -253,6 +241,14 @@ class SongIndex:
                 if own not in path.resolve().parents
             ]
             return self._take(paths, folders)
+
+    def search(self, query: Query) -> SearchResult:
+        """The songs that fit a query best, as [`collap.search.search.search`]."""
+        return search(self, query)
+
+    def explain(self, query: Query, song: str) -> Explanation:
+        """The sentences of a query over a song, by its id, as [`collap.search.search.explain`]."""
+        return explain(self, query, song)
 
     def remove(self, paths: Iterable[str | Path]) -> IndexUpdate:
         """

@@ -7,8 +7,6 @@ from typing import Literal
 
 import numpy as np
 
-from .index import IndexedSong
-
 Kind = Literal["caption", "any_order", "section"]
 
 
@@ -81,6 +79,20 @@ class Query:
     def kind(self) -> Kind:
         """How the descriptions are scored."""
         return "section" if self.section else "any_order" if self.any_order else "caption"
+
+
+@dataclass(frozen=True)
+class IndexedSong:
+    """A song of an index; several files with the same content are one song."""
+
+    id: str  # hash of its content
+    path: str  # the first of its files
+    title: str
+    artist: str
+    album: str
+    duration_s: float
+    encoded_s: float  # seconds that have frames
+    paths: tuple[str, ...]  # all its files
 
 
 @dataclass(frozen=True)

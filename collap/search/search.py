@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,8 +20,10 @@ from collap.processing.feature_extraction_beats import SAMPLING_RATE
 
 from .audio_query import find_excerpt
 from .first_stage import ExactFirstStage, make_windows
-from .index import IndexedSong, SongIndex
-from .query import Explanation, Kind, Match, Query, SearchResult, SentenceSpan
+from .query import Explanation, IndexedSong, Kind, Match, Query, SearchResult, SentenceSpan
+
+if TYPE_CHECKING:
+    from .index import SongIndex
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +75,7 @@ def _as_output(queries: np.ndarray) -> CollapTextOutput:
 class Excerpt:
     """Audio of a query, encoded."""
 
-    def __init__(self, index: SongIndex, path: str, span_s: tuple[float | None, float | None]) -> None:
+    def __init__(self, index: "SongIndex", path: str, span_s: tuple[float | None, float | None]) -> None:
         self.name = Path(path).name
         self.sentences = [self.name]
         self.frames, self.times = _encode_excerpt(index, path, *span_s)
@@ -91,7 +94,7 @@ class Excerpt:
 
 @torch.inference_mode()
 def _encode_excerpt(
-    index: SongIndex, path: str, start_s: float | None, end_s: float | None
+    index: "SongIndex", path: str, start_s: float | None, end_s: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames and their times of a file, or of a part of it."""
     retriever = index.retriever
@@ -108,7 +111,7 @@ def _encode_excerpt(
     return frames, retriever.model.frame_times(len(frames), duration_s).numpy()
 
 
-def search(index: SongIndex, query: Query) -> SearchResult:
+def search(index: "SongIndex", query: Query) -> SearchResult:
     """
     Finds the songs that fit a query best.
 
@@ -153,7 +156,7 @@ def search(index: SongIndex, query: Query) -> SearchResult:
     return SearchResult(matches, len(allowed), max(probabilities) >= 0.5 if probabilities else None, damaged)
 
 
-def explain(index: SongIndex, query: Query, song: str) -> Explanation:
+def explain(index: "SongIndex", query: Query, song: str) -> Explanation:
     """The cosines of each sentence of a query with the frames of a song, by its id; errors as in [`search`]."""
     parts, _ = _encode(index, query)
     frames, times = index.frames(song), index.frame_times(song)
@@ -166,7 +169,7 @@ def explain(index: SongIndex, query: Query, song: str) -> Explanation:
     return Explanation(index.songs[song], sentences, times, queries @ frames.T, spans)
 
 
-def _encode(index: SongIndex, query: Query) -> tuple[list[Description | Excerpt], list[Description]]:
+def _encode(index: "SongIndex", query: Query) -> tuple[list[Description | Excerpt], list[Description]]:
     """The parts of a query, and what it excludes."""
     parts: list[Description | Excerpt] = [Description(index.retriever, text, query.kind) for text in query.texts]
     if query.like is not None:
@@ -192,7 +195,7 @@ def _filter(songs: Sequence[IndexedSong], query: Query) -> set[str]:
 
 
 def _find_candidates(
-    index: SongIndex, parts: Sequence[Description | Excerpt], allowed: set[str], count: int
+    index: "SongIndex", parts: Sequence[Description | Excerpt], allowed: set[str], count: int
 ) -> set[str]:
     if len(allowed) <= count:
         return allowed

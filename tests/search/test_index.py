@@ -17,7 +17,6 @@ from tiny_retrieval import tiny_collap
 
 from collap.search.index import SongIndex
 from collap.search.query import Query
-from collap.search.search import search
 
 
 @pytest.fixture(scope="module")
@@ -131,7 +130,7 @@ def test_readers_see_the_old_state_until_they_refresh(library, tmp_path):
     (tmp_path / "songs" / "b.flac").unlink()
     library.update()
     assert set(reader.songs) == ids
-    assert len(search(reader, Query(["a slow piano"])).matches) == 3  # a search refreshes
+    assert len(reader.search(Query(["a slow piano"])).matches) == 3  # a search refreshes
     assert set(reader.songs) == set(library.songs) != ids
 
 
@@ -152,7 +151,7 @@ def test_another_model_is_refused_with_what_differs(library, tmp_path):
     assert "--rebuild" in str(refused.value)
     assert "weights: " in str(refused.value)
     with pytest.raises(ValueError, match=r"projection_dim: \d+ in the index, 12 here"):
-        search(SongIndex.open(library.folder, other), Query(["drums"]))
+        SongIndex.open(library.folder, other).search(Query(["drums"]))
     index = SongIndex.create(library.folder, other, rebuild=True)
     assert index.update().num_songs == 4
     assert index.frames(next(iter(index.songs))).shape[1] == 12
@@ -166,14 +165,14 @@ def test_a_flipped_byte_is_found_named_and_encoded_again(library, caplog):
     place = content.find(frames.astype(np.float16).tobytes())
     content[place + 3] ^= 0x40
     shard.write_bytes(content)
-    result = search(library, Query(["a slow piano"]))
+    result = library.search(Query(["a slow piano"]))
     assert list(result.damaged) == [song.path]
     assert {match.song.title for match in result.matches} == {"Beta", "c", "Delta"}
     assert f"{song.path}: its frames are damaged" in caplog.text
     assert f"collap index --index {library.folder} encodes what is damaged" in caplog.text
     library.update()
     np.testing.assert_array_equal(library.frames(song.id), frames)
-    assert not search(library, Query(["a slow piano"])).damaged
+    assert not library.search(Query(["a slow piano"])).damaged
 
 
 def test_damaged_windows_are_made_again(library):
@@ -223,7 +222,7 @@ def test_a_table_whose_write_failed_stays_as_it_was(library, tmp_path, monkeypat
     monkeypatch.undo()
     reader = SongIndex.open(library.folder)
     assert set(reader.songs) == ids
-    assert len(search(reader, Query(["drums"])).matches) >= 3
+    assert len(reader.search(Query(["drums"])).matches) >= 3
     assert reader.update().num_songs == 3
 
 
