@@ -1,11 +1,13 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Where in a song a sentence belongs: attention by frame, and spans found from cosines."""
+"""Where in a song a sentence belongs: attention by frame, and the spans that sentences describe."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
 
 import numpy as np
+import torch
+
+from collap.modeling_collap.scoring_collap import time_features
 
 Spans = Sequence[tuple[float, float] | None]
 
@@ -137,10 +139,14 @@ def _check_spans(spans: Spans, num_sentences: int) -> None:
         raise ValueError(f"spans must have one entry a sentence, {num_sentences}, got {len(spans)}.")
 
 
-# Two groups of sentences describe one section if each fits the other's span at least this well: 1 is as well as its
-# own span, 0 is like the rest of the song.
-SHARED_SECTION = 0.6
-PEAK_QUANTILE = 0.95  # of a sentence's cosines: its level in its section
+# Windows that spans are found on: frames are pooled to about this many seconds, longer for a song with more windows.
+WINDOW_S = 1.0
+MAX_WINDOWS = 3000
+# A cut of a song into pieces must explain as much variance as this many windows have on average.
+CUT_WINDOWS = 2.5
+# The pieces beside the best one belong to the span too if they fit the sentence at least this well: 1 is as well as
+# the best one, 0 is like the whole song.
+EQUAL_FIT = 0.85
 
 
 @dataclass(frozen=True)
@@ -153,23 +159,42 @@ class Span:
     score: float  # mean cosine of the sentence with the frames of the span
 
 
-def find_spans(frames: np.ndarray, times: np.ndarray, query_embeds: np.ndarray, in_order: bool) -> list[Span]:
+def find_spans(
+    frames: np.ndarray,
+    times: np.ndarray,
+    query_embeds: np.ndarray,
+    in_order: bool,
+    time_query_embeds: np.ndarray | None = None,
+    temporal_temperature: float = 0.1,
+) -> list[Span]:
     """
     The part of a song that each sentence of a text describes.
+
+    The song is cut where its frames change, whatever the text is: into the pieces whose frames are nearest to the mean
+    of their piece. Each sentence then gets the piece with the largest mean cosine, and the pieces beside it that fit
+    equally well. Sentences in order get the pieces with the largest sum of the cosines that never go back in the song;
+    what a piece has in common with all sentences does not count there, and a span takes no piece that is the best one
+    of another sentence.
+
+    Pieces are found on windows of about a second, or of 1 / 3000 of a song of more than 50 minutes. Their bounds are
+    finer: a window that a bound cuts is a mixture of the two pieces beside it.
 
     Args:
         frames (`np.ndarray` of shape `(N, d)`): Frames of the song, of unit length.
         times (`np.ndarray` of shape `(N, 2)`): Start and end of each frame in seconds.
         query_embeds (`np.ndarray` of shape `(S, d)`): Sentences of the text, of unit length.
         in_order (`bool`):
-            Whether the text describes the song from its start to its end. If so, all sentences are aligned together;
-            if not, each sentence is located on its own.
+            Whether the text describes the song from its start to its end. If not, each sentence is located on its own.
+        time_query_embeds (`np.ndarray` of shape `(S, P)`, *optional*):
+            Time queries of the sentences, for a text that is in order in the main: the sentences are located one by
+            one by the logits of the model's temporal attention. Not with `in_order`, where the order says as much.
+        temporal_temperature (`float`): That of the model's configuration, for the time queries.
 
     Returns:
         `list[Span]`: one a sentence, in the order of the text.
 
     Raises:
-        ValueError: if shapes do not fit or a number is NaN.
+        ValueError: if shapes do not fit, a number is NaN, or time queries are given with `in_order`.
 
     Example:
 
@@ -192,107 +217,111 @@ def find_spans(frames: np.ndarray, times: np.ndarray, query_embeds: np.ndarray, 
         raise ValueError(f"times must have shape ({len(frames)}, 2), got {times.shape}.")
     if query_embeds.ndim != 2 or query_embeds.size == 0 or query_embeds.shape[1] != frames.shape[1]:
         raise ValueError(f"query_embeds must have shape (sentences, {frames.shape[1]}), got {query_embeds.shape}.")
-    similarities = query_embeds @ frames.T  # (S, N)
+    if time_query_embeds is not None:
+        if in_order:
+            raise ValueError("time_query_embeds must be None with in_order.")
+        if np.ndim(time_query_embeds) != 2 or len(time_query_embeds) != len(query_embeds):
+            raise ValueError(
+                f"time_query_embeds must have shape ({len(query_embeds)}, time features), got "
+                f"{np.shape(time_query_embeds)}."
+            )
+    windows, times = _pool(frames, times)
+    similarities = query_embeds @ windows.T  # (S, W)
     if np.isnan(similarities).any():
         raise ValueError("frames and query_embeds: some cosines are NaN; every one must be a number.")
-    bounds = _align(similarities) if in_order else _locate(similarities)
-    return [
-        Span(sentence, float(times[start, 0]), float(times[end - 1, 1]), float(values[start:end].mean()))
-        for sentence, (values, (start, end)) in enumerate(zip(similarities, bounds, strict=True))
-    ]
-
-
-def _locate(similarities: np.ndarray) -> list[tuple[int, int]]:
-    """
-    Frames `[start, end)` of each sentence alone.
-
-    They have the largest sum of what the cosines exceed a level by, which lies half way between the sentence's mean
-    over the song and its peaks.
-    """
-    levels = (similarities.mean(1) + np.quantile(similarities, PEAK_QUANTILE, axis=1)) / 2  # (S,)
+    scores = similarities
+    if time_query_embeds is not None:
+        time_query_embeds = np.asarray(time_query_embeds, dtype=float)
+        relative = torch.from_numpy(times.mean(1) / times[-1, 1])  # as in the model
+        features = time_features(relative, time_query_embeds.shape[1]).double().numpy()  # (W, P)
+        scores = similarities + temporal_temperature * (time_query_embeds @ features.T)
+    cuts = _cut_into_pieces(windows)
+    bounds_s = _bounds_in_seconds(windows, times, cuts)
+    fits = np.add.reduceat(scores - scores.mean(1, keepdims=True), cuts[:-1], axis=1) / np.diff(cuts)  # (S, pieces)
+    if in_order:
+        # Of one sentence alone two thirds are left, of two not only their difference.
+        fits = fits - fits.sum(0) / (len(fits) + 2)
+        best = _best_in_order(fits)
+    else:
+        best = fits.argmax(1)
     spans = []
-    for votes in similarities - levels[:, None]:
-        sums = np.concatenate([[0.0], votes.cumsum()])
-        gains = sums[1:] - np.minimum.accumulate(sums)[:-1]  # of the best part that ends with each frame
-        end = int(gains.argmax()) + 1
-        spans.append((int(sums[:end].argmin()), end))
+    for sentence, piece in enumerate(best):
+        equal = fits[sentence] >= EQUAL_FIT * fits[sentence, piece]
+        if in_order:
+            equal[best[best != piece]] = False
+        first, end = piece, piece + 1
+        while first > 0 and equal[first - 1]:
+            first -= 1
+        while end < len(equal) and equal[end]:
+            end += 1
+        score = float(similarities[sentence, cuts[first] : cuts[end]].mean())
+        spans.append(Span(sentence, bounds_s[first], bounds_s[end], score))
     return spans
 
 
-def _align(similarities: np.ndarray) -> list[tuple[int, int]]:
+def _pool(frames: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows `(W, d)`, each the mean of some consecutive frames, and their start and end `(W, 2)` in seconds."""
+    frame_s = (times[-1, 1] - times[0, 0]) / len(frames)
+    size = max(1, round(WINDOW_S / frame_s), -(-len(frames) // MAX_WINDOWS))
+    starts = np.arange(0, len(frames), size)
+    ends = np.append(starts[1:], len(frames))
+    windows = np.add.reduceat(frames, starts) / (ends - starts)[:, None]
+    return windows, np.stack([times[starts, 0], times[ends - 1, 1]], axis=1)
+
+
+def _cut_into_pieces(windows: np.ndarray) -> np.ndarray:
     """
-    Frames `[start, end)` of each sentence of a text that describes the song from its start to its end.
+    Bounds `(pieces + 1,)` of the pieces of a song, from 0 to the number of windows.
 
-    The song is cut into consecutive spans, one for each group of sentences in the order of the text, so that the sum
-    of the cosines is the largest possible (by dynamic programming). Neighbours that fit each other's spans are joined
-    to one group, the most similar first. A group that this cut leaves out, such as a sentence on the whole song, gets
-    the better one of the two spans beside it.
-
-    Cosines count relative to the sentence's mean over the song, as some sentences are close to every frame. A softmax
-    over the sentences would change nothing: it subtracts the same number from all sentences of a frame.
+    They minimize the squared distances of the windows from the mean of their piece, where each piece costs as much as
+    `CUT_WINDOWS` windows have on average from the mean of the song (by dynamic programming).
     """
-    centred = similarities - similarities.mean(1, keepdims=True)  # (S, N)
-    groups = [[sentence] for sentence in range(len(similarities))]
-    scores = centred  # (G, N)
-    bounds = _segment(scores)
-    while (neighbours := _most_similar(scores, bounds)) is not None:
-        first, second = neighbours
-        groups[first : second + 1] = [[*chain.from_iterable(groups[first : second + 1])]]
-        scores = np.stack([centred[group].mean(0) for group in groups])
-        bounds = _segment(scores)
-    spans = zip(groups, _spans_of_groups(scores, bounds), strict=True)
-    return [span for group, span in spans for _ in group]
+    num_windows = len(windows)
+    centred = windows - windows.mean(0)
+    sums = np.concatenate([np.zeros((1, windows.shape[1])), centred.cumsum(0)])  # over the first n windows
+    squares = np.concatenate([[0.0], (centred**2).sum(1).cumsum()])
+    products = sums @ sums.T
+    norms = np.diagonal(products)
+    penalty = CUT_WINDOWS * squares[-1] / num_windows + 1e-9  # rounding errors must not cut equal windows
+    least = np.zeros(num_windows + 1)
+    starts = np.zeros(num_windows + 1, dtype=int)  # of the last piece if the pieces end there
+    for end in range(1, num_windows + 1):
+        lengths = np.arange(end, 0, -1)
+        distances = squares[end] - squares[:end] - (norms[end] + norms[:end] - 2 * products[end, :end]) / lengths
+        totals = least[:end] + distances + penalty
+        starts[end] = totals.argmin()
+        least[end] = totals[starts[end]]
+    bounds = [num_windows]
+    while bounds[-1] > 0:
+        bounds.append(starts[bounds[-1]])
+    return np.array(bounds[::-1])
 
 
-def _segment(scores: np.ndarray) -> np.ndarray:
-    """Bounds `(G + 1,)` of the spans, some empty, of the groups in order with the largest sum of `scores` `(G, N)`."""
-    num_groups, num_frames = scores.shape
-    sums = np.concatenate([np.zeros((num_groups, 1)), scores.cumsum(1)], axis=1)  # (G, N + 1), before each frame
-    places = np.arange(num_frames + 1)
-    starts = np.zeros((num_groups, num_frames + 1), dtype=int)  # where group g starts if it ends before frame n
-    best = np.full(num_frames + 1, -np.inf)  # of the groups so far, over the first n frames
-    best[0] = 0.0
-    for group in range(num_groups):
-        value = best - sums[group]  # of starting group g before frame n
-        largest = np.maximum.accumulate(value)
-        starts[group] = np.maximum.accumulate(np.where(value >= largest, places, 0))
-        best = largest + sums[group]
-    bounds = np.empty(num_groups + 1, dtype=int)
-    bounds[-1] = num_frames
-    for group in range(num_groups - 1, -1, -1):
-        bounds[group] = starts[group, bounds[group + 1]]
-    return bounds
+def _bounds_in_seconds(windows: np.ndarray, times: np.ndarray, cuts: np.ndarray) -> list[float]:
+    """Start of each piece and end of the last one in seconds, between the bounds of windows."""
+    means = np.add.reduceat(windows, cuts[:-1]) / np.diff(cuts)[:, None]  # (pieces, d)
+    bounds = [float(times[0, 0])]
+    for cut, left, right in zip(cuts[1:-1], means[:-1], means[1:], strict=True):
+        across = left - right
+        # How much of the windows before and behind the cut is the left piece: 1 and 0 if the bound is the cut.
+        shares = np.clip((windows[cut - 1 : cut + 1] - right) @ across / (across @ across), 0, 1)
+        moved = shares.sum() - 1
+        length = np.diff(times[cut if moved > 0 else cut - 1])[0]
+        bounds.append(float(times[cut, 0] + moved * length))
+    return [*bounds, float(times[-1, 1])]
 
 
-def _most_similar(scores: np.ndarray, bounds: np.ndarray) -> tuple[int, int] | None:
-    """The two groups with consecutive spans that are most similar; None if none share a section."""
-    sums = np.concatenate([np.zeros((len(scores), 1)), scores.cumsum(1)], axis=1)  # (G, N + 1)
-    present = np.flatnonzero(np.diff(bounds))
-    best, similarity = None, SHARED_SECTION
-    for first, second in pairwise(present):
-        start, cut, end = bounds[first], bounds[second], bounds[second + 1]
-
-        def fit(group: int, own: slice, other: slice, start: int = start, end: int = end) -> float:
-            """How well a group fits the other's span: 1 as its own span, 0 as the rest of the song."""
-            rest = scores.shape[1] - (end - start)
-            inside = sums[group, end] - sums[group, start]
-            background = (sums[group, -1] - inside) / rest if rest else scores[group].min()
-            own_contrast = scores[group, own].mean() - background
-            return (scores[group, other].mean() - background) / max(own_contrast, 1e-6)
-
-        left, right = slice(start, cut), slice(cut, end)
-        value = min(fit(first, left, right), fit(second, right, left))
-        if value >= similarity:
-            best, similarity = (int(first), int(second)), value
-    return best
-
-
-def _spans_of_groups(scores: np.ndarray, bounds: np.ndarray) -> list[tuple[int, int]]:
-    """Frames `[start, end)` of each group; a group without any gets the better one of the spans beside it."""
-    present = np.flatnonzero(np.diff(bounds))
-    spans = []
-    for group, values in enumerate(scores):
-        before, after = present[present <= group][-1:], present[present >= group][:1]
-        choices = [(int(bounds[g]), int(bounds[g + 1])) for g in (*before, *after)]
-        spans.append(max(choices, key=lambda span: values[slice(*span)].mean()))
-    return spans
+def _best_in_order(fits: np.ndarray) -> np.ndarray:
+    """The piece `(S,)` of each sentence, never before that of the sentence before, with the largest sum of `fits`."""
+    num_sentences, num_pieces = fits.shape
+    places = np.arange(num_pieces)
+    came_from = np.zeros((num_sentences, num_pieces), dtype=int)  # the piece of the sentence before
+    best = np.zeros(num_pieces)  # of the sentences so far, the last one in each piece
+    for sentence in range(num_sentences):
+        largest = np.maximum.accumulate(best)
+        came_from[sentence] = np.maximum.accumulate(np.where(best >= largest, places, 0))
+        best = largest + fits[sentence]
+    path = [int(best.argmax())]
+    for sentence in range(num_sentences - 1, 0, -1):
+        path.append(came_from[sentence, path[-1]])
+    return np.array(path[::-1])
