@@ -1,6 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-Metrics of retrieval (recall, hit rate, mean average precision, ranks) and their bootstrap intervals.
+Metrics of retrieval (recall, hit rate, mean average precision, ranks) and of moments, and their bootstrap intervals.
 
 Shares lie in [0, 1]. Ranks count from 1. A tie counts against the right answer, so a model that gives all songs the
 same score finds none. A NaN is an error.
@@ -138,6 +138,63 @@ def chance_level(gallery_size: int, recall_at: Sequence[int] = RECALL_AT) -> dic
     metrics["median_rank"] = (gallery_size + 1) / 2
     metrics["gallery_size"] = float(gallery_size)
     return metrics
+
+
+MOMENT_IOUS = np.arange(50, 100, 5) / 100  # over which the mean average precision of moments is averaged
+MOMENTS_AT = 10  # spans of a query that count
+
+
+def moment_metrics(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    """
+    How well ranked spans of one recording fit the spans that a text describes: the protocol of CASTELLA and
+    QVHighlights.
+
+    Args:
+        predicted (`np.ndarray` of shape `(P, 2)`): Start and end of each span, the best first; the first 10 count.
+        true (`np.ndarray` of shape `(M, 2)`): Start and end of all spans that are right.
+
+    Returns:
+        `dict[str, float]`; the metrics of a set are their means over its queries:
+        - `iou`: intersection over union of the first span with the true one that fits it best;
+        - `r1@0.5`, `r1@0.7`: whether that is at least 0.5, 0.7;
+        - `map@0.5`, `map@0.75`, `map`: average precision where a span is right if its IoU with a true span, which no
+          better ranked span has taken, is at least 0.5, 0.75; and its mean over 0.5, 0.55, ... 0.95. Precision is
+          interpolated as in Pascal VOC 2011: at each right span the highest from there on.
+
+    Raises:
+        ValueError: if shapes do not fit, there is no span, or one does not end after its start.
+    """
+    predicted, true = np.asarray(predicted, dtype=float)[:MOMENTS_AT], np.asarray(true, dtype=float)
+    for name, spans in (("predicted", predicted), ("true", true)):
+        if spans.ndim != 2 or spans.shape[1] != 2 or not len(spans) or not (spans[:, 0] < spans[:, 1]).all():
+            raise ValueError(f"{name} must be spans (start, end) with start < end, got {spans.tolist()}.")
+    ious = _span_ious(predicted, true)  # (P, M)
+    precision = dict(zip(MOMENT_IOUS, _average_precisions(ious), strict=True))
+    first = float(ious[0].max())
+    metrics = {"iou": first} | {f"r1@{least}": float(first >= least) for least in (0.5, 0.7)}
+    metrics |= {f"map@{least}": float(precision[least]) for least in (0.5, 0.75)}
+    return metrics | {"map": float(np.mean([*precision.values()]))}
+
+
+def _span_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union `(P, M)` of spans `(P, 2)` and `(M, 2)`."""
+    starts, ends = np.maximum.outer(first[:, 0], second[:, 0]), np.minimum.outer(first[:, 1], second[:, 1])
+    shared = np.clip(ends - starts, 0, None)
+    return shared / (np.add.outer(np.ptp(first, axis=1), np.ptp(second, axis=1)) - shared)
+
+
+def _average_precisions(ious: np.ndarray) -> np.ndarray:
+    """Average precision at each of `MOMENT_IOUS` of ranked spans, by their IoUs `(P, M)` with the true ones."""
+    num_predicted, num_true = ious.shape
+    taken = np.zeros((len(MOMENT_IOUS), num_true), dtype=bool)
+    hits = np.zeros((len(MOMENT_IOUS), num_predicted), dtype=bool)
+    for place, row in enumerate(ious):
+        free = np.where(taken, -1.0, row)
+        hits[:, place] = free.max(1) >= MOMENT_IOUS
+        taken[np.arange(len(taken)), free.argmax(1)] |= hits[:, place]
+    precision = hits.cumsum(1) / np.arange(1, num_predicted + 1)
+    highest = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
+    return (highest * hits).sum(1) / num_true
 
 
 def _checked_scores(scores: np.ndarray) -> np.ndarray:

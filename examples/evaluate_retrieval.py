@@ -11,7 +11,8 @@ commands for the rows of CoLLAP's paper.
 
 `results.json` in the output folder holds the metrics with their intervals, and how they were made: which songs and
 texts, how much of each song was encoded, what was missing, the revision of the model, the command. recall@k is left
-out where k is not smaller than the gallery.
+out where k is not smaller than the gallery. If the set says where in a song its texts are right, a model of frames is
+evaluated on moments, too.
 
 Encoded songs are cached in `--cache_dir`, so the same command after an interruption, or another one with that folder,
 does not encode them again. One process is enough (`python examples/evaluate_retrieval.py ...`). Several split the
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> EvaluationResult | None:
     (given,) = parser.parse_args_into_dataclasses(arguments)
     if given.compare:
         results = [EvaluationResult.load(file) for file in given.compare]
-        for direction, title in DIRECTIONS.items():
+        titles = DIRECTIONS | ({"moments": "moments"} if all(result.moments for result in results) else {})
+        for direction, title in titles.items():
             print(f"{title}\n\n{compare(results, direction)}\n")
         return None
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

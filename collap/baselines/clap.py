@@ -190,7 +190,7 @@ class VectorRetriever(ABC):
             vectors = torch.cat([self._embed_windows(batch).float().cpu() for batch in batches]).numpy()  # (W, d)
         weights = np.array([len(window) for window in windows], dtype=np.float64)
         return SongEmbedding(
-            frames=self._mean(vectors, weights)[None].astype(np.float32),
+            frames=self._frames(vectors, weights).astype(np.float32),
             encoded_s=min(len(waveform) / sampling_rate, duration_s),
             duration_s=duration_s,
             is_truncated=length_s is not None and length_s < duration_s,
@@ -216,6 +216,14 @@ class VectorRetriever(ABC):
         """Dot products of songs, each `(1, d)`, and texts: `(songs, texts)` float32."""
         return np.concatenate(songs).astype(np.float32) @ texts.T
 
+    def frame_times(self, num_frames: int, duration_s: float) -> np.ndarray | None:
+        """None: the one frame of a song says nothing of where."""
+        return None
+
+    def frame_queries(self, texts: np.ndarray) -> np.ndarray:
+        """What `embed_texts` gave, `(T, d)`."""
+        return texts
+
     @abstractmethod
     def _embed_windows(self, windows: list[np.ndarray]) -> torch.Tensor:
         """Waveforms to `(windows, d)`."""
@@ -224,9 +232,9 @@ class VectorRetriever(ABC):
     def _embed_tokens(self, tokens: BatchFeature) -> torch.Tensor:
         """`input_ids` and `attention_mask` to `(texts, d)`."""
 
-    def _mean(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        """One vector `(d,)` of `(windows, d)` and the samples of each window."""
-        return np.average(vectors, axis=0, weights=weights)
+    def _frames(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        """One vector, `(1, d)`, of `(windows, d)` and the samples of each window."""
+        return np.average(vectors, axis=0, weights=weights)[None]
 
 
 class ClapRetriever(VectorRetriever):
@@ -250,6 +258,6 @@ class ClapRetriever(VectorRetriever):
     def _embed_tokens(self, tokens: BatchFeature) -> torch.Tensor:
         return self.model.get_text_features(**tokens).pooler_output
 
-    def _mean(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        mean = super()._mean(vectors, weights)
+    def _frames(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        mean = super()._frames(vectors, weights)
         return mean / max(np.linalg.norm(mean), 1e-12)

@@ -1,9 +1,11 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""transformers' PE-Audio as a retriever of songs."""
+"""transformers' PE-Audio as a retriever of songs and of moments in them."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from transformers import BatchFeature, PeAudioModel, ProcessorMixin
+from transformers import BatchFeature, PeAudioFrameLevelModel, PeAudioModel, ProcessorMixin
 
 from .clap import VectorRetriever
 
@@ -40,3 +42,26 @@ class PeAudioRetriever(VectorRetriever):
         # Not get_text_audio_embeds: it uses hidden states without asking for them, and fails.
         states = self.model.text_model(**tokens, output_hidden_states=True).hidden_states[-1]
         return self.model.text_audio_head(states[:, 0])
+
+
+class PeAudioFrameRetriever(PeAudioRetriever):
+    r"""
+    transformers' `PeAudioFrameLevelModel`, with a vector for each 40 ms of a song. The score of a song is its best
+    frame's; dot products count, as in [`PeAudioRetriever`].
+    """
+
+    MODEL_CLASS = PeAudioFrameLevelModel
+    WINDOWS = ("whole",)
+
+    def _frames(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        return vectors[0]  # of the whole song, (1, N, d)
+
+    def score(self, songs: Sequence[np.ndarray], texts: np.ndarray) -> np.ndarray:
+        """Largest dot products of a frame of a song and a text: `(songs, texts)` float32."""
+        return np.stack([(song.astype(np.float32) @ texts.T).max(0) for song in songs])
+
+    def frame_times(self, num_frames: int, duration_s: float) -> np.ndarray:
+        """Start and end of each frame in seconds, `(N, 2)`."""
+        frame_s = self.model.config.audio_config.dac_config.hop_length / self.processor.feature_extractor.sampling_rate
+        edges = np.minimum(frame_s * np.arange(num_frames + 1), duration_s)
+        return np.stack((edges[:-1], edges[1:]), axis=1)

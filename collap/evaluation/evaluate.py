@@ -3,7 +3,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from collap.encode import embed_songs
 from collap.files import atomic_write, first_few, write_json
 
 from .evaluation_set import EvaluationSet, MissingSong, load_evaluation_set
+from .moments import find_moments
 from .result import EvaluationResult
 from .retrievers import Retriever
 
@@ -185,16 +186,19 @@ def evaluate(
         texts = [text.text for text in evaluation_set.texts]
     hashes = list(song_hashes.values())
     cached = [cache.songs[song_hash] for song_hash in hashes]
-    scores = score_songs(
-        retriever,
-        lambda index: cache.read(hashes[index]).frames,
-        [song.num_frames for song in cached],
-        retriever.embed_texts(texts),
-        state,
-        arguments.block_frames,
-    )
+    embedded = retriever.embed_texts(texts)
+
+    def load_frames(index: int) -> np.ndarray:
+        return cache.read(hashes[index]).frames
+
+    num_frames, durations_s = [song.num_frames for song in cached], [song.duration_s for song in cached]
+    scores = score_songs(retriever, load_frames, num_frames, embedded, state, arguments.block_frames)
+    moments = find_moments(retriever, evaluation_set, load_frames, durations_s, embedded, state)
     if not state.is_main_process:
         return None
+    if not moments and any(text.spans for text in evaluation_set.texts):
+        note = "The set has spans of its texts, but this model has no frames to find them with: no moments."
+        evaluation_set = replace(evaluation_set, notes=[*evaluation_set.notes, note])
     options = {name: getattr(arguments, name) for name in ("use_time", "section_query", "windows", "max_length_s")}
     options |= {
         "cached_features": arguments.features is not None,
@@ -211,6 +215,7 @@ def evaluate(
         retriever.revision,
         options,
         time.monotonic() - started,
+        moments,
     )
     if arguments.save_scores:
         ids = {"texts": [text.id for text in evaluation_set.texts], "songs": list(evaluation_set.songs)}

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from collap.data.manifest import load_manifest
 from collap.data.sets.converter import PROVENANCE
 
 SECTIONS = "sections."  # in front of the name of a key of sections
+SPANS = "spans_s"  # column: what the texts of a row describe, pairs of start and end in seconds
+TimeSpan = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,7 @@ class EvaluationText:
     id: str
     text: str | list[str]
     song_ids: tuple[str, ...]
+    spans: Mapping[str, list[TimeSpan]] = field(default_factory=dict)  # where in a song it is right, in seconds
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,10 @@ class EvaluationSet:
 
     @property
     def manifest_hash(self) -> str:
-        """16 hex digits of the ids, texts and pairs, wherever the audio lies: equal for the same task."""
-        texts = sorted([text.id, text.text, sorted(text.song_ids)] for text in self.texts)
+        """16 hex digits of the ids, texts, pairs and spans, wherever the audio lies: equal for the same task."""
+        spans = [[sorted(text.spans.items())] if text.spans else [] for text in self.texts]
+        texts = [[text.id, text.text, sorted(text.song_ids)] for text in self.texts]
+        texts = sorted(text + own for text, own in zip(texts, spans, strict=True))
         content = json.dumps([sorted(self.songs), texts], ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -93,19 +98,20 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
 
     Rows with the same `song_id` (by default the path of the audio) are one song; each text of a row is a query. Texts
     with the same id (`text_ids`, one id a text), or equal texts without ids, are one query with several right songs.
+    `spans_s` of a row, pairs of start and end in seconds, says where its song is what its texts describe.
 
     Args:
         manifest (`str` or `Path`): The manifest, or a folder of songs with their texts beside them.
         text_column (`str`, *optional*):
             Another column that holds a text or several, or `sections.NAME` for the key `NAME` of the row's sections,
-            each of which is a section query then. Default: `text` and `texts`.
+            each of which is a section query with the span of its section then. Default: `text` and `texts`.
 
     Returns:
         [`EvaluationSet`]
 
     Raises:
         ValueError: as `load_manifest` and [`EvaluationSet`]; if there is no such column, songs are no files, or
-            `text_ids` do not fit the texts.
+            `text_ids` do not fit the texts, or `spans_s` has other than pairs of a start and a later end.
     """
     path = Path(manifest)
     if not path.exists():
@@ -123,12 +129,16 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
             raise ValueError(f"manifest: row {number} of {path} must have the path of a file in 'audio'.")
         song = row.get("song_id") or os.path.relpath(row["audio"], folder).replace(os.sep, "/")
         files.setdefault(song, row["audio"])
-        found = _texts_of_row(row, text_column)
+        try:
+            found = _texts_of_row(row, text_column)
+        except (TypeError, ValueError) as error:
+            message = f"pairs of start and end with 0 <= start < end in {SPANS}, got {row[SPANS]!r:.80}"
+            raise ValueError(f"manifest: row {number} of {path} must have {message}.") from error
         num_without += not found
         ids = row.get("text_ids") if text_column is None else None
         if ids is not None and len(ids) != len(found):
             raise ValueError(f"manifest: row {number} of {path} has {len(found)} texts but {len(ids)} text_ids.")
-        for index, text in enumerate(found):
+        for index, (text, spans) in enumerate(found):
             key = json.dumps(text) if ids is None else (ids[index],)
             if key not in texts:
                 num_texts[song] += 1
@@ -137,6 +147,9 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
                 raise ValueError(f"manifest: row {number} of {path} has another text of the id {ids[index]!r}.")
             elif song not in texts[key].song_ids:
                 texts[key] = replace(texts[key], song_ids=(*texts[key].song_ids, song))
+            if spans:
+                merged = sorted({*texts[key].spans.get(song, []), *spans})
+                texts[key] = replace(texts[key], spans={**texts[key].spans, song: merged})
     if not texts:
         columns = ", ".join(rows.column_names)
         raise ValueError(f"text_column must name texts in {path}, which has {columns}; got {text_column!r}.")
@@ -147,7 +160,8 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
     missing += [MissingSong(song, file, "no such file") for song, file in files.items() if not os.path.isfile(file)]
     songs = {song: file for song, file in files.items() if os.path.isfile(file)}
     name = provenance.get("name", path.stem)
-    is_section = text_column.startswith(SECTIONS) if text_column else provenance.get("section_query", False)
+    is_section = provenance.get("section_query", False) if text_column is None else text_column.startswith(SECTIONS)
+    is_section = is_section or all(text.spans for text in texts.values())
     return EvaluationSet(
         name if text_column is None else f"{name} {text_column}",
         songs,
@@ -174,19 +188,32 @@ def _load_provenance(file: Path, manifest: Path) -> tuple[dict[str, Any], list[s
     return provenance, notes
 
 
-def _texts_of_row(row: dict[str, Any], text_column: str | None) -> list[str | list[str]]:
-    """All different texts of a row."""
-    if text_column is None:
-        found = [row.get("text"), *(row.get("texts") or [])]
-    elif text_column.startswith(SECTIONS):
-        found = [section.get(text_column.removeprefix(SECTIONS)) for section in row.get("sections") or []]
+def _texts_of_row(row: dict[str, Any], text_column: str | None) -> list[tuple[str | list[str], list[TimeSpan]]]:
+    """All different texts of a row, each with what it describes; a TypeError or ValueError if that is no span."""
+    if text_column is not None and text_column.startswith(SECTIONS):
+        sections, key = row.get("sections") or [], text_column.removeprefix(SECTIONS)
+        found = [(section.get(key), [(section["start_s"], section["end_s"])]) for section in sections]
     else:
-        content = row.get(text_column)
-        found = content if text_column.startswith("texts") and content else [content]
-    return [text for index, text in enumerate(found) if text and text not in found[:index]]
+        spans = [(float(start), float(end)) for start, end in row.get(SPANS) or []]
+        if any(not 0 <= start < end for start, end in spans):
+            raise ValueError
+        if text_column is None:
+            texts = [row.get("text"), *(row.get("texts") or [])]
+        else:
+            content = row.get(text_column)
+            texts = content if text_column.startswith("texts") and content else [content]
+        found = [(text, spans) for text in texts]
+    different: dict[str, tuple[str | list[str], list[TimeSpan]]] = {}
+    for text, spans in found:
+        if text:
+            different.setdefault(json.dumps(text), (text, []))[1].extend(spans)
+    return list(different.values())
 
 
 def _texts_of_songs(texts: Iterable[EvaluationText], songs: dict[str, str]) -> list[EvaluationText]:
     """The texts of these songs, which belong to no others then."""
-    found = [replace(text, song_ids=tuple(song for song in text.song_ids if song in songs)) for text in texts]
+    found = []
+    for text in texts:
+        spans = {song: spans for song, spans in text.spans.items() if song in songs}
+        found.append(replace(text, song_ids=tuple(song for song in text.song_ids if song in songs), spans=spans))
     return [text for text in found if text.song_ids]

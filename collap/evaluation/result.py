@@ -4,7 +4,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,8 @@ class EvaluationResult:
         versions (`dict[str, str]`): Of the libraries.
         date (`str`): ISO 8601, UTC.
         seconds (`float`): Duration of the evaluation.
+        moments (`list[dict]`): What [`collap.evaluation.moments.find_moments`] found, if texts of the set have spans.
+            `metrics` and `intervals` have the direction `"moments"` then, `metrics` also its `"chance"`.
     """
 
     metrics: dict[str, dict[str, float]]
@@ -71,6 +73,7 @@ class EvaluationResult:
     versions: dict[str, str]
     date: str
     seconds: float
+    moments: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def of(
@@ -83,6 +86,7 @@ class EvaluationResult:
         revision: str,
         options: Mapping[str, Any],
         seconds: float,
+        moments: Sequence[Mapping[str, Any]] = (),
     ) -> "EvaluationResult":
         """
         The result of a table of scores. recall@k is left out where k is not smaller than the gallery.
@@ -91,7 +95,7 @@ class EvaluationResult:
             scores (`np.ndarray` of shape `(texts, songs)`): Higher is better; in the order of the set.
             song_hashes (`Mapping[str, str]`): Hash of the content of each song's file, by its id.
             songs (`Sequence[CachedSong]`): How much of each song was encoded.
-            evaluation_set, model, revision, options, seconds: As above.
+            evaluation_set, model, revision, options, seconds, moments: As above.
 
         Raises:
             ValueError: if the shape of the scores does not fit, or a score is NaN.
@@ -120,6 +124,11 @@ class EvaluationResult:
             }
             intervals[direction] = bootstrap_intervals(per_query, song_of_query)
             ranks[direction] = dict(zip(ids, per_query["median_rank"].tolist(), strict=True))
+        if moments:
+            per_query, by_chance = (_columns([row[key] for row in moments]) for key in ("metrics", "chance"))
+            metrics["moments"] = {name: float(values.mean()) for name, values in per_query.items()}
+            metrics["chance"] = {name: float(values.mean()) for name, values in by_chance.items()}
+            intervals["moments"] = bootstrap_intervals(per_query, [row["song"] for row in moments])
         return cls(
             metrics,
             intervals,
@@ -145,6 +154,7 @@ class EvaluationResult:
             versions=library_versions(PACKAGES),
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             seconds=round(seconds, 1),
+            moments=list(moments),
         )
 
     def save(self, path: str | Path) -> None:
@@ -158,7 +168,7 @@ class EvaluationResult:
 
     def format(self) -> str:
         """The metrics as a table, in percent and with intervals, and how they were made."""
-        names = dict.fromkeys(name for metrics in self.metrics.values() for name in metrics)
+        names = dict.fromkeys(name for direction in DIRECTIONS for name in self.metrics[direction])
         rows = [[name, *(self.cell(direction, name) for direction in DIRECTIONS)] for name in names]
         encoded, notes = self.encoded, list(self.notes)
         if encoded["songs_cut"]:
@@ -171,6 +181,7 @@ class EvaluationResult:
         lines = [
             f"{self.model} on {self.set_name}\n",
             markdown_table([["", *DIRECTIONS.values()], *rows]) + "\n",
+            *([self._format_moments() + "\n"] if self.moments else []),
             f"{self.gallery_size} songs (audio {self.audio_hash}), {self.num_texts} texts (manifest "
             f"{self.manifest_hash}).",
             f"Encoded {encoded['min']:g} to {encoded['max']:g} s of each song, median {encoded['median']:g} s; "
@@ -180,6 +191,12 @@ class EvaluationResult:
             *(f"NOTE: {note}" for note in notes),
         ]
         return "\n".join(lines)
+
+    def _format_moments(self) -> str:
+        """A table of the metrics of moments, with those of random spans."""
+        chance = self.metrics["chance"]
+        rows = [[name, self.cell("moments", name), f"{100 * value:.1f}"] for name, value in chance.items()]
+        return markdown_table([["", f"{len(self.moments)} moments", "random spans"], *rows])
 
     def cell(self, direction: str, name: str) -> str:
         """A metric with its interval, for a table; empty if the result does not have it."""
@@ -191,7 +208,12 @@ class EvaluationResult:
         return f"{100 * value:.1f} [{100 * lower:.1f}, {100 * upper:.1f}]"
 
 
-COLUMNS = ("recall@1", "recall@5", "recall@10", "map@10", "median_rank")
+def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
+    """Arrays `(rows,)` by the keys of the rows."""
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
+
+
+COLUMNS = ("recall@1", "recall@5", "recall@10", "map@10", "median_rank", "r1@0.5", "r1@0.7", "map", "iou")
 HITS_AT = (1, 5, 10)
 
 
@@ -204,7 +226,7 @@ def compare(results: Sequence[EvaluationResult], direction: str) -> str:
 
     Args:
         results (`Sequence[EvaluationResult]`): Of the same songs, recordings and texts.
-        direction (`str`): `"text_to_audio"` or `"audio_to_text"`.
+        direction (`str`): `"text_to_audio"`, `"audio_to_text"`, or `"moments"` if all results have them.
 
     Raises:
         ValueError: if results are of different songs or texts.
@@ -225,15 +247,30 @@ def compare(results: Sequence[EvaluationResult], direction: str) -> str:
 
 def _differences(results: Sequence[EvaluationResult], names: Sequence[str], direction: str) -> list[list[str]]:
     """A heading, and a row for each result but the first."""
-    first, ranks = results[0], results[0].ranks[direction]
-    cutoffs = [k for k in HITS_AT if f"recall@{k}" in first.metrics[direction]]
-    rows = [[f"minus {names[0]}", *(f"hits@{k}" for k in cutoffs), "mrr"]]
-    songs = [first.song_of_text.get(query, query) for query in ranks]
-    before = np.array([*ranks.values()])
+    before, songs = _values_of_queries(results[0], direction)
+    columns = _columns([*before.values()])
+    rows = [[f"minus {names[0]}", *columns]]
     for name, result in zip(names[1:], results[1:], strict=True):
-        after = np.array([result.ranks[direction][query] for query in ranks])
-        values = {f"hits@{k}": (after <= k) * 1.0 - (before <= k) for k in cutoffs} | {"mrr": 1 / after - 1 / before}
+        after, _ = _values_of_queries(result, direction)
+        others = _columns([after[query] for query in before])
+        values = {key: others[key] - column for key, column in columns.items()}
         ends = bootstrap_intervals(values, songs)
         cells = [(100 * values[key].mean(), 100 * lower, 100 * upper) for key, (lower, upper) in ends.items()]
         rows.append([name, *("{:+.1f} [{:+.1f}, {:+.1f}]".format(*cell) for cell in cells)])
     return rows
+
+
+def _values_of_queries(result: EvaluationResult, direction: str) -> tuple[dict[Any, dict[str, float]], list[str]]:
+    """What is compared, of each query by its id; and the song of each query."""
+    if direction == "moments":
+        found = {(row["text"], row["song"]): row["metrics"] for row in result.moments}
+        values = {
+            query: {name: metrics[name] for name in COLUMNS if name in metrics} for query, metrics in found.items()
+        }
+        return values, [song for _, song in values]
+    cutoffs = [k for k in HITS_AT if f"recall@{k}" in result.metrics[direction]]
+    values = {
+        query: {**{f"hits@{k}": float(rank <= k) for k in cutoffs}, "mrr": 1 / rank}
+        for query, rank in result.ranks[direction].items()
+    }
+    return values, [result.song_of_text.get(query, query) for query in values]

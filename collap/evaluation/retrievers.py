@@ -15,11 +15,12 @@ from transformers import AutoProcessor
 
 from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import load_collap, load_config
-from collap.baselines.pe_audio import PeAudioRetriever
+from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
 from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
+from collap.modeling_collap.scoring_collap import mean_over_sentences
 from collap.processing.feature_extraction_collap import CollapBatchFeature
 from collap.processing.processing_collap import CollapProcessor
 
@@ -57,6 +58,12 @@ class Retriever(Protocol):
 
     def score(self, songs: Sequence[np.ndarray], texts: Any) -> np.ndarray:
         """Scores `(songs, texts)` in float32 of the frames of songs and of what `embed_texts` gave."""
+
+    def frame_times(self, num_frames: int, duration_s: float) -> np.ndarray | None:
+        """Start and end in seconds `(N, 2)` of the frames of a song; None if the model does not tell where."""
+
+    def frame_queries(self, texts: Any) -> np.ndarray:
+        """A vector `(T, d)` for each of what `embed_texts` gave: its dot products with frames say how they fit."""
 
 
 BATCH_SIZE = 32  # texts that the model takes at a time
@@ -249,6 +256,14 @@ class CollapRetriever:
         options = {"use_time": self.use_time, "section_query": self.section_query}
         return self.model.similarity(self.as_batch(songs), texts.output, **options).float().cpu().numpy()
 
+    def frame_times(self, num_frames: int, duration_s: float) -> np.ndarray:
+        """Start and end of each frame in seconds, `(N, 2)`."""
+        return self.model.frame_times(num_frames, duration_s).double().numpy()
+
+    def frame_queries(self, texts: CollapTexts) -> np.ndarray:
+        """Means `(T, d)` of the queries of each text's sentences: dot products are the mean cosines of sentences."""
+        return mean_over_sentences(texts.output.query_embeds.float().T, texts.output.sentence_counts).T.cpu().numpy()
+
     def as_batch(self, songs: Sequence[np.ndarray]) -> CollapAudioOutput:
         """The frames `(N, d)` of each song as the output of the model that they come from."""
         counts = torch.tensor([len(song) for song in songs])
@@ -283,7 +298,8 @@ def load_retriever(
     Raises:
         ValueError: if the model is of another type, lacks weights, or has no such option.
     """
-    model_type = load_config(name_or_path).get("model_type")
+    config = load_config(name_or_path)
+    model_type = config.get("model_type")
     if model_type not in ("collap", "clap", "pe_audio"):
         raise ValueError(
             f"name_or_path must hold a model of type collap, clap or pe_audio, got {model_type!r} in {name_or_path}."
@@ -295,7 +311,9 @@ def load_retriever(
     if model_type == "clap":
         return ClapRetriever.from_pretrained(name_or_path, device, windows or "mean")
     if model_type == "pe_audio":
-        return PeAudioRetriever.from_pretrained(name_or_path, device, windows or "whole")
+        of_frames = config.get("architectures") == [PeAudioFrameRetriever.MODEL_CLASS.__name__]
+        retriever_class = PeAudioFrameRetriever if of_frames else PeAudioRetriever
+        return retriever_class.from_pretrained(name_or_path, device, windows or "whole")
     model = load_complete(load_collap, name_or_path).to(device)
     model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the base model
     processor = AutoProcessor.from_pretrained(name_or_path)

@@ -7,10 +7,17 @@ import soundfile
 import torch
 from tiny_clap import POSITIONS, RATE, WINDOW, tiny_clap
 from tiny_tokenizer import tiny_tokenizer
-from transformers import ClapFeatureExtractor, PeAudioConfig, PeAudioFeatureExtractor, PeAudioModel, PeAudioProcessor
+from transformers import (
+    ClapFeatureExtractor,
+    PeAudioConfig,
+    PeAudioFeatureExtractor,
+    PeAudioFrameLevelModel,
+    PeAudioModel,
+    PeAudioProcessor,
+)
 
 from collap.baselines.clap import ClapRetriever, clap_features
-from collap.baselines.pe_audio import PeAudioRetriever
+from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
 from collap.data.audio_files import read_audio
 from collap.evaluation.retrievers import load_retriever
 
@@ -207,3 +214,44 @@ class TestPeAudio:
         assert isinstance(loaded, PeAudioRetriever)
         assert loaded.revision == PeAudioRetriever(model, processor).revision
         np.testing.assert_array_equal(loaded.embed_texts(TEXTS), PeAudioRetriever(model, processor).embed_texts(TEXTS))
+
+
+class TestPeAudioFrames:
+    @pytest.fixture(scope="class")
+    def frame_level(self, pe_audio):
+        """The same weights: the two classes have the same ones."""
+        model, processor = pe_audio
+        of_frames = PeAudioFrameLevelModel(model.config).eval()
+        of_frames.load_state_dict(model.state_dict())
+        return of_frames, processor
+
+    def test_dot_products_are_the_models_before_its_factor(self, frame_level, tmp_path):
+        model, processor = frame_level
+        path = write_song(tmp_path / "song.wav", 0.3)
+        retriever = PeAudioFrameRetriever(model, processor)
+        clip = processor.feature_extractor(read_audio(path, RATE)[0], sampling_rate=RATE, return_tensors="pt")
+        tokens = processor.tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
+        with torch.no_grad():
+            (expected,) = model(**clip, **tokens).logits_audio_text.numpy()  # (texts, frames)
+        song, texts = retriever.embed_song(path), retriever.embed_texts(TEXTS)
+        products = retriever.frame_queries(texts) @ song.frames.T
+        assert np.ptp(expected, axis=1).min() > 0.1
+        np.testing.assert_allclose(3 * products - 1, expected, atol=1e-4)
+        np.testing.assert_allclose(3 * retriever.score([song.frames], texts)[0] - 1, expected.max(1), atol=1e-4)
+
+    def test_times_of_frames(self, frame_level, tmp_path):
+        # A frame of 2 x 4 samples: 1 ms. The last of 300.5 ms is a half one.
+        retriever = PeAudioFrameRetriever(*frame_level)
+        song = retriever.embed_song(write_song(tmp_path / "song.wav", 0.3005))
+        times = retriever.frame_times(len(song.frames), song.duration_s)
+        assert times.shape == (301, 2)
+        np.testing.assert_allclose(times[[0, 1, 300]], [[0, 0.001], [0.001, 0.002], [0.3, 0.3005]])
+
+    def test_a_saved_one_is_loaded(self, frame_level, tmp_path):
+        for part in frame_level:
+            part.save_pretrained(tmp_path)
+        loaded = load_retriever(tmp_path)
+        assert isinstance(loaded, PeAudioFrameRetriever)
+        assert "PeAudioFrameLevelModel" in loaded.name
+        with pytest.raises(ValueError, match="windows must be one of 'whole', got 'mean'"):
+            load_retriever(tmp_path, windows="mean")

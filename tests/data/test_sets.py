@@ -244,8 +244,7 @@ def test_castella_sections_have_all_their_times_in_order(castella):
     rows, provenance = convert("castella", castella)
     assert pairs(rows) == [("--0w1YA1Hm4", "A car horn blares"), ("--0w1YA1Hm4", "A phone beeps")]
     assert [row["text_ids"] for row in rows] == [["--0w1YA1Hm4#0"], ["--0w1YA1Hm4#1"]]
-    assert (rows[0]["section_s"], rows[0]["other_sections_s"]) == ([27, 28], [[289, 290], [291, 300]])
-    assert (rows[1]["section_s"], rows[1]["other_sections_s"]) == ([72, 76], [])
+    assert [row["spans_s"] for row in rows] == [[[27, 28], [289, 290], [291, 300]], [[72, 76]]]
     assert provenance["section_query"]
     assert provenance["published"] == {"songs": 640, "texts": 1360}
     # A recording without a section belongs to the gallery.
@@ -268,7 +267,7 @@ def test_castella_times_outside_of_the_recording_are_counted(castella):
     ]
     write_recordings(castella / "json/en/test.json", [{**RECORDINGS[0], "moments": moments}])
     (row,), provenance = convert("castella", castella)
-    assert (row["text"], row["section_s"], row["other_sections_s"]) == ("A bell", [40, 50], [])
+    assert (row["text"], row["spans_s"]) == ("A bell", [[40, 50]])
     assert (provenance["times_left_out"], provenance["rows_left_out"]["count"]) == (5, 1)
 
 
@@ -278,6 +277,10 @@ def test_evaluation_reads_the_manifest_with_its_provenance(castella):
     assert (loaded.name, loaded.section_query) == ("castella test", True)
     assert sorted(loaded.songs) == sorted(recording["yid"] for recording in RECORDINGS)  # one has no text
     assert loaded.targets().sum() == 2
+    assert [text.spans for text in loaded.texts] == [
+        {"--0w1YA1Hm4": [(27, 28), (289, 290), (291, 300)]},
+        {"--0w1YA1Hm4": [(72, 76)]},
+    ]
     assert loaded.provenance["published"] == {"songs": 640, "texts": 1360}
     assert "640 songs and 1360 texts are published, the files name 2 and 2." in loaded.notes
 

@@ -63,6 +63,39 @@ def test_text_ids_say_which_texts_are_one_query(tmp_path):
         load_evaluation_set(write_manifest(tmp_path, rows))
 
 
+def test_spans_of_texts(tmp_path):
+    rows = [
+        {
+            "audio": "a.wav",
+            "song_id": "a",
+            "text": "A flute.",
+            "texts": ["A flute.", "A pipe."],
+            "spans_s": [[3, 4.5]],
+        },
+        {"audio": "a.wav", "song_id": "a", "text": "A flute.", "texts": ["A flute."], "spans_s": [[1, 2], [3, 4.5]]},
+        {"audio": "b.wav", "song_id": "b", "text": "A flute.", "texts": ["A flute."], "spans_s": [[0, 9]]},
+    ]
+    evaluation_set = load_evaluation_set(write_manifest(tmp_path, rows))
+    assert [(text.text, text.spans) for text in evaluation_set.texts] == [
+        ("A flute.", {"a": [(1, 2), (3, 4.5)], "b": [(0, 9)]}),
+        ("A pipe.", {"a": [(3, 4.5)]}),
+    ]
+    assert evaluation_set.section_query  # what has spans is not the whole song
+    assert evaluation_set.keep_songs(["a"], "").texts[0].spans == {"a": [(1, 2), (3, 4.5)]}
+    rows[2]["spans_s"] = [[0, 8]]
+    other = load_evaluation_set(write_manifest(tmp_path, rows))
+    assert other.manifest_hash != evaluation_set.manifest_hash
+    rows[2]["spans_s"] = []
+    assert not load_evaluation_set(write_manifest(tmp_path, [rows[2]])).section_query
+
+
+@pytest.mark.parametrize("spans", [[[4, 3]], [[-1, 3]], [[1, 2, 3]], [["one", "two"]]])
+def test_spans_that_are_none(tmp_path, spans):
+    manifest = write_manifest(tmp_path, [{"audio": "a.wav", "text": "A flute.", "spans_s": spans}])
+    with pytest.raises(ValueError, match=r"row 1 of .* must have pairs of start and end .* in spans_s, got \[\["):
+        load_evaluation_set(manifest)
+
+
 def test_provenance_is_taken_over(tmp_path):
     (tmp_path / "silent.wav").touch()
     rows = [{"audio": "a.wav", "song_id": "a", "text": "A flute."}, {"audio": "gone.wav", "text": "A drum."}]
@@ -107,6 +140,7 @@ def test_another_column(tmp_path):
     assert (evaluation_set.name, len(evaluation_set.songs)) == ("manifest text_new", 2)
     of_sections = load_evaluation_set(manifest, "sections.query")
     assert [text.text for text in of_sections.texts] == [["A pipe."], ["A tom."]]
+    assert [text.spans for text in of_sections.texts] == [{"a.wav": [(0, 1)]}, {"a.wav": [(1, 2)]}]
     assert of_sections.section_query
     with pytest.raises(ValueError, match=r"text_column must .* has audio, .* got 'none'"):
         load_evaluation_set(manifest, "none")

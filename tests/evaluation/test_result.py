@@ -130,3 +130,30 @@ def test_queries_are_matched_by_their_ids():
     other = result_of(SCORES[::-1, ::-1], turned, HASHES, SONGS, "other")
     table = compare([make_result(), other], "text_to_audio").split("\n\n")[1]
     assert re.findall(r"[+-]\d+\.\d", table) == ["+0.0"] * 6  # hits@1 and mrr: the gallery has three songs
+
+
+def moment(text: str, song: str, iou: float) -> dict:
+    metrics = {"iou": iou, "r1@0.5": float(iou >= 0.5), "map": iou / 2}
+    chance = {"iou": 0.2, "r1@0.5": 0.0, "map": 0.1}
+    return {"text": text, "song": song, "spans": [[0, 1]], "metrics": metrics, "chance": chance}
+
+
+def test_moments_are_in_the_result(tmp_path):
+    moments = [moment("t0", "a", 0.9), moment("t1", "a", 0.5), moment("t2", "b", 0.1)]
+    result = EvaluationResult.of(SCORES, make_set(), HASHES, SONGS, "tiny", "abc", {}, 3, moments)
+    assert result.metrics["moments"] == pytest.approx({"iou": 0.5, "r1@0.5": 2 / 3, "map": 0.25})
+    assert result.metrics["chance"] == pytest.approx({"iou": 0.2, "r1@0.5": 0, "map": 0.1})
+    assert result.intervals["moments"]["iou"] == pytest.approx((0.1, 0.7))  # songs are drawn: both b, or both a
+    assert re.search(r"\| +iou \| +50.0 \[10.0, 70.0\] \| +20.0 \|".replace(" +iou", " iou +"), result.format())
+    assert "3 moments" in result.format()
+    result.save(tmp_path / "results.json")
+    assert EvaluationResult.load(tmp_path / "results.json").format() == result.format()
+    # Another model, better by 0.1 in two of the moments, which come in another order.
+    others = [moment("t2", "b", 0.2), moment("t1", "a", 0.5), moment("t0", "a", 1.0)]
+    better = EvaluationResult.of(SCORES, make_set(), HASHES, SONGS, "better", "abc", {}, 3, others)
+    lines = re.sub(" +", " ", compare([result, better], "moments")).splitlines()
+    assert lines[0] == "| | r1@0.5 | map | iou |"
+    assert lines[-3] == "| minus tiny | r1@0.5 | map | iou |"
+    assert lines[-1] == "| better | +0.0 [+0.0, +0.0] | +3.3 [+2.5, +5.0] | +6.7 [+5.0, +10.0] |"
+    assert not make_result().moments
+    assert "moments" not in make_result().format()

@@ -173,3 +173,17 @@ def test_mean_pooling_and_other_classes(collap, tmp_path):
             assert load_retriever(str(tmp_path)).name == f"MeanPoolingCollap {tmp_path}"
     with pytest.raises(ValueError, match="model of CollapModel or MeanPoolingCollap, got OtherCollap"):
         load_retriever(str(tmp_path))
+
+
+def test_frame_queries_give_the_mean_cosine_of_the_sentences(collap, songs):
+    retriever = CollapRetriever(*collap)
+    song, texts = retriever.embed_song(songs[0]), retriever.embed_texts(TEXTS)
+    cosines = texts.output.query_embeds.numpy() @ song.frames.T  # (S, N)
+    np.testing.assert_allclose(np.linalg.norm(song.frames, axis=1), 1, atol=1e-5)
+    first = np.cumsum([0, *texts.output.sentence_counts.tolist()[:-1]])
+    counts = texts.output.sentence_counts.numpy()
+    expected = np.add.reduceat(cosines, first) / counts[:, None]
+    np.testing.assert_allclose(retriever.frame_queries(texts) @ song.frames.T, expected, atol=1e-6)
+    times = retriever.frame_times(len(song.frames), 1.5)
+    assert times.shape == (len(song.frames), 2)
+    assert (times[0, 0], times[-1, 1]) == (0, pytest.approx(1.5, abs=0.1))

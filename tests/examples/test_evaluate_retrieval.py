@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from processes import run_processes
+from tiny_clap import tiny_clap
 from tiny_models import CHUNK_LENGTH_S, tiny_config
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 from tiny_tokenizer import tiny_tokenizer
@@ -107,6 +108,31 @@ def test_other_options_use_the_same_cache_and_are_compared(folder, main, tmp_pat
     assert table.count(f"| CollapModel {folder / 'model'} (without time)") == 4
     assert table.count(f"| minus CollapModel {folder / 'model'} ") == 2
     assert table.index("text -> audio") < table.index("audio -> text")
+
+
+def test_texts_with_spans_are_looked_for_in_their_songs(folder, main, tmp_path, capsys):
+    lines = [{**line, "audio": str(folder / line["audio"])} for line in read_lines(folder / "songs.jsonl")]
+    for line in lines:
+        line["spans_s"] = [[0.1, 0.3], [0.35, 0.4]]
+    write_lines(tmp_path / "songs.jsonl", lines)
+    result = main(arguments(tmp_path, tmp_path / "out", model=folder / "model"))
+    assert result.options["section_query"]
+    assert [row["text"] for row in result.moments] == ["s0#1", "s1#1", "s2#1", "s3#1", "s4#1", "s0#2"]
+    for row in result.moments:
+        assert all(0 <= start < end <= SECONDS[int(row["song"][1:])] for start, end in row["spans"])
+    values = [row["metrics"]["map"] for row in result.moments]
+    assert result.metrics["moments"]["map"] == pytest.approx(np.mean(values))
+    file = str(tmp_path / "out" / "results.json")
+    main(["--compare", file, file])
+    assert "moments\n" in capsys.readouterr().out
+
+    for part in tiny_clap(*(line["text"] for line in lines)):
+        part.save_pretrained(tmp_path / "clap")
+    of_clap = main(arguments(tmp_path, tmp_path / "out-clap", model=tmp_path / "clap"))
+    assert of_clap.notes == [
+        "The set has spans of its texts, but this model has no frames to find them with: no moments."
+    ]
+    assert of_clap.manifest_hash == result.manifest_hash
 
 
 def test_provenance_says_whether_texts_describe_sections(folder, main, tmp_path):

@@ -39,8 +39,7 @@ def read(folders: SetFolders, split: str = "test") -> SetContent:
             fitting = sorted(time for time in times if 0 <= time[0] < min(time[1], end_s) and time[1] < float("inf"))
             dropped += len(times) - len(fitting)
             if caption and fitting:
-                extra = {"section_s": fitting[0], "other_sections_s": fitting[1:]}
-                texts.append(SetText(f"{song}#{index}", caption, (song,), extra))
+                texts.append(SetText(f"{song}#{index}", caption, (song,), {"spans_s": fitting}))
             else:
                 left_out.append((f"recording {number} ({song})", "no caption, or no time inside the recording"))
     ids = [recording["yid"] for recording in recordings]
