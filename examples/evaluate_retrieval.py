@@ -5,9 +5,9 @@ How well a model finds the songs of a manifest by their texts, and the texts by 
     accelerate launch examples/evaluate_retrieval.py --manifest songs.jsonl --model_name_or_path my-collap \
         --output_dir results/my-collap
 
-The model is a CoLLAP (or one with mean pooling, or a LoRA adapter), or a `ClapModel` or `PeAudioModel` of
-transformers. A public set is converted to a manifest first: examples/prepare_data.py; docs/evaluation.md has the
-commands for the rows of CoLLAP's paper.
+The model is a CoLLAP (or one with mean pooling, or a LoRA adapter), or a `ClapModel`, `PeAudioModel` or
+`PeAudioFrameLevelModel` of transformers. A public set is converted to a manifest first: examples/prepare_data.py;
+docs/evaluation.md has the commands for the rows of CoLLAP's paper.
 
 `results.json` in the output folder holds the metrics with their intervals, and how they were made: which songs and
 texts, how much of each song was encoded, what was missing, the revision of the model, the command. recall@k is left

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from collap.metrics import MOMENTS_AT, moment_metrics
 
 from .evaluation_set import EvaluationSet, EvaluationText
+from .localization import Span, find_spans
 from .retrievers import Retriever
 
 CHANCE_DRAWS = 10  # random rankings of a query, whose mean is the chance level
@@ -50,44 +51,47 @@ def find_moments(
     own = songs[state.process_index :: state.num_processes]
     found = []
     for place, song in tqdm(own, desc="Moments", unit="song", delay=5, disable=not state.is_main_process):
-        frames, duration_s = load_frames(place), durations_s[place]
+        frames, duration_s = load_frames(place).astype(np.float64), durations_s[place]
         times = retriever.frame_times(len(frames), duration_s)
         for index, text in asked[song]:
-            spans = rank_spans(frames.astype(np.float64) @ queries[index], times)
+            ranked = rank_spans(frames, times, queries[index])
+            spans = [(span.start_s, span.end_s) for span in ranked]
             generator = np.random.default_rng([index, place])
             drawn = np.sort(generator.uniform(0, duration_s, (CHANCE_DRAWS, MOMENTS_AT, 2)))
             random = [moment_metrics(ranking, text.spans[song]) for ranking in drawn]
-            row = {"text": text.id, "song": song, "spans": spans.round(2).tolist()}
+            row = {"text": text.id, "song": song, "spans": np.round(spans, 2).tolist()}
             row["metrics"] = moment_metrics(spans, text.spans[song])
             row["chance"] = {name: float(np.mean([draw[name] for draw in random])) for name in random[0]}
             found.append((index, place, row))
     return [row for _, _, row in sorted(gather_object(found), key=lambda entry: entry[:2])]
 
 
-def rank_spans(similarities: np.ndarray, times: np.ndarray) -> np.ndarray:
+def rank_spans(frames: np.ndarray, times: np.ndarray, query: np.ndarray) -> list[Span]:
     """
-    The spans that fit a text best, which do not overlap.
+    Up to 10 spans that fit a text, which do not overlap, the best first.
 
-    The first has the largest sum of what exceeds the mean of the song, the next ones are found likewise in what is
-    left.
+    The first is that of [`find_spans`] in the whole song. What it leaves before and after it is searched likewise, and
+    so on; the next span is always that of the largest score.
 
     Args:
-        similarities (`np.ndarray` of shape `(N,)`): Of the text with each frame.
-        times (`np.ndarray` of shape `(N, 2)`): Start and end of each frame in seconds.
-
-    Returns:
-        `np.ndarray` of shape `(P, 2)`, with 1 to 10 starts and ends in seconds.
+        frames (`np.ndarray` of shape `(N, d)`), times (`np.ndarray` of shape `(N, 2)`): As in [`find_spans`].
+        query (`np.ndarray` of shape `(d,)`): Of the text, see [`Retriever`].
     """
-    excess = similarities - similarities.mean()
-    barrier = -np.abs(excess).sum() - 1.0  # no span pays for crossing one
-    spans = []
-    while len(spans) < MOMENTS_AT:
-        sums = np.concatenate([[0.0], excess.cumsum()])  # before each frame
-        gains = sums[1:] - np.minimum.accumulate(sums)[:-1]  # of the best span that ends with each frame
-        end = int(gains.argmax()) + 1
-        if gains[end - 1] <= 0:
-            break
-        start = int(sums[:end].argmin())
-        spans.append((times[start, 0], times[end - 1, 1]))
-        excess[start:end] = barrier
-    return np.array(spans or [(times[0, 0], times[-1, 1])])
+    count = int((times[:, 0] < times[:, 1]).sum())  # the last frame may start where the song ends
+    found: list[Span] = []
+    candidates: list[tuple[Span, int, int]] = []  # the span of each part of the song, and the frames of the part
+
+    def search(start: int, end: int) -> None:
+        if start < end:
+            (span,) = find_spans(frames[start:end], times[start:end], query[None], in_order=False)
+            candidates.append((span, start, end))
+
+    search(0, count)
+    while candidates and len(found) < MOMENTS_AT:
+        best = max(candidates, key=lambda candidate: candidate[0].score)
+        candidates.remove(best)
+        span, start, end = best
+        found.append(span)
+        search(start, int(np.searchsorted(times[:, 0], span.start_s)))
+        search(int(np.searchsorted(times[:, 1], span.end_s)) + 1, end)
+    return found

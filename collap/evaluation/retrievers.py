@@ -292,7 +292,8 @@ def load_retriever(
         use_time, section_query, max_length_s, truncate_texts:
             As in [`CollapRetriever`]. Baselines ignore time and section queries, and always cut long texts.
         windows (`str`, *optional*):
-            As in [`ClapRetriever`] (default `"mean"`) and [`PeAudioRetriever`] (default `"whole"`).
+            As in [`ClapRetriever`] (default `"mean"`) and [`PeAudioRetriever`] (default `"whole"`; the only one of a
+            `PeAudioFrameLevelModel`).
         features (`str` or `Path`, *optional*): Folder of cached features of a CoLLAP.
 
     Raises:

@@ -6,6 +6,7 @@ import pytest
 from accelerate import PartialState
 
 from collap.evaluation.evaluation_set import EvaluationSet, EvaluationText
+from collap.evaluation.localization import find_spans
 from collap.evaluation.moments import find_moments, rank_spans
 from collap.metrics import moment_metrics
 
@@ -113,21 +114,48 @@ def test_the_metrics_are_those_of_a_slow_reference():
 # Ranked spans
 
 
+def seconds(similarities: list[float], end_s: float = 99.0) -> list[tuple[float, float]]:
+    """Ranked spans in frames of one second, for a text with these similarities."""
+    edges = np.minimum(np.arange(len(similarities) + 1.0), end_s)
+    frames = np.stack([similarities, np.zeros(len(similarities))], axis=1)
+    found = rank_spans(frames, np.stack([edges[:-1], edges[1:]], axis=1), np.array([1.0, 0.0]))
+    return [(span.start_s, span.end_s) for span in found]
+
+
 def test_spans_by_hand():
-    times = np.stack([np.arange(8.0), np.arange(8.0) + 1], axis=1)
-    # The mean is 0.35. Frames 5 and 6 exceed it by 0.9 together, frame 1 by 0.55.
-    similarities = np.array([0.1, 0.9, 0.1, 0.1, 0.1, 0.8, 0.8, -0.1])
-    assert rank_spans(similarities, times).tolist() == [[5, 7], [1, 2]]
+    # 4 to 7 has the largest sum; in what is left before it 1 to 2 stands out, and after it 8 to 9, which fits less.
+    similarities = [0.0, 0.8, 0.0, 0.0, 0.9, 0.9, 0.9, 0.0, 0.5]
+    ranked = seconds(similarities)
+    assert ranked[:3] == [(4, 7), (1, 2), (8, 9)]
+    # The rest fits equally badly. All spans together are the song, each second once.
+    assert sorted(second for start, end in ranked for second in range(int(start), int(end))) == list(range(9))
 
 
-def test_equal_spans_come_in_the_order_of_time():
-    times = np.stack([np.arange(5.0), np.arange(5.0) + 1], axis=1)
-    assert rank_spans(np.array([1.0, 0, 0, 0, 1]), times).tolist() == [[0, 1], [4, 5]]
+def test_the_first_is_that_of_the_span_finder():
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        frames, query = generator.standard_normal((30, 4)), generator.standard_normal(4)
+        times = np.stack([np.arange(30.0), np.arange(30.0) + 1], axis=1)
+        (span,) = find_spans(frames, times, query[None], in_order=False)
+        ranked = rank_spans(frames, times, query)
+        assert ranked[0] == span
+        assert len(ranked) == 10
+        # They do not overlap, and none is empty.
+        starts, ends = np.array(sorted((span.start_s, span.end_s) for span in ranked)).T
+        assert (starts < ends).all()
+        assert (ends[:-1] <= starts[1:]).all()
 
 
-def test_without_any_difference_it_is_the_whole_song():
-    times = np.array([(0.0, 1.0), (1.0, 2.0)])
-    assert rank_spans(np.array([0.5, 0.5]), times).tolist() == [[0, 2]]
+def test_of_equal_spans_the_earlier_comes_first():
+    assert seconds([1.0, 0.0, 0.0, 0.0, 1.0])[:2] == [(0, 1), (4, 5)]
+
+
+def test_a_frame_that_starts_at_the_end_of_the_song_is_left_out():
+    assert seconds([0.1, 0.9, 0.9, 5.0], end_s=3.0) == [(1, 3), (0, 1)]
+
+
+def test_a_song_of_one_frame():
+    assert seconds([0.3]) == [(0, 1)]
 
 
 # A set
@@ -166,8 +194,8 @@ def moments_of(retriever) -> list[dict]:
 def test_each_text_is_looked_for_in_each_of_its_songs():
     found = moments_of(TwoFrames())
     assert [(row["text"], row["song"]) for row in found] == [("t0", "a"), ("t0", "b"), ("t1", "a")]
-    assert [row["spans"] for row in found] == [[[0, 10]], [[10, 20]], [[10, 20], [30, 35]]]
-    assert [row["metrics"]["map"] for row in found] == [1, 0, 1]
+    assert [row["spans"][0] for row in found] == [[0, 10], [10, 20], [10, 20]]
+    assert [row["metrics"]["map"] for row in found] == [1, 0.5, 1]
     assert all(0 <= row["chance"]["map"] < 0.5 for row in found)
     assert found == moments_of(TwoFrames())  # chance is drawn anew, but the same
 

@@ -156,4 +156,4 @@ def test_moments_are_in_the_result(tmp_path):
     assert lines[-3] == "| minus tiny | r1@0.5 | map | iou |"
     assert lines[-1] == "| better | +0.0 [+0.0, +0.0] | +3.3 [+2.5, +5.0] | +6.7 [+5.0, +10.0] |"
     assert not make_result().moments
-    assert "moments" not in make_result().format()
+    assert "random spans" not in make_result().format()
