@@ -14,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 PYTEST := OMP_NUM_THREADS=1 $(VENV)/bin/pytest -n 2
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo benchmark test test-all fuzz check format clean
+.PHONY: help install demo benchmark test test-all browser fuzz check format clean
 
 help:  ## Say what can be made
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -41,6 +41,10 @@ test: $(INSTALLED)  ## The fast tests
 test-all: $(INSTALLED)  ## All tests, also slow ones and the common tests of transformers against our classes
 	$(PYTHON) tests/hf/fetch_transformers_tests.py
 	$(PYTEST) tests --durations=25 $(PYTEST_ARGS)
+
+browser:  ## Chromium for the tests of the page, by apt-get where one may; without it they are skipped
+	@command -v chromium || { test "$$(id -u)" = 0 && apt-get update -qq && apt-get install -y -qq chromium; } \
+		|| echo "Chromium cannot be installed here: the tests of the page are skipped."
 
 fuzz: $(INSTALLED)  ## Damaged songs, manifests and stores for an hour (FUZZ_ARGS="--minutes 5 --seed 7")
 	$(PYTHON) -m tests.fuzz --minutes 60 $(FUZZ_ARGS)

@@ -19,6 +19,7 @@ COMMANDS = {
     ),
     "index": ("collap.search.cli:index_songs", "encode the songs of folders, or bring an index up to date"),
     "search": ("collap.search.cli:search_songs", "find songs of an index by descriptions or audio, and the moments"),
+    "app": ("collap.search.app:app", "search an index on a page in the browser, and play the moments"),
     "validate": ("collap.data.validation:validate", "decode all songs of a manifest and report every issue"),
     "card": ("collap.hub.push:print_card", "print the model card of a trained model"),
     "publish": ("collap.hub.push:publish", "write a model repository with code and card, and push it to the Hub"),

@@ -1,0 +1,375 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""
+Serves a page that searches an index and plays the songs where each sentence happens.
+
+    collap app --index DIR
+
+The page is only for this computer (127.0.0.1) unless `--host` says otherwise. It reads the songs of the index and no
+other file, and never tells where on the disk they are.
+"""
+
+import logging
+import mimetypes
+import os
+import tempfile
+import threading
+import uuid
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import av
+import numpy as np
+
+from collap.cli import HelpFormatter
+from collap.extras import require_extra
+from collap.files import atomic_write
+from collap.processing.audio_decoding_collap import decode_audio
+
+from .index import SongIndex
+from .query import Explanation, Match, Query
+from .search import explain, search
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from gradio import Blocks
+
+logger = logging.getLogger(__name__)
+
+PAGE = Path(__file__).with_name("page")
+# What a query is made of: names in the address of the page, in the order of its fields.
+FIELDS = ("q", "order", "not", "title", "artist", "album", "folder", "min", "max")
+ORDERS = {"": "In this order", "any": "In any order", "section": "One section"}
+NUM_BARS = 200  # of a waveform, and cells of a sentence's lane
+WAVEFORM_RATE = 8_000  # Hz
+MAX_UPLOAD_BYTES = 2**30
+MAX_FILES = 16  # of each kind in the temporary folder: older ones go
+# Of Gradio: they take or serve files, tell where on the disk these are, or describe the server.
+CLOSED_ROUTES = ("monitoring/summary", "openapi.json", "gradio_api/upload", "gradio_api/upload_progress")
+CLOSED_ROUTES += (
+    "gradio_api/deep_link",
+    *(f"gradio_api/{kind}{{path:path}}" for kind in ("file=", "file/", "proxy=")),
+)
+
+
+class Library:
+    """
+    What the page asks for, as JSON and files. Several threads may call it.
+
+    Args:
+        index ([`SongIndex`]): Read anew before each query, so that what another process has changed is shown.
+        songs (`Path`, *optional*): Where the content of the index's folders is now, if they were moved.
+    """
+
+    def __init__(self, index: SongIndex, songs: Path | None = None):
+        self.index = index
+        self.waveform = lru_cache(maxsize=1024)(self._waveform)
+        self._songs = songs
+        self._temporary = tempfile.TemporaryDirectory(prefix="collap-app-")
+        self._decoding = threading.Lock()  # one song at a time: each needs memory
+
+    def answer(self, fields: Mapping[str, str], dropped: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """
+        The songs that fit a query, or one sentence about what is wrong with it.
+
+        Args:
+            fields: Values of `FIELDS`, and `like`, the id of a song.
+            dropped: The `name` of a song that was dropped on the page, and its `upload`, which is deleted.
+        """
+        upload = self.temporary_file(dropped["upload"], ".upload") if dropped else None
+        answer = {"link": {} if dropped else fields}
+        try:
+            self.index.refresh()
+            if upload is not None:
+                query, name = self._make_query(fields, upload), dropped["name"]
+            elif fields.get("like"):
+                query = self._make_query(fields, self.song_file(fields["like"]))
+                name = self.index.songs[fields["like"]].title
+            elif fields.get("q"):
+                query, name = self._make_query(fields), ""
+            else:
+                return answer | {"message": f"{len(self.index.songs):,} songs to search."}
+            return answer | self._find(query, name)
+        except KeyError:  # a song that another process removes at this moment
+            return answer | {"error": "The index has just changed: search again."}
+        except (OSError, RuntimeError, ValueError) as error:
+            logger.info("%s", error)
+            message = str(error).replace(str(upload), dropped["name"]) if dropped else str(error)
+            return answer | {"error": self.without_paths(message)}
+        finally:
+            if upload is not None:
+                upload.unlink(missing_ok=True)
+
+    def _make_query(self, fields: Mapping[str, str], like: Path | None = None) -> Query:
+        folders = self.folders()
+        for name, known in (("order", ORDERS), ("folder", folders)):
+            if fields.get(name) and fields[name] not in known:
+                raise ValueError(f"The {name} must be one of those that the page offers, got {fields[name]!r}.")
+        try:
+            lengths = [60 * float(fields[name]) if fields.get(name) else None for name in ("min", "max")]
+        except ValueError:
+            raise ValueError("A length must be a number of minutes.") from None
+        return Query(
+            texts=[fields["q"]] if like is None else [],
+            any_order=fields.get("order") == "any",
+            section=fields.get("order") == "section",
+            like=None if like is None else str(like),
+            exclude=[fields["not"]] if fields.get("not") else [],
+            folder=folders.get(fields.get("folder", "")),
+            min_length_s=lengths[0],
+            max_length_s=lengths[1],
+            **{tag: fields.get(tag) for tag in ("title", "artist", "album")},
+        )
+
+    def _find(self, query: Query, like: str) -> dict[str, Any]:
+        """The answer to a query, whose audio is called `like`."""
+        result = search(self.index, query)
+        explanations = [explain(self.index, query, match.song.id) for match in result.matches]
+        songs = []
+        for match, explanation, heat in zip(result.matches, explanations, _heats(explanations), strict=True):
+            song = {name: getattr(match.song, name) for name in ("id", "title", "artist", "album", "duration_s")}
+            song["match"] = f"score {match.score:.2f}"
+            if match.probability is not None:
+                song["match"] = f"{match.probability:.0%} match"
+            songs.append(song | {"lanes": _lanes(explanation, heat, match, f"Like {like}")})
+        message = f"{len(songs)} of {result.num_songs:,} songs{like and f' like {like}'}"
+        if result.is_match is False:
+            message = "Nothing here matches. These come closest:"
+        return {"message": message if songs else "No song passes these filters.", "songs": songs}
+
+    def folders(self) -> dict[str, str]:
+        """Folders that hold songs: what the page calls them, and where they are."""
+        named: dict[str, str] = {}
+        roots = [Path(folder) for folder in self.index.folders]
+        for number, root in enumerate(roots, start=1):
+            is_unique = sum(root.name == other.name for other in roots) == 1
+            name = root.name if is_unique else f"{root.name} ({number})"
+            for folder in {Path(path).parent for song in self.index.songs.values() for path in song.paths}:
+                if folder.is_relative_to(root):
+                    named[(name / folder.relative_to(root)).as_posix()] = str(folder)
+        return dict(sorted(named.items()))
+
+    def without_paths(self, message: str) -> str:
+        """A message for the browser, which names songs and not files."""
+        for song in self.index.songs.values():
+            for path in song.paths:
+                message = message.replace(path, song.title)
+        return message.replace(str(self.index.folder), "the index")
+
+    def song_file(self, song_id: str) -> Path:
+        """A file of a song; a ValueError if it has none."""
+        if song_id not in self.index.songs:
+            self.index.refresh()
+        if (song := self.index.songs.get(song_id)) is None:
+            raise ValueError("This song is not in the index.")
+        paths = [Path(path) for path in song.paths]
+        if self._songs is not None:
+            roots = [Path(folder) for folder in self.index.folders]
+            paths += [self._songs / path.relative_to(root) for path in paths for root in roots if root in path.parents]
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            raise ValueError(f"The file of {song.title} is gone: update the index.")
+        return path
+
+    def _waveform(self, song_id: str) -> list[int]:
+        """Loudness over the song: the root mean square of `NUM_BARS` parts, from 0 to 100."""
+        path = self.song_file(song_id)
+        with self._decoding:
+            waveform = decode_audio(path, WAVEFORM_RATE).waveform
+        edges = np.linspace(0, len(waveform), NUM_BARS, endpoint=False).astype(int)
+        loudness = np.nan_to_num(np.sqrt(np.add.reduceat(np.square(waveform), edges)))
+        return np.rint(100 * loudness / max(loudness.max(), 1e-9)).astype(int).tolist()
+
+    def mp3(self, song_id: str) -> Path:
+        """A song as an MP3, for browsers that cannot play its own format; a ValueError if it cannot be decoded."""
+        source, target = self.song_file(song_id), self.temporary_file(song_id, ".mp3")
+        with self._decoding:
+            if not target.is_file():
+                try:
+                    with atomic_write(target) as temporary:
+                        _write_mp3(source, temporary)
+                except (av.FFmpegError, OSError):
+                    raise ValueError(f"{source} cannot be decoded.") from None
+        return target
+
+    def temporary_file(self, name: str, suffix: str) -> Path:
+        """A place for a file that is deleted at the end, or when there are too many with this suffix."""
+        folder = Path(self._temporary.name)
+        for old in sorted(folder.glob(f"*{suffix}"), key=os.path.getmtime)[:-MAX_FILES]:
+            old.unlink(missing_ok=True)
+        return folder / f"{Path(name).name}{suffix}"
+
+
+def _heats(explanations: list[Explanation]) -> list[np.ndarray]:
+    """
+    Of each song `(sentences, NUM_BARS)` from 0 to 100: how far the similarity of a sentence is above its median over
+    all these songs, where 100 is its highest. Cells divide the song into equal parts; what was not encoded is 0.
+    """
+    if not explanations:
+        return []
+    every = np.concatenate([explanation.similarities for explanation in explanations], axis=1)  # (sentences, frames)
+    low, high = np.median(every, axis=1, keepdims=True), every.max(axis=1, keepdims=True)
+    heats = []
+    for explanation in explanations:
+        middles = (np.arange(NUM_BARS) + 0.5) * explanation.song.duration_s / NUM_BARS
+        frames = np.searchsorted(explanation.times[:, 0], middles, side="right") - 1
+        heat = 100 * (explanation.similarities[:, frames] - low) / np.maximum(high - low, 1e-6)
+        heats.append(np.clip(heat, 0, 100) * (middles < explanation.times[-1, 1]))
+    return heats
+
+
+def _lanes(explanation: Explanation, heat: np.ndarray, match: Match, like: str) -> list[dict[str, Any]]:
+    """Of each sentence its heat over the song and its spans in seconds; those of audio come last, without heat."""
+    lanes = {
+        sentence: {"sentence": sentence, "heat": np.rint(cells).astype(int).tolist(), "spans": []}
+        for sentence, cells in zip(explanation.sentences, heat, strict=True)
+    }
+    for span in match.spans:
+        sentence = span.sentence if span.sentence in lanes else like
+        lane = lanes.setdefault(sentence, {"sentence": sentence, "heat": [], "spans": []})
+        lane["spans"].append([span.start_s, span.end_s])
+    return list(lanes.values())
+
+
+def _write_mp3(source: Path, target: Path) -> None:
+    # No protocol to open other files by, as in decode_audio.
+    with (
+        source.open("rb") as file,
+        av.open(file, container_options={"protocol_whitelist": ""}, metadata_errors="replace") as song,
+        av.open(str(target), "w", format="mp3") as sink,
+    ):
+        stream = sink.add_stream("mp3", rate=44_100, layout="stereo", bit_rate=192_000)
+        for frame in song.decode(audio=0):
+            frame.pts = None
+            sink.mux(stream.encode(frame))
+        sink.mux(stream.encode(None))
+
+
+def make_app(index: SongIndex, songs: Path | None = None) -> "FastAPI":
+    """The page and its routes, to be run by uvicorn; arguments as of [`Library`]."""
+    require_extra("app", "gradio")
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    import gradio as gr
+    from fastapi import FastAPI, HTTPException, Request
+    from fastapi.responses import FileResponse
+    from starlette.concurrency import run_in_threadpool
+
+    library = Library(index, songs)
+    app = FastAPI(openapi_url=None)
+
+    def get(function: Callable[[str], Any], song_id: str) -> Any:
+        try:
+            return function(song_id)
+        except ValueError as error:
+            raise HTTPException(404, library.without_paths(str(error))) from None
+
+    @app.api_route("/audio/{song_id}", methods=["GET", "HEAD"])
+    def audio(song_id: str, mp3: str | None = None) -> FileResponse:
+        """The file of a song, in parts if the browser asks for them."""
+        path = get(library.song_file if mp3 is None else library.mp3, song_id)
+        return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream")
+
+    @app.get("/waveform/{song_id}")
+    def waveform(song_id: str) -> list[int]:
+        return get(library.waveform, song_id)
+
+    @app.post("/songs")
+    async def receive(request: Request) -> dict[str, str]:
+        """Takes a dropped song; the query that follows deletes it."""
+        upload, num_bytes = uuid.uuid4().hex, 0
+        path = library.temporary_file(upload, ".upload")
+        try:
+            with path.open("wb") as file:
+                async for part in request.stream():
+                    num_bytes += len(part)
+                    if num_bytes > MAX_UPLOAD_BYTES:
+                        raise HTTPException(413, f"A song must have at most {MAX_UPLOAD_BYTES // 2**20} MiB.")
+                    await run_in_threadpool(file.write, part)
+        except BaseException:  # also if the browser goes away
+            path.unlink()
+            raise
+        return {"upload": upload}
+
+    for closed in CLOSED_ROUTES:
+
+        @app.api_route(f"/{closed}", methods=["GET", "HEAD", "POST"])
+        def refuse() -> None:
+            raise HTTPException(404)
+
+    theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+    # Not by css_paths: Gradio would rewrite the selectors.
+    style = f"<style>{(PAGE / 'search.css').read_text(encoding='utf-8')}</style>"
+    options = {"footer_links": [], "show_error": False, "ssr_mode": False, "run_history": False}
+    return gr.mount_gradio_app(app, _make_page(library), path="/", theme=theme, head=style, **options)
+
+
+def _make_page(library: Library) -> "Blocks":
+    """The fields of a query, and the results, which page/search.js draws."""
+    import gradio as gr
+
+    with gr.Blocks(title="CoLLAP", analytics_enabled=False) as page:
+        gr.Markdown("# Find a song, and the moment in it")
+        text = gr.Textbox(
+            label="Description",
+            placeholder="A piano opens alone. Drums and a fast bass come in. A choir ends it.",
+            max_lines=12,
+            autofocus=True,
+        )
+        with gr.Row(elem_classes="collap-ask"):
+            choices = [(label, value) for value, label in ORDERS.items()]
+            order = gr.Radio(choices, value="", label="Order", show_label=False, container=False)
+            button = gr.Button("Search", variant="primary", scale=0, min_width=140)
+        with gr.Accordion("Exclude and filter", open=False) as filters:
+            without = gr.Textbox(label="Without", placeholder="a man speaks")
+            with gr.Row():
+                tags = [gr.Textbox(label=label) for label in ("Title", "Artist", "Album")]
+            with gr.Row():
+                folder = gr.Dropdown(label="Folder", allow_custom_value=True)
+                lengths = [gr.Textbox(label=f"At {bound} (minutes)") for bound in ("least", "most")]
+        results = gr.HTML(
+            value={},
+            html_template=(PAGE / "search.html").read_text(encoding="utf-8"),
+            js_on_load=(PAGE / "search.js").read_text(encoding="utf-8"),
+            apply_default_css=False,
+        )
+        fields = [text, order, without, *tags, folder, *lengths]
+
+        def run(event: gr.EventData, *values: str) -> dict[str, Any]:
+            given = {name: value.strip() for name, value in zip(FIELDS, values, strict=True) if value}
+            return library.answer(given, event._data if event.target is results else None)
+
+        def restore(request: gr.Request) -> list[Any]:
+            """What the address of the page says."""
+            given = {name: value.strip() for name, value in request.query_params.items()}
+            values = {name: given.get(name, "") for name in FIELDS}
+            shown = values | {"folder": gr.Dropdown(["", *library.folders()], value=values["folder"])}
+            are_filters = any(values[name] for name in FIELDS[2:])
+            return [*shown.values(), gr.Accordion(open=are_filters), library.answer(given)]
+
+        # One query at a time, by whatever event.
+        options = {"api_visibility": "private", "show_progress": "minimal", "concurrency_id": "search"}
+        events = [button.click, order.input, folder.input, results.upload]
+        events += [field.submit for field in (text, without, *tags, *lengths)]
+        gr.on(events, run, fields, results, **options)
+        page.load(restore, None, [*fields, filters, results], **options)
+    return page
+
+
+def app(arguments: list[str]) -> None:
+    """`collap app`: serves the page until it is interrupted."""
+    parser = ArgumentParser("collap app", description=__doc__, formatter_class=HelpFormatter)
+    parser.add_argument("--index", required=True, metavar="DIR", help="of `collap index`")
+    parser.add_argument("--model", help="where the model is now, if it was moved")
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 serves other computers, too")
+    parser.add_argument("--port", type=int, default=7860, help="of the page")
+    given = parser.parse_args(arguments)
+    index = SongIndex.open(given.index, given.model)
+    page = make_app(index)
+    logger.info("Loading the model of %s ...", given.index)
+    _ = index.retriever  # what is wrong with it is said here
+    import uvicorn
+
+    logger.info("%d songs at http://%s:%d", len(index.songs), given.host, given.port)
+    uvicorn.run(page, host=given.host, port=given.port, log_level="warning")
