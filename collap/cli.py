@@ -21,6 +21,7 @@ COMMANDS = {
     "search": ("collap.search.cli:search_songs", "find songs of an index by descriptions or audio, and the moments"),
     "app": ("collap.search.app:app", "search an index on a page in the browser, and play the moments"),
     "validate": ("collap.data.validation:validate", "decode all songs of a manifest and report every issue"),
+    "calibrate": ("collap.search.calibration:calibrate", "fit the match probabilities of a model on held-out songs"),
     "card": ("collap.hub.push:print_card", "print the model card of a trained model"),
     "publish": ("collap.hub.push:publish", "write a model repository with code and card, and push it to the Hub"),
 }

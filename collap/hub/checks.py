@@ -13,11 +13,11 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from collap.hub.code import AUTO_CLASSES, is_hub_id
 
-# What the card is, and what a model, a processor and a tokenizer write; the last four are vocabularies.
+# What the card is, and what a model, a processor, a tokenizer and `collap calibrate` write; the last are vocabularies.
 SAVED_FILES = re.compile(
     r"README\.md|LICENSE|((generation_|processor_|preprocessor_|tokenizer_)?config|tokenizer|special_tokens_map"
     r"|added_tokens|model\.safetensors\.index)\.json|model(-\d+-of-\d+)?\.safetensors|chat_template\.jinja"
-    r"|vocab\.(json|txt)|merges\.txt|(spiece|tokenizer|sentencepiece\.bpe)\.model"
+    r"|calibration\.json|vocab\.(json|txt)|merges\.txt|(spiece|tokenizer|sentencepiece\.bpe)\.model"
 )
 LINKS = re.compile(r"\]\(([^)\s]+)")
 

@@ -3,6 +3,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from tiny_models import tiny_beats_config
 from tiny_tokenizer import tiny_tokenizer
 
 from collap import BeatsFeatureExtractor, BeatsModel, CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap.hub.checks import repository_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Runs in a Python of its own, in a folder with what was published and two songs. The blocker stands for a machine
@@ -193,6 +195,14 @@ def test_the_folder_holds_what_a_repository_needs(trained, tmp_path):
     assert card.text.count("Not stated by the publisher.") == 1  # the training data
     assert "None was published." in card.text  # an evaluation
     assert "{" not in card.text.split("## Citation")[0]  # every field of the template is filled
+
+
+def test_a_calibration_goes_with_the_model(trained, tmp_path):
+    copy = shutil.copytree(trained, tmp_path / "calibrated")
+    (copy / "calibration.json").write_text("{}")
+    folder = write(copy, tmp_path / "out")
+    assert (folder / "calibration.json").read_text() == "{}"
+    assert "calibration.json" in repository_files(folder)
 
 
 def test_publishing_leaves_no_trace_in_later_saves(trained, tmp_path):
