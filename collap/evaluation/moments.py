@@ -77,21 +77,24 @@ def rank_spans(frames: np.ndarray, times: np.ndarray, query: np.ndarray) -> list
         frames (`np.ndarray` of shape `(N, d)`), times (`np.ndarray` of shape `(N, 2)`): As in [`find_spans`].
         query (`np.ndarray` of shape `(d,)`): Of the text, see [`Retriever`].
     """
-    count = int((times[:, 0] < times[:, 1]).sum())  # the last frame may start where the song ends
+    is_real = times[:, 0] < times[:, 1]  # the last frame may start where the song ends
+    frames, times = frames[is_real], times[is_real]
+    middles = times.mean(1)
     found: list[Span] = []
-    candidates: list[tuple[Span, int, int]] = []  # the span of each part of the song, and the frames of the part
+    candidates: list[tuple[Span, float, float]] = []  # the span of each part of the song, and the bounds of the part
 
-    def search(start: int, end: int) -> None:
-        if start < end:
-            (span,) = find_spans(frames[start:end], times[start:end], query[None], in_order=False)
-            candidates.append((span, start, end))
+    def search(start_s: float, end_s: float) -> None:
+        part = slice(*np.searchsorted(middles, (start_s, end_s)))
+        if len(middles[part]):
+            (span,) = find_spans(frames[part], times[part].clip(start_s, end_s), query[None], in_order=False)
+            candidates.append((span, start_s, end_s))
 
-    search(0, count)
+    search(times[0, 0], times[-1, 1])
     while candidates and len(found) < MOMENTS_AT:
         best = max(candidates, key=lambda candidate: candidate[0].score)
         candidates.remove(best)
-        span, start, end = best
+        span, start_s, end_s = best
         found.append(span)
-        search(start, int(np.searchsorted(times[:, 0], span.start_s)))
-        search(int(np.searchsorted(times[:, 1], span.end_s)) + 1, end)
+        search(start_s, span.start_s)
+        search(span.end_s, end_s)
     return found

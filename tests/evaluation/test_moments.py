@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from accelerate import PartialState
 
+from collap.evaluation import moments
 from collap.evaluation.evaluation_set import EvaluationSet, EvaluationText
-from collap.evaluation.localization import find_spans
+from collap.evaluation.localization import Span, find_spans
 from collap.evaluation.moments import find_moments, rank_spans
 from collap.metrics import moment_metrics
 
@@ -114,6 +115,13 @@ def test_the_metrics_are_those_of_a_slow_reference():
 # Ranked spans
 
 
+def best_frame(frames, times, query_embeds, in_order) -> list[Span]:
+    """A span finder whose answers one sees: the frame of the largest product."""
+    products = frames @ query_embeds[0]
+    place = int(products.argmax())
+    return [Span(0, *times[place].tolist(), float(products[place]))]
+
+
 def seconds(similarities: list[float], end_s: float = 99.0) -> list[tuple[float, float]]:
     """Ranked spans in frames of one second, for a text with these similarities."""
     edges = np.minimum(np.arange(len(similarities) + 1.0), end_s)
@@ -122,40 +130,40 @@ def seconds(similarities: list[float], end_s: float = 99.0) -> list[tuple[float,
     return [(span.start_s, span.end_s) for span in found]
 
 
-def test_spans_by_hand():
-    # 4 to 7 has the largest sum; in what is left before it 1 to 2 stands out, and after it 8 to 9, which fits less.
-    similarities = [0.0, 0.8, 0.0, 0.0, 0.9, 0.9, 0.9, 0.0, 0.5]
-    ranked = seconds(similarities)
-    assert ranked[:3] == [(4, 7), (1, 2), (8, 9)]
-    # The rest fits equally badly. All spans together are the song, each second once.
-    assert sorted(second for start, end in ranked for second in range(int(start), int(end))) == list(range(9))
+def test_the_best_span_of_what_is_left_comes_next(monkeypatch):
+    monkeypatch.setattr(moments, "find_spans", best_frame)
+    assert seconds([0.1, 0.9, 0.2, 0.5, 0.3]) == [(1, 2), (3, 4), (4, 5), (2, 3), (0, 1)]
+    assert seconds([0.5, 0.9, 0.5]) == [(1, 2), (0, 1), (2, 3)]  # equal ones in the order of time
+    assert seconds([0.1, 0.9, 5.0], end_s=2.0) == [(1, 2), (0, 1)]  # a frame that starts at the end is none
+    assert seconds([0.3]) == [(0, 1)]
+    assert seconds([0.01 * place for place in range(12)]) == [(place, place + 1) for place in range(11, 1, -1)]
 
 
-def test_the_first_is_that_of_the_span_finder():
+@pytest.mark.parametrize(
+    ("first", "others"),
+    [((1.25, 2.75), [(0, 1), (3, 4)]), ((1.6, 2.4), [(0, 1.6), (2.4, 4)]), ((0, 2.25), [(2.25, 4)]), ((0, 4), [])],
+)
+def test_a_bound_may_be_inside_of_a_frame(monkeypatch, first, others):
+    """Frames of 1 s are left to the side of the bound that their middle is on, and end at the bound."""
+
+    def finder(frames, times, query_embeds, in_order):
+        return [Span(0, *(first if len(frames) == 4 else (times[0, 0], times[-1, 1])), len(frames))]
+
+    monkeypatch.setattr(moments, "find_spans", finder)
+    assert seconds([0.0] * 4) == [first, *others]
+
+
+def test_ranked_spans_of_noise():
     generator = np.random.default_rng(0)
     for _ in range(20):
-        frames, query = generator.standard_normal((30, 4)), generator.standard_normal(4)
-        times = np.stack([np.arange(30.0), np.arange(30.0) + 1], axis=1)
+        frames, query = generator.standard_normal((40, 4)), generator.standard_normal(4)
+        times = np.stack([np.arange(40.0), np.arange(40.0) + 1], axis=1)
         (span,) = find_spans(frames, times, query[None], in_order=False)
         ranked = rank_spans(frames, times, query)
         assert ranked[0] == span
-        assert len(ranked) == 10
-        # They do not overlap, and none is empty.
         starts, ends = np.array(sorted((span.start_s, span.end_s) for span in ranked)).T
         assert (starts < ends).all()
-        assert (ends[:-1] <= starts[1:]).all()
-
-
-def test_of_equal_spans_the_earlier_comes_first():
-    assert seconds([1.0, 0.0, 0.0, 0.0, 1.0])[:2] == [(0, 1), (4, 5)]
-
-
-def test_a_frame_that_starts_at_the_end_of_the_song_is_left_out():
-    assert seconds([0.1, 0.9, 0.9, 5.0], end_s=3.0) == [(1, 3), (0, 1)]
-
-
-def test_a_song_of_one_frame():
-    assert seconds([0.3]) == [(0, 1)]
+        assert (ends[:-1] <= starts[1:]).all()  # they do not overlap
 
 
 # A set
@@ -191,7 +199,8 @@ def moments_of(retriever) -> list[dict]:
     return find_moments(retriever, evaluation_set, FRAMES.__getitem__, [35.0, 20.0], texts, PartialState(cpu=True))
 
 
-def test_each_text_is_looked_for_in_each_of_its_songs():
+def test_each_text_is_looked_for_in_each_of_its_songs(monkeypatch):
+    monkeypatch.setattr(moments, "find_spans", best_frame)
     found = moments_of(TwoFrames())
     assert [(row["text"], row["song"]) for row in found] == [("t0", "a"), ("t0", "b"), ("t1", "a")]
     assert [row["spans"][0] for row in found] == [[0, 10], [10, 20], [10, 20]]
