@@ -175,10 +175,6 @@ class Pipeline:
         """A step whose marker lies in `done/`."""
         return Step(name, title, command, self.folder / "done" / f"{name}.json", tuple(after), tuple(inputs))
 
-    def encoder(self, kind: str) -> Path:
-        """Folder of a small encoder: `"music"` or `"speech"`."""
-        return self.encoders / kind
-
     def model(self, name: str) -> Path:
         """Folder of a trained model."""
         return self.folder / "models" / name
@@ -200,7 +196,7 @@ class Pipeline:
         """Pretrains small encoders on tags of crops, and builds a text tower; `options` are those of the encoders."""
         manifest, steps = self.manifest("train"), []
         for kind in kinds:
-            given = {"manifest": manifest, "output_dir": self.encoder(kind), "device": self.device} | options
+            given = {"manifest": manifest, "output_dir": self.encoders / kind, "device": self.device} | options
             command = run_module("benchmarks.towers", kind, *named(given))
             steps.append(self.step(f"pretrain-{kind}", f"Small {kind} encoder", command, [rendered]))
         command = run_module("benchmarks.towers", "text", "--manifest", manifest, "--output_dir", self.text)
@@ -208,7 +204,11 @@ class Pipeline:
 
     def towers(self) -> dict[str, Path]:
         """The arguments of a training that name the towers of this folder."""
-        return {"music_model": self.encoder("music"), "speech_model": self.encoder("speech"), "text_model": self.text}
+        return {
+            "music_model": self.encoders / "music",
+            "speech_model": self.encoders / "speech",
+            "text_model": self.text,
+        }
 
     def extract(
         self,
@@ -299,7 +299,3 @@ class Experiment(Pipeline):
         if self.num_epochs is not None:
             options["num_train_epochs"] = self.num_epochs
         return options
-
-    def is_trained(self, name: str) -> bool:
-        """Whether the benchmark's own model can be taken."""
-        return self.num_epochs is None and (self.benchmark.model(name) / "config.json").is_file()

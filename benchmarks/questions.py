@@ -12,11 +12,10 @@ Song = dict[str, Any]
 
 
 class Query(NamedTuple):
-    """A text with one right song: the song's place in its split, the sentences, and what kind of text it is."""
+    """A text with one right song: the song's place in its split, and the sentences."""
 
     place: int
     sentences: list[str]
-    kind: str = ""
 
 
 Queries = Callable[[Sequence[Song]], list[Query]]  # of the songs of a split
@@ -32,7 +31,7 @@ WORDING_COLUMNS = {
 
 @dataclass(frozen=True)
 class Question:
-    """One row of metrics, and one more for each kind of query."""
+    """One row of metrics."""
 
     name: str
     split: str  # whose songs are in the gallery
@@ -63,11 +62,10 @@ def captions(column: str, every: int = 1) -> Queries:
     return lambda songs: [Query(place, song[column]) for place, song in enumerate(songs)][::every]
 
 
-def sections(column: str, by_voice: bool = False, every: int = 1) -> Queries:
-    """A query for each section that has one, of every song or every second ...; `by_voice` sets its kind."""
-    voices = {True: "with a voice", False: "without a voice"}
+def sections(column: str, every: int = 1) -> Queries:
+    """A query for each section that has one, of every song or every second ..."""
     return lambda songs: [
-        Query(place, section[column], voices[section["tags"]["voice"] != "none"] if by_voice else "")
+        Query(place, section[column])
         for place, song in [*enumerate(songs)][::every]
         for section in song["sections"]
         if section.get(column) is not None
@@ -151,29 +149,11 @@ def validation_questions() -> list[Question]:
     ]
 
 
-def ablation_questions() -> list[Question]:
-    """Captions and single sections of the corpus, those with a voice apart."""
-    return [
-        Question("captions", "content", captions("text_new")),
-        Question("sections", "content", sections("query_new", by_voice=True), section_query=True),
-    ]
-
-
-def digits_questions() -> list[Question]:
-    """Tracks of spoken digits by what is said, and, as a control, by its rhythm with other digits."""
-    return [
-        Question("transcripts", "content", captions("text")),
-        Question("transcripts with other digits", "content", captions("text_exchanged")),
-    ]
-
-
 SETS: dict[str, Callable[[], list[Question]]] = {
     "demo": demo_questions,
-    "digits": digits_questions,
     "long-form": main_questions,
     "long-form-clips": clip_questions,
     "long-form-more": more_questions,
-    "songs": ablation_questions,
     "validation": validation_questions,
 }
 

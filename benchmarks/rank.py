@@ -39,10 +39,10 @@ def rank_questions(
     retriever: Retriever, corpus: Path, questions: Sequence[Question], gallery_size: int
 ) -> dict[str, dict[str, Any]]:
     """
-    Of each question, and of each kind of its queries ("question, kind"), `ranks`, `targets` (the song of each query,
-    by its place), `units` (the same, or the group of songs that it belongs to: rivals of each other, which an interval
-    has to draw together), `gallery_size` and `num_cut`, how many texts were cut that no question before had.
-    Galleries are filled up to `gallery_size` songs, if there are as many.
+    Of each question `ranks`, `targets` (the song of each query, by its place), `units` (the same, or the group of
+    songs that it belongs to: rivals of each other, which an interval has to draw together), `gallery_size` and
+    `num_cut`, how many texts were cut that no question before had. Galleries are filled up to `gallery_size` songs, if
+    there are as many.
     """
     songs = {split: read_songs(corpus / f"{split}.jsonl") for split in splits_of(questions, corpus)}
     frames = {split: embed_songs(retriever, of_split) for split, of_split in songs.items()}
@@ -63,17 +63,13 @@ def rank_questions(
             same = np.array(groups)[None] == units[:, None]
             scores, size = np.where(same, scores, -np.inf), int(same.sum(1).max())
         ranks = query_metrics(scores, targets)["median_rank"].astype(int)
-        kinds = np.array([query.kind for query in queries])
-        chosen = {question.name: np.full(len(queries), True)}
-        chosen |= {f"{question.name}, {kind}": kinds == kind for kind in sorted(set(kinds) - {""})}
-        for name, is_chosen in chosen.items():
-            ranks_of[name] = {
-                "ranks": ranks[is_chosen].tolist(),
-                "targets": targets[is_chosen].tolist(),
-                "units": units[is_chosen].tolist(),
-                "gallery_size": size,
-                "num_cut": retriever.num_truncated_texts - cut_before,
-            }
+        ranks_of[question.name] = {
+            "ranks": ranks.tolist(),
+            "targets": targets.tolist(),
+            "units": units.tolist(),
+            "gallery_size": size,
+            "num_cut": retriever.num_truncated_texts - cut_before,
+        }
     return ranks_of
 
 

@@ -7,7 +7,7 @@ Metrics and tables of the ranks that `python -m benchmarks.rank` writes.
 
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,20 +75,6 @@ def read_shares(file: Path) -> dict[str, dict[str, float]]:
         shares |= {"median_rank": float(np.median(ranks)), "num_queries": float(len(ranks))}
         result[name] = shares | {"gallery_size": float(found["gallery_size"])}
     return result
-
-
-def format_metrics(found: Mapping[str, Mapping[str, Any]]) -> str:
-    """A row a question, a column a model with R@1, its 95 % interval and R@5; `found` is [`read_metrics`] by model."""
-    lines = [["R@1 (95 % interval) / R@5", "texts", "gallery", *found]]
-    for name, first in next(iter(found.values())).items():
-        cells = [name, str(first["num_queries"]), str(first["gallery_size"])]
-        for of_model in found.values():
-            recall, at_five = of_model[name]["recall@1"], of_model[name].get("recall@5")
-            lower, upper = recall["interval"]
-            beside = f" / {at_five['value']:.1f}" if at_five else ""
-            cells.append(f"{recall['value']:.1f} ({lower:.1f} to {upper:.1f}){beside}")
-        lines.append(cells)
-    return markdown_table(lines)
 
 
 def _table(result: dict[str, Any], columns: Columns, cell: Callable[[Any], str]) -> str:
