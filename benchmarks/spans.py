@@ -1,0 +1,89 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""
+How near is the span that is found for a sentence to the section that it describes?
+
+    python -m benchmarks.spans --model demo/models/sentences --manifest demo/corpus/content.jsonl
+
+It finds the spans of all sentences of a caption in its own song (`collap.evaluation.localization.find_spans`): aligned
+together in the order of the text, each sentence alone, and each alone with its time query. The metrics are the mean
+intersection over union (IoU) with the true section, and the share of sentences for which it is at least 0.5 and 0.7.
+Sentences on the whole song are left out. Intervals (95 %) come of drawing the songs anew.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from collap.evaluation.localization import Span, find_spans
+from collap.evaluation.retrievers import CollapRetriever, load_retriever
+from collap.files import markdown_table, this_command, write_json
+
+from .questions import Song, described_spans, read_songs
+from .tables import with_intervals
+
+WAYS = ("aligned together", "each alone", "each alone, with time queries")
+
+
+def find_in_each_way(retriever: CollapRetriever, song: Song, sentences: list[str]) -> dict[str, list[Span]]:
+    """The spans of the sentences of a text in a song, by the way of finding them."""
+    frames = retriever.embed_song(song["audio"]).frames
+    model, text = retriever.model, retriever.embed_texts([sentences]).output
+    of_song = frames, model.frame_times(len(frames), song["duration_s"]).numpy(), text.query_embeds.numpy()
+    found = {way: find_spans(*of_song, in_order=way == WAYS[0]) for way in WAYS[:2]}
+    if text.time_query_embeds is not None:
+        times = text.time_query_embeds.numpy(), model.config.temporal_temperature
+        found[WAYS[2]] = find_spans(*of_song, False, *times)
+    return found
+
+
+def intersection_over_union(span: Span, start_s: float, end_s: float) -> float:
+    """Of a found span and the true one."""
+    common = max(0.0, min(span.end_s, end_s) - max(span.start_s, start_s))
+    return common / (span.end_s - span.start_s + end_s - start_s - common)
+
+
+def measure(retriever: CollapRetriever, songs: Sequence[Song], suffix: str) -> dict[str, dict[str, Any]]:
+    """Metrics over the sentences of all songs, with intervals, by the way of finding spans."""
+    values: dict[str, list[float]] = {}
+    units = []
+    for number, song in enumerate(tqdm(songs, unit="song")):
+        true_spans = described_spans(song, suffix)
+        units += [number for true_span in true_spans if true_span is not None]
+        for way, spans in find_in_each_way(retriever, song, song[f"text{suffix}"]).items():
+            pairs = zip(spans, true_spans, strict=True)
+            values.setdefault(way, []).extend(intersection_over_union(s, *true) for s, true in pairs if true)
+    metrics = {}
+    for way, of_sentences in values.items():
+        ious = np.array(of_sentences)
+        metrics[way] = with_intervals({"mean IoU": ious} | {f"recall@{k}": ious >= k for k in (0.5, 0.7)}, units)
+    return metrics
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder of a trained CoLLAP")
+    parser.add_argument("--manifest", type=Path, required=True, help="a split of the rendered songs")
+    parser.add_argument("--wording", default="_new", help="what the column text{WORDING} is named by (default: _new)")
+    parser.add_argument("--num_songs", type=int, help="the first ones (default: all)")
+    parser.add_argument("--features", help="cached features of the songs")
+    parser.add_argument("--output", type=Path, help="JSON file")
+    given = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    retriever = load_retriever(given.model, features=given.features, truncate_texts=True)
+    metrics = measure(retriever, read_songs(given.manifest)[: given.num_songs], given.wording)
+    if given.output is not None:
+        write_json(given.output, {"command": this_command(), "metrics": metrics})
+    rows = [["spans", *next(iter(metrics.values()))]]
+    for way, of_way in metrics.items():
+        cells = (f"{v['value']:.3f} ({v['interval'][0]:.2f} to {v['interval'][1]:.2f})" for v in of_way.values())
+        rows.append([way, *cells])
+    print(markdown_table(rows))
+
+
+if __name__ == "__main__":
+    main()
