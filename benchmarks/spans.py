@@ -6,7 +6,7 @@ How near is the span that is found for a sentence to the section that it describ
 
 It finds the spans of all sentences of a caption in its own song (`collap.evaluation.localization.find_spans`): aligned
 together in the order of the text, each sentence alone, and each alone with its time query. The metrics are the mean
-intersection over union (IoU) with the true section, and the share of sentences for which it is at least 0.5 and 0.7.
+intersection over union with the true section, and the share of sentences for which it is at least 0.5 and 0.7.
 Sentences on the whole song are left out. Intervals (95 %) come of drawing the songs anew.
 """
 
@@ -22,10 +22,12 @@ from tqdm.auto import tqdm
 from collap.evaluation.localization import Span, find_spans
 from collap.evaluation.retrievers import CollapRetriever, load_retriever
 from collap.files import markdown_table, this_command, write_json
+from collap.metrics import moment_metrics
 
 from .questions import Song, described_spans, read_songs
 from .tables import with_intervals
 
+METRICS = ("iou", "r1@0.5", "r1@0.7")
 WAYS = ("aligned together", "each alone", "each alone, with time queries")
 
 
@@ -41,27 +43,23 @@ def find_in_each_way(retriever: CollapRetriever, song: Song, sentences: list[str
     return found
 
 
-def intersection_over_union(span: Span, start_s: float, end_s: float) -> float:
-    """Of a found span and the true one."""
-    common = max(0.0, min(span.end_s, end_s) - max(span.start_s, start_s))
-    return common / (span.end_s - span.start_s + end_s - start_s - common)
-
-
 def measure(retriever: CollapRetriever, songs: Sequence[Song], suffix: str) -> dict[str, dict[str, Any]]:
     """Metrics over the sentences of all songs, with intervals, by the way of finding spans."""
-    values: dict[str, list[float]] = {}
+    of_sentences: dict[str, list[dict[str, float]]] = {}
     units = []
     for number, song in enumerate(tqdm(songs, unit="song")):
         true_spans = described_spans(song, suffix)
         units += [number for true_span in true_spans if true_span is not None]
         for way, spans in find_in_each_way(retriever, song, song[f"text{suffix}"]).items():
-            pairs = zip(spans, true_spans, strict=True)
-            values.setdefault(way, []).extend(intersection_over_union(s, *true) for s, true in pairs if true)
-    metrics = {}
-    for way, of_sentences in values.items():
-        ious = np.array(of_sentences)
-        metrics[way] = with_intervals({"mean IoU": ious} | {f"recall@{k}": ious >= k for k in (0.5, 0.7)}, units)
-    return metrics
+            of_sentences.setdefault(way, []).extend(
+                moment_metrics(np.array([[span.start_s, span.end_s]]), np.array([true_span]))
+                for span, true_span in zip(spans, true_spans, strict=True)
+                if true_span is not None
+            )
+    return {
+        way: with_intervals({name: np.array([row[name] for row in rows]) for name in METRICS}, units)
+        for way, rows in of_sentences.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -225,7 +225,10 @@ def find_spans(
                 f"time_query_embeds must have shape ({len(query_embeds)}, time features), got "
                 f"{np.shape(time_query_embeds)}."
             )
-    windows, times = _pool(frames, times)
+    has_length = times[:, 0] < times[:, 1]  # the last frame may start where the song ends
+    if not has_length.any():
+        raise ValueError("times must have frames that end after their start, got none.")
+    windows, times = _pool(frames[has_length], times[has_length])
     similarities = query_embeds @ windows.T  # (S, W)
     if np.isnan(similarities).any():
         raise ValueError("frames and query_embeds: some cosines are NaN; every one must be a number.")
@@ -303,8 +306,10 @@ def _bounds_in_seconds(windows: np.ndarray, times: np.ndarray, cuts: np.ndarray)
     bounds = [float(times[0, 0])]
     for cut, left, right in zip(cuts[1:-1], means[:-1], means[1:], strict=True):
         across = left - right
-        # How much of the windows before and behind the cut is the left piece: 1 and 0 if the bound is the cut.
-        shares = np.clip((windows[cut - 1 : cut + 1] - right) @ across / (across @ across), 0, 1)
+        # How much of the windows before and behind the cut is the left piece: 1 and 0 if the bound is the cut. Each
+        # window is more of its own piece, so that no piece can vanish.
+        shares = (windows[cut - 1 : cut + 1] - right) @ across / (across @ across)
+        shares = shares.clip([0.5, 0.0], [1.0, 0.5])
         moved = shares.sum() - 1
         length = np.diff(times[cut if moved > 0 else cut - 1])[0]
         bounds.append(float(times[cut, 0] + moved * length))

@@ -102,6 +102,13 @@ def test_pieces_that_fit_equally_well_are_joined():
     assert seconds(find_spans(frames, frame_times(24), queries, in_order=True)) == [(15, 30), (30, 45), (45, 60)]
 
 
+def test_the_last_frame_may_have_no_length():
+    times = frame_times(24)
+    times[-1, 1] = times[-1, 0]
+    frames = song([(0, 23), (1, 1)])
+    assert seconds(find_spans(frames, times, sentences(1), in_order=False)) == [(0, 57.5)]
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.7, 1.0])
 def test_a_bound_inside_a_window(share):
     frames = song([(0, 10), (1, 10)])
@@ -157,6 +164,7 @@ def test_more_sentences_than_frames(in_order):
         (np.zeros((3, 4)), np.zeros((2, 2)), np.zeros((1, 4)), r"times must have shape \(3, 2\), got \(2, 2\)"),
         (np.zeros((0, 4)), np.zeros((0, 2)), np.zeros((1, 4)), r"frames must have shape \(frames, width\), got"),
         (np.zeros((3, 4)), frame_times(3), np.zeros((1, 5)), r"query_embeds must have shape \(sentences, 4\)"),
+        (np.zeros((3, 4)), np.zeros((3, 2)), np.zeros((1, 4)), "times must have frames that end after their start"),
         (np.full((3, 4), np.nan), frame_times(3), np.zeros((1, 4)), "some cosines are NaN"),
     ],
 )
