@@ -34,19 +34,19 @@ NUM_CANDIDATES_EXCLUDED = 500
 
 
 class Description:
-    """A text of a query, encoded."""
+    """A text of a query, encoded. One sentence is taken as a section query, which finds more (docs/search.md)."""
 
     def __init__(self, retriever: CollapRetriever, text: str, kind: Kind) -> None:
         (sentences,) = retriever.processor.split_texts([text])
-        self.kind = kind
+        self.kind: Kind = "section" if len(sentences) == 1 else kind
         self.texts: CollapTexts = retriever.embed_texts([sentences])
         queries = self.texts.output.query_embeds.float()  # (S, d)
-        if kind == "section":
+        if self.kind == "section":
             queries, sentences = normalize(queries.mean(0, keepdim=True), dim=-1), [text]
         self.sentences = sentences
         self.queries = queries.cpu().numpy()
         self._retriever = copy.copy(retriever)  # its two options are those of this text
-        self._retriever.use_time, self._retriever.section_query = kind == "caption", kind == "section"
+        self._retriever.use_time, self._retriever.section_query = self.kind == "caption", self.kind == "section"
 
     def candidates(self, first_stage: ExactFirstStage, count: int, allowed: set[str] | None) -> list[str]:
         kind = "section" if self.kind == "section" else "caption"
@@ -142,7 +142,10 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
             damaged.append(index.songs[song].path)
             continue
         scores = np.array([part.score(frames, times) for part in parts])
-        unwanted = [_score_unwanted(parts[0], text, frames, times) for text in excluded]
+        if query.section and query.texts:  # not in the section that the first description is of
+            unwanted = [parts[0].score_here(frames, text) for text in excluded]
+        else:
+            unwanted = [text.score(frames, times) for text in excluded]
         scored.append((song, scores, max(unwanted, default=None)))
     totals = [weights @ scores - (unwanted or 0.0) for _, scores, unwanted in scored]
     best = sorted(range(len(scored)), key=lambda place: -totals[place])[: query.top]
@@ -202,12 +205,3 @@ def _find_candidates(
     filtered = allowed if len(allowed) < len(index.songs) else None
     found = (part.candidates(index.first_stage, count, filtered) for part in parts)
     return reduce(set.union, map(set, found)) & allowed
-
-
-def _score_unwanted(
-    part: Description | Excerpt, excluded: Description, frames: np.ndarray, times: np.ndarray
-) -> float:
-    """How much of what is excluded happens in a song, or in its section that a section query describes."""
-    if isinstance(part, Description) and part.kind == "section":
-        return part.score_here(frames, excluded)
-    return excluded.score(frames, times)

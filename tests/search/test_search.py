@@ -1,0 +1,188 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""A search ranks by the model's own scores, weighs, filters, excludes, and says where."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_library import save_tiny_model, write_tagged
+
+from collap.search import search as search_module
+from collap.search.index import SongIndex
+from collap.search.query import Query
+
+STORY = "A slow piano. Then drums. A fast bass."
+SECTION = "a choir sings"
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("songs")
+    for number in range(8):
+        path = folder / ("even" if number % 2 == 0 else "odd") / f"{number}.wav"
+        write_tagged(path, 2.0 + number, number, title=f"Song {number}", artist="Ann" if number < 4 else "BOB")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory, songs) -> SongIndex:
+    model = save_tiny_model(tmp_path_factory.mktemp("model"))
+    index = SongIndex.create(tmp_path_factory.mktemp("index") / "index", model)
+    index.update([songs])
+    return index
+
+
+def scores_of(index: SongIndex, text: str, **options) -> dict[str, float]:
+    """What the model says of each song, each alone: the reference."""
+    retriever = index.retriever
+    (sentences,) = retriever.processor.split_texts([text])
+    with torch.inference_mode():
+        texts = retriever.embed_texts([sentences]).output
+        songs = {song: retriever.as_batch([index.frames(song)]) for song in index.songs}
+        return {song: float(retriever.model.similarity(audio, texts, **options)) for song, audio in songs.items()}
+
+
+def found(result) -> dict[str, float]:
+    return {match.song.id: match.score for match in result.matches}
+
+
+@pytest.mark.parametrize(
+    ("query", "text", "options"),
+    [
+        (Query([STORY]), STORY, {}),
+        (Query([STORY], any_order=True), STORY, {"use_time": False}),
+        (Query([STORY], section=True), STORY, {"section_query": True}),
+        (Query([SECTION]), SECTION, {"section_query": True}),  # one sentence
+    ],
+)
+def test_songs_are_ranked_by_the_score_of_the_model(index, query, text, options):
+    reference = scores_of(index, text, **options)
+    result = index.search(query)
+    assert found(result) == pytest.approx(reference, abs=1e-6)
+    scores = [match.score for match in result.matches]
+    assert scores == sorted(scores, reverse=True)
+    assert (result.num_songs, result.is_match, list(result.damaged)) == (8, None, [])
+
+
+def test_candidates_are_those_of_the_first_stage(index, monkeypatch):
+    monkeypatch.setattr(search_module, "NUM_CANDIDATES", 3)
+    queries = search_module.Description(index.retriever, STORY, "caption").queries
+    expected = index.first_stage.candidates(queries, 3, "caption", None)
+    assert set(found(index.search(Query([STORY])))) == set(expected)
+    odd = {song.id for song in index.songs.values() if "/odd/" in song.path}
+    inside = index.search(Query([STORY], folder=next(iter(index.songs.values())).path.rpartition("/")[0][:-4] + "odd"))
+    assert len(inside.matches) == 3
+    assert set(found(inside)) < odd or set(found(inside)) == odd
+
+
+def test_several_descriptions_are_weighed(index):
+    first, second = scores_of(index, STORY), scores_of(index, SECTION, section_query=True)
+    expected = {song: (3 * first[song] + second[song]) / 4 for song in first}
+    assert found(index.search(Query([STORY, SECTION], weights=[3, 1]))) == pytest.approx(expected, abs=1e-6)
+    expected = {song: (first[song] + second[song]) / 2 for song in first}
+    assert found(index.search(Query([STORY, SECTION]))) == pytest.approx(expected, abs=1e-6)
+    assert found(index.search(Query([STORY, SECTION], weights=[0, 1]))) == pytest.approx(second, abs=1e-6)
+
+
+def test_what_is_excluded_is_subtracted(index):
+    story, drums = scores_of(index, STORY), scores_of(index, "drums", section_query=True)
+    expected = {song: story[song] - drums[song] for song in story}
+    assert found(index.search(Query([STORY], exclude=["drums"]))) == pytest.approx(expected, abs=1e-6)
+
+
+    section = scores_of(index, SECTION, section_query=True)  # one sentence, but anywhere in the song
+    expected = {song: section[song] - drums[song] for song in section}
+    assert found(index.search(Query([SECTION], exclude=["drums"]))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_what_is_excluded_of_a_section_counts_where_the_section_is(index):
+    """The attention of the section, by hand, over the scores of what is excluded."""
+    result = found(index.search(Query([SECTION], section=True, exclude=["drums"])))
+    retriever = index.retriever
+    wanted, unwanted = (retriever.embed_texts([[text]]).output for text in (SECTION, "drums"))
+    for song, score in scores_of(index, SECTION, section_query=True).items():
+        audio = retriever.as_batch([index.frames(song)])
+        with torch.inference_mode():
+            where = retriever.model.attend(audio, wanted, use_time=False).temporal_attentions[0, 0]
+            there = retriever.model.attend(audio, unwanted, use_time=False).segment_scores[0, 0]
+        assert result[song] == pytest.approx(score - float((where * there).sum()), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("filters", "titles"),
+    [
+        ({"title": "song 3"}, {"Song 3"}),
+        ({"artist": "bob"}, {"Song 4", "Song 5", "Song 6", "Song 7"}),
+        ({"album": "any"}, set()),
+        ({"min_length_s": 3.5, "max_length_s": 5.5}, {"Song 2", "Song 3"}),
+        ({"artist": "ann", "min_length_s": 4.5}, {"Song 3"}),
+    ],
+)
+def test_filters(index, filters, titles):
+    result = index.search(Query([STORY], **filters))
+    assert {match.song.title for match in result.matches} == titles
+    assert result.num_songs == len(titles)
+
+
+def test_the_folder_filter_has_no_namesakes(index, songs):
+    assert index.search(Query([STORY], folder=str(songs / "even"))).num_songs == 4
+    assert index.search(Query([STORY], folder=str(songs / "eve"))).num_songs == 0
+    assert index.search(Query([STORY], folder=str(songs))).num_songs == 8
+
+
+def test_each_sentence_has_a_span_inside_the_song(index):
+    for query, sentences in ((Query([STORY]), 3), (Query([STORY], any_order=True), 3), (Query([SECTION]), 1)):
+        for match in index.search(query).matches:
+            assert len(match.spans) == sentences
+            assert all(0 <= span.start_s < span.end_s <= match.song.duration_s for span in match.spans)
+        starts = [span.start_s for span in match.spans]
+        if not query.any_order:
+            assert starts == sorted(starts)
+
+
+def test_a_part_of_a_song_finds_its_song_and_its_place(index):
+    song = next(song for song in index.songs.values() if song.title == "Song 7")  # 9 s
+    best = index.search(Query(like=song.path, like_span_s=(4.0, 8.0))).matches[0]
+    assert best.song.id == song.id
+    assert best.spans[0].start_s == pytest.approx(4.0, abs=0.5)
+    whole = index.search(Query(like=song.path)).matches[0]
+    assert whole.song.id == song.id
+    assert whole.score == pytest.approx(1.0, abs=1e-3)
+
+
+def test_a_file_that_is_no_audio_as_query(index, tmp_path):
+    (tmp_path / "text.mp3").write_text("hello")
+    for span in ((None, None), (0.5, 1.0)):
+        with pytest.raises(ValueError, match=r"text\.mp3"):
+            index.search(Query(like=str(tmp_path / "text.mp3"), like_span_s=span))
+
+
+def test_an_explanation_has_the_cosines_of_all_frames(index):
+    song = next(iter(index.songs))
+    told = index.explain(Query([STORY], any_order=True), song)
+    assert told.sentences == ["A slow piano.", "Then drums.", "A fast bass."]
+    frames = index.frames(song)
+    queries = index.retriever.embed_texts([told.sentences]).output.query_embeds.numpy()
+    np.testing.assert_allclose(told.similarities, queries @ frames.T, atol=1e-6)
+    assert told.times.shape == (len(frames), 2)
+    assert len(told.spans) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({}, "texts and like are both missing"),
+        ({"texts": "a piano"}, "must be a list of texts"),
+        ({"texts": ["a piano", "  "]}, "must not hold an empty text"),
+        ({"texts": ["a piano"], "exclude": [""]}, "exclude must not hold an empty text"),
+        ({"texts": ["a piano"], "weights": [1, 2]}, "weights must be one number for each description"),
+        ({"texts": ["a piano"], "weights": [-1]}, "at least 0"),
+        ({"texts": ["a piano"], "weights": [0]}, "not all 0"),
+        ({"texts": ["a piano"], "any_order": True, "section": True}, "must not both be given"),
+        ({"like": "a.wav", "like_span_s": (5, 2)}, "a start and a later end"),
+        ({"like": "a.wav", "like_span_s": (-1, 2)}, "a start and a later end"),
+        ({"texts": ["a piano"], "top": 0}, "top must be at least 1"),
+    ],
+)
+def test_bad_queries(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Query(**fields)
