@@ -15,7 +15,7 @@ import tempfile
 import threading
 import uuid
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,8 +29,7 @@ from collap.files import atomic_write
 from collap.processing.audio_decoding_collap import decode_audio
 
 from .index import SongIndex
-from .query import Explanation, Match, Query
-from .search import explain, search
+from .query import Match, Query
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -125,15 +124,14 @@ class Library:
 
     def _find(self, query: Query, like: str) -> dict[str, Any]:
         """The answer to a query, whose audio is called `like`."""
-        result = search(self.index, query)
-        explanations = [explain(self.index, query, match.song.id) for match in result.matches]
+        result = self.index.search(query)
         songs = []
-        for match, explanation, heat in zip(result.matches, explanations, _heats(explanations), strict=True):
+        for match, heat in zip(result.matches, _heats(result.matches), strict=True):
             song = {name: getattr(match.song, name) for name in ("id", "title", "artist", "album", "duration_s")}
             song["match"] = f"score {match.score:.2f}"
             if match.probability is not None:
                 song["match"] = f"{match.probability:.0%} match"
-            songs.append(song | {"lanes": _lanes(explanation, heat, match, f"Like {like}")})
+            songs.append(song | {"lanes": _lanes(result.sentences, heat, match, f"Like {like}")})
         message = f"{len(songs)} of {result.num_songs:,} songs{like and f' like {like}'}"
         if result.is_match is False:
             message = "Nothing here matches. These come closest:"
@@ -202,29 +200,29 @@ class Library:
         return folder / f"{Path(name).name}{suffix}"
 
 
-def _heats(explanations: list[Explanation]) -> list[np.ndarray]:
+def _heats(matches: Sequence[Match]) -> list[np.ndarray]:
     """
     Of each song `(sentences, NUM_BARS)` from 0 to 100: how far the similarity of a sentence is above its median over
     all these songs, where 100 is its highest. Cells divide the song into equal parts; what was not encoded is 0.
     """
-    if not explanations:
+    if not matches:
         return []
-    every = np.concatenate([explanation.similarities for explanation in explanations], axis=1)  # (sentences, frames)
+    every = np.concatenate([match.similarities for match in matches], axis=1)  # (sentences, frames)
     low, high = np.median(every, axis=1, keepdims=True), every.max(axis=1, keepdims=True)
     heats = []
-    for explanation in explanations:
-        middles = (np.arange(NUM_BARS) + 0.5) * explanation.song.duration_s / NUM_BARS
-        frames = np.searchsorted(explanation.times[:, 0], middles, side="right") - 1
-        heat = 100 * (explanation.similarities[:, frames] - low) / np.maximum(high - low, 1e-6)
-        heats.append(np.clip(heat, 0, 100) * (middles < explanation.times[-1, 1]))
+    for match in matches:
+        middles = (np.arange(NUM_BARS) + 0.5) * match.song.duration_s / NUM_BARS
+        frames = np.searchsorted(match.times[:, 0], middles, side="right") - 1
+        heat = 100 * (match.similarities[:, frames] - low) / np.maximum(high - low, 1e-6)
+        heats.append(np.clip(heat, 0, 100) * (middles < match.times[-1, 1]))
     return heats
 
 
-def _lanes(explanation: Explanation, heat: np.ndarray, match: Match, like: str) -> list[dict[str, Any]]:
+def _lanes(sentences: Sequence[str], heat: np.ndarray, match: Match, like: str) -> list[dict[str, Any]]:
     """Of each sentence its heat over the song and its spans in seconds; those of audio come last, without heat."""
     lanes = {
         sentence: {"sentence": sentence, "heat": np.rint(cells).astype(int).tolist(), "spans": []}
-        for sentence, cells in zip(explanation.sentences, heat, strict=True)
+        for sentence, cells in zip(sentences, heat, strict=True)
     }
     for span in match.spans:
         sentence = span.sentence if span.sentence in lanes else like

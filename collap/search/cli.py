@@ -15,7 +15,7 @@ from collap.evaluation.plots import clock, plot_attention
 from collap.files import atomic_write
 
 from .index import SongIndex
-from .query import Match, Query, SearchResult
+from .query import Query, SearchResult
 
 
 def index_songs(arguments: Sequence[str]) -> int:
@@ -39,7 +39,7 @@ def index_songs(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     if given.failed:
         failed = SongIndex.open(given.index).failed
-        print("\n".join([*(f"{file.path}: {file.problem}" for file in failed), f"{len(failed)} files failed."]))
+        print("\n".join(f"{file.path}: {file.problem}" for file in failed) or "No file has failed.")
         return 0
     if given.remove:
         print(SongIndex.open(given.index, given.model).remove(given.remove))
@@ -104,7 +104,7 @@ def search_songs(arguments: Sequence[str]) -> int:
         with atomic_write(given["m3u"]) as temporary:
             temporary.write_text(as_playlist(result), encoding="utf-8")
     if given["explain"] and result.matches:
-        draw(index, query, result.matches[0], Path(given["explain"]))
+        draw(result, Path(given["explain"]))
     print(json.dumps(as_json(result), indent=2, ensure_ascii=False) if given["json"] else as_text(result))
     return 0
 
@@ -138,9 +138,10 @@ def as_json(result: SearchResult) -> dict[str, Any]:
     """The answer for other programs; times are in seconds."""
     matches = []
     for match in result.matches:
-        found = dataclasses.asdict(match)
-        matches.append(found.pop("song") | found)
-    return {**dataclasses.asdict(result), "matches": matches}
+        song, spans = dataclasses.asdict(match.song), [dataclasses.asdict(span) for span in match.spans]
+        matches.append(song | {"score": match.score, "probability": match.probability, "spans": spans})
+    of_all = {name: getattr(result, name) for name in ("num_songs", "is_match", "damaged")}
+    return of_all | {"matches": matches}
 
 
 def as_playlist(result: SearchResult) -> str:
@@ -152,13 +153,13 @@ def as_playlist(result: SearchResult) -> str:
     return "\n".join(lines) + "\n"
 
 
-def draw(index: SongIndex, query: Query, match: Match, path: Path) -> None:
-    """Draws how well each sentence fits each frame of a song, and the spans that were found."""
-    told = index.explain(query, match.song.id)
-    if not len(told.sentences):
+def draw(result: SearchResult, path: Path) -> None:
+    """Draws how well each sentence fits each frame of the best song, and the spans that were found."""
+    if not result.sentences:
         raise ValueError("--explain needs a description: audio has no sentences.")
-    above = (told.similarities - told.similarities.mean(1, keepdims=True)).clip(0)
-    spans = [Span(place, span.start_s, span.end_s, span.score) for place, span in enumerate(told.spans)]
-    unknown = [None] * len(spans)
-    label = "fit of the sentence"
-    plot_attention(path, above, told.times, told.sentences, [], unknown, spans, match.song.title, label)
+    best = result.matches[0]
+    above = (best.similarities - best.similarities.mean(1, keepdims=True)).clip(0)
+    spans = [Span(place, own.start_s, own.end_s, own.score) for place, own in enumerate(best.spans)]
+    spans = spans[: len(result.sentences)]
+    unknown, label = [None] * len(result.sentences), "fit of the sentence"
+    plot_attention(path, above, best.times, result.sentences, [], unknown, spans, best.song.title, label)

@@ -26,8 +26,8 @@ from collap.files import atomic_write
 from collap.modeling_collap.modeling_collap_base import fingerprint
 
 from .first_stage import ExactFirstStage, make_windows
-from .query import Explanation, IndexedSong, Query, SearchResult
-from .search import explain, search
+from .query import IndexedSong, Query, SearchResult
+from .search import search
 from .tags import Tags, read_tags
 
 logger = logging.getLogger(__name__)
@@ -178,7 +178,7 @@ class SongIndex:
     @cached_property
     def retriever(self) -> CollapRetriever:
         """The model, loaded when it is first used; a ValueError if it is another one than that of the index."""
-        retriever = _load_retriever(self._given_model or self._settings["model"])
+        retriever = _load_retriever(self.model)
         if _stamp(retriever) != self._settings["stamp"]:
             raise ValueError(self._other_model(retriever))
         return retriever
@@ -191,6 +191,11 @@ class SongIndex:
         from .milvus import MilvusFirstStage
 
         return MilvusFirstStage(self._settings["milvus"], self._settings["collection"])
+
+    @property
+    def model(self) -> str:
+        """Folder or Hub name of the model."""
+        return self._given_model or self._settings["model"]
 
     @property
     def folders(self) -> list[str]:
@@ -245,10 +250,6 @@ class SongIndex:
     def search(self, query: Query) -> SearchResult:
         """The songs that fit a query best, as [`collap.search.search.search`]."""
         return search(self, query)
-
-    def explain(self, query: Query, song: str) -> Explanation:
-        """The sentences of a query over a song, by its id, as [`collap.search.search.explain`]."""
-        return explain(self, query, song)
 
     def remove(self, paths: Iterable[str | Path]) -> IndexUpdate:
         """

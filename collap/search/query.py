@@ -2,7 +2,7 @@
 """What can be asked of a library of songs, and what the answer holds."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -110,9 +110,11 @@ class Match:
     """A song that was found."""
 
     song: IndexedSong
-    score: float
-    probability: float | None  # that it is what was searched for, None without a calibration
-    spans: Sequence[SentenceSpan]
+    score: float  # weighted mean of the similarities of the model, less what is excluded
+    probability: float | None  # that it is the song that the descriptions are of; None without a calibration
+    spans: Sequence[SentenceSpan]  # of each sentence, then of the audio
+    times: np.ndarray  # (N, 2): start and end of each frame in seconds
+    similarities: np.ndarray  # (S, N): cosine of each sentence with each frame
 
 
 @dataclass(frozen=True)
@@ -120,17 +122,7 @@ class SearchResult:
     """The songs that fit a query best, the best one first."""
 
     matches: Sequence[Match]
+    sentences: Sequence[str]  # of all descriptions
     num_songs: int  # that the filters left
-    is_match: bool | None  # whether the best one is more likely right than wrong, None without a calibration
+    is_match: bool | None  # whether it is likely that a song here is the one described; None without a calibration
     damaged: Sequence[str] = ()  # files whose frames cannot be read, which were left out
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """The sentences of a query over a song."""
-
-    song: IndexedSong
-    sentences: Sequence[str]
-    times: np.ndarray  # (N, 2): start and end of each frame in seconds
-    similarities: np.ndarray  # (S, N): cosine of each sentence with each frame
-    spans: Sequence[SentenceSpan] = field(default_factory=list)

@@ -19,8 +19,9 @@ from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextO
 from collap.processing.feature_extraction_beats import SAMPLING_RATE
 
 from .audio_query import find_excerpt
+from .calibration import load_calibration
 from .first_stage import ExactFirstStage, make_windows
-from .query import Explanation, IndexedSong, Kind, Match, Query, SearchResult, SentenceSpan
+from .query import IndexedSong, Kind, Match, Query, SearchResult, SentenceSpan
 
 if TYPE_CHECKING:
     from .index import SongIndex
@@ -128,12 +129,12 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
         ValueError: if a text or the audio of the query cannot be encoded.
     """
     index.refresh()
-    parts, excluded = _encode(index, query)
+    descriptions, excerpts, excluded = _encode(index, query)
+    parts = [*descriptions, *excerpts]
     allowed = _filter(index.songs.values(), query)
-    weights = np.array(query.weights or [1.0] * len(parts)) / sum(query.weights or [1.0] * len(parts))
     candidates = _find_candidates(index, parts, allowed, NUM_CANDIDATES_EXCLUDED if excluded else NUM_CANDIDATES)
 
-    scored, damaged = [], []
+    songs, rows, damaged = [], [], []
     for song in sorted(candidates, key=lambda song: index.songs[song].path):
         try:
             frames, times = index.frames(song), index.frame_times(song)
@@ -141,43 +142,48 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
             logger.warning("%s", error)
             damaged.append(index.songs[song].path)
             continue
-        scores = np.array([part.score(frames, times) for part in parts])
-        if query.section and query.texts:  # not in the section that the first description is of
-            unwanted = [parts[0].score_here(frames, text) for text in excluded]
+        if query.section and descriptions:  # not in the section that is described
+            unwanted = [descriptions[0].score_here(frames, text) for text in excluded]
         else:
             unwanted = [text.score(frames, times) for text in excluded]
-        scored.append((song, scores, max(unwanted, default=None)))
-    totals = [weights @ scores - (unwanted or 0.0) for _, scores, unwanted in scored]
-    best = sorted(range(len(scored)), key=lambda place: -totals[place])[: query.top]
+        songs.append(song)
+        rows.append([*(part.score(frames, times) for part in parts), max(unwanted, default=0.0)])
+    scores = np.array(rows).reshape(len(songs), len(parts) + 1)  # (C, parts and what is excluded)
+    weights = np.array(query.weights or [1.0] * len(parts))
+    totals = scores[:, :-1] @ weights / weights.sum() - scores[:, -1]  # (C,)
+    probabilities = _probabilities(index, descriptions, scores[:, : len(descriptions)], len(allowed))
+
     matches = []
-    for place in best:
-        song = scored[place][0]
-        frames, times = index.frames(song), index.frame_times(song)
+    for place in np.argsort(-totals, kind="stable")[: query.top]:
+        song = index.songs[songs[place]]
+        frames, times = index.frames(song.id), index.frame_times(song.id)
         spans = [span for part in parts for span in part.spans(frames, times)]
-        matches.append(Match(index.songs[song], float(totals[place]), None, spans))
-    probabilities = [match.probability for match in matches if match.probability is not None]
-    return SearchResult(matches, len(allowed), max(probabilities) >= 0.5 if probabilities else None, damaged)
-
-
-def explain(index: "SongIndex", query: Query, song: str) -> Explanation:
-    """The cosines of each sentence of a query with the frames of a song, by its id; errors as in [`search`]."""
-    parts, _ = _encode(index, query)
-    frames, times = index.frames(song), index.frame_times(song)
-    descriptions = [part for part in parts if isinstance(part, Description)]
+        cosines = [part.queries @ frames.T for part in descriptions]  # (S, N) each
+        similarities = np.concatenate([np.zeros((0, len(frames)), np.float32), *cosines])
+        probability = None if probabilities is None else float(probabilities[place])
+        matches.append(Match(song, float(totals[place]), probability, spans, times, similarities))
     sentences = [sentence for part in descriptions for sentence in part.sentences]
-    queries = (
-        np.concatenate([part.queries for part in descriptions]) if descriptions else np.zeros((0, frames.shape[1]))
-    )
-    spans = [span for part in descriptions for span in part.spans(frames, times)]
-    return Explanation(index.songs[song], sentences, times, queries @ frames.T, spans)
+    is_match = None if probabilities is None else bool(probabilities.sum() >= 0.5)
+    return SearchResult(matches, sentences, len(allowed), is_match, damaged)
 
 
-def _encode(index: "SongIndex", query: Query) -> tuple[list[Description | Excerpt], list[Description]]:
-    """The parts of a query, and what it excludes."""
-    parts: list[Description | Excerpt] = [Description(index.retriever, text, query.kind) for text in query.texts]
-    if query.like is not None:
-        parts.append(Excerpt(index, query.like, query.like_span_s))
-    return parts, [Description(index.retriever, text, "section") for text in query.exclude]
+def _encode(index: "SongIndex", query: Query) -> tuple[list[Description], list[Excerpt], list[Description]]:
+    """The descriptions of a query, its audio, and what it excludes."""
+    descriptions = [Description(index.retriever, text, query.kind) for text in query.texts]
+    excerpts = [] if query.like is None else [Excerpt(index, query.like, query.like_span_s)]
+    return descriptions, excerpts, [Description(index.retriever, text, "section") for text in query.exclude]
+
+
+def _probabilities(
+    index: "SongIndex", descriptions: Sequence[Description], scores: np.ndarray, num_songs: int
+) -> np.ndarray | None:
+    """Of each candidate `(C,)`, of scores `(C, descriptions)`: that of the description that it fits worst."""
+    calibration = load_calibration(index.model, index.retriever.model) if descriptions and len(scores) else None
+    if calibration is None:
+        return None
+    columns = zip(descriptions, scores.T, strict=True)
+    found = [calibration.probability(column, part.kind, num_songs) for part, column in columns]
+    return None if any(own is None for own in found) else np.min(found, axis=0)
 
 
 def _filter(songs: Sequence[IndexedSong], query: Query) -> set[str]:

@@ -1,12 +1,15 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """A search ranks by the model's own scores, weighs, filters, excludes, and says where."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from tiny_library import save_tiny_model, write_tagged
 
 from collap.search import search as search_module
+from collap.search.calibration import Calibration, ScoreFit
 from collap.search.index import SongIndex
 from collap.search.query import Query
 
@@ -88,7 +91,6 @@ def test_what_is_excluded_is_subtracted(index):
     expected = {song: story[song] - drums[song] for song in story}
     assert found(index.search(Query([STORY], exclude=["drums"]))) == pytest.approx(expected, abs=1e-6)
 
-
     section = scores_of(index, SECTION, section_query=True)  # one sentence, but anywhere in the song
     expected = {song: section[song] - drums[song] for song in section}
     assert found(index.search(Query([SECTION], exclude=["drums"]))) == pytest.approx(expected, abs=1e-6)
@@ -156,15 +158,35 @@ def test_a_file_that_is_no_audio_as_query(index, tmp_path):
             index.search(Query(like=str(tmp_path / "text.mp3"), like_span_s=span))
 
 
-def test_an_explanation_has_the_cosines_of_all_frames(index):
-    song = next(iter(index.songs))
-    told = index.explain(Query([STORY], any_order=True), song)
-    assert told.sentences == ["A slow piano.", "Then drums.", "A fast bass."]
-    frames = index.frames(song)
-    queries = index.retriever.embed_texts([told.sentences]).output.query_embeds.numpy()
-    np.testing.assert_allclose(told.similarities, queries @ frames.T, atol=1e-6)
-    assert told.times.shape == (len(frames), 2)
-    assert len(told.spans) == 3
+def test_a_match_has_the_cosines_of_all_frames(index):
+    result = index.search(Query([STORY, SECTION], any_order=True))
+    assert result.sentences == ["A slow piano.", "Then drums.", "A fast bass.", SECTION]
+    queries = index.retriever.embed_texts([[sentence] for sentence in result.sentences]).output.query_embeds.numpy()
+    for match in result.matches:
+        frames = index.frames(match.song.id)
+        np.testing.assert_allclose(match.similarities, queries @ frames.T, atol=1e-6)
+        assert match.times.shape == (len(frames), 2)
+
+
+def test_probabilities_are_those_of_the_calibration(index, monkeypatch):
+    """By hand: of odds against "nothing", exp(score / T + b) / N, where N songs were searched."""
+    story, section = scores_of(index, STORY), scores_of(index, SECTION, section_query=True)
+    fits = {"caption": ScoreFit(0.5, 1.0), "section": ScoreFit(0.25, -1.0)}
+    monkeypatch.setattr(search_module, "load_calibration", lambda *_: Calibration(fits))
+    monkeypatch.setattr(search_module, "NUM_CANDIDATES", 100)
+
+    def by_hand(scores, temperature, bias):
+        odds = {song: math.exp(score / temperature + bias) / 8 for song, score in scores.items()}
+        return {song: own / (1 + sum(odds.values())) for song, own in odds.items()}
+
+    one, other = by_hand(story, 0.5, 1.0), by_hand(section, 0.25, -1.0)
+    result = index.search(Query([STORY]))
+    assert {match.song.id: match.probability for match in result.matches} == pytest.approx(one)
+    assert result.is_match == (sum(one.values()) >= 0.5)
+    both = index.search(Query([STORY, SECTION], exclude=["drums"]))
+    expected = {song: min(one[song], other[song]) for song in one}
+    assert {match.song.id: match.probability for match in both.matches} == pytest.approx(expected)
+    assert index.search(Query([STORY], any_order=True)).matches[0].probability is None
 
 
 @pytest.mark.parametrize(

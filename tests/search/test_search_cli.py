@@ -1,0 +1,117 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""`collap index` and `collap search`, from a folder of songs to a moment."""
+
+import json
+
+import pytest
+from tiny_library import save_tiny_model, write_tagged
+
+from collap.cli import main
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    return save_tiny_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("songs")
+    for number, suffix in enumerate((".mp3", ".flac", ".ogg")):
+        write_tagged(folder / f"{number}{suffix}", 3.0, number, title=f"Song {number}", artist="Ann" * (number == 0))
+    (folder / "text.mp3").write_text("hello")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def index(tmp_path_factory, model, songs) -> str:
+    folder = str(tmp_path_factory.mktemp("index") / "index")
+    assert main(["index", str(songs), "--model", model, "--index", folder]) == 0
+    return folder
+
+
+def run(capsys, *arguments: str) -> str:
+    assert main([*arguments]) == 0
+    return capsys.readouterr().out
+
+
+def fail(capsys, *arguments: str) -> str:
+    assert main([*arguments]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"collap {arguments[0]}: ")
+    return error
+
+
+def test_an_update_says_what_has_changed_and_what_failed(index, songs, capsys):
+    assert "3 songs in 4 files: 0 new, 0 changed, 0 moved, 0 gone, 1 failed." in run(capsys, "index", "--index", index)
+    failed = run(capsys, "index", "--index", index, "--failed").splitlines()
+    assert failed[0].startswith(f"{songs / 'text.mp3'}: it is no file of audio")
+    assert len(failed) == 1
+
+
+def test_an_answer_for_people(index, songs, capsys):
+    lines = run(capsys, "search", "A slow piano. Then drums.", "--index", index, "--top", "2").splitlines()
+    assert len(lines) == 2 * 4
+    assert lines[0].startswith("  1. ")
+    assert "(0:03)  score " in lines[0]
+    assert lines[1].strip().startswith(str(songs))
+    assert lines[2].startswith("     0:00-0:0")
+    assert lines[2].endswith("A slow piano.")
+    named = run(capsys, "search", "A slow piano. Then drums.", "--index", index, "--artist", "ann")
+    assert named.startswith("  1. Ann - Song 0  (0:03)")
+
+
+def test_an_answer_for_programs(index, capsys):
+    answer = json.loads(run(capsys, "search", "drums", "--index", index, "--json", "--not", "a choir"))
+    assert (answer["num_songs"], answer["is_match"], answer["damaged"]) == (3, None, [])
+    first = answer["matches"][0]
+    assert {"id", "path", "title", "artist", "album", "duration_s", "score", "probability", "spans"} <= set(first)
+    assert set(first["spans"][0]) == {"sentence", "start_s", "end_s", "score"}
+
+
+def test_a_playlist_and_a_picture(index, songs, tmp_path, capsys):
+    files = {name: str(tmp_path / name) for name in ("list.m3u", "best.png")}
+    run(capsys, "search", "drums", "--index", index, "--m3u", files["list.m3u"], "--explain", files["best.png"])
+    lines = (tmp_path / "list.m3u").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "#EXTM3U"
+    assert sorted(lines[1::2]) == ["#EXTINF:3,Ann - Song 0", "#EXTINF:3,Song 1", "#EXTINF:3,Song 2"]
+    assert set(lines[2::2]) == {str(songs / f"{name}") for name in ("0.mp3", "1.flac", "2.ogg")}
+    assert (tmp_path / "best.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_audio_as_query(index, songs, capsys):
+    part = run(capsys, "search", "--like", str(songs / "1.flac"), "--from", "0:01", "--to", "2.5", "--index", index)
+    assert part.startswith("  1. Song 1")
+    assert part.splitlines()[2].endswith("1.flac")
+
+
+def test_filters_that_leave_nothing(index, capsys):
+    assert run(capsys, "search", "drums", "--index", index, "--album", "none") == "No song is left by the filters.\n"
+
+
+def test_errors_are_one_line(index, songs, tmp_path, capsys):
+    assert "has no songs.sqlite" in fail(capsys, "search", "drums", "--index", str(tmp_path))
+    assert "texts and like are both missing" in fail(capsys, "search", "--index", index)
+    assert "text.mp3" in fail(capsys, "search", "--like", str(songs / "text.mp3"), "--index", index)
+    picture = ("--explain", str(tmp_path / "a.png"))
+    like = fail(capsys, "search", "--like", str(songs / "1.flac"), "--index", index, *picture)
+    assert "--explain needs a description" in like
+    assert "is neither a file nor a folder" in fail(capsys, "index", "--index", index, "--remove", str(tmp_path))
+    missing = fail(capsys, "index", str(tmp_path / "nowhere"), "--index", index)
+    assert "nowhere is not there" in missing
+
+
+@pytest.mark.parametrize("time", ["1:2:3:4", "-3", "one", "1:xx"])
+def test_a_time_that_is_none(index, time, capsys):
+    with pytest.raises(SystemExit):
+        main(["search", "--like", "a.wav", f"--from={time}", "--index", index])
+    assert "expected a time such as 80, 1:20 or 1:01:20" in capsys.readouterr().err
+
+
+def test_a_second_model_needs_rebuild(index, model, tmp_path, capsys):
+    other = save_tiny_model(tmp_path / "other", projection_dim=12)
+    assert main(["index", "--index", index, "--model", other]) == 1
+    assert "projection_dim: 16 in the index, 12 here" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["index", "--index", index, "--rebuild"])
+    assert "need --model" in capsys.readouterr().err
