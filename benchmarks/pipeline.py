@@ -1,7 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """From rendered songs to ranks: the steps that the demo, the benchmarks and the experiments share, each a process."""
 
-import argparse
 import json
 import math
 import os
@@ -12,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from tqdm.auto import tqdm
@@ -248,54 +246,12 @@ class Pipeline:
         title: str,
         questions: Sequence[str],
         model: Path | None = None,
-        corpus: Path | None = None,
         after: Sequence[Step] = (),
         **options: object,
     ) -> Step:
         """Ranks of the model `name`, or of the folder `model`; `options` are more arguments of benchmarks.rank."""
         model = model or self.model(name)
         command = run_module("benchmarks.rank", "--questions", *questions)
-        given = {"model": model, "corpus": corpus or self.corpus, "output": self.ranks(name), "device": self.device}
+        given = {"model": model, "corpus": self.corpus, "output": self.ranks(name), "device": self.device}
         inputs = (model / SAFE_WEIGHTS_NAME, ROOT / "benchmarks" / "questions.py")
         return self.step(f"rank-{name}", title, [*command, *named(given | options)], after, inputs)
-
-
-def experiment_parser(description: str) -> argparse.ArgumentParser:
-    """The arguments that all experiments share."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--benchmark_dir", type=Path, required=True, help="folder of python -m benchmarks.long_form")
-    parser.add_argument("--output_dir", type=Path, help="default: a folder in that of --benchmark_dir")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0], help="of the benchmark's trainings")
-    parser.add_argument("--num_epochs", type=int, help="of trainings on songs, in place of the benchmark's")
-    parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1), help="steps at a time")
-    parser.add_argument("--device", default="cpu", help="of encoding and ranking: cpu or cuda (default: cpu)")
-    return parser
-
-
-class Experiment(Pipeline):
-    """
-    A pipeline in a folder of its own that takes corpus, towers, features and recipes of the long-form benchmark.
-
-    Args:
-        given (`argparse.Namespace`): The arguments of [`experiment_parser`].
-        name (`str`): Of its folder in that of the benchmark, if `given` names no other.
-    """
-
-    def __init__(self, given: argparse.Namespace, name: str):
-        super().__init__(given.output_dir or given.benchmark_dir / name, given.num_processes, given.device)
-        self.benchmark, self.num_epochs = Pipeline(given.benchmark_dir), given.num_epochs
-        self.corpus, self.features = self.benchmark.corpus, self.benchmark.features
-        self.encoders, self.text = self.benchmark.encoders, self.benchmark.text
-
-    def recipe(self, name: str) -> dict[str, Any]:
-        """The arguments with which the benchmark trained a model; a ValueError if it has not trained it."""
-        marker = self.benchmark.folder / "done" / f"train-{name}.json"
-        if not marker.is_file():
-            raise ValueError(f"benchmark_dir: {self.benchmark.folder} has not trained {name!r}: there is no {marker}.")
-        command = json.loads(marker.read_text(encoding="utf-8"))
-        options = dict(item.removeprefix("--").split("=", 1) for item in command if "=" in item)
-        del options["output_dir"]
-        options |= {**self.towers(), "features": self.features, "train_manifest": self.manifest("train")}
-        if self.num_epochs is not None:
-            options["num_train_epochs"] = self.num_epochs
-        return options

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Steps of the pipeline: what is done is cached, what has changed is repeated, and the benchmark's recipes."""
+"""Steps of the pipeline: what is done is cached, what has changed is repeated."""
 
 import os
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.pipeline import Experiment, Step, experiment_parser, run_steps
+from benchmarks.pipeline import Step, run_steps
 
 WRITE = "import sys; open(sys.argv[1], 'a').write('x'); sys.exit(int(sys.argv[2]))"
 COPY = "import pathlib, sys; pathlib.Path(sys.argv[2]).write_text(pathlib.Path(sys.argv[1]).read_text())"
@@ -60,18 +60,3 @@ def test_a_failed_step_says_so_and_is_not_done(tmp_path):
         run_steps(steps, tmp_path, at_once=1)
     assert not steps[0].marker.exists()
     assert not (tmp_path / "good").exists()
-
-
-def test_the_recipe_is_the_benchmarks_with_its_folder(folder, tmp_path):
-    given = experiment_parser("").parse_args(["--benchmark_dir", str(folder), "--output_dir", str(tmp_path)])
-    given.num_epochs = 7
-    experiment = Experiment(given, "test")
-    recipe = experiment.recipe("ours-0")
-    assert recipe["train_manifest"] == folder / "corpus" / "train.jsonl"  # the command says "elsewhere"
-    assert (recipe["section_loss_weight"], recipe["num_train_epochs"]) == ("1.0", 7)
-    changes = {"speech_model": None, "chunk_length_s": 0.64}
-    command = experiment.train("songs-music-0", "Music", recipe | changes).command
-    assert not any("speech_model" in item for item in command)
-    assert f"--output_dir={tmp_path / 'models' / 'songs-music-0'}" in command
-    with pytest.raises(ValueError, match=r"benchmark_dir: .* has not trained 'ours-3'"):
-        experiment.recipe("ours-3")
