@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,12 +31,14 @@ from collap.data.cache import SongEmbedding, TensorCache, describe_features, use
 from collap.files import atomic_write, first_few
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
-from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor
+from collap.processing.feature_extraction_collap import AudioCoverage, CollapBatchFeature, CollapFeatureExtractor
 
 # Processes wait at the end for the last one. The default of ten minutes is less than hours of work may differ by.
 MAX_WAIT = timedelta(days=1)
 SKIPPED_FILE = "skipped.jsonl"
 SONG_ERRORS = (ValueError, TypeError, OSError, MemoryError)  # of one song: the others are encoded
+# Seconds of a song that the threads of `extract_features` make features of before it is its turn: all of most songs.
+READ_S = 600.0
 PRECISIONS = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 Song = str | Mapping[str, Any]
@@ -58,7 +61,7 @@ def encode_songs(
     songs: Sequence[Song],
     cache: TensorCache,
     read: Callable[[Song], Any],
-    encode: Callable[[list[Any]], list[SongEmbedding]],
+    encode: Callable[[list[Any]], list[SongEmbedding | Exception]],
     state: PartialState,
     make_batches: Callable[[list[ListedSong]], Iterable[list[ListedSong]]] = lambda songs: ([song] for song in songs),
     on_bad_audio: Literal["raise", "skip"] = "raise",
@@ -76,6 +79,7 @@ def encode_songs(
     Args:
         read (`Callable`): Makes of a song what `encode` takes; called by `num_workers` threads ahead. A `ValueError`,
             `TypeError`, `OSError` or `MemoryError` says that the song cannot be encoded.
+        encode (`Callable`): Encodes what `read` made of a batch of songs. Such errors may stand for songs, too.
         state (`PartialState`): The processes; on CPUs made by `PartialState(cpu=True)`.
         make_batches (`Callable`): Groups the songs of a process for `encode`; each alone by default.
         on_bad_audio (`"raise"` or `"skip"`): Whether songs that are missing or cannot be encoded are an error, or are
@@ -116,15 +120,17 @@ def encode_songs(
     if state.is_main_process:
         tqdm.write(report)
 
+    def check_content(song: ListedSong, again: bool = False) -> None:
+        if cache.hashes.hash(songs[song.index], again=again) != song.hash:
+            raise ValueError("it has changed since the songs were hashed; run the same command again")
+
     def read_batch(batch: list[ListedSong]) -> tuple[list[ListedSong], list[ListedSong], list[Any]]:
         """The songs of a batch that can be read, those that cannot, and what was read."""
         good, bad, inputs = [], [], []
         for song in batch:
             try:
-                source = songs[song.index]
-                read_song = read(source)
-                if cache.hashes.hash(source, again=True) != song.hash:
-                    raise ValueError("it has changed since the songs were hashed; run the same command again")
+                read_song = read(songs[song.index])
+                check_content(song, again=True)
                 inputs.append(read_song)
                 good.append(song)
             except SONG_ERRORS as error:
@@ -142,14 +148,21 @@ def encode_songs(
     )
     with progress, cache:
         for good, bad, inputs in ahead(read_batch, make_batches(mine), num_workers):
+            batch = [*good, *bad]
             for song, encoded in zip(good, encode(inputs) if inputs else [], strict=True):
-                if np.isfinite(encoded.frames).all():
-                    cache.add(song.hash, encoded)
+                try:
+                    if isinstance(encoded, Exception):
+                        raise encoded
+                    check_content(song)  # again: a long song is read until it is encoded
+                    if not np.isfinite(encoded.frames).all():
+                        raise ValueError("its frames are not finite; try a higher precision")
+                except SONG_ERRORS as error:
+                    bad.append(replace(song, problem=_reason(error, song.name)))
                 else:
-                    bad.append(replace(song, problem="its frames are not finite; try a higher precision"))
+                    cache.add(song.hash, encoded)
             _raise_or_skip(bad, len(mine), on_bad_audio)
             failed += bad
-            progress.update(round(sum(song.length_s for song in [*good, *bad])))
+            progress.update(round(sum(song.length_s for song in batch)))
     problems = {song.hash: song.problem for song in gather_object(failed)}
     cache.refresh()
     listed = [replace(song, problem=problems.get(song.hash, song.problem)) for song in listed]
@@ -208,23 +221,18 @@ def extract_features(
         cache = TensorCache(folder, fingerprint, create=True)
     config, device = audio_model.config, audio_model.device
 
-    def read(song: Song) -> CollapBatchFeature:
-        inputs = feature_extractor(song, truncation=truncation, return_tensors="pt")
-        if (problem := inputs.audio_coverage[0].problem) is not None:
-            raise ValueError(problem)
-        return inputs
+    part_s = config.encoder_batch_size * config.chunk_length_s
 
-    @torch.inference_mode()
+    def read(song: Song) -> Iterator[CollapBatchFeature]:
+        parts = stream_features(song, feature_extractor, config, truncation)
+        return itertools.chain(list(itertools.islice(parts, math.ceil(READ_S / part_s))), parts)
+
     @torch.autocast(device.type, PRECISIONS[mixed_precision], enabled=mixed_precision != "no")
-    def encode(inputs: list[CollapBatchFeature]) -> list[SongEmbedding]:
-        batch = {name: pad_sequence([song[name][0] for song in inputs], batch_first=True) for name in inputs[0]}
-        frames, mask = audio_model.encode(**{name: tensor.to(device) for name, tensor in batch.items()})
-        encoded = []
-        for song, song_frames, is_frame in zip(inputs, frames, mask, strict=True):
-            own = song_frames[is_frame].to("cpu", torch.float16).numpy()  # (N, E)
-            record = song.audio_coverage[0]
-            encoded.append(SongEmbedding(own, record.encoded_s, record.duration_s, record.is_truncated))
-        return encoded
+    def encode(songs: list[Iterator[CollapBatchFeature]]) -> list[SongEmbedding | Exception]:
+        return [
+            result if isinstance(result, Exception) else _half_precision(*result)
+            for result in encode_streams(audio_model, songs)
+        ]
 
     training = audio_model.training
     audio_model.eval()
@@ -244,6 +252,62 @@ def extract_features(
     finally:
         audio_model.train(training)
     return cache
+
+
+def _half_precision(frames: torch.Tensor, coverage: AudioCoverage) -> SongEmbedding:
+    frames = frames.to("cpu", torch.float16).numpy()  # (N, E)
+    return SongEmbedding(frames, coverage.encoded_s, coverage.duration_s, coverage.is_truncated)
+
+
+def stream_features(
+    song: Song, feature_extractor: CollapFeatureExtractor, config: CollapConfig, truncation: bool
+) -> Iterator[CollapBatchFeature]:
+    """
+    The features of a song in parts that the encoders take at once ([`CollapFeatureExtractor.stream`]).
+
+    Raises:
+        ValueError: also if the song is damaged, instead of the last part.
+    """
+    for part in feature_extractor.stream(song, config.encoder_batch_size, truncation):
+        for coverage in part.audio_coverage:
+            if coverage.problem is not None:
+                raise ValueError(f"{audio_name(song)}: {coverage.problem}")
+        yield part
+
+
+@torch.inference_mode()
+def encode_streams(
+    audio_model: CollapAudioModel, songs: Sequence[Iterator[CollapBatchFeature]]
+) -> list[tuple[torch.Tensor, AudioCoverage] | Exception]:
+    """
+    Encodes songs, each given as [`stream_features`] gives it: a part of each together, while threads make the next
+    ones.
+
+    Returns the frames `(N, E)` of each song, as [`CollapAudioModel.encode`] makes them of the whole song, and what is
+    covered; or the error that says that the song cannot be encoded.
+    """
+    frames: list[list[torch.Tensor]] = [[] for _ in songs]
+    results: list[Any] = [None] * len(songs)
+    with ExitStack() as stack:
+        streams = [stack.enter_context(closing(iterate_ahead(song))) for song in songs]
+        while unfinished := [index for index, result in enumerate(results) if result is None]:
+            parts = {}
+            for index in unfinished:
+                try:
+                    parts[index] = next(streams[index])
+                except SONG_ERRORS as error:
+                    results[index] = error
+            if not parts:
+                continue
+            batch = {
+                name: pad_sequence([part[name][0] for part in parts.values()], batch_first=True).to(audio_model.device)
+                for name in next(iter(parts.values()))
+            }
+            for (index, part), encoded, is_frame in zip(parts.items(), *audio_model.encode(**batch), strict=True):
+                frames[index].append(encoded[is_frame])
+                if part.audio_coverage:  # the last one
+                    results[index] = torch.cat(frames[index]), part.audio_coverage[0]
+    return results
 
 
 def embed_songs(
@@ -293,10 +357,19 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads
     items = iter(items)
     with ThreadPoolExecutor(num_threads) as threads:
         waiting = deque(threads.submit(function, item) for item in itertools.islice(items, num_threads + 1))
-        while waiting:
-            result = waiting.popleft().result()
-            waiting.extend(threads.submit(function, item) for item in itertools.islice(items, 1))
-            yield result
+        try:
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(threads.submit(function, item) for item in itertools.islice(items, 1))
+                yield result
+        finally:  # whoever takes them has stopped
+            threads.shutdown(cancel_futures=True)
+
+
+def iterate_ahead(items: Iterator[Item]) -> Iterator[Item]:
+    """The same items, computed by a thread at most two ahead of who takes them."""
+    with closing(ahead(lambda _: next(items, None), itertools.repeat(None), 1)) as results:
+        yield from itertools.takewhile(lambda item: item is not None, results)
 
 
 def _list_songs(

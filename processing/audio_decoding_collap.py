@@ -2,10 +2,12 @@
 """Files of audio to mono waveforms: decoded as a stream by FFmpeg, whatever their heads claim."""
 
 import errno
+import math
 import os
 import re
 import stat
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -36,7 +38,7 @@ FORMATS_WITHOUT_LENGTH = {"aac", "ac3", "amr", "dts", "eac3", "mp3", "wav"}
 
 @dataclass(frozen=True)
 class DecodedAudio:
-    """A file of audio, or a part of it."""
+    """A file of audio, or a part of it; `duration_s` and `problem` of a block that is not the last are preliminary."""
 
     waveform: np.ndarray  # `(num_samples,)`: mono float32
     sampling_rate: int  # Hz of the file
@@ -69,6 +71,23 @@ def decode_audio(
         ValueError: if it is no regular file, holds no audio that can be decoded, or has a sampling rate under 1 kHz or
             over 768 kHz. The message names the file.
     """
+    (decoded,) = stream_audio(source, sampling_rate, start_s, length_s)
+    return decoded
+
+
+def stream_audio(
+    source: str | os.PathLike | bytes,
+    sampling_rate: int = SAMPLING_RATE,
+    start_s: float = 0.0,
+    length_s: float | None = None,
+    block_size: float = math.inf,
+) -> Iterator[DecodedAudio]:
+    """
+    Decodes a file block by block, and is at most a second ahead; arguments and errors as in [`decode_audio`].
+
+    Each waveform has `block_size` samples, but the last one has less, perhaps none. Only the last block tells the
+    length of the file and whether it is whole.
+    """
     if av is None:
         raise ImportError("Decoding and resampling of audio need PyAV and soxr: pip install av soxr.")
     name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
@@ -80,7 +99,9 @@ def decode_audio(
             if stream is None or stream.codec_context is None:
                 raise ValueError("it has no sound track of a known codec")
             reading = _Reading(sampling_rate, start_s, length_s)
-            reading.read(container.demux(), stream)
+            for _ in reading.read(container.demux(), stream):
+                while reading.num_samples >= block_size:
+                    yield reading.take(block_size)
             if reading.sampling_rate is None:
                 raise ValueError(
                     f"no sample of its sound track can be decoded{reading.error and f' ({reading.error})'}"
@@ -88,7 +109,7 @@ def decode_audio(
             problem = _find_problem(reading, file, container, stream)
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
         raise ValueError(f"{name}: {_reason(error)}.") from error
-    return DecodedAudio(reading.waveform(), reading.sampling_rate, reading.channels, reading.duration_s, problem)
+    yield reading.take(math.inf, problem)
 
 
 def check_file(path: str | os.PathLike) -> None:
@@ -137,9 +158,10 @@ class _Reading:
         self._target_rate = target_rate
         self._start_s = Fraction(start_s)
         self._length_s = length_s
+        self._missing_samples = sys.maxsize if length_s is None else round(length_s * target_rate)
         self._rate = target_rate
         self._resampler: soxr.ResampleStream | None = None
-        self._waveform = bytearray()  # float32: grows without a copy of the whole
+        self._waveform = bytearray()  # float32, not taken yet: grows without a copy of the whole
 
     @property
     def counted_s(self) -> float:
@@ -150,7 +172,13 @@ class _Reading:
         decoded_s = float(self.decoded_s)
         return decoded_s if self.is_decoded_to_end else max(self.counted_s, decoded_s)
 
-    def read(self, packets: Iterator["av.Packet"], stream: "av.AudioStream") -> None:
+    @property
+    def num_samples(self) -> int:
+        """Samples that can be taken."""
+        return len(self._waveform) // 4
+
+    def read(self, packets: Iterator["av.Packet"], stream: "av.AudioStream") -> Iterator[None]:
+        """Stops after each packet, so that what was decoded can be taken."""
         end_s = None if self._length_s is None else self._start_s + Fraction(self._length_s) + Fraction(MARGIN_S)
         while True:
             try:
@@ -173,12 +201,18 @@ class _Reading:
                     self._take(frame)
             except av.FFmpegError as error:
                 self.error, self.ends_in_error = _reason(error), True
+            yield
         self._resample(np.zeros(0, np.float32), last=True)
+        yield
 
-    def waveform(self) -> np.ndarray:
-        """`(num_samples,)`"""
-        waveform = np.frombuffer(self._waveform, np.float32)
-        return waveform if self._length_s is None else waveform[: round(self._length_s * self._target_rate)]
+    def take(self, num_samples: float, problem: str | None = None) -> DecodedAudio:
+        """The next `num_samples`, or all that are there, without a copy."""
+        rest = bytearray()
+        if num_samples < self.num_samples:
+            rest = self._waveform[4 * num_samples :]
+            del self._waveform[4 * num_samples :]
+        waveform, self._waveform = np.frombuffer(self._waveform, np.float32), rest
+        return DecodedAudio(waveform, self.sampling_rate, self.channels, self.duration_s, problem)
 
     def _count(self, packet: "av.Packet") -> None:
         if packet.size == 0:  # it only ends the stream
@@ -215,6 +249,8 @@ class _Reading:
             samples = self._resampler.resample_chunk(samples, last)
             if last:
                 self._resampler = None
+        samples = samples[: self._missing_samples]
+        self._missing_samples -= len(samples)
         self._waveform += samples.tobytes()
 
 

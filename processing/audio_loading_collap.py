@@ -5,15 +5,22 @@ import logging
 import math
 import numbers
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
-from .audio_decoding_collap import decode_audio
-from .feature_extraction_beats import MIN_SAMPLES, SAMPLING_RATE, validate_waveform
+from .audio_decoding_collap import stream_audio
+from .feature_extraction_beats import (
+    MAX_AMPLITUDE,
+    MIN_SAMPLES,
+    SAMPLING_RATE,
+    check_samples,
+    sample_range,
+    validate_waveform,
+)
 
 try:  # only other sampling rates need it
     import soxr
@@ -80,13 +87,9 @@ def _load_song(
     song: AudioLike, name: str, sampling_rate: int | None, downmix: bool, resample: bool, max_length_s: float | None
 ) -> LoadedAudio:
     _refuse_pair(song, name)
-    if isinstance(song, str | os.PathLike):
-        return _load_file(song, name, max_length_s)
-    if isinstance(song, Mapping) and song.get("array") is None:
-        if song.get("bytes") is not None:
-            return _decode(song["bytes"], name, name, max_length_s)
-        if song.get("path") is not None:
-            return _load_file(song["path"], name, max_length_s)
+    if _content(song) is not None:
+        (loaded,) = stream_song(song, name, max_length_s)
+        return loaded
     if isinstance(song, Mapping):
         return _load_dict(song, name, sampling_rate, downmix, resample)
     if hasattr(song, "get_all_samples"):
@@ -99,23 +102,56 @@ def _load_song(
     )
 
 
-def _load_file(path: str | os.PathLike, name: str, max_length_s: float | None) -> LoadedAudio:
-    if "://" in str(path):
-        raise ValueError(f"{name} must be a file, got {str(path)!r}: addresses are not fetched, download it first.")
-    return _decode(os.path.abspath(path), name, f"{name} ({str(path)!r})", max_length_s)
+def _content(song: AudioLike) -> str | os.PathLike | bytes | None:
+    """The path or the bytes of a file of audio; None if it is none."""
+    if isinstance(song, Mapping) and song.get("array") is None:
+        return song.get("path") if song.get("bytes") is None else song["bytes"]
+    return song if isinstance(song, str | os.PathLike) else None
 
 
-def _decode(source: str | bytes, place: str, name: str, max_length_s: float | None) -> LoadedAudio:
+def stream_song(
+    song: AudioLike, name: str, max_length_s: float | None = None, block_size: float = math.inf
+) -> Iterator[LoadedAudio]:
+    """
+    Loads a file as [`load_songs`] does, but block by block, as [`stream_audio`].
+
+    Raises:
+        TypeError: if the song is no file, but for instance an array.
+        ValueError: if it is audio that the encoders cannot take. What is known only at the end, such as the length, is
+            raised instead of the last block.
+    """
+    content, place = _content(song), name
+    if content is None:
+        kind = type(song).__name__
+        raise TypeError(f"{name} must be a file: a path, or an audio dict with 'bytes' or 'path', got {kind}.")
+    if "://" in str(content) and not isinstance(content, bytes):
+        raise ValueError(f"{name} must be a file, got {str(content)!r}: addresses are not fetched, download it first.")
+    if not isinstance(content, bytes):
+        content, name = os.path.abspath(content), f"{name} ({str(content)!r})"
+    num_samples, lowest, highest = 0, math.inf, -math.inf
     try:
-        decoded = decode_audio(source, length_s=max_length_s)
+        for decoded in stream_audio(content, length_s=max_length_s, block_size=block_size):
+            loaded = LoadedAudio(
+                name,
+                torch.from_numpy(decoded.waveform),
+                decoded.sampling_rate,
+                decoded.channels,
+                decoded.duration_s,
+                decoded.problem,
+            )
+            low, high = sample_range(loaded.waveform)
+            # Not min and max, which lose NaN.
+            lowest, highest = float(np.minimum(lowest, low)), float(np.maximum(highest, high))
+            num_samples += len(loaded.waveform)
+            # After a wrong sample nothing is encoded, but the error tells the range of the whole song.
+            if len(loaded.waveform) == block_size and lowest >= -MAX_AMPLITUDE and highest <= MAX_AMPLITUDE:
+                yield loaded
     except ValueError as error:
         raise ValueError(f"{place} cannot be decoded: {error}") from error
-    if decoded.problem is not None:
-        logger.warning("%s is not whole: %s.", name, decoded.problem)
-    waveform = validate_waveform(decoded.waveform, name)
-    return LoadedAudio(
-        name, waveform, decoded.sampling_rate, decoded.channels, decoded.duration_s, problem=decoded.problem
-    )
+    if loaded.problem is not None:
+        logger.warning("%s is not whole: %s.", name, loaded.problem)
+    check_samples(num_samples, lowest, highest, name)
+    yield loaded
 
 
 def _load_dict(

@@ -11,7 +11,7 @@ import torch
 from transformers import BatchFeature, PreTrainedConfig, SequenceFeatureExtractor, WhisperFeatureExtractor
 from transformers.utils import TensorType
 
-from .audio_loading_collap import AudioLike, LoadedAudio, load_songs
+from .audio_loading_collap import AudioLike, LoadedAudio, load_songs, stream_song
 from .feature_extraction_beats import FRAME_LENGTH, HOP_LENGTH, MIN_SAMPLES, SAMPLING_RATE, kaldi_fbank
 
 NUM_FBANK_BINS = 128  # mel bins of BEATs
@@ -307,10 +307,46 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
                 "the batch."
             )
         songs = self.load(audio, truncation, sampling_rate=sampling_rate, downmix=downmix, resample=resample)
-        num_chunks = [self._num_chunks(len(song.waveform)) for song in songs]
+        features = self._features([song.waveform for song in songs], device)
+        num_frames = features["audio_attention_mask"].sum(-1).tolist()  # of each chunk, (B, C)
+        coverage = [self._coverage(*song) for song in zip(songs, num_frames, strict=True)]
+        return CollapBatchFeature(features, return_tensors, coverage)
+
+    def stream(self, audio: AudioLike, chunks_per_part: int, truncation: bool = False) -> Iterator[CollapBatchFeature]:
+        """
+        The features of one file as those of a call, some chunks at a time, so that the memory does not grow with the
+        length of the song.
+
+        Args:
+            audio (`str`, `Path` or `dict`): A path, or an audio dict with `"bytes"` or `"path"`.
+            chunks_per_part (`int`): Chunks *C* of each part; the last part may have less.
+            truncation (`bool`): As in a call.
+
+        Returns:
+            Iterator of [`CollapBatchFeature`] of tensors with *B* = 1. The last one has the `audio_coverage` of the
+            whole song, those before it have none.
+
+        Raises:
+            TypeError, ValueError: as a call. What is known only at the end of the file, such as its length, is raised
+                instead of the last part.
+        """
+        part, num_frames = None, []
+        for song in stream_song(audio, "audio", self.max_length_s, chunks_per_part * self.num_chunk_samples):
+            if self._num_chunks(len(song.waveform)) == 0:
+                continue
+            if part is not None:  # only now it is known not to be the last one
+                yield part
+            part = CollapBatchFeature(self._features([song.waveform]), "pt")
+            num_frames += part["audio_attention_mask"][0].sum(-1).tolist()
+        self._limit_length(song, truncation)
+        part.audio_coverage = [self._coverage(song, num_frames)]
+        yield part
+
+    def _features(self, songs: list[torch.Tensor], device: str | torch.device | None = None) -> dict[str, np.ndarray]:
+        """What a call returns of waveforms."""
         # The arrays of the batch are allocated once and filled some chunks at a time. The system gives no memory to
         # zeros that nobody writes, so one long song does not make the others take as much as itself.
-        shape = (len(songs), max(num_chunks))
+        shape = (len(songs), max(self._num_chunks(len(song)) for song in songs))
         num_fbank_frames, num_mel_frames = self.num_chunk_fbank_frames, self.num_chunk_mel_frames
         features = {}
         if self.music:
@@ -324,7 +360,7 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
 
         for index, song in enumerate(songs):
             chunk = 0
-            for waveforms in self._cut(song.waveform):  # (chunks, samples)
+            for waveforms in self._cut(song):  # (chunks, samples)
                 waveforms = waveforms.to(device)
                 part = index, slice(chunk, chunk + len(waveforms))
                 num_frames = _num_fbank_frames(waveforms.shape[-1])
@@ -338,21 +374,20 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
                     log_mel = whisper_log_mel(waveforms, self.num_speech_mel_bins)
                     features["input_features"][part] = log_mel.cpu().numpy()
                 chunk += len(waveforms)
+        return {**features, "audio_attention_mask": mask}
 
-        num_steps = (mask.sum(-1) // FRAMES_PER_STEP).sum(-1)  # (B,)
-        coverage = [
-            AudioCoverage(
-                duration_s=song.duration_s,
-                encoded_s=steps * FRAMES_PER_STEP * HOP_LENGTH / SAMPLING_RATE,
-                chunks=chunks,
-                source_sampling_rate=song.source_sampling_rate,
-                source_channels=song.source_channels,
-                is_truncated=self._is_too_long(song),
-                problem=song.problem,
-            )
-            for song, chunks, steps in zip(songs, num_chunks, num_steps.tolist(), strict=True)
-        ]
-        return CollapBatchFeature({**features, "audio_attention_mask": mask}, return_tensors, coverage)
+    def _coverage(self, song: LoadedAudio, num_frames: list[int]) -> AudioCoverage:
+        """Of a song that has so many real frames of 10 ms in each chunk."""
+        num_steps = sum(frames // FRAMES_PER_STEP for frames in num_frames)
+        return AudioCoverage(
+            duration_s=song.duration_s,
+            encoded_s=num_steps * FRAMES_PER_STEP * HOP_LENGTH / SAMPLING_RATE,
+            chunks=sum(frames > 0 for frames in num_frames),
+            source_sampling_rate=song.source_sampling_rate,
+            source_channels=song.source_channels,
+            is_truncated=self._is_too_long(song),
+            problem=song.problem,
+        )
 
     def load(
         self, audio: AudioLike | Sequence[AudioLike], truncation: bool = False, **array_options: Any

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -71,6 +72,118 @@ def test_frames_are_those_of_the_model(songs, extract, extractor):
         cached, coverage = cache.read(cache.find(song)), inputs.audio_coverage[index]
         assert (cached.encoded_s, cached.duration_s) == (coverage.encoded_s, coverage.duration_s)
         assert not cached.is_truncated
+
+
+@pytest.mark.parametrize("seconds", [0.2, 1.92, 2.0, 2.1, 5.76, 7.0])
+def test_a_song_in_parts_has_the_frames_of_the_whole(seconds, tmp_path):
+    """The encoders take three chunks of 0.64 s at a time, as they do when the song comes at once."""
+    song = write_song(tmp_path / "song.wav", seconds)
+    model, processor = tiny_collap()
+    whole = processor(audio=song, return_tensors="pt")
+    with torch.no_grad():
+        encoded, _ = model.audio_model.encode(**whole)
+        expected = model.get_audio_features(**whole).last_hidden_state[0]
+    parts = encode.stream_features(song, processor.feature_extractor, model.config, truncation=False)
+    ((frames, coverage),) = encode.encode_streams(model.audio_model, [parts])
+    torch.testing.assert_close(frames, encoded[0], rtol=0, atol=0)
+    assert coverage == whole.audio_coverage[0]
+    embedded = CollapRetriever(model, processor).embed_song(song)
+    np.testing.assert_allclose(embedded.frames, expected.numpy(), rtol=0, atol=1e-6)
+    assert (embedded.encoded_s, embedded.duration_s) == (coverage.encoded_s, coverage.duration_s)
+
+
+def test_songs_of_several_parts_encoded_together(tmp_path):
+    """A batch is made by counted lengths, which may be wrong; the songs that cannot be encoded end no other one."""
+    songs = [write_song(tmp_path / f"{index}.wav", seconds, index) for index, seconds in enumerate((2.5, 0.7, 6.0))]
+    broken = 0.1 * np.ones(16_000 * 5)
+    broken[70_000] = np.nan
+    soundfile.write(tmp_path / "nan.wav", broken, 16_000, subtype="FLOAT")
+    songs.insert(1, str(tmp_path / "nan.wav"))
+    model, processor = tiny_collap()
+
+    def stream(song):
+        return encode.stream_features(song, processor.feature_extractor, model.config, truncation=False)
+
+    together = encode.encode_streams(model.audio_model, list(map(stream, songs)))
+    assert isinstance(together[1], ValueError)
+    assert "must be finite" in str(together[1])
+    for index in (0, 2, 3):
+        ((frames, coverage),) = encode.encode_streams(model.audio_model, [stream(songs[index])])
+        torch.testing.assert_close(together[index][0], frames, rtol=0, atol=1e-5)
+        assert together[index][1] == coverage
+
+
+def test_a_long_song_is_read_while_it_is_encoded(extract, extractor, tmp_path, monkeypatch):
+    """Longer than what the reading threads make; damage at its end is found after it was encoded."""
+    songs = [write_song(tmp_path / f"{index}.wav", seconds, index) for index, seconds in enumerate((9.0, 1.0, 7.0))]
+    expected = extract(songs)
+    frames = [expected.load(song) for song in songs]
+    shutil.rmtree(extract.folder)
+    monkeypatch.setattr(encode, "READ_S", 1.0)
+    cache = extract(songs)
+    for song, own in zip(songs, frames, strict=True):
+        torch.testing.assert_close(cache.load(song), own, rtol=0, atol=0)
+    shutil.rmtree(extract.folder)
+    monkeypatch.setattr(encode, "audio_duration_s", lambda song: 9.0)  # it does not notice
+    cut_off(songs[0])
+    cache = extract(songs, on_bad_audio="skip")
+    assert [song in cache for song in songs] == [False, True, True]
+    assert "it ends after 7.5 s, its head says 9.0 s" in (extract.folder / "skipped.jsonl").read_text()
+
+
+def test_a_long_song_that_changes_while_it_is_encoded(extract, extractor, tmp_path, monkeypatch):
+    song = write_song(tmp_path / "song.wav", 9.0)
+
+    class Changing(CollapFeatureExtractor):
+        def stream(self, audio, *args):
+            for number, part in enumerate(super().stream(audio, *args)):
+                if number == 2:
+                    os.utime(song, ns=(0, 0))
+                    write_song(tmp_path / "song.wav", 9.0, seed=5)
+                yield part
+
+    monkeypatch.setattr(encode, "READ_S", 1.0)
+    with pytest.raises(ValueError, match=r"song\.wav: it has changed since the songs were hashed"):
+        extract([song], extractor=Changing(chunk_length_s=CHUNK_LENGTH_S))
+
+
+def test_what_is_iterated_ahead():
+    """In order, at most two ahead, and no thread is left, also after an error."""
+    made = []
+
+    def items():
+        for item in range(6):
+            made.append(item)
+            yield item
+        raise ValueError("no more")
+
+    threads = threading.active_count()
+    stream = encode.iterate_ahead(items())
+    for item in range(6):
+        assert next(stream) == item
+        assert len(made) <= item + 3
+    with pytest.raises(ValueError, match="no more"):
+        next(stream)
+    assert threading.active_count() == threads
+    stream = encode.iterate_ahead(iter(range(1, 100)))
+    assert next(stream) == 1
+    stream.close()
+    assert threading.active_count() == threads
+    assert list(encode.iterate_ahead(iter(range(9)))) == list(range(9))
+
+
+def test_an_encoder_that_fails_leaves_no_thread(tmp_path, monkeypatch):
+    song = write_song(tmp_path / "song.wav", 9.0)
+    model, processor = tiny_collap()
+
+    def fail(**inputs):
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(model.audio_model, "encode", fail)
+    threads = threading.active_count()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        CollapRetriever(model, processor).embed_song(song)
+    assert threading.active_count() == threads
 
 
 def test_the_first_epoch_has_the_loss_of_live_audio(extractor, extract, tmp_path):
@@ -244,12 +357,11 @@ def test_a_file_that_is_replaced_while_songs_are_encoded(songs, extract, extract
     other, status = write_song(tmp_path / "other.wav", 0.4, seed=9), os.stat(songs[1])
 
     class Replacing(CollapFeatureExtractor):
-        def __call__(self, audio, **kwargs):
-            inputs = super().__call__(audio, **kwargs)
+        def stream(self, audio, *args):
+            yield from super().stream(audio, *args)
             if audio == songs[1]:
                 shutil.copy(other, audio)
                 os.utime(audio, ns=(status.st_atime_ns, status.st_mtime_ns))
-            return inputs
 
     replacing = Replacing(chunk_length_s=CHUNK_LENGTH_S)
     with pytest.raises(ValueError, match=r"1\.wav: it has changed since the songs were hashed; run the same command"):
@@ -266,10 +378,10 @@ def test_any_error_of_one_song_is_an_issue_of_that_song(songs, extract, tmp_path
     errors = {songs[0]: MemoryError("Unable to allocate 512. GiB"), songs[2]: TypeError("no number")}
 
     class Failing(CollapFeatureExtractor):
-        def __call__(self, audio, **kwargs):
+        def stream(self, audio, *args):
             if audio in errors:
                 raise errors[audio]
-            return super().__call__(audio, **kwargs)
+            return super().stream(audio, *args)
 
     failing = Failing(chunk_length_s=CHUNK_LENGTH_S)
     cache = extract([*songs, pipe, None, 3], extractor=failing, on_bad_audio="skip")

@@ -17,6 +17,7 @@ from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import load_collap, load_config
 from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
 from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
+from collap.encode import encode_streams, stream_features
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
@@ -200,17 +201,19 @@ class CollapRetriever:
             ValueError: if the file cannot be encoded ([`CollapFeatureExtractor`]), is cut off, or `features` lack it.
         """
         if self.features is None:
-            inputs = self.processor(audio=path, truncation=self._truncates_songs, return_tensors="pt")
-            encoded = inputs.audio_coverage[0]
-            if encoded.problem is not None:
-                raise ValueError(f"{path}: {encoded.problem}")
-            inputs = inputs.to(self.model.device)
+            parts = stream_features(
+                path, self.processor.feature_extractor, self.model.config, truncation=self._truncates_songs
+            )
+            (result,) = encode_streams(self.model.audio_model, [parts])
+            if isinstance(result, Exception):
+                raise result
+            encoder_frames, encoded = result
         else:
             encoded = self.features.read(self.features.find(path))
-            encoder_frames = torch.from_numpy(encoded.frames)[None].to(self.model.device, torch.float32)  # (1, N, E)
-            mask = torch.ones(encoder_frames.shape[:2], dtype=torch.bool, device=encoder_frames.device)
-            inputs = {"encoder_frames": encoder_frames, "frame_mask": mask}
-        frames = self.model.get_audio_features(**inputs).last_hidden_state[0]  # (N, d)
+            encoder_frames = torch.from_numpy(encoded.frames).to(self.model.device, torch.float32)  # (N, E)
+        mask = torch.ones(1, len(encoder_frames), dtype=torch.bool, device=encoder_frames.device)
+        audio = self.model.get_audio_features(encoder_frames=encoder_frames[None], frame_mask=mask)
+        frames = audio.last_hidden_state[0]  # (N, d)
         seconds = encoded.encoded_s, encoded.duration_s
         return SongEmbedding(frames.float().cpu().numpy(), *seconds, encoded.is_truncated)
 

@@ -14,7 +14,7 @@ from transformers.audio_utils import load_audio
 from transformers.utils import PaddingStrategy
 
 from collap import CollapFeatureExtractor
-from collap.processing import audio_loading_collap, feature_extraction_collap
+from collap.processing import audio_decoding_collap, audio_loading_collap, feature_extraction_collap
 from collap.processing.feature_extraction_beats import kaldi_fbank
 
 RATE = 16000
@@ -161,6 +161,90 @@ def test_an_hour_takes_no_more_memory_than_its_features(chunk_length_s, num_chun
     chunks, growth, features = map(int, output.split())
     assert chunks == num_chunks
     assert growth < 1.1 * features
+
+
+# --- streams --------------------------------------------------------------------------------------------------------
+
+
+def assert_stream_equals_call(extractor: CollapFeatureExtractor, song, chunks_per_part: int, **options) -> None:
+    whole = extractor(song, return_tensors="pt", **options)
+    parts = list(extractor.stream(song, chunks_per_part, **options))
+    assert_same({key: torch.cat([part[key] for part in parts], dim=1) for key in whole}, whole)
+    assert [part["audio_attention_mask"].shape[1] for part in parts[:-1]] == [chunks_per_part] * (len(parts) - 1)
+    assert [part.audio_coverage for part in parts] == [[]] * (len(parts) - 1) + [whole.audio_coverage]
+
+
+@pytest.mark.parametrize("chunks_per_part", [1, 2, 3, 8])
+@pytest.mark.parametrize("num_chunks", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("rest", [-300, 0, 1, 2799, 2800, 2801, 9000])
+def test_a_stream_equals_a_call(extractor, chunks_per_part, num_chunks, rest, tmp_path):
+    """To the last bit; a rest under 2,800 samples behind a full part is no chunk."""
+    soundfile.write(tmp_path / "song.wav", noise(num_chunks * CHUNK_SAMPLES + rest), RATE)
+    assert_stream_equals_call(extractor, tmp_path / "song.wav", chunks_per_part)
+
+
+@pytest.mark.parametrize("rate", [8_000, 22_050, 44_100, 96_000])
+@pytest.mark.parametrize("suffix", ["flac", "ogg", "mp3"])
+def test_a_stream_of_any_file_equals_a_call(extractor, rate, suffix, tmp_path):
+    if (rate, suffix) == (96_000, "mp3"):
+        rate = 48_000  # its highest
+    path = tmp_path / f"song.{suffix}"
+    soundfile.write(path, np.stack([noise(int(5.12 * rate), 1), noise(int(5.12 * rate), 2)], axis=1), rate)
+    for song in (str(path), {"path": str(path)}, {"bytes": path.read_bytes()}):
+        assert_stream_equals_call(extractor, song, 3)
+    limited = CollapFeatureExtractor(chunk_length_s=0.64, max_length_s=3.0)
+    assert_stream_equals_call(limited, path, 2, truncation=True)
+
+
+def errors_of(function, *arguments, **options) -> tuple[type, str]:
+    with pytest.raises((TypeError, ValueError)) as error:
+        function(*arguments, **options)
+    return error.type, str(error.value)
+
+
+def test_a_stream_raises_what_a_call_does(tmp_path, caplog):
+    """Also of what is seen after some parts, with the range of the whole song."""
+    extractor = CollapFeatureExtractor(chunk_length_s=0.64, max_length_s=4.0)
+    songs = {"long": noise(5 * RATE), "short": noise(2799), "empty": noise(0)}
+    songs |= {"nan": noise(3 * RATE), "infinite": noise(3 * RATE), "loud": noise(3 * RATE)}
+    songs["nan"][40_000], songs["infinite"][40_000] = np.nan, -np.inf
+    songs["loud"][[30_000, 40_000, 47_000]] = -20, 300, -40
+    for name, song in songs.items():
+        soundfile.write(tmp_path / f"{name}.wav", song, RATE, subtype="FLOAT")
+    (tmp_path / "text.wav").write_text("words")
+    for name in [*songs, "text", "missing"]:
+        path = tmp_path / f"{name}.wav"
+        assert errors_of(lambda: list(extractor.stream(path, 2))) == errors_of(extractor, path)  # noqa: B023
+    assert "from -40 to 300" in errors_of(list, extractor.stream(tmp_path / "loud.wav", 2))[1]
+    address = "https://example.org/song.mp3"
+    assert errors_of(list, extractor.stream(address, 2)) == errors_of(extractor, address)
+    with pytest.raises(TypeError, match=r"audio must be a file: a path, or an audio dict .* got ndarray"):
+        next(extractor.stream(noise(RATE), 2))
+    assert not caplog.records
+
+
+def test_a_stream_of_a_file_that_is_not_whole_tells_at_its_end(extractor, tmp_path, caplog):
+    soundfile.write(tmp_path / "cut.flac", noise(8 * RATE), RATE)
+    content = (tmp_path / "cut.flac").read_bytes()
+    (tmp_path / "cut.flac").write_bytes(content[: len(content) // 2])
+    assert_stream_equals_call(extractor, tmp_path / "cut.flac", 2)
+    first, second = (record.getMessage() for record in caplog.records)
+    assert first == second
+
+
+def test_a_stream_decodes_no_more_than_it_needs(extractor, tmp_path, monkeypatch):
+    """And closes its file when it is left."""
+    soundfile.write(tmp_path / "song.wav", noise(60 * RATE), RATE)
+    opened, positions = [], []
+    open_file = audio_decoding_collap._open_file
+    monkeypatch.setattr(audio_decoding_collap, "_open_file", lambda path: opened.append(open_file(path)) or opened[0])
+    stream = extractor.stream(tmp_path / "song.wav", 2)
+    for _ in range(3):
+        next(stream)
+        positions.append(opened[0].tell())
+    assert positions[-1] < 20 * RATE * 2  # bytes: one part of 1.28 s is held back, and FFmpeg reads some blocks ahead
+    stream.close()
+    assert opened[0].closed
 
 
 # --- what audio may be ----------------------------------------------------------------------------------------------
