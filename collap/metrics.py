@@ -155,8 +155,8 @@ def moment_metrics(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
 
     Returns:
         `dict[str, float]`; the metrics of a set are their means over its queries:
-        - `iou`: intersection over union of the first span with the true one that fits it best;
-        - `r1@0.5`, `r1@0.7`: whether that is at least 0.5, 0.7;
+        - `iou`: intersection over union of the first span with the true one that fits it best; `r1@0.5`, `r1@0.7`:
+          whether that is at least 0.5, 0.7;
         - `map@0.5`, `map@0.75`, `map`: average precision where a span is right if its IoU with a true span, which no
           better ranked span has taken, is at least 0.5, 0.75; and its mean over 0.5, 0.55, ... 0.95. Precision is
           interpolated as in Pascal VOC 2011: at each right span the highest from there on.
@@ -171,9 +171,9 @@ def moment_metrics(predicted: np.ndarray, true: np.ndarray) -> dict[str, float]:
     ious = _span_ious(predicted, true)  # (P, M)
     precision = dict(zip(MOMENT_IOUS, _average_precisions(ious), strict=True))
     first = float(ious[0].max())
-    metrics = {"iou": first} | {f"r1@{least}": float(first >= least) for least in (0.5, 0.7)}
+    metrics = {f"r1@{least}": float(first >= least) for least in (0.5, 0.7)}
     metrics |= {f"map@{least}": float(precision[least]) for least in (0.5, 0.75)}
-    return metrics | {"map": float(np.mean([*precision.values()]))}
+    return metrics | {"map": float(np.mean([*precision.values()])), "iou": first}
 
 
 def _span_ious(first: np.ndarray, second: np.ndarray) -> np.ndarray:

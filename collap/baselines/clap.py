@@ -213,8 +213,8 @@ class VectorRetriever(ABC):
         return np.concatenate(vectors)
 
     def score(self, songs: Sequence[np.ndarray], texts: np.ndarray) -> np.ndarray:
-        """Dot products of songs, each `(1, d)`, and texts: `(songs, texts)` float32."""
-        return np.concatenate(songs).astype(np.float32) @ texts.T
+        """Dot products of songs and texts, of a song's best frame if it has several: `(songs, texts)` float32."""
+        return np.stack([(song.astype(np.float32) @ texts.T).max(0) for song in songs])
 
     def frame_times(self, num_frames: int, duration_s: float) -> np.ndarray | None:
         """None: the one frame of a song says nothing of where."""

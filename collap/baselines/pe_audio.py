@@ -1,8 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """transformers' PE-Audio as a retriever of songs and of moments in them."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import torch
 from transformers import BatchFeature, PeAudioFrameLevelModel, PeAudioModel, ProcessorMixin
@@ -55,10 +53,6 @@ class PeAudioFrameRetriever(PeAudioRetriever):
 
     def _frames(self, vectors: np.ndarray, weights: np.ndarray) -> np.ndarray:
         return vectors[0]  # of the whole song, (1, N, d)
-
-    def score(self, songs: Sequence[np.ndarray], texts: np.ndarray) -> np.ndarray:
-        """Largest dot products of a frame of a song and a text: `(songs, texts)` float32."""
-        return np.stack([(song.astype(np.float32) @ texts.T).max(0) for song in songs])
 
     def frame_times(self, num_frames: int, duration_s: float) -> np.ndarray:
         """Start and end of each frame in seconds, `(N, 2)`."""

@@ -79,9 +79,8 @@ class EvaluationSet:
     @property
     def manifest_hash(self) -> str:
         """16 hex digits of the ids, texts, pairs and spans, wherever the audio lies: equal for the same task."""
-        spans = [[sorted(text.spans.items())] if text.spans else [] for text in self.texts]
-        texts = [[text.id, text.text, sorted(text.song_ids)] for text in self.texts]
-        texts = sorted(text + own for text, own in zip(texts, spans, strict=True))
+        spans = {text.id: [sorted(text.spans.items())] if text.spans else [] for text in self.texts}
+        texts = sorted([text.id, text.text, sorted(text.song_ids), *spans[text.id]] for text in self.texts)
         content = json.dumps([sorted(self.songs), texts], ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
@@ -129,11 +128,7 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
             raise ValueError(f"manifest: row {number} of {path} must have the path of a file in 'audio'.")
         song = row.get("song_id") or os.path.relpath(row["audio"], folder).replace(os.sep, "/")
         files.setdefault(song, row["audio"])
-        try:
-            found = _texts_of_row(row, text_column)
-        except (TypeError, ValueError) as error:
-            message = f"pairs of start and end with 0 <= start < end in {SPANS}, got {row[SPANS]!r:.80}"
-            raise ValueError(f"manifest: row {number} of {path} must have {message}.") from error
+        found = _texts_of_row(row, text_column, _read_spans(row.get(SPANS) or [], f"manifest: row {number} of {path}"))
         num_without += not found
         ids = row.get("text_ids") if text_column is None else None
         if ids is not None and len(ids) != len(found):
@@ -188,26 +183,28 @@ def _load_provenance(file: Path, manifest: Path) -> tuple[dict[str, Any], list[s
     return provenance, notes
 
 
-def _texts_of_row(row: dict[str, Any], text_column: str | None) -> list[tuple[str | list[str], list[TimeSpan]]]:
-    """All different texts of a row, each with what it describes; a TypeError or ValueError if that is no span."""
-    if text_column is not None and text_column.startswith(SECTIONS):
+def _read_spans(pairs: Any, place: str) -> list[TimeSpan]:
+    try:
+        if all(0 <= float(start) < float(end) for start, end in pairs):
+            return [(float(start), float(end)) for start, end in pairs]
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"{place} must have pairs of 0 <= start < end in {SPANS}, got {pairs!r:.80}.")
+
+
+def _texts_of_row(
+    row: dict[str, Any], text_column: str | None, spans: list[TimeSpan]
+) -> list[tuple[str | list[str], list[TimeSpan]]]:
+    """All different texts of a row, each with the spans that it describes: the row's, or that of its section."""
+    if text_column is None:
+        found = [(text, spans) for text in (row.get("text"), *(row.get("texts") or []))]
+    elif text_column.startswith(SECTIONS):
         sections, key = row.get("sections") or [], text_column.removeprefix(SECTIONS)
         found = [(section.get(key), [(section["start_s"], section["end_s"])]) for section in sections]
     else:
-        spans = [(float(start), float(end)) for start, end in row.get(SPANS) or []]
-        if any(not 0 <= start < end for start, end in spans):
-            raise ValueError
-        if text_column is None:
-            texts = [row.get("text"), *(row.get("texts") or [])]
-        else:
-            content = row.get(text_column)
-            texts = content if text_column.startswith("texts") and content else [content]
-        found = [(text, spans) for text in texts]
-    different: dict[str, tuple[str | list[str], list[TimeSpan]]] = {}
-    for text, spans in found:
-        if text:
-            different.setdefault(json.dumps(text), (text, []))[1].extend(spans)
-    return list(different.values())
+        content = row.get(text_column)
+        found = [(text, spans) for text in (content if text_column.startswith("texts") and content else [content])]
+    return [entry for index, entry in enumerate(found) if entry[0] and entry not in found[:index]]
 
 
 def _texts_of_songs(texts: Iterable[EvaluationText], songs: dict[str, str]) -> list[EvaluationText]:

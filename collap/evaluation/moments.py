@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 from collap.metrics import MOMENTS_AT, moment_metrics
 
-from .evaluation_set import EvaluationSet, EvaluationText
+from .evaluation_set import EvaluationSet
 from .localization import Span, find_spans
 from .retrievers import Retriever
 
@@ -29,41 +29,34 @@ def find_moments(
     """
     Ranked spans of all texts of the set that have true ones, each in the song that it belongs to.
 
-    Args:
-        retriever ([`Retriever`]): The model that encoded songs and texts. Without frames it finds nothing.
-        load_frames (`Callable[[int], np.ndarray]`): Gives the frames `(N, d)` of a song by its index.
-        durations_s (`Sequence[float]`): Of each song.
-        texts: What `retriever.embed_texts` gave for the texts of the set.
-        state (`PartialState`): The processes that split the work.
+    Arguments are those of [`collap.evaluation.evaluate.score_songs`]; `durations_s` has the length of each song.
 
     Returns:
         `list[dict]`, in all processes: for each text and song their ids (`text`, `song`), `spans` of the model, the
         best first, the `metrics` of these ([`collap.metrics.moment_metrics`]), and those of random spans, `chance`.
+        Empty if the model has no frames.
     """
-    asked: dict[str, list[tuple[int, EvaluationText]]] = {}
-    for index, text in enumerate(evaluation_set.texts):
-        for song in text.spans:
-            asked.setdefault(song, []).append((index, text))
-    if not asked or retriever.frame_times(1, 1.0) is None:
+    if retriever.frame_times(1, 1.0) is None:
         return []
     queries = retriever.frame_queries(texts)  # (T, d)
-    songs = [(place, song) for place, song in enumerate(evaluation_set.songs) if song in asked]
-    own = songs[state.process_index :: state.num_processes]
+    own = [*enumerate(evaluation_set.songs)][state.process_index :: state.num_processes]
     found = []
     for place, song in tqdm(own, desc="Moments", unit="song", delay=5, disable=not state.is_main_process):
+        asked = [(index, text) for index, text in enumerate(evaluation_set.texts) if song in text.spans]
+        if not asked:
+            continue
         frames, duration_s = load_frames(place).astype(np.float64), durations_s[place]
         times = retriever.frame_times(len(frames), duration_s)
-        for index, text in asked[song]:
-            ranked = rank_spans(frames, times, queries[index])
-            spans = [(span.start_s, span.end_s) for span in ranked]
+        for index, text in asked:
+            spans = [(span.start_s, span.end_s) for span in rank_spans(frames, times, queries[index])]
+            metrics = moment_metrics(spans, text.spans[song])
             generator = np.random.default_rng([index, place])
             drawn = np.sort(generator.uniform(0, duration_s, (CHANCE_DRAWS, MOMENTS_AT, 2)))
             random = [moment_metrics(ranking, text.spans[song]) for ranking in drawn]
-            row = {"text": text.id, "song": song, "spans": np.round(spans, 2).tolist()}
-            row["metrics"] = moment_metrics(spans, text.spans[song])
-            row["chance"] = {name: float(np.mean([draw[name] for draw in random])) for name in random[0]}
-            found.append((index, place, row))
-    return [row for _, _, row in sorted(gather_object(found), key=lambda entry: entry[:2])]
+            chance = {name: float(np.mean([draw[name] for draw in random])) for name in metrics}
+            shown = np.round(spans, 2).tolist()
+            found.append({"text": text.id, "song": song, "spans": shown, "metrics": metrics, "chance": chance})
+    return sorted(gather_object(found), key=lambda row: (row["text"], row["song"]))
 
 
 def rank_spans(frames: np.ndarray, times: np.ndarray, query: np.ndarray) -> list[Span]:
@@ -91,9 +84,8 @@ def rank_spans(frames: np.ndarray, times: np.ndarray, query: np.ndarray) -> list
 
     search(times[0, 0], times[-1, 1])
     while candidates and len(found) < MOMENTS_AT:
-        best = max(candidates, key=lambda candidate: candidate[0].score)
-        candidates.remove(best)
-        span, start_s, end_s = best
+        place = max(range(len(candidates)), key=lambda place: candidates[place][0].score)
+        span, start_s, end_s = candidates.pop(place)
         found.append(span)
         search(start_s, span.start_s)
         search(span.end_s, end_s)

@@ -213,7 +213,7 @@ def _columns(rows: Sequence[Mapping[str, float]]) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
-COLUMNS = ("recall@1", "recall@5", "recall@10", "map@10", "median_rank", "r1@0.5", "r1@0.7", "map", "iou")
+COLUMNS = ("recall@1", "recall@5", "recall@10", "map@10", "median_rank")
 HITS_AT = (1, 5, 10)
 
 
@@ -235,7 +235,8 @@ def compare(results: Sequence[EvaluationResult], direction: str) -> str:
         if len({getattr(result, name) for result in results}) > 1:
             hashes = [f"{result.model} {getattr(result, name)} ({result.gallery_size} songs)" for result in results]
             raise ValueError(f"results must not be of different {kind}; {name}: {', '.join(hashes)}.")
-    columns = [name for name in COLUMNS if all(name in result.metrics[direction] for result in results)]
+    wanted = results[0].metrics[direction] if direction == "moments" else COLUMNS
+    columns = [name for name in wanted if all(name in result.metrics[direction] for result in results)]
     models = [result.model for result in results]
     names, rows = [], [["", *columns]]
     for result in results:
@@ -263,10 +264,7 @@ def _differences(results: Sequence[EvaluationResult], names: Sequence[str], dire
 def _values_of_queries(result: EvaluationResult, direction: str) -> tuple[dict[Any, dict[str, float]], list[str]]:
     """What is compared, of each query by its id; and the song of each query."""
     if direction == "moments":
-        found = {(row["text"], row["song"]): row["metrics"] for row in result.moments}
-        values = {
-            query: {name: metrics[name] for name in COLUMNS if name in metrics} for query, metrics in found.items()
-        }
+        values = {(row["text"], row["song"]): row["metrics"] for row in result.moments}
         return values, [song for _, song in values]
     cutoffs = [k for k in HITS_AT if f"recall@{k}" in result.metrics[direction]]
     values = {

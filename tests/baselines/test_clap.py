@@ -216,15 +216,16 @@ class TestPeAudio:
         np.testing.assert_array_equal(loaded.embed_texts(TEXTS), PeAudioRetriever(model, processor).embed_texts(TEXTS))
 
 
-class TestPeAudioFrames:
-    @pytest.fixture(scope="class")
-    def frame_level(self, pe_audio):
-        """The same weights: the two classes have the same ones."""
-        model, processor = pe_audio
-        of_frames = PeAudioFrameLevelModel(model.config).eval()
-        of_frames.load_state_dict(model.state_dict())
-        return of_frames, processor
+@pytest.fixture(scope="module")
+def frame_level(pe_audio):
+    """The same weights: the two classes have the same ones."""
+    model, processor = pe_audio
+    of_frames = PeAudioFrameLevelModel(model.config).eval()
+    of_frames.load_state_dict(model.state_dict())
+    return of_frames, processor
 
+
+class TestPeAudioFrames:
     def test_dot_products_are_the_models_before_its_factor(self, frame_level, tmp_path):
         model, processor = frame_level
         path = write_song(tmp_path / "song.wav", 0.3)

@@ -92,7 +92,7 @@ def test_spans_of_texts(tmp_path):
 @pytest.mark.parametrize("spans", [[[4, 3]], [[-1, 3]], [[1, 2, 3]], [["one", "two"]]])
 def test_spans_that_are_none(tmp_path, spans):
     manifest = write_manifest(tmp_path, [{"audio": "a.wav", "text": "A flute.", "spans_s": spans}])
-    with pytest.raises(ValueError, match=r"row 1 of .* must have pairs of start and end .* in spans_s, got \[\["):
+    with pytest.raises(ValueError, match=r"row 1 of .* must have pairs of 0 <= start < end in spans_s, got \[\["):
         load_evaluation_set(manifest)
 
 

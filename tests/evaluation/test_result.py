@@ -152,8 +152,8 @@ def test_moments_are_in_the_result(tmp_path):
     others = [moment("t2", "b", 0.2), moment("t1", "a", 0.5), moment("t0", "a", 1.0)]
     better = EvaluationResult.of(SCORES, make_set(), HASHES, SONGS, "better", "abc", {}, 3, others)
     lines = re.sub(" +", " ", compare([result, better], "moments")).splitlines()
-    assert lines[0] == "| | r1@0.5 | map | iou |"
-    assert lines[-3] == "| minus tiny | r1@0.5 | map | iou |"
-    assert lines[-1] == "| better | +0.0 [+0.0, +0.0] | +3.3 [+2.5, +5.0] | +6.7 [+5.0, +10.0] |"
+    assert lines[0] == "| | iou | r1@0.5 | map |"
+    assert lines[-3] == "| minus tiny | iou | r1@0.5 | map |"
+    assert lines[-1] == "| better | +6.7 [+5.0, +10.0] | +0.0 [+0.0, +0.0] | +3.3 [+2.5, +5.0] |"
     assert not make_result().moments
     assert "random spans" not in make_result().format()
