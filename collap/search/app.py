@@ -15,7 +15,7 @@ import tempfile
 import threading
 import uuid
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,11 +46,12 @@ WAVEFORM_RATE = 8_000  # Hz
 MAX_UPLOAD_BYTES = 2**30
 MAX_FILES = 16  # of each kind in the temporary folder: older ones go
 # Of Gradio: they take or serve files, tell where on the disk these are, or describe the server.
-CLOSED_ROUTES = ("monitoring/summary", "openapi.json", "gradio_api/upload", "gradio_api/upload_progress")
-CLOSED_ROUTES += (
-    "gradio_api/deep_link",
-    *(f"gradio_api/{kind}{{path:path}}" for kind in ("file=", "file/", "proxy=")),
-)
+CLOSED_ROUTES = [
+    "upload",
+    "upload_progress",
+    "deep_link",
+    *(f"{kind}{{path:path}}" for kind in ("file=", "file/", "proxy=")),
+]
 
 
 class Library:
@@ -81,16 +82,12 @@ class Library:
         answer = {"link": {} if dropped else fields}
         try:
             self.index.refresh()
-            if upload is not None:
-                query, name = self._make_query(fields, upload), dropped["name"]
-            elif fields.get("like"):
-                query = self._make_query(fields, self.song_file(fields["like"]))
-                name = self.index.songs[fields["like"]].title
-            elif fields.get("q"):
-                query, name = self._make_query(fields), ""
-            else:
+            like, name = upload, dropped["name"] if dropped else ""
+            if not dropped and fields.get("like"):
+                like, name = self.song_file(fields["like"]), self.index.songs[fields["like"]].title
+            if like is None and not fields.get("q"):
                 return answer | {"message": f"{len(self.index.songs):,} songs to search."}
-            return answer | self._find(query, name)
+            return answer | self._find(self._make_query(fields, like), name)
         except KeyError:  # a song that another process removes at this moment
             return answer | {"error": "The index has just changed: search again."}
         except (OSError, RuntimeError, ValueError) as error:
@@ -102,12 +99,11 @@ class Library:
                 upload.unlink(missing_ok=True)
 
     def _make_query(self, fields: Mapping[str, str], like: Path | None = None) -> Query:
-        folders = self.folders()
-        for name, known in (("order", ORDERS), ("folder", folders)):
-            if fields.get(name) and fields[name] not in known:
-                raise ValueError(f"The {name} must be one of those that the page offers, got {fields[name]!r}.")
+        folder = fields.get("folder") or None
+        if folder and (folder := self.folders().get(folder)) is None:
+            raise ValueError(f"The index has no folder {fields['folder']!r}.")
         try:
-            lengths = [60 * float(fields[name]) if fields.get(name) else None for name in ("min", "max")]
+            lengths_s = [60 * float(fields[name]) if fields.get(name) else None for name in ("min", "max")]
         except ValueError:
             raise ValueError("A length must be a number of minutes.") from None
         return Query(
@@ -116,9 +112,9 @@ class Library:
             section=fields.get("order") == "section",
             like=None if like is None else str(like),
             exclude=[fields["not"]] if fields.get("not") else [],
-            folder=folders.get(fields.get("folder", "")),
-            min_length_s=lengths[0],
-            max_length_s=lengths[1],
+            folder=folder,
+            min_length_s=lengths_s[0],
+            max_length_s=lengths_s[1],
             **{tag: fields.get(tag) for tag in ("title", "artist", "album")},
         )
 
@@ -128,23 +124,26 @@ class Library:
         songs = []
         for match, heat in zip(result.matches, _heats(result.matches), strict=True):
             song = {name: getattr(match.song, name) for name in ("id", "title", "artist", "album", "duration_s")}
-            song["match"] = f"score {match.score:.2f}"
-            if match.probability is not None:
-                song["match"] = f"{match.probability:.0%} match"
-            songs.append(song | {"lanes": _lanes(result.sentences, heat, match, f"Like {like}")})
+            lanes = {text: {"heat": cells, "spans": []} for text, cells in zip(result.sentences, heat, strict=True)}
+            for span in match.spans:  # those of audio have no heat
+                text = span.sentence if span.sentence in lanes else f"Like {like}"
+                lanes.setdefault(text, {"heat": [], "spans": []})["spans"].append([span.start_s, span.end_s])
+            lanes = [{"sentence": text, **lane} for text, lane in lanes.items()]
+            songs.append({**song, "score": match.score, "probability": match.probability, "lanes": lanes})
         message = f"{len(songs)} of {result.num_songs:,} songs{like and f' like {like}'}"
-        if result.is_match is False:
+        if not songs:
+            message = "No song passes these filters."
+        elif result.is_match is False:
             message = "Nothing here matches. These come closest:"
-        return {"message": message if songs else "No song passes these filters.", "songs": songs}
+        return {"message": message, "is_match": result.is_match, "songs": songs}
 
     def folders(self) -> dict[str, str]:
-        """Folders that hold songs: what the page calls them, and where they are."""
+        """Folders of songs: what the page calls them, and where they are."""
         named: dict[str, str] = {}
-        roots = [Path(folder) for folder in self.index.folders]
-        for number, root in enumerate(roots, start=1):
-            is_unique = sum(root.name == other.name for other in roots) == 1
-            name = root.name if is_unique else f"{root.name} ({number})"
-            for folder in {Path(path).parent for song in self.index.songs.values() for path in song.paths}:
+        direct = {os.path.dirname(path) for song in self.index.songs.values() for path in song.paths}
+        for number, root in enumerate(map(Path, self.index.folders), start=1):
+            name = root.name if len(self.index.folders) == 1 else f"{number} {root.name}"
+            for folder in (folder for path in direct for folder in (Path(path), *Path(path).parents)):
                 if folder.is_relative_to(root):
                     named[(name / folder.relative_to(root)).as_posix()] = str(folder)
         return dict(sorted(named.items()))
@@ -200,35 +199,21 @@ class Library:
         return folder / f"{Path(name).name}{suffix}"
 
 
-def _heats(matches: Sequence[Match]) -> list[np.ndarray]:
+def _heats(matches: Sequence[Match]) -> list[list[list[int]]]:
     """
     Of each song `(sentences, NUM_BARS)` from 0 to 100: how far the similarity of a sentence is above its median over
     all these songs, where 100 is its highest. Cells divide the song into equal parts; what was not encoded is 0.
     """
-    if not matches:
-        return []
-    every = np.concatenate([match.similarities for match in matches], axis=1)  # (sentences, frames)
-    low, high = np.median(every, axis=1, keepdims=True), every.max(axis=1, keepdims=True)
     heats = []
+    every = [match.similarities for match in matches]  # each (sentences, frames)
     for match in matches:
+        low, high = np.median(np.hstack(every), axis=1), np.max(np.hstack(every), axis=1)
         middles = (np.arange(NUM_BARS) + 0.5) * match.song.duration_s / NUM_BARS
         frames = np.searchsorted(match.times[:, 0], middles, side="right") - 1
-        heat = 100 * (match.similarities[:, frames] - low) / np.maximum(high - low, 1e-6)
-        heats.append(np.clip(heat, 0, 100) * (middles < match.times[-1, 1]))
+        heat = (match.similarities[:, frames].T - low) / np.maximum(high - low, 1e-6)  # (NUM_BARS, sentences)
+        heat[middles >= match.times[-1, 1]] = 0
+        heats.append(np.rint(100 * heat.clip(0, 1)).astype(int).T.tolist())
     return heats
-
-
-def _lanes(sentences: Sequence[str], heat: np.ndarray, match: Match, like: str) -> list[dict[str, Any]]:
-    """Of each sentence its heat over the song and its spans in seconds; those of audio come last, without heat."""
-    lanes = {
-        sentence: {"sentence": sentence, "heat": np.rint(cells).astype(int).tolist(), "spans": []}
-        for sentence, cells in zip(sentences, heat, strict=True)
-    }
-    for span in match.spans:
-        sentence = span.sentence if span.sentence in lanes else like
-        lane = lanes.setdefault(sentence, {"sentence": sentence, "heat": [], "spans": []})
-        lane["spans"].append([span.start_s, span.end_s])
-    return list(lanes.values())
 
 
 def _write_mp3(source: Path, target: Path) -> None:
@@ -251,27 +236,25 @@ def make_app(index: SongIndex, songs: Path | None = None) -> "FastAPI":
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     import gradio as gr
     from fastapi import FastAPI, HTTPException, Request
-    from fastapi.responses import FileResponse
+    from fastapi.responses import FileResponse, JSONResponse
     from starlette.concurrency import run_in_threadpool
 
     library = Library(index, songs)
     app = FastAPI(openapi_url=None)
 
-    def get(function: Callable[[str], Any], song_id: str) -> Any:
-        try:
-            return function(song_id)
-        except ValueError as error:
-            raise HTTPException(404, library.without_paths(str(error))) from None
+    @app.exception_handler(ValueError)
+    def refuse(_: Request, error: ValueError) -> JSONResponse:
+        return JSONResponse({"detail": library.without_paths(str(error))}, 404)
 
     @app.api_route("/audio/{song_id}", methods=["GET", "HEAD"])
     def audio(song_id: str, mp3: str | None = None) -> FileResponse:
         """The file of a song, in parts if the browser asks for them."""
-        path = get(library.song_file if mp3 is None else library.mp3, song_id)
+        path = library.song_file(song_id) if mp3 is None else library.mp3(song_id)
         return FileResponse(path, media_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream")
 
     @app.get("/waveform/{song_id}")
     def waveform(song_id: str) -> list[int]:
-        return get(library.waveform, song_id)
+        return library.waveform(song_id)
 
     @app.post("/songs")
     async def receive(request: Request) -> dict[str, str]:
@@ -292,8 +275,8 @@ def make_app(index: SongIndex, songs: Path | None = None) -> "FastAPI":
 
     for closed in CLOSED_ROUTES:
 
-        @app.api_route(f"/{closed}", methods=["GET", "HEAD", "POST"])
-        def refuse() -> None:
+        @app.api_route(f"/gradio_api/{closed}", methods=["GET", "HEAD", "POST"])
+        def close() -> None:
             raise HTTPException(404)
 
     theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])

@@ -95,13 +95,14 @@ function drawSong(found, sentences) {
   });
   const button = make("button", { class: "play", type: "button", "aria-label": `Play ${found.title}` });
   button.addEventListener("click", () => toggle(song));
+  const match = found.probability === null ? `score ${found.score.toFixed(2)}` : `${Math.round(100 * found.probability)}% match`;
   const similar = make("a", { class: "similar", href: `?like=${found.id}` }, "Similar songs");
   similar.setAttribute("aria-label", `Songs similar to ${found.title}`);
   song.append(
     make("div", { class: "head" },
       button,
       make("div", { class: "name" }, make("h3", {}, found.title), make("p", {}, about)),
-      make("div", { class: "side" }, make("span", { class: "match" }, found.match), similar)),
+      make("div", { class: "side" }, make("span", { class: "match" }, match), similar)),
     drawWave(song, found),
     ...found.lanes.map((lane) => drawLane(song, found, lane)),
   );
@@ -234,13 +235,19 @@ file.addEventListener("change", () => {
   if (file.files.length) findNeighbours(file.files[0]);
   file.value = "";
 });
-drop.addEventListener("dragover", (event) => {
+// Anywhere on the page: a song that misses the field must not replace the page.
+const holdsFile = (event) => event.dataTransfer.types.includes("Files");
+document.addEventListener("dragover", (event) => {
+  if (!holdsFile(event)) return;
   event.preventDefault();
   drop.classList.add("over");
 });
-drop.addEventListener("dragleave", () => drop.classList.remove("over"));
-drop.addEventListener("drop", (event) => {
+document.addEventListener("dragleave", (event) => {
+  if (event.relatedTarget === null) drop.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  if (!holdsFile(event)) return;
   event.preventDefault();
   drop.classList.remove("over");
-  if (event.dataTransfer.files.length) findNeighbours(event.dataTransfer.files[0]);
+  findNeighbours(event.dataTransfer.files[0]);
 });
