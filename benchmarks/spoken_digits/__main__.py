@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from collap.files import atomic_write, markdown_table, write_json
@@ -22,7 +21,6 @@ from collap.metrics import chance_level, text_to_audio_and_audio_to_text
 
 from ..pipeline import Pipeline
 from ..towers import SPECIAL_TOKENS, save_text_tower
-from .pretrain import pretrain
 from .tracks import WORDS, Settings, compose
 
 TRAIN_S = (60.0, 120.0)  # seconds, shortest and longest
@@ -41,7 +39,6 @@ RECIPE = {
     "learning_rate": 2e-3,
     "lr_scheduler_type": "cosine",
     "warmup_steps": 0.1,  # a share of all steps
-    "encoder_batch_size": 64,
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 10,
     "sentence_shuffle_probability": 0.0,
@@ -62,9 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[1])
     parser.add_argument("--data_dir", type=Path, required=True, help="folder of {digit}_{speaker}_{take}.wav")
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--speech_model", help="a Whisper in place of the small stand-in")
+    parser.add_argument("--speech_model", default="openai/whisper-tiny.en", help="default: %(default)s")
     parser.add_argument("--num_tracks", type=int, nargs=3, default=(300, 50, 100), help="of each split")
-    parser.add_argument("--num_pretraining_steps", type=int, default=2000)
     parser.add_argument("--num_epochs", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args(arguments)
@@ -74,14 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     num_train, num_validation, num_test = given.num_tracks
     tracks = {"train": num_train, "validation": num_validation}
     compose(given.data_dir, out / "tracks", tracks, Settings(*TRAIN_S, given.seed))
-    speech_model = given.speech_model or str(out / "whisper")
-    if given.speech_model is None and not (out / "whisper").is_dir():
-        torch.set_num_threads(1)
-        pretrain(given.data_dir, out / "whisper", num_steps=given.num_pretraining_steps, seed=given.seed)
     build_text_tower(out / "text", given.seed)
-    towers = {"speech_model": speech_model, "text_model": out / "text"}
+    towers = {"speech_model": given.speech_model, "text_model": out / "text"}
     manifests = {"train_manifest": out / "tracks/train.jsonl", "eval_manifest": out / "tracks/validation.jsonl"}
-    encoders = {**towers, "frame_pooling": MODEL["frame_pooling"], "encoder_batch_size": RECIPE["encoder_batch_size"]}
+    encoders = {**towers, "frame_pooling": MODEL["frame_pooling"]}
     steps = [digits.extract(list(manifests.values()), encoders, inputs=list(manifests.values()))]
     for title, (name, options) in ROWS.items():
         recipe = {**MODEL, **RECIPE, "num_train_epochs": given.num_epochs, "seed": given.seed}
@@ -95,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         settings = Settings(*length_s, given.seed)
         compose(given.data_dir, out / folder, {"test": num_test}, settings)
         manifest = out / folder / "test.jsonl"
-        model = {"model_name_or_path": digits.model(CONTROLLED), "encoder_batch_size": RECIPE["encoder_batch_size"]}
+        model = {"model_name_or_path": digits.model(CONTROLLED)}
         name = f"extract-{folder}"
         digits.run([digits.extract([manifest], model, inputs=[manifest], name=name, title=title)])
         results[f"{title}: chance"] = chance(num_test)

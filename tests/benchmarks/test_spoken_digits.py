@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Spoken digits: what the tracks hold, what the encoder is trained on, and the baselines."""
+"""Spoken digits: what the tracks hold, the text tower, and the baselines."""
 
 import json
 from dataclasses import replace
@@ -7,11 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-import torch
 import transformers
 
 from benchmarks.spoken_digits.__main__ import build_text_tower, chance, exchange_digits, guess_by_length, print_table
-from benchmarks.spoken_digits.pretrain import NO_DIGIT, batches, pretrain
 from benchmarks.spoken_digits.tracks import LOUDNESS, WORDS, Settings, compose, load_recordings
 
 SETTINGS = Settings(min_s=20.0, max_s=30.0, train_speakers=("ann", "bob"), test_speakers=("eve",))
@@ -91,28 +89,7 @@ def test_a_folder_with_other_settings_is_refused(recordings, corpus):
         compose(recordings, corpus, NUM_TRACKS, replace(SETTINGS, seed=1))
 
 
-@pytest.mark.parametrize("augment", [False, True])
-def test_pretraining_has_the_digit_of_each_vector(recordings, augment):
-    """Loud vectors have a digit and quiet ones none; neighbours in time are neighbours in the phrase."""
-    features, digits = next(batches([load_recordings(recordings, "ann", "train")], 2, augment, seed=0))
-    assert (features.shape, digits.shape) == ((8, 80, 256), (8, 128, 3))
-    assert torch.isfinite(features).all()
-    before, now, after = digits.unbind(-1)
-    spoken = now != NO_DIGIT
-    for place in range(1, digits.shape[1]):
-        changes = spoken[:, place - 1] & spoken[:, place] & (now[:, place - 1] != now[:, place])
-        assert (before[changes, place] == now[changes, place - 1]).all()
-        assert (after[changes, place - 1] == now[changes, place]).all()
-    if not augment:
-        loud = features.unflatten(-1, (128, 2)).mean(-1).amax(1)  # (8, 128)
-        inside = spoken[:, 1:-1] & spoken[:, :-2] & spoken[:, 2:]
-        outside = ~(spoken[:, 1:-1] | spoken[:, :-2] | spoken[:, 2:])
-        assert loud[:, 1:-1][inside].min() > loud[:, 1:-1][outside].max()
-
-
-def test_towers_can_be_loaded(recordings, tmp_path):
-    pretrain(recordings, tmp_path / "whisper", ("ann", "bob"), num_steps=2)
-    assert transformers.WhisperModel.from_pretrained(tmp_path / "whisper").config.max_source_positions == 128
+def test_the_text_tower_can_be_loaded(tmp_path):
     build_text_tower(tmp_path / "text", seed=0)
     transformers.RobertaModel.from_pretrained(tmp_path / "text", add_pooling_layer=False)
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "text")
