@@ -213,30 +213,24 @@ def find_spans(
     frames, times, query_embeds = (np.asarray(values, dtype=float) for values in (frames, times, query_embeds))
     if frames.ndim != 2 or frames.size == 0:
         raise ValueError(f"frames must have shape (frames, width), got {frames.shape}.")
-    if times.shape != (len(frames), 2):
-        raise ValueError(f"times must have shape ({len(frames)}, 2), got {times.shape}.")
+    if times.shape != (len(frames), 2) or not (times[:, 0] < times[:, 1]).any():
+        raise ValueError(f"times must be {len(frames)} times a start and a later end, got shape {times.shape}.")
     if query_embeds.ndim != 2 or query_embeds.size == 0 or query_embeds.shape[1] != frames.shape[1]:
         raise ValueError(f"query_embeds must have shape (sentences, {frames.shape[1]}), got {query_embeds.shape}.")
-    if time_query_embeds is not None:
-        if in_order:
-            raise ValueError("time_query_embeds must be None with in_order.")
-        if np.ndim(time_query_embeds) != 2 or len(time_query_embeds) != len(query_embeds):
-            raise ValueError(
-                f"time_query_embeds must have shape ({len(query_embeds)}, time features), got "
-                f"{np.shape(time_query_embeds)}."
-            )
+    if time_query_embeds is not None and (in_order or len(time_query_embeds) != len(query_embeds)):
+        raise ValueError(
+            f"time_query_embeds must be None with in_order, and else have {len(query_embeds)} rows, got "
+            f"{len(time_query_embeds)}."
+        )
     has_length = times[:, 0] < times[:, 1]  # the last frame may start where the song ends
-    if not has_length.any():
-        raise ValueError("times must have frames that end after their start, got none.")
     windows, times = _pool(frames[has_length], times[has_length])
     similarities = query_embeds @ windows.T  # (S, W)
     if np.isnan(similarities).any():
         raise ValueError("frames and query_embeds: some cosines are NaN; every one must be a number.")
     scores = similarities
     if time_query_embeds is not None:
-        time_query_embeds = np.asarray(time_query_embeds, dtype=float)
         relative = torch.from_numpy(times.mean(1) / times[-1, 1])  # as in the model
-        features = time_features(relative, time_query_embeds.shape[1]).double().numpy()  # (W, P)
+        features = time_features(relative, np.shape(time_query_embeds)[1]).numpy()  # (W, P)
         scores = similarities + temporal_temperature * (time_query_embeds @ features.T)
     cuts = _cut_into_pieces(windows)
     bounds_s = _bounds_in_seconds(windows, times, cuts)
@@ -244,22 +238,22 @@ def find_spans(
     if in_order:
         # Of one sentence alone two thirds are left, of two not only their difference.
         fits = fits - fits.sum(0) / (len(fits) + 2)
-        best = _best_in_order(fits)
-    else:
-        best = fits.argmax(1)
+    best = _best_in_order(fits) if in_order else fits.argmax(1)
     spans = []
     for sentence, piece in enumerate(best):
-        equal = fits[sentence] >= EQUAL_FIT * fits[sentence, piece]
+        fits_too = fits[sentence] >= EQUAL_FIT * fits[sentence, piece]
         if in_order:
-            equal[best[best != piece]] = False
-        first, end = piece, piece + 1
-        while first > 0 and equal[first - 1]:
-            first -= 1
-        while end < len(equal) and equal[end]:
-            end += 1
+            fits_too[best[best != piece]] = False
+        first = piece - _count_true(fits_too[:piece][::-1])
+        end = piece + 1 + _count_true(fits_too[piece + 1 :])
         score = float(similarities[sentence, cuts[first] : cuts[end]].mean())
         spans.append(Span(sentence, bounds_s[first], bounds_s[end], score))
     return spans
+
+
+def _count_true(values: np.ndarray) -> int:
+    """How many are True before the first that is not."""
+    return int(np.logical_and.accumulate(values).sum())
 
 
 def _pool(frames: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,22 +1,20 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """How near found spans are to the sections that sentences describe."""
 
-import json
+import re
 
 from benchmarks import spans
 
 
-def test_the_script_measures_each_way(folder, tmp_path, capsys):
+def test_the_script_measures_each_way(folder, capsys):
     paths = {
         "model": folder / "models" / "ours-0",
         "manifest": folder / "corpus" / "content.jsonl",
         "features": folder / "features",
-        "output": tmp_path / "spans.json",
     }
     spans.main([*(f"--{name}={path}" for name, path in paths.items()), "--num_songs=3"])
-    metrics = json.loads(paths["output"].read_text())["metrics"]
-    assert tuple(metrics) == spans.WAYS
-    for of_way in metrics.values():
-        assert list(of_way) == ["iou", "r1@0.5", "r1@0.7"]
-        assert of_way["r1@0.7"]["value"] <= of_way["r1@0.5"]["value"] <= 1
-    assert capsys.readouterr().out.count("\n| ") == 4
+    out = capsys.readouterr().out
+    for way in spans.WAYS:
+        iou, at_5, at_7 = map(float, re.search(rf"^\| {way} +" + 3 * r"\| +([\d.]+) .*?", out, re.MULTILINE).groups())
+        assert 0 < iou <= 1
+        assert 0 <= at_7 <= at_5 <= 1
