@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Where in a song a sentence belongs: attention by frame, and the spans that sentences describe."""
+"""Where in a song a sentence belongs: its attention, and the span that it describes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,47 +10,6 @@ import torch
 from collap.modeling_collap.scoring_collap import time_features
 
 Spans = Sequence[tuple[float, float] | None]
-
-
-def frame_weights(
-    kernel_attentions: np.ndarray, temporal_attentions: np.ndarray, kernel_stride: int, num_frames: int
-) -> np.ndarray:
-    """
-    The weight of each frame of a song in the temporal alignment.
-
-    Args:
-        kernel_attentions (`np.ndarray` of shape `(S, L, K)`): Of one song, from `CollapModel.attend`.
-        temporal_attentions (`np.ndarray` of shape `(S, L)`): The same.
-        kernel_stride (`int`): Frames from the start of a segment to the start of the next.
-        num_frames (`int`): Frames `N` of the song, without padding.
-
-    Returns:
-        `np.ndarray` of shape `(S, N)`: each row sums to 1. A frame in several segments has the sum of its weights,
-        one in no segment (`kernel_stride` larger than `K`) has 0.
-
-    Raises:
-        ValueError: if shapes do not fit.
-    """
-    frames = _frames_of_segments(kernel_attentions, temporal_attentions, kernel_stride)  # (L, K)
-    real = frames < num_frames
-    joint = np.where(real, kernel_attentions * temporal_attentions[..., None], 0.0)  # (S, L, K)
-    weights = np.zeros((len(joint), num_frames))
-    for row, values in zip(weights, joint, strict=True):
-        np.add.at(row, np.where(real, frames, 0), values)
-    return weights
-
-
-def _frames_of_segments(
-    kernel_attentions: np.ndarray, temporal_attentions: np.ndarray, kernel_stride: int
-) -> np.ndarray:
-    """Index `(L, K)` of each frame of each segment, also behind the song's end. Checks the shapes."""
-    if np.ndim(kernel_attentions) != 3 or np.shape(kernel_attentions)[:2] != np.shape(temporal_attentions):
-        raise ValueError(
-            "kernel_attentions must have the shape (sentences, segments, kernel_size) and temporal_attentions "
-            f"(sentences, segments), got {np.shape(kernel_attentions)} and {np.shape(temporal_attentions)}."
-        )
-    _, num_segments, kernel_size = kernel_attentions.shape
-    return kernel_stride * np.arange(num_segments)[:, None] + np.arange(kernel_size)
 
 
 def mass_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
@@ -70,73 +29,19 @@ def mass_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[n
     Raises:
         ValueError: if shapes do not fit.
     """
-    weights, times = _check_weights(weights, times, spans)
-    lengths = times[:, 1] - times[:, 0]  # (M,)
-    ends = np.array([(np.nan, np.nan) if span is None else span for span in spans], dtype=float)  # (S, 2)
-    overlap = np.minimum(times[:, 1], ends[:, 1:]) - np.maximum(times[:, 0], ends[:, :1])  # (S, M)
-    overlap = np.where(np.isnan(overlap), np.nan, np.clip(overlap, 0, None))
-    return (weights * overlap / lengths).sum(1), overlap.sum(1) / lengths.sum()
-
-
-def peak_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> np.ndarray:
-    """Whether the largest weight of each sentence has its middle in the span; else as [`mass_inside`], 1, 0 or NaN."""
-    weights, times = _check_weights(weights, times, spans)
-    middles = times.mean(1)[weights.argmax(1)]  # (S,)
-    pairs = zip(middles, spans, strict=True)
-    return np.array([np.nan if span is None else float(span[0] <= middle < span[1]) for middle, span in pairs])
-
-
-def kernel_mass_at_boundaries(
-    kernel_attentions: np.ndarray, kernel_stride: int, frame_times: np.ndarray, spans: Spans
-) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Share of the kernel-wise attention inside the span that a sentence describes, in segments that its boundary cuts.
-
-    A frame is inside if its middle is.
-
-    Args:
-        kernel_attentions (`np.ndarray` of shape `(S, L, K)`): Each segment's row sums to 1.
-        kernel_stride (`int`): Frames from the start of a segment to the start of the next.
-        frame_times (`np.ndarray` of shape `(N, 2)`): Start and end of each frame of the song in seconds.
-        spans (`Sequence` of length `S`): As in [`mass_inside`].
-
-    Returns:
-        Two `np.ndarray` of shape `(S,)`: the mean share over the sentence's cut segments, and that of uniform
-        attention. NaN where a sentence has no span or its boundaries cut no segment.
-
-    Raises:
-        ValueError: if shapes do not fit.
-    """
-    frames = _frames_of_segments(kernel_attentions, kernel_attentions[..., 0], kernel_stride)  # (L, K)
-    _check_spans(spans, len(kernel_attentions))
-    real = frames < len(frame_times)
-    middles = np.asarray(frame_times, dtype=float).mean(1)[np.where(real, frames, 0)]  # (L, K)
-    shares = np.full((2, len(spans)), np.nan)
-    for sentence, span in enumerate(spans):
-        if span is None:
-            continue
-        inside = real & (span[0] <= middles) & (middles < span[1])
-        cut = inside.any(1) & (real & ~inside).any(1)  # (L,)
-        if cut.any():
-            shares[0, sentence] = (kernel_attentions[sentence] * inside).sum(1)[cut].mean()
-            shares[1, sentence] = (inside.sum(1)[cut] / real.sum(1)[cut]).mean()
-    return shares[0], shares[1]
-
-
-def _check_weights(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
     weights, times = np.asarray(weights, dtype=float), np.asarray(times, dtype=float)
     if weights.ndim != 2 or weights.size == 0 or times.shape != (weights.shape[1], 2):
         raise ValueError(
             "weights must have the shape (sentences, segments) and times (segments, 2), got "
             f"{weights.shape} and {times.shape}."
         )
-    _check_spans(spans, len(weights))
-    return weights, times
-
-
-def _check_spans(spans: Spans, num_sentences: int) -> None:
-    if len(spans) != num_sentences:
-        raise ValueError(f"spans must have one entry a sentence, {num_sentences}, got {len(spans)}.")
+    if len(spans) != len(weights):
+        raise ValueError(f"spans must have one entry a sentence, {len(weights)}, got {len(spans)}.")
+    lengths = times[:, 1] - times[:, 0]  # (M,)
+    ends = np.array([(np.nan, np.nan) if span is None else span for span in spans], dtype=float)  # (S, 2)
+    overlap = np.minimum(times[:, 1], ends[:, 1:]) - np.maximum(times[:, 0], ends[:, :1])  # (S, M)
+    overlap = np.where(np.isnan(overlap), np.nan, np.clip(overlap, 0, None))
+    return (weights * overlap / lengths).sum(1), overlap.sum(1) / lengths.sum()
 
 
 # Windows that spans are found on: frames are pooled to about this many seconds, longer for a song with more windows.

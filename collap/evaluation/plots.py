@@ -145,8 +145,7 @@ def plot_attention(
     Args:
         path (`str` or `Path`): File to write: PNG, or another format of matplotlib by its name.
         weights (`np.ndarray` of shape `(S, L)`):
-            Temporal attention of the `S` sentences over the `L` segments, or their attention over frames
-            ([`frame_weights`]).
+            Temporal attention of the `S` sentences over the `L` segments, or another weight of segments or frames.
         segment_spans_s (`np.ndarray` of shape `(L, 2)`): Start and end of each segment (or frame) in seconds.
         sentences (`Sequence[str]`): The sentences; long ones are cut to two lines.
         sections (`Sequence[tuple[float, float, str]]`): True sections: start, end in seconds, label.

@@ -20,11 +20,11 @@ LEADS = ("violin", "flute", "trumpet", "cello")
 WORDINGS = ("", "_new", "_paraphrase")
 NUM_SONGS = 6
 FIELDS = {"projection_dim": 16, "frame_pooling": 8, "kernel_size": 2, "kernel_stride": 2}
-SENTENCES = {"text_granularity": "sentence", "temporal_position": True}
+FIELDS |= {"text_granularity": "sentence", "temporal_position": True}
 
 
 def make_benchmark(folder: Path) -> Path:
-    """Corpus, `encoders/`, `text/`, `features/`, and two models."""
+    """Corpus, `encoders/`, `text/`, `features/`, and a model."""
     corpus = folder / "corpus"
     corpus.mkdir(parents=True)
     lines = [json.dumps(_line(corpus, index)) + "\n" for index in range(NUM_SONGS)]
@@ -37,14 +37,13 @@ def make_benchmark(folder: Path) -> Path:
     tiny_tokenizer(" ".join(LEADS), "a plays the tune here .").save_pretrained(folder / "text")
     towers = {f"{kind}_model": str(folder / "encoders" / kind) for kind in ("music", "speech")}
     towers["text_model"] = str(folder / "text")
-    for row, fields in {"ours-0": SENTENCES, "document-0": {}}.items():
-        model, processor = load_model(ModelArguments(**towers), ConfigArguments(**FIELDS, **fields), CollapModel)
-        with torch.no_grad():  # far from their start, where all songs are much alike
-            for name, weight in model.named_parameters():
-                if "music_model" not in name and "speech_model" not in name:
-                    weight.add_(0.2 * torch.randn_like(weight))
-        model.save_pretrained(folder / "models" / row)
-        processor.save_pretrained(folder / "models" / row)
+    model, processor = load_model(ModelArguments(**towers), ConfigArguments(**FIELDS), CollapModel)
+    with torch.no_grad():  # far from their start, where all songs are much alike
+        for name, weight in model.named_parameters():
+            if "music_model" not in name and "speech_model" not in name:
+                weight.add_(0.2 * torch.randn_like(weight))
+    for part in (model, processor):
+        part.save_pretrained(folder / "models" / "ours-0")
     songs = sorted(map(str, corpus.glob("*.wav")))
     extract_features(songs, folder / "features", model.audio_model, processor.feature_extractor)
     return folder
