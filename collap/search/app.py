@@ -26,7 +26,7 @@ import numpy as np
 from collap.cli import HelpFormatter
 from collap.extras import require_extra
 from collap.files import atomic_write
-from collap.processing.audio_decoding_collap import decode_audio
+from collap.processing.audio_decoding_collap import stream_audio
 
 from .index import SongIndex
 from .query import Match, Query
@@ -171,13 +171,15 @@ class Library:
         return path
 
     def _waveform(self, song_id: str) -> list[int]:
-        """Loudness over the song: the root mean square of `NUM_BARS` parts, from 0 to 100."""
+        """Loudness over the song: the root mean square of about `NUM_BARS` equal parts, from 0 to 100."""
         path = self.song_file(song_id)
+        block_size = max(1, round(self.index.songs[song_id].duration_s * WAVEFORM_RATE / NUM_BARS))
         with self._decoding:
-            waveform = decode_audio(path, WAVEFORM_RATE).waveform
-        edges = np.linspace(0, len(waveform), NUM_BARS, endpoint=False).astype(int)
-        loudness = np.nan_to_num(np.sqrt(np.add.reduceat(np.square(waveform), edges)))
-        return np.rint(100 * loudness / max(loudness.max(), 1e-9)).astype(int).tolist()
+            blocks = stream_audio(path, WAVEFORM_RATE, block_size=block_size)
+            loudness = np.nan_to_num(
+                [np.sqrt(np.square(block.waveform).mean()) for block in blocks if len(block.waveform)]
+            )
+        return np.rint(100 * loudness / max(loudness.max(initial=0), 1e-9)).astype(int).tolist()[:NUM_BARS]
 
     def mp3(self, song_id: str) -> Path:
         """A song as an MP3, for browsers that cannot play its own format; a ValueError if it cannot be decoded."""
@@ -217,7 +219,7 @@ def _heats(matches: Sequence[Match]) -> list[list[list[int]]]:
 
 
 def _write_mp3(source: Path, target: Path) -> None:
-    # No protocol to open other files by, as in decode_audio.
+    # No protocol to open other files by, as in stream_audio.
     with (
         source.open("rb") as file,
         av.open(file, container_options={"protocol_whitelist": ""}, metadata_errors="replace") as song,
