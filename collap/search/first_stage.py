@@ -8,16 +8,21 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import BinaryIO
 
 import numpy as np
 import torch
 
 from collap.files import atomic_write
+from collap.modeling_collap.configuration_collap import CollapConfig
+from collap.modeling_collap.outputs_collap import CollapTextOutput
+from collap.modeling_collap.scoring_collap import time_features
 
-Kind = Literal["caption", "section", "like"]
+from .query import Kind
 
-WINDOW_S = 10.0
+# The longest windows that find 99 of 100 of the songs that the model ranks first (docs/search.md).
+WINDOW_S = 7.5
+MAX_AUDIO_QUERIES = 16  # parts of audio that are compared with windows: the frames of an excerpt of 20 s one by one
 FILE = "windows.f16"
 FORMAT = 1
 BLOCK_ROWS = 2048  # windows that are compared at a time: in float32 they fit the cache of a core
@@ -28,7 +33,7 @@ MARK = b"CWIN"
 
 def make_windows(frames: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
-    The vectors that the first stage has of a song: its frames in consecutive windows of about 10 s.
+    The vectors that the first stage has of a song: its frames in consecutive windows of about 7.5 s.
 
     The song is divided into equal parts, to a frame, so that no frame counts twice and no window is a short rest.
 
@@ -43,10 +48,16 @@ def make_windows(frames: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, np.
     if not len(frames):
         return np.zeros((0, frames.shape[1]), np.float32), np.zeros((0, 2), np.float32)
     num_windows = min(len(frames), max(1, round(float(times[-1, 1] - times[0, 0]) / WINDOW_S)))
-    bounds = np.arange(num_windows + 1) * len(frames) // num_windows
-    first, last = bounds[:-1], bounds[1:] - 1
-    sums = np.add.reduceat(frames.astype(np.float32), first, axis=0)  # (W, d): at unit length the mean frame
-    return unit_rows(sums), np.stack((times[first, 0], times[last, 1]), axis=1).astype(np.float32)
+    first = np.arange(num_windows) * len(frames) // num_windows
+    last = np.append(first[1:], len(frames)) - 1
+    spans = np.stack((times[first, 0], times[last, 1]), axis=1).astype(np.float32)
+    return _mean_rows(frames, num_windows), spans
+
+
+def _mean_rows(frames: np.ndarray, num_parts: int) -> np.ndarray:
+    """The mean of the frames `(N, d)` of each of `num_parts` equal parts, at unit length `(num_parts, d)`."""
+    first = np.arange(num_parts) * len(frames) // num_parts
+    return unit_rows(np.add.reduceat(frames.astype(np.float32), first, axis=0))  # at unit length sums are means
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -55,9 +66,35 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(lengths, np.finfo(np.float32).tiny)
 
 
-def first_stage_queries(queries: np.ndarray, kind: Kind) -> np.ndarray:
-    """What windows are compared with, `(Q, d)`: of a section, as in the model, the mean of its sentences."""
-    return unit_rows(queries.mean(0, keepdims=True)) if kind == "section" else queries
+@dataclass(frozen=True)
+class WindowQuery:
+    """
+    How windows are compared with a query: by the model's score of a song, with windows in the place of its segments.
+
+    Made by [`~WindowQuery.of_text`] or [`~WindowQuery.of_audio`].
+    """
+
+    queries: np.ndarray  # (Q, d) of unit length
+    temperature: float  # of the attention over windows
+    attention_weight: float  # of the attention's mean
+    mean_weight: float  # of the mean over all windows
+    time_queries: np.ndarray | None = None  # (Q, P)
+
+    @classmethod
+    def of_text(cls, text: CollapTextOutput, config: CollapConfig, kind: Kind) -> "WindowQuery":
+        """Of one text as the model has encoded it."""
+        queries = text.query_embeds.float().cpu().numpy()
+        if kind == "section" and config.text_granularity == "sentence":
+            return cls(unit_rows(queries.mean(0, keepdims=True)), config.temporal_temperature, 1.0, 0.0)
+        times = text.time_query_embeds if kind == "caption" else None
+        times = None if times is None else times.float().cpu().numpy()
+        return cls(queries, config.temporal_temperature, config.temporal_weight, config.kernel_weight, times)
+
+    @classmethod
+    def of_audio(cls, frames: np.ndarray, config: CollapConfig) -> "WindowQuery":
+        """Of the frames `(N, d)` of an excerpt or a song."""
+        queries = _mean_rows(frames, min(len(frames), MAX_AUDIO_QUERIES))
+        return cls(queries, config.temporal_temperature, 1.0, 0.0)
 
 
 def best_first(song_ids: Sequence[str], scores: np.ndarray, count: int) -> list[str]:
@@ -149,18 +186,13 @@ class ExactFirstStage:
             if song_id in kept and song_id not in new:
                 yield song_id, old.vectors[start:end]
 
-    def candidates(
-        self, queries: np.ndarray, count: int, kind: Kind = "caption", allowed: Collection[str] | None = None
-    ) -> list[str]:
+    def candidates(self, query: WindowQuery, count: int, allowed: Collection[str] | None = None) -> list[str]:
         """
         The songs that the second stage should score.
 
         Args:
-            queries (`np.ndarray` of shape `(S, d)`): Vectors of unit length: the sentences of a text, or the windows
-                of a song.
+            query ([`WindowQuery`]): What is searched for.
             count (`int`): How many songs at most.
-            kind (`"caption"`, `"section"` or `"like"`): What they are: sentences about a song, sentences about one
-                section, or audio.
             allowed (collection of `str`, *optional*): Ids of the songs that may be found. Default: all.
 
         Returns:
@@ -170,10 +202,7 @@ class ExactFirstStage:
             ValueError: if the queries have another width than the windows.
         """
         stored = self._stored
-        if len(stored.vectors) and queries.shape[-1] != stored.vectors.shape[1]:
-            width = stored.vectors.shape[1]
-            raise ValueError(f"queries must have the {width} numbers of windows, got shape {queries.shape}.")
-        scores = _score_songs(stored, first_stage_queries(queries, kind))
+        scores = score_windows(stored.vectors, stored.starts, query)
         if allowed is not None:
             allowed = set(allowed)
             scores[[song_id not in allowed for song_id in stored.song_ids]] = -np.inf
@@ -219,26 +248,57 @@ class ExactFirstStage:
         return table
 
 
-def _score_songs(stored: _Stored, queries: np.ndarray) -> np.ndarray:
-    """The mean over the queries `(Q, d)` of each song's best window, `(C,)`; -inf for a song without windows."""
-    scores = np.full(len(stored.song_ids), -np.inf, np.float32)
-    has_windows = np.flatnonzero(np.diff(stored.starts))
+def score_windows(vectors: np.ndarray, starts: np.ndarray, query: WindowQuery) -> np.ndarray:
+    """
+    Scores `(C,)` of songs by their windows, -inf for a song without one.
+
+    Args:
+        vectors (`np.ndarray` of shape `(R, d)`): Windows, those of a song one after another.
+        starts (`np.ndarray` of shape `(C + 1,)`): First row of each song, and R.
+        query ([`WindowQuery`]): What they are compared with.
+
+    Raises:
+        ValueError: if the queries have another width than the windows.
+    """
+    scores = np.full(len(starts) - 1, -np.inf, np.float32)
+    has_windows = np.flatnonzero(np.diff(starts))
     if not len(has_windows):
         return scores
-    starts, ends = stored.starts[has_windows], stored.starts[has_windows + 1]
-    query_tensor = torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))
+    if query.queries.shape[1] != vectors.shape[1]:
+        raise ValueError(f"query must have vectors of {vectors.shape[1]} numbers, got {query.queries.shape[1]}.")
+    starts, ends = starts[has_windows], starts[has_windows + 1]
+    queries = torch.from_numpy(np.ascontiguousarray(query.queries, dtype=np.float32))
+    # Songs of as many windows have the same times: their logits are computed once.
+    lengths, length_of_song = np.unique(ends - starts, return_inverse=True)
+    time_logits = None if query.time_queries is None else [_time_logits(query.time_queries, n) for n in lengths]
 
     def score(songs: slice) -> np.ndarray:
         """Of some consecutive songs that have windows."""
-        rows = torch.from_numpy(stored.vectors[starts[songs][0] : ends[songs][-1]])
+        first, counts = starts[songs] - starts[songs][0], ends[songs] - starts[songs]
+        rows = torch.from_numpy(vectors[starts[songs][0] : ends[songs][-1]])
         # In this order: with the few queries as rows a product takes half the time.
-        similarities = query_tensor @ rows.float().T  # (Q, rows)
-        return np.maximum.reduceat(similarities.numpy(), starts[songs] - starts[songs][0], axis=1).mean(0)
+        similarities = (queries @ rows.float().T).numpy()  # (Q, rows)
+        logits = similarities / query.temperature
+        if time_logits is not None:
+            logits += np.concatenate([time_logits[place] for place in length_of_song[songs]], axis=1)
+        # The limit keeps songs that are far below the best one of the block from 0 / 0.
+        attention = np.exp(np.maximum(logits - logits.max(1, keepdims=True), -80.0))
+        attended = np.add.reduceat(attention * similarities, first, axis=1)  # (Q, songs)
+        attended *= query.attention_weight / np.add.reduceat(attention, first, axis=1)
+        if query.mean_weight:
+            attended += query.mean_weight * np.add.reduceat(similarities, first, axis=1) / counts
+        return attended.mean(0)
 
     # The blocks side by side in threads: a product of one block shared by cores waits more than it works.
     with ThreadPoolExecutor(torch.get_num_threads()) as threads:
         scores[has_windows] = np.concatenate([*threads.map(score, _blocks(ends))])
     return scores
+
+
+def _time_logits(time_queries: np.ndarray, num_windows: int) -> np.ndarray:
+    """What its time adds to the logit of each window of a song, `(Q, num_windows)`."""
+    centres = (torch.arange(num_windows) + 0.5) / num_windows
+    return time_queries @ time_features(centres, time_queries.shape[1]).numpy().T
 
 
 def _blocks(ends: np.ndarray) -> list[slice]:

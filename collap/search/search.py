@@ -20,7 +20,7 @@ from collap.processing.feature_extraction_beats import SAMPLING_RATE
 
 from .audio_query import find_excerpt
 from .calibration import load_calibration
-from .first_stage import ExactFirstStage, make_windows
+from .first_stage import ExactFirstStage, WindowQuery
 from .query import IndexedSong, Kind, Match, Query, SearchResult, SentenceSpan
 
 if TYPE_CHECKING:
@@ -50,8 +50,8 @@ class Description:
         self._retriever.use_time, self._retriever.section_query = self.kind == "caption", self.kind == "section"
 
     def candidates(self, first_stage: ExactFirstStage, count: int, allowed: set[str] | None) -> list[str]:
-        kind = "section" if self.kind == "section" else "caption"
-        return first_stage.candidates(self.queries, count, kind, allowed)
+        query = WindowQuery.of_text(self.texts.output, self._retriever.model.config, self.kind)
+        return first_stage.candidates(query, count, allowed)
 
     def score(self, frames: np.ndarray, times: np.ndarray) -> float:
         return float(self._retriever.score([frames], self.texts)[0, 0])
@@ -80,10 +80,10 @@ class Excerpt:
         self.name = Path(path).name
         self.sentences = [self.name]
         self.frames, self.times = _encode_excerpt(index, path, *span_s)
-        self.queries, _ = make_windows(self.frames, self.times)
+        self.query = WindowQuery.of_audio(self.frames, index.retriever.model.config)
 
     def candidates(self, first_stage: ExactFirstStage, count: int, allowed: set[str] | None) -> list[str]:
-        return first_stage.candidates(self.queries.astype(np.float32), count, "like", allowed)
+        return first_stage.candidates(self.query, count, allowed)
 
     def score(self, frames: np.ndarray, times: np.ndarray) -> float:
         return find_excerpt(self.frames, self.times, frames, times)[0]
