@@ -68,8 +68,7 @@ def test_songs_are_ranked_by_the_score_of_the_model(index, query, text, options)
 
 def test_candidates_are_those_of_the_first_stage(index, monkeypatch):
     monkeypatch.setattr(search_module, "NUM_CANDIDATES", 3)
-    queries = search_module.Description(index.retriever, STORY, "caption").queries
-    expected = index.first_stage.candidates(queries, 3, "caption", None)
+    expected = search_module.Description(index.retriever, STORY, "caption").candidates(index.first_stage, 3, None)
     assert set(found(index.search(Query([STORY])))) == set(expected)
     odd = {song.id for song in index.songs.values() if "/odd/" in song.path}
     inside = index.search(Query([STORY], folder=next(iter(index.songs.values())).path.rpartition("/")[0][:-4] + "odd"))
