@@ -122,7 +122,7 @@ def as_text(result: SearchResult) -> str:
     if not result.matches:
         lines.append("No song is left by the filters." if result.num_songs == 0 else "No song can be scored.")
     if result.is_match is False:
-        lines.append(f"Nothing here matches. The nearest of {result.num_songs} songs:")
+        lines.append(f"It is likely that nothing here matches. The nearest of {result.num_songs} songs:")
     for rank, match in enumerate(result.matches, start=1):
         song = match.song
         name = f"{song.artist} - {song.title}" if song.artist else song.title

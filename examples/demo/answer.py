@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Answers long queries with a saved model: which songs, and when in the song each sentence happens."""
+"""Answers long queries by `collap search`, and draws the attention of a caption over its song."""
 
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,9 @@ import numpy as np
 import torch
 
 from benchmarks.questions import described_spans
-from benchmarks.rank import score
-from collap.evaluation.localization import Span, find_spans, mass_inside
-from collap.evaluation.plots import clock, plot_attention
+from collap.cli import main
+from collap.evaluation.localization import find_spans, mass_inside
+from collap.evaluation.plots import plot_attention
 from collap.evaluation.retrievers import CollapRetriever
 
 # Written by hand, in words of their own, each about one song that the model was not trained on (seed 0 of the corpus).
@@ -36,40 +37,22 @@ QUERIES = {
 }
 
 
-def answer(
-    retriever: CollapRetriever, songs: list[dict[str, Any]], frames: list[np.ndarray], text: str, target: str
-) -> None:
-    """Prints the three best songs for a text, and when each sentence happens in the best one; `target` is marked."""
-    (sentences,) = retriever.processor.split_texts([text])
-    scores = retriever.model.logit_scale().item() * score(retriever, frames, retriever.embed_texts([sentences]))[0]
-    best = scores.argsort()[::-1][:3].tolist()
-    print(f"\nQuery ({len(text.split())} words): {text}\n")
-    for rank, index in enumerate(best, start=1):
-        song = songs[index]
-        mark = " (the song that the query is about)" if song["audio"].endswith(target) else ""
-        # What is in the song, section by section.
-        tags = ", ".join(f"{part['tags']['lead']}/{part['tags']['accompaniment']}" for part in song["sections"])
-        name = Path(song["audio"]).name
-        print(f"  {rank}. {name}, {clock(song['duration_s'])}, score {scores[index]:.1f}{mark}: {tags}")
-    print(f"\n  When it happens in {Path(songs[best[0]]['audio']).name}:")
-    for span in spans_of(retriever, frames[best[0]], sentences, songs[best[0]]["duration_s"]):
-        print(f"    {clock(span.start_s)} to {clock(span.end_s)}  {sentences[span.sentence]}")
-
-
-def spans_of(retriever: CollapRetriever, frames: np.ndarray, sentences: list[str], duration_s: float) -> list[Span]:
-    """Aligns the sentences of a text with a song, all together and in order."""
-    times = retriever.model.frame_times(len(frames), duration_s).numpy()
-    query_embeds = retriever.embed_texts([sentences]).output.query_embeds.numpy()
-    return find_spans(frames, times, query_embeds, in_order=True)
+def answer(index: Path, text: str, target: str) -> None:
+    """Runs `collap search` for a text that is about the song `target`."""
+    command = ["search", text, "--index", str(index), "--top", "3"]
+    print(f"\nA query of {len(text.split())} words about {target}:\n\ncollap {shlex.join(command)}\n", flush=True)
+    main(command)
 
 
 @torch.inference_mode()
 def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.ndarray, path: Path) -> None:
     """Draws the temporal attention of each sentence of a caption over its song; prints how much of it is right."""
     sentences = song["text_new"]
-    attention = retriever.model.attend(retriever.as_batch([frames]), retriever.embed_texts([sentences]).output)
+    texts = retriever.embed_texts([sentences]).output
+    attention = retriever.model.attend(retriever.as_batch([frames]), texts)
     weights = attention.temporal_attentions[0].numpy()  # (S, L)
     times = retriever.model.segment_times(len(frames), song["duration_s"]).numpy()  # (L, 2)
+    frame_times = retriever.model.frame_times(len(frames), song["duration_s"]).numpy()  # (N, 2)
     truth = described_spans(song, "_new")
     plot_attention(
         path,
@@ -78,7 +61,7 @@ def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.
         sentences,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=truth,
-        spans=spans_of(retriever, frames, sentences, song["duration_s"]),
+        spans=find_spans(frames, frame_times, texts.query_embeds.numpy(), in_order=True),
         title=f"Temporal attention over {Path(song['audio']).name}, a song that is not in the training songs",
     )
     inside, even = (100 * np.nanmean(shares) for shares in mass_inside(weights, times, truth))

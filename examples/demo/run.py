@@ -3,8 +3,9 @@
 The demo: trains CoLLAP on full-length songs with long captions, and finds songs by long descriptions.
 
 `make demo` runs it. It renders a corpus of songs, pretrains small stand-ins of BEATs and Whisper (or takes the ones
-that you name), trains four models with the same budget, compares them on songs they were not trained on, and answers
-two long queries with the best. Steps that are done are cached; delete the output folder to begin anew.
+that you name), trains four models with the same budget, and compares them on songs they were not trained on. With the
+best it indexes these songs, and answers two long queries by `collap search`. Steps that are done are cached; delete
+the output folder to begin anew.
 """
 
 import argparse
@@ -14,9 +15,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.pipeline import MODEL, RECIPE, Pipeline  # the demo shares its steps with the benchmarks
+from benchmarks.pipeline import MODEL, RECIPE, Pipeline, run_module  # the demo shares its steps with the benchmarks
 from benchmarks.questions import read_songs
-from benchmarks.rank import embed_songs
 from benchmarks.tables import read_shares
 from collap.evaluation.retrievers import load_retriever
 from collap.files import write_json
@@ -118,13 +118,23 @@ def main() -> None:
         print("\nThe encoders are small ones, pretrained here on tags of short crops of the same corpus: stand-ins of")
         print("BEATs and Whisper, under strong supervision. Compare the rows; the metrics say nothing of real music.")
 
-    demo.say("Loading the saved model and answering two long queries")
-    retriever = load_retriever(str(demo.model(BEST)), features=demo.features)
-    frames = embed_songs(retriever, songs)
+    demo.say("Indexing the held-out songs, and fitting match probabilities on the validation songs")
+    model, index = demo.model(BEST), given.output_dir / "index"
+    command = run_module("collap", "index", demo.corpus / "audio" / "content", "--model", model, "--index", index)
+    steps = [demo.step("index", "Index", command)]
+    command = run_module("collap", "calibrate", demo.manifest("validation"), "--model", model)
+    steps.append(demo.step("calibrate", "Match probabilities", [*command, "--features", str(demo.features)]))
+    demo.run(steps)
+
+    demo.say("Answering two long queries")
     for target, query in QUERIES.items():
-        answer(retriever, songs, frames, query, target)
-    draw_attention(retriever, songs[0], frames[0], given.output_dir / "attention.png")
-    demo.say(f"Done. The model is in {demo.model(BEST)}, the metrics in {given.output_dir / 'results.json'}.")
+        answer(index, query, target)
+    retriever = load_retriever(str(model), features=demo.features)
+    frames = retriever.embed_song(songs[0]["audio"]).frames
+    draw_attention(retriever, songs[0], frames, given.output_dir / "attention.png")
+    demo.say(
+        f"Done. The model is in {model}, its index in {index}: collap app --index {index} shows a page to search."
+    )
 
 
 def print_tables(results: dict[str, dict[str, Any]]) -> None:
