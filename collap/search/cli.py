@@ -52,6 +52,8 @@ def index_songs(arguments: Sequence[str]) -> int:
         index = SongIndex.create(given.index, given.model, given.milvus, given.rebuild)
     update = index.update(given.folders)
     print(update)
+    if not update.num_files:
+        print(f"There is no file of audio in {', '.join(index.folders) or 'it: give a folder of songs'}.")
     if update.failed:
         print(f"collap index --index {given.index} --failed says why.")
     return 0

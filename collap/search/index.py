@@ -130,34 +130,30 @@ class SongIndex:
                 or `folder` holds other files.
         """
         folder = Path(folder)
-        folders: list[str] = []
         is_index = (folder / DATABASE).exists()
-        if not is_index and folder.is_dir() and any(folder.iterdir()):
+        if not is_index and folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"index: {folder} holds other files. Give a new folder.")
         retriever = _load_retriever(model)
-        if is_index and rebuild:
-            with _writing(folder):
-                with suppress(ValueError):  # damaged
-                    folders = cls(folder).folders
-                _delete(folder)
         if rebuild or not is_index:
             folder.mkdir(parents=True, exist_ok=True)
-            settings = {
-                "model": os.path.abspath(model) if os.path.isdir(model) else model,
-                "fingerprint": describe_songs(retriever),
-                "stamp": _stamp(retriever),
-                "milvus": milvus,
-                "collection": f"collap_{uuid.uuid4().hex}",
-                "folders": folders,
-                "generation": uuid.uuid4().hex,
-            }
-            with (
-                atomic_write(folder / DATABASE) as temporary,
-                closing(sqlite3.connect(temporary)) as database,
-                database,
-            ):
-                database.executescript(SCHEMA)
-                _write_settings(database, settings)
+            with _writing(folder):
+                folders = _delete(folder) if is_index else []
+                settings = {
+                    "model": os.path.abspath(model) if os.path.isdir(model) else model,
+                    "fingerprint": describe_songs(retriever),
+                    "stamp": _stamp(retriever),
+                    "milvus": milvus,
+                    "collection": f"collap_{uuid.uuid4().hex}",
+                    "folders": folders,
+                    "generation": uuid.uuid4().hex,
+                }
+                with (
+                    atomic_write(folder / DATABASE) as temporary,
+                    closing(sqlite3.connect(temporary)) as database,
+                    database,
+                ):
+                    database.executescript(SCHEMA)
+                    _write_settings(database, settings)
         index = cls(folder, model)
         if milvus not in (None, index._settings["milvus"]):
             raise ValueError(
@@ -202,10 +198,10 @@ class SongIndex:
         return self._settings["folders"]
 
     def frames(self, song: str) -> np.ndarray:
-        """The frames `(N, d)` of a song by its id, in float32; a ValueError if they are damaged."""
+        """The frames `(N, d)` of a song by its id, in float32; a ValueError if they are damaged or gone."""
         try:
             return self._cache.read(song).frames.astype(np.float32)
-        except ValueError as error:
+        except (ValueError, KeyError, OSError) as error:
             raise ValueError(
                 f"{self.songs[song].path}: its frames are damaged. collap index --index {self.folder} encodes what is "
                 "damaged, and nothing else."
@@ -402,11 +398,15 @@ def _writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _delete(folder: Path) -> None:
-    """Deletes an index, and nothing else that lies in its folder."""
+def _delete(folder: Path) -> list[str]:
+    """Deletes an index and nothing else in its folder; returns its folders of songs, if they can be read."""
+    folders: list[str] = []
+    with suppress(ValueError):  # damaged
+        folders = SongIndex(folder).folders
     shutil.rmtree(folder / FRAMES, ignore_errors=True)
     for path in (folder / DATABASE, *folder.glob(WINDOWS)):
         path.unlink(missing_ok=True)
+    return folders
 
 
 def describe_songs(retriever: CollapRetriever) -> dict[str, Any]:
