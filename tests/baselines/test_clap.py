@@ -6,15 +6,8 @@ import pytest
 import soundfile
 import torch
 from tiny_clap import POSITIONS, RATE, WINDOW, tiny_clap
-from tiny_tokenizer import tiny_tokenizer
-from transformers import (
-    ClapFeatureExtractor,
-    PeAudioConfig,
-    PeAudioFeatureExtractor,
-    PeAudioFrameLevelModel,
-    PeAudioModel,
-    PeAudioProcessor,
-)
+from tiny_pe_audio import tiny_pe_audio
+from transformers import ClapFeatureExtractor, PeAudioFrameLevelModel
 
 from collap.baselines.clap import ClapRetriever, clap_features
 from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
@@ -159,24 +152,7 @@ def test_features_are_those_of_the_extractor(truncation, padding):
 
 @pytest.fixture(scope="module")
 def pe_audio():
-    torch.manual_seed(0)
-    tokenizer = tiny_tokenizer(*TEXTS)
-    size = {"hidden_size": 16, "intermediate_size": 24, "num_attention_heads": 2}
-    dac = {"model_type": "dac", "downsampling_ratios": [2, 4], "encoder_hidden_size": 2, "codebook_dim": 4}
-    special = {"pad_token_id": 1, "cls_token_id": 0, "sep_token_id": 2, "bos_token_id": 0, "eos_token_id": 2}
-    text = {"vocab_size": len(tokenizer), "num_hidden_layers": 2, "max_position_embeddings": 16, **special}
-    config = PeAudioConfig(
-        text_config={"model_type": "modernbert", **size, **text},
-        audio_config={"dac_config": dac, "num_hidden_layers": 1, "head_dim": 8, **size},
-    )
-    model = PeAudioModel(config).eval()
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(0.2 * torch.randn_like(weight))
-        model.text_audio_logit_scale.fill_(3.0)
-        model.text_audio_logit_bias.fill_(-1.0)
-    extractor = PeAudioFeatureExtractor(sampling_rate=RATE, hop_length=8)
-    return model, PeAudioProcessor(extractor, tokenizer)
+    return tiny_pe_audio(*TEXTS)
 
 
 class TestPeAudio:
@@ -217,12 +193,8 @@ class TestPeAudio:
 
 
 @pytest.fixture(scope="module")
-def frame_level(pe_audio):
-    """The same weights: the two classes have the same ones."""
-    model, processor = pe_audio
-    of_frames = PeAudioFrameLevelModel(model.config).eval()
-    of_frames.load_state_dict(model.state_dict())
-    return of_frames, processor
+def frame_level():
+    return tiny_pe_audio(*TEXTS, model_class=PeAudioFrameLevelModel)
 
 
 class TestPeAudioFrames:

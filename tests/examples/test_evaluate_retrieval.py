@@ -11,8 +11,10 @@ import torch
 from processes import run_processes
 from tiny_clap import tiny_clap
 from tiny_models import CHUNK_LENGTH_S, tiny_config
+from tiny_pe_audio import tiny_pe_audio
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 from tiny_tokenizer import tiny_tokenizer
+from transformers import PeAudioFrameLevelModel
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.evaluation.result import EvaluationResult
@@ -122,11 +124,18 @@ def test_texts_with_spans_are_looked_for_in_their_songs(folder, main, tmp_path, 
         assert all(0 <= start < end <= SECONDS[int(row["song"][1:])] for start, end in row["spans"])
     values = [row["metrics"]["map"] for row in result.moments]
     assert result.metrics["moments"]["map"] == pytest.approx(np.mean(values))
-    file = str(tmp_path / "out" / "results.json")
-    main(["--compare", file, file])
+
+    texts = [line["text"] for line in lines]
+    for part in tiny_pe_audio(*texts, model_class=PeAudioFrameLevelModel):
+        part.save_pretrained(tmp_path / "pe-a-frame")
+    baseline = main(arguments(tmp_path, tmp_path / "out-frame", model=tmp_path / "pe-a-frame"))
+    assert [row["text"] for row in baseline.moments] == [row["text"] for row in result.moments]
+    assert [row["spans"] for row in baseline.moments] != [row["spans"] for row in result.moments]
+    assert baseline.metrics["chance"] == result.metrics["chance"]
+    main(["--compare", *(str(tmp_path / name / "results.json") for name in ("out", "out-frame"))])
     assert "moments\n" in capsys.readouterr().out
 
-    for part in tiny_clap(*(line["text"] for line in lines)):
+    for part in tiny_clap(*texts):
         part.save_pretrained(tmp_path / "clap")
     of_clap = main(arguments(tmp_path, tmp_path / "out-clap", model=tmp_path / "clap"))
     assert of_clap.notes == [
@@ -181,9 +190,11 @@ def test_texts_that_are_too_long(folder, main, tmp_path, capsys):
 @pytest.mark.slow
 def test_processes_find_what_one_finds(folder, tmp_path):
     """As commands; what one process has left undone, two finish."""
+    lines = [{**line, "audio": str(folder / line["audio"])} for line in read_lines(folder / "songs.jsonl")]
+    write_lines(tmp_path / "songs.jsonl", [{**line, "spans_s": [[0.1, 0.3]]} for line in lines])
 
     def run(num_processes: int, output: Path, num_songs: int = 5) -> EvaluationResult:
-        given = arguments(folder, output, "--save_scores", f"--max_songs={num_songs}")
+        given = arguments(tmp_path, output, "--save_scores", f"--max_songs={num_songs}", model=folder / "model")
         printed = run_processes(num_processes, SCRIPT, *given, "--block_frames=10")  # a block a song
         assert printed.count(f"{num_songs} songs (audio ") == 1
         return EvaluationResult.load(output / "results.json")
@@ -193,7 +204,16 @@ def test_processes_find_what_one_finds(folder, tmp_path):
     for num_processes in (2, 3):
         several = run(num_processes, tmp_path / str(num_processes))
         assert (one.options["processes"], several.options["processes"]) == (1, num_processes)
-        for same in ("metrics", "intervals", "manifest_hash", "audio_hash", "revision", "encoded", "missing"):
+        for same in (
+            "metrics",
+            "moments",
+            "intervals",
+            "manifest_hash",
+            "audio_hash",
+            "revision",
+            "encoded",
+            "missing",
+        ):
             assert getattr(one, same) == getattr(several, same)
         scores = [np.load(tmp_path / str(number) / "scores.npy") for number in (1, num_processes)]
         np.testing.assert_array_equal(*scores)  # to the last bit
