@@ -199,25 +199,22 @@ class TensorCache:
     def discard_damaged(self, shards: Iterable[str]) -> None:
         """Replaces shards by such without their damaged songs, and names these in warnings."""
         self.refresh()  # another process may have done so
+        self._rewrite(shards, self.songs)
+
+    def keep(self, songs: Collection[str]) -> None:
+        """Removes all songs but those with these hashes: the shards that hold others are written again."""
+        self.refresh()
+        self._rewrite(sorted({song.shard for name, song in self.songs.items() if name not in songs}), songs)
+
+    def _rewrite(self, shards: Iterable[str], songs: Collection[str]) -> None:
+        """Replaces shards by such with these songs alone; of them those that are damaged go, too."""
         for shard in shards:
-            for song_hash in [name for name, song in self.songs.items() if song.shard == shard]:
+            for song_hash in [name for name, song in self.songs.items() if song.shard == shard and name in songs]:
                 try:
                     self._added[song_hash] = self.read(song_hash)
                 except (ValueError, KeyError):
                     name = self.hashes.path(song_hash) or song_hash
                     logger.warning("%s: its frames are damaged in %s, it is encoded again", name, self.folder / shard)
-            self.write()  # before the old one goes: a kill leaves both
-            (self.folder / shard).unlink(missing_ok=True)
-        self.refresh()
-
-    def keep(self, songs: Collection[str]) -> None:
-        """Removes all songs but those with these hashes: the shards that hold others are written again."""
-        self.refresh()
-        others = {song.shard for name, song in self.songs.items() if name not in songs}
-        for shard in sorted(others):
-            for name in [name for name, song in self.songs.items() if song.shard == shard and name in songs]:
-                with suppress(ValueError):  # damaged: it is encoded again
-                    self._added[name] = self.read(name)
             self.write()  # before the old one goes: a kill leaves both
             (self.folder / shard).unlink(missing_ok=True)
         self.refresh()
