@@ -46,12 +46,7 @@ WAVEFORM_RATE = 8_000  # Hz
 MAX_UPLOAD_BYTES = 2**30
 MAX_FILES = 16  # of each kind in the temporary folder: older ones go
 # Of Gradio: they take or serve files, tell where on the disk these are, or describe the server.
-CLOSED_ROUTES = [
-    "upload",
-    "upload_progress",
-    "deep_link",
-    *(f"{kind}{{path:path}}" for kind in ("file=", "file/", "proxy=")),
-]
+CLOSED_ROUTES = ["upload", "upload_progress", "deep_link", "file={path:path}", "file/{path:path}", "proxy={path:path}"]
 
 
 class Library:

@@ -3,7 +3,9 @@
 
 import io
 import json
+import runpy
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -229,6 +231,20 @@ def test_heat_is_over_all_songs_that_are_shown():
     heats = _heats([first, second])
     np.testing.assert_allclose(heats[0][0], np.repeat([0, 100], NUM_BARS // 2))
     np.testing.assert_allclose(heats[1][0], np.repeat([0, 0, 25, 0], NUM_BARS // 4))  # the last second has no frame
+
+
+def test_the_app_of_a_space_finds_songs_that_were_moved(tmp_path, made, monkeypatch):
+    songs = shutil.copytree(made.folder.parent / "Music", tmp_path / "before")
+    index = SongIndex.create(tmp_path / "index", str(made.folder.parent / "model"))
+    index.update([songs])
+    songs.rename(tmp_path / "songs")
+    monkeypatch.setenv("COLLAP_INDEX", str(tmp_path / "index"))
+    monkeypatch.setenv("COLLAP_SONGS", str(tmp_path / "songs"))
+    app = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "app" / "app.py"))["app"]
+    with TestClient(app) as client:
+        assert client.get("/").status_code == 200
+        for song in index.songs:
+            assert client.get(f"/audio/{song}").status_code == 200
 
 
 def test_what_is_missing_is_one_line(tmp_path, capsys, monkeypatch, index):

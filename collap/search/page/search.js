@@ -74,10 +74,13 @@ audio.addEventListener("play", showState);
 audio.addEventListener("pause", showState);
 audio.addEventListener("ended", showState);
 audio.addEventListener("timeupdate", () => playing && showPosition(playing, audio.currentTime));
-audio.addEventListener("error", () => {
+audio.addEventListener("error", async () => {
   if (!playing) return;
   if (audio.src.endsWith("?mp3")) {
-    say(`${playing.dataset.title} cannot be played.`, true);
+    const { title } = playing.dataset;
+    const answer = await fetch(audio.src, { headers: { Range: "bytes=0-0" } }).catch(() => null);
+    say(answer?.status === 404 ? (await answer.json()).detail : `${title} cannot be played.`, true);
+    status.scrollIntoView({ block: "nearest" });
     return;
   }
   const seconds = audio.currentTime; // a format that this browser lacks: the server makes an MP3 of it
@@ -95,7 +98,8 @@ function drawSong(found, sentences) {
   });
   const button = make("button", { class: "play", type: "button", "aria-label": `Play ${found.title}` });
   button.addEventListener("click", () => toggle(song));
-  const match = found.probability === null ? `score ${found.score.toFixed(2)}` : `${Math.round(100 * found.probability)}% match`;
+  const match = found.probability === null ? `score ${found.score.toFixed(2)}`
+    : found.probability < 0.01 ? "under 1% match" : `${Math.round(100 * found.probability)}% match`;
   const similar = make("a", { class: "similar", href: `?like=${found.id}` }, "Similar songs");
   similar.setAttribute("aria-label", `Songs similar to ${found.title}`);
   song.append(
@@ -148,8 +152,9 @@ const observer = new IntersectionObserver((entries) => {
 }, { rootMargin: "300px" });
 
 async function drawPeaks(wave, id) {
-  const answer = await fetch(`waveform/${id}`);
-  if (!answer.ok) {
+  const answer = await fetch(`waveform/${id}`).catch(() => null);
+  if (!answer?.ok) {
+    if (answer?.status !== 404) return;
     wave.append(make("p", { class: "missing" }, (await answer.json()).detail));
     return;
   }
