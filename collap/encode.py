@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import shutil
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -31,7 +32,7 @@ from collap.data.cache import SongEmbedding, TensorCache, describe_features, use
 from collap.files import atomic_write, first_few
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
-from collap.processing.feature_extraction_collap import AudioCoverage, CollapBatchFeature, CollapFeatureExtractor
+from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor
 
 # Processes wait at the end for the last one. The default of ten minutes is less than hours of work may differ by.
 MAX_WAIT = timedelta(days=1)
@@ -120,17 +121,15 @@ def encode_songs(
     if state.is_main_process:
         tqdm.write(report)
 
-    def check_content(song: ListedSong, again: bool = False) -> None:
-        if cache.hashes.hash(songs[song.index], again=again) != song.hash:
-            raise ValueError("it has changed since the songs were hashed; run the same command again")
-
     def read_batch(batch: list[ListedSong]) -> tuple[list[ListedSong], list[ListedSong], list[Any]]:
         """The songs of a batch that can be read, those that cannot, and what was read."""
         good, bad, inputs = [], [], []
         for song in batch:
             try:
-                read_song = read(songs[song.index])
-                check_content(song, again=True)
+                source = songs[song.index]
+                read_song = read(source)
+                if cache.hashes.hash(source, again=True) != song.hash:
+                    raise ValueError("it has changed since the songs were hashed; run the same command again")
                 inputs.append(read_song)
                 good.append(song)
             except SONG_ERRORS as error:
@@ -140,7 +139,7 @@ def encode_songs(
     mine = split_work(new, state.num_processes)[state.process_index]
     started = time.monotonic()
     failed: list[ListedSong] = []
-    progress = tqdm(
+    progress = progress_bar(
         total=round(sum(song.length_s for song in mine)),
         desc=f"Encoding {len(mine)} songs" + (f" (work split 1 of {state.num_processes})" * (state.num_processes > 1)),
         unit="s of song",
@@ -148,21 +147,17 @@ def encode_songs(
     )
     with progress, cache:
         for good, bad, inputs in ahead(read_batch, make_batches(mine), num_workers):
-            batch = [*good, *bad]
+            length_s = sum(song.length_s for song in [*good, *bad])
             for song, encoded in zip(good, encode(inputs) if inputs else [], strict=True):
-                try:
-                    if isinstance(encoded, Exception):
-                        raise encoded
-                    check_content(song)  # again: a long song is read until it is encoded
-                    if not np.isfinite(encoded.frames).all():
-                        raise ValueError("its frames are not finite; try a higher precision")
-                except SONG_ERRORS as error:
-                    bad.append(replace(song, problem=_reason(error, song.name)))
-                else:
+                if isinstance(encoded, Exception):
+                    bad.append(replace(song, problem=_reason(encoded, song.name)))
+                elif np.isfinite(encoded.frames).all():
                     cache.add(song.hash, encoded)
+                else:
+                    bad.append(replace(song, problem="its frames are not finite; try a higher precision"))
             _raise_or_skip(bad, len(mine), on_bad_audio)
             failed += bad
-            progress.update(round(sum(song.length_s for song in batch)))
+            progress.update(round(length_s))
     problems = {song.hash: song.problem for song in gather_object(failed)}
     cache.refresh()
     listed = [replace(song, problem=problems.get(song.hash, song.problem)) for song in listed]
@@ -221,18 +216,15 @@ def extract_features(
         cache = TensorCache(folder, fingerprint, create=True)
     config, device = audio_model.config, audio_model.device
 
-    part_s = config.encoder_batch_size * config.chunk_length_s
+    num_read = math.ceil(READ_S / (config.encoder_batch_size * config.chunk_length_s))  # parts
 
     def read(song: Song) -> Iterator[CollapBatchFeature]:
         parts = stream_features(song, feature_extractor, config, truncation)
-        return itertools.chain(list(itertools.islice(parts, math.ceil(READ_S / part_s))), parts)
+        return itertools.chain(list(itertools.islice(parts, num_read)), parts)
 
     @torch.autocast(device.type, PRECISIONS[mixed_precision], enabled=mixed_precision != "no")
     def encode(songs: list[Iterator[CollapBatchFeature]]) -> list[SongEmbedding | Exception]:
-        return [
-            result if isinstance(result, Exception) else _half_precision(*result)
-            for result in encode_streams(audio_model, songs)
-        ]
+        return encode_streams(audio_model, songs, torch.float16)
 
     training = audio_model.training
     audio_model.eval()
@@ -254,20 +246,10 @@ def extract_features(
     return cache
 
 
-def _half_precision(frames: torch.Tensor, coverage: AudioCoverage) -> SongEmbedding:
-    frames = frames.to("cpu", torch.float16).numpy()  # (N, E)
-    return SongEmbedding(frames, coverage.encoded_s, coverage.duration_s, coverage.is_truncated)
-
-
 def stream_features(
     song: Song, feature_extractor: CollapFeatureExtractor, config: CollapConfig, truncation: bool
 ) -> Iterator[CollapBatchFeature]:
-    """
-    The features of a song in parts that the encoders take at once ([`CollapFeatureExtractor.stream`]).
-
-    Raises:
-        ValueError: also if the song is damaged, instead of the last part.
-    """
+    """The features of a song in parts that the encoders take at once; a ValueError at the end of a damaged song."""
     for part in feature_extractor.stream(song, config.encoder_batch_size, truncation):
         for coverage in part.audio_coverage:
             if coverage.problem is not None:
@@ -277,19 +259,18 @@ def stream_features(
 
 @torch.inference_mode()
 def encode_streams(
-    audio_model: CollapAudioModel, songs: Sequence[Iterator[CollapBatchFeature]]
-) -> list[tuple[torch.Tensor, AudioCoverage] | Exception]:
+    audio_model: CollapAudioModel, songs: Sequence[Iterator[CollapBatchFeature]], dtype: torch.dtype = torch.float32
+) -> list[SongEmbedding | Exception]:
     """
-    Encodes songs, each given as [`stream_features`] gives it: a part of each together, while threads make the next
-    ones.
+    Encodes songs, each given as [`stream_features`] gives it, a part of each at a time; threads make the next two.
 
-    Returns the frames `(N, E)` of each song, as [`CollapAudioModel.encode`] makes them of the whole song, and what is
-    covered; or the error that says that the song cannot be encoded.
+    Returns the frames `(N, E)` of each song as [`CollapAudioModel.encode`] makes them of the whole song, or the error
+    that says that it cannot be encoded.
     """
     frames: list[list[torch.Tensor]] = [[] for _ in songs]
     results: list[Any] = [None] * len(songs)
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(iterate_ahead(song))) for song in songs]
+        streams = [stack.enter_context(closing(ahead(next, itertools.repeat(song), 1))) for song in songs]
         while unfinished := [index for index, result in enumerate(results) if result is None]:
             parts = {}
             for index in unfinished:
@@ -297,16 +278,16 @@ def encode_streams(
                     parts[index] = next(streams[index])
                 except SONG_ERRORS as error:
                     results[index] = error
-            if not parts:
-                continue
             batch = {
                 name: pad_sequence([part[name][0] for part in parts.values()], batch_first=True).to(audio_model.device)
-                for name in next(iter(parts.values()))
+                for name in next(iter(parts.values()), {})
             }
-            for (index, part), encoded, is_frame in zip(parts.items(), *audio_model.encode(**batch), strict=True):
-                frames[index].append(encoded[is_frame])
-                if part.audio_coverage:  # the last one
-                    results[index] = torch.cat(frames[index]), part.audio_coverage[0]
+            encoded = audio_model.encode(**batch) if parts else ()
+            for (index, part), own, is_frame in zip(parts.items(), *encoded, strict=bool(parts)):
+                frames[index].append(own[is_frame])
+                for end in part.audio_coverage:  # of the last part
+                    joined = torch.cat(frames[index]).to("cpu", dtype).numpy()  # (N, E)
+                    results[index] = SongEmbedding(joined, end.encoded_s, end.duration_s, end.is_truncated)
     return results
 
 
@@ -334,6 +315,12 @@ def embed_songs(
     return cache, dict(zip(songs, listed, strict=True))
 
 
+def progress_bar(items: Iterable[Item] | None = None, **options: Any) -> tqdm:
+    """A bar that in a log, which is no terminal, writes a line a minute."""
+    in_log = {"mininterval": 60.0, "maxinterval": 60.0, "bar_format": "{l_bar}{bar}{r_bar}\n"}
+    return tqdm(items, **options, **({} if sys.stderr.isatty() else in_log))
+
+
 def bytes_per_minute(config: CollapConfig) -> float:
     """Bytes that the cached features of a minute of song take."""
     frames_per_minute = 60 / config.chunk_length_s * config.frames_per_chunk
@@ -355,21 +342,15 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads
     """Results in the order of the items, computed by threads a little ahead of who takes them."""
     # Not a DataLoader: its processes hand over by shared memory, of which containers often have 64 MB, two songs.
     items = iter(items)
-    with ThreadPoolExecutor(num_threads) as threads:
+    threads = ThreadPoolExecutor(num_threads)
+    try:
         waiting = deque(threads.submit(function, item) for item in itertools.islice(items, num_threads + 1))
-        try:
-            while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(threads.submit(function, item) for item in itertools.islice(items, 1))
-                yield result
-        finally:  # whoever takes them has stopped
-            threads.shutdown(cancel_futures=True)
-
-
-def iterate_ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items, computed by a thread at most two ahead of who takes them."""
-    with closing(ahead(lambda _: next(items, None), itertools.repeat(None), 1)) as results:
-        yield from itertools.takewhile(lambda item: item is not None, results)
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(threads.submit(function, item) for item in itertools.islice(items, 1))
+            yield result
+    finally:  # also when no more are taken
+        threads.shutdown(cancel_futures=True)
 
 
 def _list_songs(
@@ -394,7 +375,7 @@ def _list_songs(
     mine = range(state.process_index, len(songs), state.num_processes)
     found = ahead(look, mine, num_workers)
     hide = not state.is_main_process
-    listed = list(tqdm(found, desc="Checking songs", unit="song", total=len(mine), disable=hide))
+    listed = list(progress_bar(found, desc="Checking songs", unit="song", total=len(mine), disable=hide))
     return sorted(gather_object(listed), key=lambda song: song.index)
 
 

@@ -38,7 +38,7 @@ FORMATS_WITHOUT_LENGTH = {"aac", "ac3", "amr", "dts", "eac3", "mp3", "wav"}
 
 @dataclass(frozen=True)
 class DecodedAudio:
-    """A file of audio, or a part of it; `duration_s` and `problem` of a block that is not the last are preliminary."""
+    """A file of audio, or a part of it; what concerns the whole file is known with the last block of it."""
 
     waveform: np.ndarray  # `(num_samples,)`: mono float32
     sampling_rate: int  # Hz of the file
@@ -82,12 +82,7 @@ def stream_audio(
     length_s: float | None = None,
     block_size: float = math.inf,
 ) -> Iterator[DecodedAudio]:
-    """
-    Decodes a file block by block, and is at most a second ahead; arguments and errors as in [`decode_audio`].
-
-    Each waveform has `block_size` samples, but the last one has less, perhaps none. Only the last block tells the
-    length of the file and whether it is whole.
-    """
+    """Like [`decode_audio`], in blocks of `block_size` samples and a last one that is shorter, perhaps empty."""
     if av is None:
         raise ImportError("Decoding and resampling of audio need PyAV and soxr: pip install av soxr.")
     name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
@@ -100,8 +95,8 @@ def stream_audio(
                 raise ValueError("it has no sound track of a known codec")
             reading = _Reading(sampling_rate, start_s, length_s)
             for _ in reading.read(container.demux(), stream):
-                while reading.num_samples >= block_size:
-                    yield reading.take(block_size)
+                while len(reading.waveform) >= 4 * block_size:
+                    yield reading.take(4 * block_size)
             if reading.sampling_rate is None:
                 raise ValueError(
                     f"no sample of its sound track can be decoded{reading.error and f' ({reading.error})'}"
@@ -109,7 +104,7 @@ def stream_audio(
             problem = _find_problem(reading, file, container, stream)
     except (av.FFmpegError, OSError, ValueError, MemoryError, OverflowError) as error:
         raise ValueError(f"{name}: {_reason(error)}.") from error
-    yield reading.take(math.inf, problem)
+    yield reading.take(problem=problem)
 
 
 def check_file(path: str | os.PathLike) -> None:
@@ -158,10 +153,10 @@ class _Reading:
         self._target_rate = target_rate
         self._start_s = Fraction(start_s)
         self._length_s = length_s
-        self._missing_samples = sys.maxsize if length_s is None else round(length_s * target_rate)
+        self._missing = sys.maxsize if length_s is None else round(length_s * target_rate)  # samples
         self._rate = target_rate
         self._resampler: soxr.ResampleStream | None = None
-        self._waveform = bytearray()  # float32, not taken yet: grows without a copy of the whole
+        self.waveform = bytearray()  # float32, not taken yet: grows without a copy of the whole
 
     @property
     def counted_s(self) -> float:
@@ -171,11 +166,6 @@ class _Reading:
     def duration_s(self) -> float:
         decoded_s = float(self.decoded_s)
         return decoded_s if self.is_decoded_to_end else max(self.counted_s, decoded_s)
-
-    @property
-    def num_samples(self) -> int:
-        """Samples that can be taken."""
-        return len(self._waveform) // 4
 
     def read(self, packets: Iterator["av.Packet"], stream: "av.AudioStream") -> Iterator[None]:
         """Stops after each packet, so that what was decoded can be taken."""
@@ -205,13 +195,12 @@ class _Reading:
         self._resample(np.zeros(0, np.float32), last=True)
         yield
 
-    def take(self, num_samples: float, problem: str | None = None) -> DecodedAudio:
-        """The next `num_samples`, or all that are there, without a copy."""
-        rest = bytearray()
-        if num_samples < self.num_samples:
-            rest = self._waveform[4 * num_samples :]
-            del self._waveform[4 * num_samples :]
-        waveform, self._waveform = np.frombuffer(self._waveform, np.float32), rest
+    def take(self, num_bytes: int | None = None, problem: str | None = None) -> DecodedAudio:
+        """The next bytes, or all without a copy."""
+        block, self.waveform = self.waveform, bytearray()
+        if num_bytes is not None:
+            block, self.waveform = block[:num_bytes], block[num_bytes:]
+        waveform = np.frombuffer(block, np.float32)
         return DecodedAudio(waveform, self.sampling_rate, self.channels, self.duration_s, problem)
 
     def _count(self, packet: "av.Packet") -> None:
@@ -239,7 +228,7 @@ class _Reading:
             self._rate = rate
             if rate != self._target_rate:
                 self._resampler = soxr.ResampleStream(rate, self._target_rate, 1, "float32", quality="soxr_hq")
-        skipped = max(0, round((self._start_s - self.decoded_s) * rate))
+        skipped = round((self._start_s - self.decoded_s) * rate) if self.decoded_s < self._start_s else 0
         self.decoded_s += Fraction(frame.samples, rate)
         if skipped < frame.samples:
             self._resample(_to_mono(frame)[skipped:])
@@ -249,9 +238,9 @@ class _Reading:
             samples = self._resampler.resample_chunk(samples, last)
             if last:
                 self._resampler = None
-        samples = samples[: self._missing_samples]
-        self._missing_samples -= len(samples)
-        self._waveform += samples.tobytes()
+        samples = samples[: self._missing]
+        self._missing -= len(samples)
+        self.waveform += samples.tobytes()
 
 
 def _times_s(packet: "av.Packet") -> tuple[float, float] | None:

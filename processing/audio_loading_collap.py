@@ -13,14 +13,7 @@ import numpy as np
 import torch
 
 from .audio_decoding_collap import stream_audio
-from .feature_extraction_beats import (
-    MAX_AMPLITUDE,
-    MIN_SAMPLES,
-    SAMPLING_RATE,
-    check_samples,
-    sample_range,
-    validate_waveform,
-)
+from .feature_extraction_beats import MIN_SAMPLES, SAMPLING_RATE, validate_waveform
 
 try:  # only other sampling rates need it
     import soxr
@@ -67,11 +60,11 @@ def load_songs(
     # A column of `datasets` is a sequence without being a list.
     is_list = isinstance(audio, Sequence) and not isinstance(audio, str | bytes)
     if not is_list or (len(audio) > 0 and isinstance(audio[0], numbers.Number)):
-        return [_load_song(audio, "audio", sampling_rate, downmix, resample, max_length_s)]
+        return list(stream_song(audio, "audio", sampling_rate, downmix, resample, max_length_s))
     if len(audio) == 0:
         raise ValueError("audio must hold at least one song, got an empty list.")
     options = sampling_rate, downmix, resample, max_length_s
-    return [_load_song(song, f"audio[{index}]", *options) for index, song in enumerate(audio)]
+    return [loaded for index, song in enumerate(audio) for loaded in stream_song(song, f"audio[{index}]", *options)]
 
 
 def _refuse_pair(song: AudioLike, name: str) -> None:
@@ -83,75 +76,61 @@ def _refuse_pair(song: AudioLike, name: str) -> None:
         )
 
 
-def _load_song(
-    song: AudioLike, name: str, sampling_rate: int | None, downmix: bool, resample: bool, max_length_s: float | None
-) -> LoadedAudio:
+def stream_song(
+    song: AudioLike,
+    name: str,
+    sampling_rate: int | None = None,
+    downmix: bool = False,
+    resample: bool = False,
+    max_length_s: float | None = None,
+    block_size: float = math.inf,
+) -> Iterator[LoadedAudio]:
+    """One song as [`load_songs`] loads it; a file in blocks as those of [`stream_audio`]."""
     _refuse_pair(song, name)
-    if _content(song) is not None:
-        (loaded,) = stream_song(song, name, max_length_s)
-        return loaded
+    if isinstance(song, str | os.PathLike):
+        return _load_file(song, name, max_length_s, block_size)
+    if isinstance(song, Mapping) and song.get("array") is None:
+        if song.get("bytes") is not None:
+            return _load_file(song["bytes"], name, max_length_s, block_size)
+        if song.get("path") is not None:
+            return _load_file(song["path"], name, max_length_s, block_size)
     if isinstance(song, Mapping):
-        return _load_dict(song, name, sampling_rate, downmix, resample)
+        return iter([_load_dict(song, name, sampling_rate, downmix, resample)])
     if hasattr(song, "get_all_samples"):
-        return _load_decoder(song, name, resample)
+        return iter([_load_decoder(song, name, resample)])
     if isinstance(song, np.ndarray | torch.Tensor | list | tuple):
-        return _load_array(song, name, sampling_rate, downmix, resample)
+        return iter([_load_array(song, name, sampling_rate, downmix, resample)])
     raise TypeError(
         f"{name} must be a path, a numpy array, a torch tensor or an audio dict of `datasets`, got "
         f"{type(song).__name__}."
     )
 
 
-def _content(song: AudioLike) -> str | os.PathLike | bytes | None:
-    """The path or the bytes of a file of audio; None if it is none."""
-    if isinstance(song, Mapping) and song.get("array") is None:
-        return song.get("path") if song.get("bytes") is None else song["bytes"]
-    return song if isinstance(song, str | os.PathLike) else None
-
-
-def stream_song(
-    song: AudioLike, name: str, max_length_s: float | None = None, block_size: float = math.inf
+def _load_file(
+    source: str | os.PathLike | bytes, name: str, max_length_s: float | None, block_size: float
 ) -> Iterator[LoadedAudio]:
-    """
-    Loads a file as [`load_songs`] does, but block by block, as [`stream_audio`].
-
-    Raises:
-        TypeError: if the song is no file, but for instance an array.
-        ValueError: if it is audio that the encoders cannot take. What is known only at the end, such as the length, is
-            raised instead of the last block.
-    """
-    content, place = _content(song), name
-    if content is None:
-        kind = type(song).__name__
-        raise TypeError(f"{name} must be a file: a path, or an audio dict with 'bytes' or 'path', got {kind}.")
-    if "://" in str(content) and not isinstance(content, bytes):
-        raise ValueError(f"{name} must be a file, got {str(content)!r}: addresses are not fetched, download it first.")
-    if not isinstance(content, bytes):
-        content, name = os.path.abspath(content), f"{name} ({str(content)!r})"
-    num_samples, lowest, highest = 0, math.inf, -math.inf
-    try:
-        for decoded in stream_audio(content, length_s=max_length_s, block_size=block_size):
-            loaded = LoadedAudio(
-                name,
-                torch.from_numpy(decoded.waveform),
-                decoded.sampling_rate,
-                decoded.channels,
-                decoded.duration_s,
-                decoded.problem,
+    place, min_samples = name, MIN_SAMPLES
+    if not isinstance(source, bytes):
+        if "://" in str(source):
+            raise ValueError(
+                f"{name} must be a file, got {str(source)!r}: addresses are not fetched, download it first."
             )
-            low, high = sample_range(loaded.waveform)
-            # Not min and max, which lose NaN.
-            lowest, highest = float(np.minimum(lowest, low)), float(np.maximum(highest, high))
-            num_samples += len(loaded.waveform)
-            # After a wrong sample nothing is encoded, but the error tells the range of the whole song.
-            if len(loaded.waveform) == block_size and lowest >= -MAX_AMPLITUDE and highest <= MAX_AMPLITUDE:
-                yield loaded
-    except ValueError as error:
-        raise ValueError(f"{place} cannot be decoded: {error}") from error
-    if loaded.problem is not None:
-        logger.warning("%s is not whole: %s.", name, loaded.problem)
-    check_samples(num_samples, lowest, highest, name)
-    yield loaded
+        source, name = os.path.abspath(source), f"{name} ({str(source)!r})"
+    blocks = stream_audio(source, length_s=max_length_s, block_size=block_size)
+    while True:
+        try:
+            decoded = next(blocks, None)
+        except ValueError as error:
+            raise ValueError(f"{place} cannot be decoded: {error}") from error
+        if decoded is None:
+            return
+        if decoded.problem is not None:
+            logger.warning("%s is not whole: %s.", name, decoded.problem)
+        waveform = validate_waveform(decoded.waveform, name, min_samples)
+        min_samples = 0  # of the blocks behind the first
+        yield LoadedAudio(
+            name, waveform, decoded.sampling_rate, decoded.channels, decoded.duration_s, problem=decoded.problem
+        )
 
 
 def _load_dict(

@@ -135,24 +135,12 @@ def validate_waveform(
             f"{argument_name} must be one mono waveform of shape (samples,), got the shape {tuple(tensor.shape)}: "
             "average the channels of a stereo recording, and pass several recordings as a list."
         )
-    check_samples(len(tensor), *sample_range(tensor), argument_name, min_samples)
-    return tensor
-
-
-def sample_range(waveform: torch.Tensor) -> tuple[float, float]:
-    """The lowest and the highest sample; NaN if one is, and an empty range without any."""
-    return tuple(bound.item() for bound in torch.aminmax(waveform)) if len(waveform) else (math.inf, -math.inf)
-
-
-def check_samples(
-    num_samples: int, lowest: float, highest: float, argument_name: str, min_samples: int = MIN_SAMPLES
-) -> None:
-    """What [`validate_waveform`] raises of the length and the range of a waveform."""
-    if num_samples < min_samples:
+    if len(tensor) < min_samples:
         raise ValueError(
             f"{argument_name} must have at least {MIN_SAMPLES} samples ({1000 * MIN_SAMPLES // SAMPLING_RATE} ms at "
-            f"{SAMPLING_RATE} Hz), got {num_samples or 'none'}."
+            f"{SAMPLING_RATE} Hz), got {'none' if len(tensor) == 0 else len(tensor)}."
         )
+    lowest, highest = (bound.item() for bound in torch.aminmax(tensor)) if len(tensor) else (0.0, 0.0)
     if not (math.isfinite(lowest) and math.isfinite(highest)):
         raise ValueError(f"{argument_name} must be finite, but holds NaN or infinity.")
     if max(-lowest, highest) > MAX_AMPLITUDE:
@@ -160,6 +148,7 @@ def check_samples(
             f"{argument_name} must be in [-1, 1], got samples from {lowest:g} to {highest:g}: divide integer PCM by "
             "its full scale (int16 by 32768)."
         )
+    return tensor
 
 
 class BeatsFeatureExtractor(SequenceFeatureExtractor):

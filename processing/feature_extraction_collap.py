@@ -314,24 +314,14 @@ class CollapFeatureExtractor(SequenceFeatureExtractor):
 
     def stream(self, audio: AudioLike, chunks_per_part: int, truncation: bool = False) -> Iterator[CollapBatchFeature]:
         """
-        The features of one file as those of a call, some chunks at a time, so that the memory does not grow with the
-        length of the song.
+        The features of one file as a call gives them, `chunks_per_part` chunks at a time and a last part of less: the
+        memory does not grow with the length of the song.
 
-        Args:
-            audio (`str`, `Path` or `dict`): A path, or an audio dict with `"bytes"` or `"path"`.
-            chunks_per_part (`int`): Chunks *C* of each part; the last part may have less.
-            truncation (`bool`): As in a call.
-
-        Returns:
-            Iterator of [`CollapBatchFeature`] of tensors with *B* = 1. The last one has the `audio_coverage` of the
-            whole song, those before it have none.
-
-        Raises:
-            TypeError, ValueError: as a call. What is known only at the end of the file, such as its length, is raised
-                instead of the last part.
+        The last part has the `audio_coverage` of the whole song, those before it have none. Arguments and errors are
+        as in a call; what is known only at the end of the file is raised instead of the last part.
         """
-        part, num_frames = None, []
-        for song in stream_song(audio, "audio", self.max_length_s, chunks_per_part * self.num_chunk_samples):
+        part, num_frames, block_size = None, [], chunks_per_part * self.num_chunk_samples
+        for song in stream_song(audio, "audio", max_length_s=self.max_length_s, block_size=block_size):
             if self._num_chunks(len(song.waveform)) == 0:
                 continue
             if part is not None:  # only now it is known not to be the last one

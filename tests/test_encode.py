@@ -2,6 +2,7 @@
 """Songs are encoded once, into the cache, as the model encodes them; after a kill or an error the work continues."""
 
 import copy
+import itertools
 import json
 import math
 import os
@@ -84,12 +85,13 @@ def test_a_song_in_parts_has_the_frames_of_the_whole(seconds, tmp_path):
         encoded, _ = model.audio_model.encode(**whole)
         expected = model.get_audio_features(**whole).last_hidden_state[0]
     parts = encode.stream_features(song, processor.feature_extractor, model.config, truncation=False)
-    ((frames, coverage),) = encode.encode_streams(model.audio_model, [parts])
-    torch.testing.assert_close(frames, encoded[0], rtol=0, atol=0)
-    assert coverage == whole.audio_coverage[0]
+    (in_parts,) = encode.encode_streams(model.audio_model, [parts])
+    np.testing.assert_array_equal(in_parts.frames, encoded[0].numpy())
     embedded = CollapRetriever(model, processor).embed_song(song)
     np.testing.assert_allclose(embedded.frames, expected.numpy(), rtol=0, atol=1e-6)
-    assert (embedded.encoded_s, embedded.duration_s) == (coverage.encoded_s, coverage.duration_s)
+    coverage = whole.audio_coverage[0]
+    for found in (in_parts, embedded):
+        assert (found.encoded_s, found.duration_s) == (coverage.encoded_s, coverage.duration_s)
 
 
 def test_songs_of_several_parts_encoded_together(tmp_path):
@@ -108,9 +110,9 @@ def test_songs_of_several_parts_encoded_together(tmp_path):
     assert isinstance(together[1], ValueError)
     assert "must be finite" in str(together[1])
     for index in (0, 2, 3):
-        ((frames, coverage),) = encode.encode_streams(model.audio_model, [stream(songs[index])])
-        torch.testing.assert_close(together[index][0], frames, rtol=0, atol=1e-5)
-        assert together[index][1] == coverage
+        (alone,) = encode.encode_streams(model.audio_model, [stream(songs[index])])
+        np.testing.assert_allclose(together[index].frames, alone.frames, rtol=0, atol=1e-5)
+        assert together[index].encoded_s == alone.encoded_s
 
 
 def test_a_long_song_is_read_while_it_is_encoded(extract, extractor, tmp_path, monkeypatch):
@@ -131,24 +133,8 @@ def test_a_long_song_is_read_while_it_is_encoded(extract, extractor, tmp_path, m
     assert "it ends after 7.5 s, its head says 9.0 s" in (extract.folder / "skipped.jsonl").read_text()
 
 
-def test_a_long_song_that_changes_while_it_is_encoded(extract, extractor, tmp_path, monkeypatch):
-    song = write_song(tmp_path / "song.wav", 9.0)
-
-    class Changing(CollapFeatureExtractor):
-        def stream(self, audio, *args):
-            for number, part in enumerate(super().stream(audio, *args)):
-                if number == 2:
-                    os.utime(song, ns=(0, 0))
-                    write_song(tmp_path / "song.wav", 9.0, seed=5)
-                yield part
-
-    monkeypatch.setattr(encode, "READ_S", 1.0)
-    with pytest.raises(ValueError, match=r"song\.wav: it has changed since the songs were hashed"):
-        extract([song], extractor=Changing(chunk_length_s=CHUNK_LENGTH_S))
-
-
-def test_what_is_iterated_ahead():
-    """In order, at most two ahead, and no thread is left, also after an error."""
+def test_what_is_computed_ahead():
+    """In order, at most two ahead, and no thread is left: after an error, and when no more is taken."""
     made = []
 
     def items():
@@ -158,18 +144,33 @@ def test_what_is_iterated_ahead():
         raise ValueError("no more")
 
     threads = threading.active_count()
-    stream = encode.iterate_ahead(items())
+    stream = encode.ahead(next, itertools.repeat(items()), 1)
     for item in range(6):
         assert next(stream) == item
         assert len(made) <= item + 3
     with pytest.raises(ValueError, match="no more"):
         next(stream)
     assert threading.active_count() == threads
-    stream = encode.iterate_ahead(iter(range(1, 100)))
-    assert next(stream) == 1
+    stream = encode.ahead(next, itertools.repeat(iter(range(99))), 1)
+    assert next(stream) == 0
     stream.close()
     assert threading.active_count() == threads
-    assert list(encode.iterate_ahead(iter(range(9)))) == list(range(9))
+    assert list(encode.ahead(str, range(9), 3)) == list("012345678")
+
+
+def test_progress_in_a_log_is_a_line_a_minute(songs, extract, capsys):
+    extract(songs)
+    lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
+    bars = [line for line in lines if line.startswith(("Checking songs", "Encoding 3 songs"))]
+    assert [line.split("|")[0] for line in bars] == [
+        "Checking songs:   0%",
+        "Checking songs: 100%",
+        "Encoding 3 songs:   0%",
+        "Encoding 3 songs: 100%",
+    ]
+    for _ in encode.progress_bar(range(10_000)):
+        pass
+    assert capsys.readouterr().err.count("%") == 2
 
 
 def test_an_encoder_that_fails_leaves_no_thread(tmp_path, monkeypatch):

@@ -201,18 +201,16 @@ class CollapRetriever:
             ValueError: if the file cannot be encoded ([`CollapFeatureExtractor`]), is cut off, or `features` lack it.
         """
         if self.features is None:
-            parts = stream_features(
-                path, self.processor.feature_extractor, self.model.config, truncation=self._truncates_songs
-            )
-            (result,) = encode_streams(self.model.audio_model, [parts])
-            if isinstance(result, Exception):
-                raise result
-            encoder_frames, encoded = result
+            model, extractor = self.model, self.processor.feature_extractor
+            parts = stream_features(path, extractor, model.config, self._truncates_songs)
+            (encoded,) = encode_streams(model.audio_model, [parts])
+            if isinstance(encoded, Exception):
+                raise encoded
         else:
             encoded = self.features.read(self.features.find(path))
-            encoder_frames = torch.from_numpy(encoded.frames).to(self.model.device, torch.float32)  # (N, E)
-        mask = torch.ones(1, len(encoder_frames), dtype=torch.bool, device=encoder_frames.device)
-        audio = self.model.get_audio_features(encoder_frames=encoder_frames[None], frame_mask=mask)
+        encoder_frames = torch.from_numpy(encoded.frames)[None].to(self.model.device, torch.float32)  # (1, N, E)
+        mask = torch.ones(encoder_frames.shape[:2], dtype=torch.bool, device=encoder_frames.device)
+        audio = self.model.get_audio_features(encoder_frames=encoder_frames, frame_mask=mask)
         frames = audio.last_hidden_state[0]  # (N, d)
         seconds = encoded.encoded_s, encoded.duration_s
         return SongEmbedding(frames.float().cpu().numpy(), *seconds, encoded.is_truncated)
