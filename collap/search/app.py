@@ -15,7 +15,8 @@ import tempfile
 import threading
 import uuid
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,7 +64,7 @@ class Library:
         self.waveform = lru_cache(maxsize=1024)(self._waveform)
         self._songs = songs
         self._temporary = tempfile.TemporaryDirectory(prefix="collap-app-")
-        self._decoding = threading.Lock()  # one song at a time: each needs memory
+        self._drawing, self._converting = threading.Lock(), threading.Lock()  # one song each at a time
 
     def answer(self, fields: Mapping[str, str], dropped: Mapping[str, str] | None = None) -> dict[str, Any]:
         """
@@ -169,7 +170,7 @@ class Library:
         """Loudness over the song: the root mean square of about `NUM_BARS` equal parts, from 0 to 100."""
         path = self.song_file(song_id)
         block_size = max(1, round(self.index.songs[song_id].duration_s * WAVEFORM_RATE / NUM_BARS))
-        with self._decoding:
+        with self._drawing:
             blocks = stream_audio(path, WAVEFORM_RATE, block_size=block_size)
             loudness = np.nan_to_num(
                 [np.sqrt(np.square(block.waveform).mean()) for block in blocks if len(block.waveform)]
@@ -179,7 +180,7 @@ class Library:
     def mp3(self, song_id: str) -> Path:
         """A song as an MP3, for browsers that cannot play its own format; a ValueError if it cannot be decoded."""
         source, target = self.song_file(song_id), self.temporary_file(song_id, ".mp3")
-        with self._decoding:
+        with self._converting:
             if not target.is_file():
                 try:
                     with atomic_write(target) as temporary:
@@ -187,6 +188,10 @@ class Library:
                 except (av.FFmpegError, OSError):
                     raise ValueError(f"{source} cannot be decoded.") from None
         return target
+
+    def close(self) -> None:
+        """Deletes all temporary files."""
+        self._temporary.cleanup()
 
     def temporary_file(self, name: str, suffix: str) -> Path:
         """A place for a file that is deleted at the end, or when there are too many with this suffix."""
@@ -237,7 +242,13 @@ def make_app(index: SongIndex, songs: Path | None = None) -> "FastAPI":
     from starlette.concurrency import run_in_threadpool
 
     library = Library(index, songs)
-    app = FastAPI(openapi_url=None)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        library.close()  # also if the process is terminated
+
+    app = FastAPI(openapi_url=None, lifespan=lifespan)
 
     @app.exception_handler(ValueError)
     def refuse(_: Request, error: ValueError) -> JSONResponse:
@@ -321,6 +332,8 @@ def _make_page(library: Library) -> "Blocks":
         def restore(request: gr.Request) -> list[Any]:
             """What the address of the page says."""
             given = {name: value.strip() for name, value in request.query_params.items()}
+            if given.get("order") not in ORDERS:
+                given.pop("order", None)
             values = {name: given.get(name, "") for name in FIELDS}
             shown = values | {"folder": gr.Dropdown(["", *library.folders()], value=values["folder"])}
             are_filters = any(values[name] for name in FIELDS[2:])
