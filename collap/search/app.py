@@ -291,7 +291,9 @@ def make_app(index: SongIndex, songs: Path | None = None) -> "FastAPI":
     # Not by css_paths: Gradio would rewrite the selectors.
     style = f"<style>{(PAGE / 'search.css').read_text(encoding='utf-8')}</style>"
     options = {"footer_links": [], "show_error": False, "ssr_mode": False, "run_history": False}
-    return gr.mount_gradio_app(app, _make_page(library), path="/", theme=theme, head=style, **options)
+    page = _make_page(library)
+    page.has_launched = True  # by launch alone; else Gradio copies any file that a forged query names to its cache
+    return gr.mount_gradio_app(app, page, path="/", theme=theme, head=style, **options)
 
 
 def _make_page(library: Library) -> "Blocks":

@@ -17,7 +17,7 @@ from tiny_library import save_tiny_model, write_tagged
 
 from collap import extras
 from collap.cli import main
-from collap.search.app import NUM_BARS, Library, _heats, make_app
+from collap.search.app import FIELDS, NUM_BARS, Library, _heats, make_app
 from collap.search.index import SongIndex
 
 QUERY = {"q": "A slow piano. Then drums."}
@@ -117,6 +117,17 @@ def test_gradios_own_files_and_uploads_are_closed(client, index):
     assert client.post("/gradio_api/upload", files={"files": b"hello"}).status_code == 404
     assert client.get("/gradio_api/proxy=https://example.com").status_code == 404
     assert client.get("/gradio_api/deep_link?session_hash=x").status_code == 404
+
+
+def test_a_forged_query_brings_no_file_to_gradios_cache(client, index):
+    """Without `has_launched`, Gradio copies any file that a field names, and tells where."""
+    song = index.songs[song_id(index, "Alpha")]
+    forged = {"path": song.path, "meta": {"_type": "gradio.FileData"}}
+    query = {"data": [forged, *[""] * (len(FIELDS) - 1)], "fn_index": 0, "session_hash": "forger"}
+    assert client.post("/gradio_api/queue/join", json=query).status_code == 200
+    answer = client.get("/gradio_api/queue/data?session_hash=forger").text
+    assert '"success":false' in answer
+    assert "a.mp3" not in answer
 
 
 def test_no_path_is_in_what_the_browser_gets(client, index):
