@@ -216,7 +216,6 @@ class Pipeline:
         features: Path | None = None,
         name: str = "extract",
         title: str = "Songs",
-        inputs: Sequence[Path] = (),
     ) -> Step:
         """Encodes songs once with the frozen encoders; `model` are arguments of examples/extract_features.py."""
         on_cpu = self.device == "cpu"
@@ -224,7 +223,7 @@ class Pipeline:
         launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", num_processes)
         command = run_module(*launch, ROOT / "examples" / "extract_features.py", "--manifests", *manifests)
         command += [*(["--use_cpu"] if on_cpu else []), *named({"features": features or self.features} | dict(model))]
-        return self.step(name, title, command, after, inputs)
+        return self.step(name, title, command, after)
 
     def train(
         self,
@@ -232,13 +231,12 @@ class Pipeline:
         title: str,
         arguments: Mapping[str, object],
         after: Sequence[Step] = (),
-        inputs: Sequence[Path] = (),
         mean_pooling: bool = False,
     ) -> Step:
         """Trains the model `name`; `arguments` are those of examples/train.py."""
         command = run_module("benchmarks.train_row", *named({"output_dir": self.model(name)} | dict(arguments)))
         command += ["--mean_pooling"] if mean_pooling else []
-        return self.step(f"train-{name}", title, command, after, inputs)
+        return self.step(f"train-{name}", title, command, after)
 
     def rank(
         self,
