@@ -130,6 +130,8 @@ class SongIndex:
                 or `folder` holds other files.
         """
         folder = Path(folder)
+        if milvus is not None and "://" not in milvus:
+            milvus = os.path.abspath(milvus)  # a file of Milvus Lite
         is_index = (folder / DATABASE).exists()
         if not is_index and folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"index: {folder} holds other files. Give a new folder.")
@@ -402,7 +404,10 @@ def _delete(folder: Path) -> list[str]:
     """Deletes an index and nothing else in its folder; returns its folders of songs, if they can be read."""
     folders: list[str] = []
     with suppress(ValueError):  # damaged
-        folders = SongIndex(folder).folders
+        index = SongIndex(folder)
+        folders = index.folders
+        if index._settings["milvus"] is not None:
+            index.first_stage.update([], [])
     shutil.rmtree(folder / FRAMES, ignore_errors=True)
     for path in (folder / DATABASE, *folder.glob(WINDOWS)):
         path.unlink(missing_ok=True)

@@ -226,6 +226,30 @@ def test_a_table_whose_write_failed_stays_as_it_was(library, tmp_path, monkeypat
     assert reader.update().num_songs == 3
 
 
+def test_windows_in_milvus_give_the_same_answers(library, tmp_path, model, monkeypatch):
+    pytest.importorskip("milvus_lite", reason="needs Milvus Lite")
+    monkeypatch.setattr("collap.search.search.NUM_CANDIDATES", 2)
+    monkeypatch.chdir(tmp_path)
+    index = SongIndex.create(tmp_path / "other", model, milvus="milvus.db")
+    index.update([tmp_path / "songs"])
+    assert not list(index.folder.glob("windows.*"))
+
+    def answers(index):
+        queries = (Query(["a slow piano. then drums."]), Query(["drums"], title="a"))
+        return [[(match.song.title, match.score) for match in index.search(query).matches] for query in queries]
+
+    assert answers(index) == answers(library)
+    (tmp_path / "songs" / "b.flac").unlink()
+    write_tagged(tmp_path / "songs" / "new.wav", 3.0, 5, title="Gamma")
+    index.update()
+    library.update()
+    assert answers(SongIndex.open(tmp_path / "other")) == answers(library)
+    with pytest.raises(ValueError, match=r"milvus: .* has its windows in .*milvus\.db, got .*other\.db"):
+        SongIndex.create(tmp_path / "other", model, milvus="other.db")
+    SongIndex.create(tmp_path / "other", model, rebuild=True)
+    assert SongIndex.open(tmp_path / "other").update().num_songs == 4
+
+
 @pytest.mark.slow
 def test_a_killed_update_continues(tmp_path, model):
     """Shards are written after each song here, so a kill loses the song in work only."""
