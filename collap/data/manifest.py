@@ -35,15 +35,11 @@ END_TOLERANCE_S = 0.5  # a section may end so much later than its song: lengths 
 
 
 class ManifestError(ValueError):
-    """
-    Issues in a manifest, each with its line or row; the message has the first of them, `issues` has all.
+    """Issues in a manifest, each with its line or row; the message has the first of them, `issues` has all."""
 
-    `rows` are those without an issue, and `places` says where they stand, such as "line 3".
-    """
-
-    def __init__(self, issues: Sequence[str], source: str | Path, rows: Sequence[Row], places: Sequence[str]):
+    def __init__(self, issues: Sequence[str], source: str | Path):
         super().__init__("\n".join([f"{source} has {len(issues)} issue(s):", *first_few(issues)]))
-        self.issues, self.rows, self.places = issues, rows, places
+        self.issues = issues
 
 
 def load_manifest(
@@ -91,9 +87,9 @@ def load_manifest(
         ValueError: if the manifest is missing, cannot be read or has no songs, or the choice of a split is missing.
         ManifestError: if rows have issues: all of them, with their lines or rows (from 1).
     """
-    rows, places, issues = read_manifest(path_or_dataset_name, split, keep_extra_columns, check_audio)
+    rows, _, issues = read_manifest(path_or_dataset_name, split, keep_extra_columns, check_audio)
     if issues:
-        raise ManifestError(issues, path_or_dataset_name, rows, places)
+        raise ManifestError(issues, path_or_dataset_name)
     return rows if isinstance(rows, Dataset) else Dataset.from_list(rows)
 
 

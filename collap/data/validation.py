@@ -16,7 +16,7 @@ from tqdm.auto import tqdm
 
 from collap.cli import HelpFormatter
 from collap.data.audio_files import audio_path
-from collap.data.manifest import END_TOLERANCE_S, ManifestError, file_problem, read_manifest
+from collap.data.manifest import END_TOLERANCE_S, file_problem, read_manifest
 from collap.files import MAX_SHOWN, atomic_write, first_few
 from collap.processing.audio_loading_collap import load_songs
 from collap.processing.feature_extraction_beats import SAMPLING_RATE
@@ -96,10 +96,7 @@ def validate_manifest(
     Raises:
         ValueError: if there is no such manifest or split, or it is no manifest at all.
     """
-    try:
-        rows, places, issues = read_manifest(manifest, split, keep_extra_columns=False, check_audio=False)
-    except ManifestError as error:  # of a file that holds no rows
-        rows, places, issues = error.rows, error.places, error.issues
+    rows, places, issues = read_manifest(manifest, split, keep_extra_columns=False, check_audio=False)
     found = find_issues(rows, processor, num_workers, truncate_songs, truncate_texts)
     return ValidationReport(len(rows), found, issues, places)
 
