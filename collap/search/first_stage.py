@@ -281,8 +281,8 @@ def score_windows(vectors: np.ndarray, starts: np.ndarray, query: WindowQuery) -
         logits = similarities / query.temperature
         if time_logits is not None:
             logits += np.concatenate([time_logits[place] for place in length_of_song[songs]], axis=1)
-        # The limit keeps songs that are far below the best one of the block from 0 / 0.
-        attention = np.exp(np.maximum(logits - logits.max(1, keepdims=True), -80.0))
+        highest = np.maximum.reduceat(logits, first, axis=1)  # (Q, songs)
+        attention = np.exp(logits - np.repeat(highest, counts, axis=1))
         attended = np.add.reduceat(attention * similarities, first, axis=1)  # (Q, songs)
         attended *= query.attention_weight / np.add.reduceat(attention, first, axis=1)
         if query.mean_weight:
