@@ -63,7 +63,7 @@ class Library:
         self.index = index
         self.waveform = lru_cache(maxsize=1024)(self._waveform)
         self._songs = songs
-        self._temporary = tempfile.TemporaryDirectory(prefix="collap-app-")
+        self.temporary = tempfile.TemporaryDirectory(prefix="collap-app-")
         self._drawing, self._converting = threading.Lock(), threading.Lock()  # one song each at a time
 
     def answer(self, fields: Mapping[str, str], dropped: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -123,7 +123,9 @@ class Library:
             lanes = {text: {"heat": cells, "spans": []} for text, cells in zip(result.sentences, heat, strict=True)}
             for span in match.spans:  # those of audio have no heat
                 text = span.sentence if span.sentence in lanes else f"Like {like}"
-                lanes.setdefault(text, {"heat": [], "spans": []})["spans"].append([span.start_s, span.end_s])
+                spans = lanes.setdefault(text, {"heat": [], "spans": []})["spans"]
+                if [span.start_s, span.end_s] not in spans:  # of a sentence that is there twice
+                    spans.append([span.start_s, span.end_s])
             lanes = [{"sentence": text, **lane} for text, lane in lanes.items()]
             songs.append({**song, "score": match.score, "probability": match.probability, "lanes": lanes})
         message = f"{len(songs)} of {result.num_songs:,} songs{like and f' like {like}'}"
@@ -189,13 +191,9 @@ class Library:
                     raise ValueError(f"{source} cannot be decoded.") from None
         return target
 
-    def close(self) -> None:
-        """Deletes all temporary files."""
-        self._temporary.cleanup()
-
     def temporary_file(self, name: str, suffix: str) -> Path:
         """A place for a file that is deleted at the end, or when there are too many with this suffix."""
-        folder = Path(self._temporary.name)
+        folder = Path(self.temporary.name)
         for old in sorted(folder.glob(f"*{suffix}"), key=os.path.getmtime)[:-MAX_FILES]:
             old.unlink(missing_ok=True)
         return folder / f"{Path(name).name}{suffix}"
@@ -239,14 +237,13 @@ def make_app(index: SongIndex, songs: Path | None = None) -> "FastAPI":
     import gradio as gr
     from fastapi import FastAPI, HTTPException, Request
     from fastapi.responses import FileResponse, JSONResponse
-    from starlette.concurrency import run_in_threadpool
 
     library = Library(index, songs)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         yield
-        library.close()  # also if the process is terminated
+        library.temporary.cleanup()  # also if the process is terminated
 
     app = FastAPI(openapi_url=None, lifespan=lifespan)
 
@@ -275,7 +272,7 @@ def make_app(index: SongIndex, songs: Path | None = None) -> "FastAPI":
                     num_bytes += len(part)
                     if num_bytes > MAX_UPLOAD_BYTES:
                         raise HTTPException(413, f"A song must have at most {MAX_UPLOAD_BYTES // 2**20} MiB.")
-                    await run_in_threadpool(file.write, part)
+                    file.write(part)
         except BaseException:  # also if the browser goes away
             path.unlink()
             raise
@@ -336,10 +333,11 @@ def _make_page(library: Library) -> "Blocks":
             given = {name: value.strip() for name, value in request.query_params.items()}
             if given.get("order") not in ORDERS:
                 given.pop("order", None)
+            answer = library.answer(given)
             values = {name: given.get(name, "") for name in FIELDS}
-            shown = values | {"folder": gr.Dropdown(["", *library.folders()], value=values["folder"])}
-            are_filters = any(values[name] for name in FIELDS[2:])
-            return [*shown.values(), gr.Accordion(open=are_filters), library.answer(given)]
+            values["folder"] = gr.Dropdown(["", *library.folders()], value=values["folder"])
+            is_open = any(given.get(name) for name in FIELDS[2:])
+            return [*values.values(), gr.Accordion(open=is_open), answer]
 
         # One query at a time, by whatever event.
         options = {"api_visibility": "private", "show_progress": "minimal", "concurrency_id": "search"}

@@ -147,7 +147,7 @@ def test_no_path_is_in_what_the_browser_gets(client, index):
     ]
     for text in texts:
         assert str(index.folder.parent) not in text
-        assert library._temporary.name not in text
+        assert library.temporary.name not in text
         assert "site-packages" not in text
         assert "Traceback" not in text
 
@@ -165,6 +165,8 @@ def test_an_answer_has_lanes_and_spans(index):
             for start_s, end_s in lane["spans"]:
                 assert 0 <= start_s < end_s <= song["duration_s"] + 1e-6
     json.dumps(answer)
+    for song in Library(index).answer({"q": "Drums. Drums."})["songs"]:
+        assert [(lane["sentence"], len(lane["spans"])) for lane in song["lanes"]] == [("Drums.", 1)]
 
 
 def test_filters_and_orders(index):
@@ -177,6 +179,7 @@ def test_filters_and_orders(index):
         "Music": str(index.folder.parent / "Music"),
         "Music/deep": str(index.folder.parent / "Music" / "deep"),
     }
+    assert titles(folder="Music") == ["<b>Beta</b>", "Alpha", "c"]
     assert titles(artist="anna") == ["Alpha"]
     assert titles(folder="Music/deep") == ["<b>Beta</b>", "c"]
     assert titles(min="0.06", max="0.08") == ["<b>Beta</b>", "c"]
@@ -185,6 +188,20 @@ def test_filters_and_orders(index):
     assert library.answer(QUERY | {"min": "two"})["error"] == "A length must be a number of minutes."
     assert library.answer(QUERY | {"folder": "/etc"})["error"] == "The index has no folder '/etc'."
     assert library.answer({"artist": "Anna"}) == {"link": {"artist": "Anna"}, "message": "3 songs to search."}
+
+
+def test_two_folders_of_the_same_name_have_two_names(index, monkeypatch):
+    root = index.folder.parent / "Music"
+    other = SimpleNamespace(paths=("/elsewhere/Music/x/y/z.mp3",))
+    monkeypatch.setitem(index._settings, "folders", [str(root), "/elsewhere/Music"])
+    monkeypatch.setitem(index.songs, "other", other)
+    assert Library(index).folders() == {
+        "1 Music": str(root),
+        "1 Music/deep": str(root / "deep"),
+        "2 Music": "/elsewhere/Music",
+        "2 Music/x": "/elsewhere/Music/x",
+        "2 Music/x/y": "/elsewhere/Music/x/y",
+    }
 
 
 def test_neighbours_of_a_song_of_the_index_and_of_a_dropped_one(index):

@@ -152,6 +152,8 @@ def test_a_dropped_song_finds_its_neighbours_and_a_text_is_one_sentence(address,
     page.locator(".drop input").set_input_files(write_tagged(tmp_path / "mine.mp3", 40.0, 1))
     page.wait_for_selector(".song")
     assert page.locator(".status").inner_text() == "5 of 5 songs like mine.mp3"
+    assert page.locator(".heat").count() == 0  # there is no sentence
+    assert page.locator(".span").count() == 5
     (tmp_path / "text.mp3").write_text("hello")
     page.locator(".drop input").set_input_files(tmp_path / "text.mp3")
     page.wait_for_selector(".status[role=alert]")

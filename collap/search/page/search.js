@@ -171,10 +171,12 @@ async function drawPeaks(wave, id) {
 function drawLane(song, found, lane) {
   const bar = make("div", { class: "lane" });
   bar.addEventListener("click", (event) => play(song, secondsAt(event, bar, found.duration_s)));
-  const stops = lane.heat.map((heat, cell) => `rgb(0 0 0 / ${heat}%) ${percent((cell + 0.5) / lane.heat.length)}`);
-  const heat = make("div", { class: "heat" });
-  heat.style.maskImage = `linear-gradient(to right, ${stops.join(", ")})`;
-  bar.append(heat);
+  if (lane.heat.length) {
+    const stops = lane.heat.map((heat, cell) => `rgb(0 0 0 / ${heat}%) ${percent((cell + 0.5) / lane.heat.length)}`);
+    const heat = make("div", { class: "heat" });
+    heat.style.maskImage = `linear-gradient(to right, ${stops.join(", ")})`;
+    bar.append(heat);
+  }
   const times = make("div", { class: "times" });
   for (const [start_s, end_s] of lane.spans) {
     const mark = make("div", { class: "span" });
