@@ -87,7 +87,7 @@ def stream_audio(
         raise ImportError("Decoding and resampling of audio need PyAV and soxr: pip install av soxr.")
     name = f"{len(source)} bytes" if isinstance(source, bytes) else os.fspath(source)
     try:
-        with _open_file(source) as file, _open_container(file) as container:
+        with open_file(source) as file, open_container(file) as container:
             stream = container.streams.best("audio")
             if container.format.name in FORMATS_WITHOUT_MARK:
                 raise ValueError("it is no file of audio")
@@ -115,14 +115,16 @@ def check_file(path: str | os.PathLike) -> None:
         raise OSError(errno.EINVAL, what, str(path))
 
 
-def _open_file(source: str | os.PathLike | bytes) -> IO[bytes]:
+def open_file(source: str | os.PathLike | bytes) -> IO[bytes]:
+    """A regular file, or its content, to be read; an OSError as in [`check_file`]."""
     if isinstance(source, bytes):
         return BytesIO(source)
     check_file(source)
     return open(source, "rb")
 
 
-def _open_container(file: IO[bytes]) -> "av.container.InputContainer":
+def open_container(file: IO[bytes]) -> "av.container.InputContainer":
+    """What FFmpeg finds in a file; a ValueError if it is no audio."""
     if file.seek(0, os.SEEK_END) == 0:
         raise ValueError("it is empty")
     file.seek(0)

@@ -27,7 +27,7 @@ import numpy as np
 from collap.cli import HelpFormatter
 from collap.extras import require_extra
 from collap.files import atomic_write
-from collap.processing.audio_decoding_collap import stream_audio
+from collap.processing.audio_decoding_collap import open_container, open_file, stream_audio
 
 from .index import SongIndex
 from .query import Match, Query
@@ -187,7 +187,7 @@ class Library:
                 try:
                     with atomic_write(target) as temporary:
                         _write_mp3(source, temporary)
-                except (av.FFmpegError, OSError):
+                except (av.FFmpegError, OSError, ValueError):
                     raise ValueError(f"{source} cannot be decoded.") from None
         return target
 
@@ -217,12 +217,7 @@ def _heats(matches: Sequence[Match]) -> list[list[list[int]]]:
 
 
 def _write_mp3(source: Path, target: Path) -> None:
-    # No protocol to open other files by, as in stream_audio.
-    with (
-        source.open("rb") as file,
-        av.open(file, container_options={"protocol_whitelist": ""}, metadata_errors="replace") as song,
-        av.open(str(target), "w", format="mp3") as sink,
-    ):
+    with open_file(source) as file, open_container(file) as song, av.open(str(target), "w", format="mp3") as sink:
         stream = sink.add_stream("mp3", rate=44_100, layout="stereo", bit_rate=192_000)
         for frame in song.decode(audio=0):
             frame.pts = None

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,12 +43,13 @@ from collap.files import markdown_table, write_json
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import fingerprint
 
+from .query import Kind
+
 CALIBRATION_FILE = "calibration.json"
 FORMAT = 1
 NUM_BINS = 10  # of the reliability table
 MIN_SONGS = 20
 NO_DOUBT = 1e3  # a bias with which "nothing" has no probability
-Kind = Literal["caption", "any_order", "section"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import av
 
-from collap.processing.audio_decoding_collap import check_file
+from collap.processing.audio_decoding_collap import open_container, open_file
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,7 @@ def read_tags(path: str | Path) -> Tags:
     """The tags of a file, by FFmpeg, which has one name for those of mp3, flac, ogg, opus, m4a, wma and others."""
     tags: dict[str, str] = {}
     try:
-        check_file(path)
-        # FFmpeg gets no protocol to open other files by, as in `decode_audio`.
-        options = {"container_options": {"protocol_whitelist": ""}, "metadata_errors": "replace"}
-        with open(path, "rb") as file, av.open(file, **options) as container:
+        with open_file(path) as file, open_container(file) as container:
             for source in (container, *container.streams.audio):  # those of ogg and opus are the stream's
                 tags = {name.lower(): " ".join(value.split()) for name, value in source.metadata.items()} | tags
     except (av.FFmpegError, OSError, ValueError):
