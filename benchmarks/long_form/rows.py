@@ -22,20 +22,12 @@ CLAP_WINDOWS = {
 
 @dataclass(frozen=True)
 class Row:
-    """
-    One model of the benchmark.
+    """One model of the benchmark."""
 
-    Args:
-        title (`str`): Its name in the tables.
-        kind (`str`): `"clap"` (transformers' ClapModel), `"mean"` (CoLLAP's mean frame) or `"collap"`.
-        special (`dict`): Arguments of examples/train.py beside those that all rows share.
-        is_main (`bool`): Whether it is trained with every seed, or with the first alone (an ablation).
-    """
-
-    title: str
-    kind: str = COLLAP
-    special: dict[str, float | str] = field(default_factory=dict)
-    is_main: bool = False
+    title: str  # in the tables
+    kind: str = COLLAP  # or CLAP (transformers' ClapModel), or MEAN (CoLLAP's mean frame)
+    special: dict[str, float | str] = field(default_factory=dict)  # arguments of examples/train.py that are its own
+    is_main: bool = False  # whether it is trained with every seed, or with the first alone (an ablation)
 
 
 ROWS = {
@@ -56,23 +48,14 @@ ROWS = {
 
 @dataclass(frozen=True)
 class BenchmarkSize:
-    """
-    How much is trained.
+    """How much is trained."""
 
-    Args:
-        num_songs (`dict[str, int]`): Songs of the corpus' splits where they differ from the corpus' own size.
-        num_pretraining_steps (`int`): Steps of each small encoder, on tags of crops.
-        num_epochs (`int`): Of every row but CLAP.
-        batch_size (`int`): Songs contrasted with each other.
-        num_clap_clip_epochs, num_clap_epochs (`int`): Of CLAP, which starts without pretrained encoders: first on
-            sections as clips with their own sentences, then on windows of songs with whole captions. Together it
-            gets the seconds of computing that the encoders, the features and a training of ours take.
-    """
-
-    num_songs: dict[str, int]
-    num_pretraining_steps: int
-    num_epochs: int
-    batch_size: int
+    num_songs: dict[str, int]  # of the corpus' splits where they differ from the corpus' own size
+    num_pretraining_steps: int  # of each small encoder, on tags of crops
+    num_epochs: int  # of every row but CLAP
+    batch_size: int  # songs contrasted with each other
+    # CLAP starts without pretrained encoders: first on sections as clips with their own sentences, then on windows of
+    # songs with whole captions. Both take as long as the encoders, the features and a training of ours.
     num_clap_clip_epochs: int
     num_clap_epochs: int
 
