@@ -169,7 +169,8 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
             for_the_hub(publication.model).save_pretrained(folder)
             for_the_hub(publication.processor).save_pretrained(folder)
         shutil.copy(HERE / "LICENSE", folder / "LICENSE")
-        if (calibration := Path(model) / "calibration.json").is_file():
+        calibration = Path(model) / "calibration.json"
+        if calibration.is_file() and not (Path(model) / ADAPTER_CONFIG).is_file():  # merged, it has other weights
             shutil.copy(calibration, folder)
         publication.card(name, card).save(folder / "README.md")
         files = check_repository(folder, name)

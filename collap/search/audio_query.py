@@ -3,7 +3,7 @@
 
 import numpy as np
 
-STEPS_PER_FRAME = 4  # places that are tried, a frame of the song: gaps between chunks are parts of frames
+STEPS_PER_FRAME = 2  # places that are tried, a frame of the song: gaps between chunks are parts of frames
 BLOCK_STEPS = 512  # steps of the shorter of the two that are compared at a time; bounds the memory
 
 
@@ -13,7 +13,7 @@ def find_excerpt(
     """
     The place of an excerpt in a song where their frames are most alike, found by sliding one along the other.
 
-    Both are laid on one grid of time, a quarter of a frame fine, so that the gaps between chunks, which lie elsewhere
+    Both are laid on one grid of time, half a frame fine, so that the gaps between chunks, which lie elsewhere
     in the excerpt, shift nothing. Every place is tried where the shorter of the two lies inside the longer one: whole
     songs can be compared, too. Of places that are equally good (a loop), the first is given.
 

@@ -100,7 +100,8 @@ def load_calibration(folder: str | Path, model: CollapModel) -> Calibration | No
     Raises:
         ValueError: if the file is damaged, or was made for other weights than those of `model`.
     """
-    file = cached_file(str(folder), CALIBRATION_FILE, _raise_exceptions_for_missing_entries=False)
+    quietly = {f"_raise_exceptions_for_{problem}": False for problem in ("missing_entries", "connection_errors")}
+    file = cached_file(str(folder), CALIBRATION_FILE, **quietly)
     if file is None:
         return None
     cure = f"Write it again: collap calibrate MANIFEST --model {folder}"

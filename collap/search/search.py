@@ -19,7 +19,6 @@ from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextO
 from collap.processing.feature_extraction_beats import SAMPLING_RATE
 
 from .audio_query import find_excerpt
-from .calibration import load_calibration
 from .first_stage import ExactFirstStage, WindowQuery
 from .query import IndexedSong, Kind, Match, Query, SearchResult, SentenceSpan
 
@@ -178,7 +177,7 @@ def _probabilities(
     index: "SongIndex", descriptions: Sequence[Description], scores: np.ndarray, num_songs: int
 ) -> np.ndarray | None:
     """Of each candidate `(C,)`, of scores `(C, descriptions)`: that of the description that it fits worst."""
-    calibration = load_calibration(index.model, index.retriever.model) if descriptions and len(scores) else None
+    calibration = index.calibration if descriptions and len(scores) else None
     if calibration is None:
         return None
     columns = zip(descriptions, scores.T, strict=True)
