@@ -213,10 +213,16 @@ function show(answer) {
   say(answer.error ?? answer.message, Boolean(answer.error));
   list.classList.toggle("far", answer.is_match === false);
   list.replaceChildren(...(answer.songs ?? []).map(drawSong));
+  if (answer.songs?.length) setTimeout(showResults, 200); // Gradio may still be opening the filters
   const link = new URLSearchParams(answer.link);
   if (answer.link && String(link) !== String(new URLSearchParams(location.search))) {
     history.pushState(null, "", link.size ? `?${link}` : location.pathname);
   }
+}
+
+/** Scrolls to the results where they are out of sight, as on a phone. */
+function showResults() {
+  if (status.getBoundingClientRect().bottom > window.innerHeight - 100) status.scrollIntoView();
 }
 
 watch("value", () => show(props.value));
