@@ -2,8 +2,8 @@
 """
 The first stage in a Milvus, for more songs than one machine compares: the calls and results of [`ExactFirstStage`].
 
-A window is a row: the song, its number, start and end in seconds, the vector. Milvus Lite (a file as the URI), which
-the tests use, differs from a server in this:
+A window is a row: the song and how many windows it has, its number, start and end in seconds, the vector. Milvus Lite
+(a file as the URI), which the tests use, differs from a server in this:
 
 - Only one process may open the file, so that there are no readers beside a writer.
 - `group_by_field` groups 10 times as many rows as songs were asked for, and gives fewer songs if these are of few. A
@@ -13,7 +13,9 @@ the tests use, differs from a server in this:
 
 import json
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import reduce
 from itertools import islice
+from operator import or_
 
 import numpy as np
 
@@ -24,7 +26,7 @@ from .first_stage import WindowQuery, best_first, score_windows
 OVERSAMPLING = 2  # songs near each sentence, for one candidate: docs/search.md has the recall
 MAX_LIMIT = 16_384  # most results of a search of Milvus
 ROWS_AT_ONCE = 1_000  # of an insertion; at a width of 512 2 MB, where a request may have 64 MB
-SONGS_AT_ONCE = 50  # whose vectors are fetched
+VECTORS_AT_ONCE = 16_000  # of songs, fetched; at a width of 512 33 MB
 IDS_AT_ONCE = 10_000  # in a filter
 
 
@@ -105,6 +107,7 @@ class MilvusFirstStage:
         schema.add_field("id", DataType.INT64, is_primary=True)
         schema.add_field("song", DataType.VARCHAR, max_length=64)
         schema.add_field("number", DataType.INT32)  # of the window; -1 for a song without one, which has a row too
+        schema.add_field("windows", DataType.INT32)  # of the song
         schema.add_field("start_s", DataType.FLOAT)
         schema.add_field("end_s", DataType.FLOAT)
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=width)
@@ -124,11 +127,11 @@ class MilvusFirstStage:
         """
         if not self._client.has_collection(self.collection):
             return []
-        near = set()
+        near: dict[str, int] = {}  # number of windows of each song
         for ids in [None] if allowed is None else _batches(sorted(allowed), IDS_AT_ONCE):
             near |= self._find_near(query.queries, OVERSAMPLING * count, "" if ids is None else _is_one_of(ids))
         song_ids, scores = [], []
-        for ids in _batches(sorted(near), SONGS_AT_ONCE):
+        for ids in _batches_of_windows(near):
             condition, fields = f"number >= 0 and {_is_one_of(ids)}", ["song", "number", "vector"]
             rows = self._client.query(self.collection, filter=condition, output_fields=fields)
             # Not rows.sort(): pymilvus fills in the vectors when a row is first taken, by its place.
@@ -140,8 +143,8 @@ class MilvusFirstStage:
                 scores += score_windows(vectors, np.append(starts, len(rows)), query).tolist()
         return best_first(song_ids, np.array(scores, np.float32), count)
 
-    def _find_near(self, queries: np.ndarray, count: int, condition: str) -> set[str]:
-        """The songs with the `count` nearest windows of different songs, of each query."""
+    def _find_near(self, queries: np.ndarray, count: int, condition: str) -> dict[str, int]:
+        """The songs with the `count` nearest windows of different songs, of each query; how many windows they have."""
         limit, before = count, 0
         while True:
             hits = self._client.search(
@@ -150,14 +153,14 @@ class MilvusFirstStage:
                 filter=condition,
                 limit=min(limit, MAX_LIMIT),
                 group_by_field="song",
-                output_fields=["song"],
+                output_fields=["song", "windows"],
                 search_params={"metric_type": "IP"},
             )
-            songs = [{hit["entity"]["song"] for hit in found} for found in hits]
+            songs = [{hit["entity"]["song"]: hit["entity"]["windows"] for hit in found} for found in hits]
             fewest = min(map(len, songs))
             # As many as before: there are no more.
             if fewest >= count or limit >= MAX_LIMIT or fewest == before:
-                return set().union(*songs)
+                return reduce(or_, songs)
             limit, before = 4 * limit, fewest
 
 
@@ -167,8 +170,9 @@ def _rows(song_id: str, vectors: np.ndarray, spans: np.ndarray) -> list[dict]:
         vectors, spans, first = np.zeros((1, vectors.shape[1])), np.zeros((1, 2)), -1
     else:
         first = 0
+    song = {"song": song_id, "windows": len(vectors)}
     return [
-        {"song": song_id, "number": number, "start_s": float(start_s), "end_s": float(end_s), "vector": vector}
+        song | {"number": number, "start_s": float(start_s), "end_s": float(end_s), "vector": vector}
         for number, (vector, (start_s, end_s)) in enumerate(
             zip(vectors.astype(np.float16).astype(np.float32), spans, strict=True), start=first
         )
@@ -182,4 +186,17 @@ def _is_one_of(song_ids: Sequence[str]) -> str:
 def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _batches_of_windows(songs: dict[str, int]) -> Iterator[list[str]]:
+    """Songs with at most `VECTORS_AT_ONCE` windows together, or one song."""
+    batch, total = [], 0
+    for song, windows in sorted(songs.items()):
+        if batch and total + windows > VECTORS_AT_ONCE:
+            yield batch
+            batch, total = [], 0
+        batch.append(song)
+        total += windows
+    if batch:
         yield batch
