@@ -272,12 +272,12 @@ def score_windows(vectors: np.ndarray, starts: np.ndarray, query: WindowQuery) -
     lengths, length_of_song = np.unique(ends - starts, return_inverse=True)
     time_logits = None if query.time_queries is None else [_time_logits(query.time_queries, n) for n in lengths]
 
-    def score(songs: slice) -> np.ndarray:
+    def score(songs: slice, memory: torch.Tensor) -> np.ndarray:
         """Of some consecutive songs that have windows."""
         first, counts = starts[songs] - starts[songs][0], ends[songs] - starts[songs]
         rows = torch.from_numpy(vectors[starts[songs][0] : ends[songs][-1]])
         # In this order: with the few queries as rows a product takes half the time.
-        similarities = (queries @ rows.float().T).numpy()  # (Q, rows)
+        similarities = (queries @ memory[: len(rows)].copy_(rows).T).numpy()  # (Q, rows)
         logits = similarities / query.temperature
         if time_logits is not None:
             logits += np.concatenate([time_logits[place] for place in length_of_song[songs]], axis=1)
@@ -289,9 +289,19 @@ def score_windows(vectors: np.ndarray, starts: np.ndarray, query: WindowQuery) -
             attended += query.mean_weight * np.add.reduceat(similarities, first, axis=1) / counts
         return attended.mean(0)
 
+    blocks = _blocks(ends)
+    most_rows = max(ends[songs.stop - 1] - starts[songs.start] for songs in blocks)
+    num_threads = min(torch.get_num_threads(), len(blocks))
+
+    def score_share(thread: int) -> None:
+        # The memory of a block is used again: to get new one takes nearly as long as the product.
+        memory = torch.empty(most_rows, vectors.shape[1])
+        for songs in blocks[thread::num_threads]:
+            scores[has_windows[songs]] = score(songs, memory)
+
     # The blocks side by side in threads: a product of one block shared by cores waits more than it works.
-    with ThreadPoolExecutor(torch.get_num_threads()) as threads:
-        scores[has_windows] = np.concatenate([*threads.map(score, _blocks(ends))])
+    with ThreadPoolExecutor(num_threads) as threads:
+        list(threads.map(score_share, range(num_threads)))  # raises what they raise
     return scores
 
 
