@@ -95,7 +95,7 @@ def _check(case: Case, song: Song) -> str:
 
 def _check_other_ways(case: Case, song: Song, source: Any, shown: list[str], loaded: Any, outcome: str) -> None:
     """The other readers come to the same."""
-    ways = ("duration", "part", "truncated", "validated", "extracted")
+    ways = ("duration", "part", "truncated", "streamed", "validated", "extracted")
     way = case.choose(ways if song.is_seekable else ways[3:], "way")
     length_s = loaded.duration_s if loaded else song.duration_s
     if way == "duration":
@@ -120,6 +120,19 @@ def _check_other_ways(case: Case, song: Song, source: Any, shown: list[str], loa
                 raise Fault(f"another beginning: {message}")
             if abs(begin.duration_s - loaded.duration_s) > 1.1:  # what follows was counted, not decoded
                 raise Fault(f"truncated, the song has {begin.duration_s} s of {loaded.duration_s}")
+    elif way == "streamed":
+        extractor, limit = CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S), case.choose((None, 1.5, 30.0))
+        extractor.max_length_s = limit
+        whole, message = refusal(lambda: extractor(source, truncation=True, return_tensors="pt"), "audio", *shown)
+        parts, other = refusal(lambda: list(extractor.stream(source, 2, truncation=True)), "audio", *shown)
+        is_range = "must be in [-1, 1]" in str(message)  # of the whole song, or of the part that has it first
+        if message != other and not (is_range and "must be " in str(other)):
+            raise Fault(f"in parts {other}, at once {message}")
+        if whole and parts[-1].audio_coverage != whole.audio_coverage:
+            raise Fault(f"in parts {parts[-1].audio_coverage}, at once {whole.audio_coverage}")
+        for name, values in (whole or {}).items():
+            if not torch.equal(torch.cat([part[name] for part in parts], dim=1), values):
+                raise Fault(f"{name} differ in parts")
     elif way == "extracted" and loaded and len(loaded.waveform) < 20 * RATE:
         _make_named(case, "good.wav")
         model, extractor = CollapModel(tiny_config()), CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
