@@ -235,8 +235,8 @@ def test_a_stream_decodes_no_more_than_it_needs(extractor, tmp_path, monkeypatch
     """And closes its file when it is left."""
     soundfile.write(tmp_path / "song.wav", noise(60 * RATE), RATE)
     opened, positions = [], []
-    open_file = audio_decoding_collap._open_file
-    monkeypatch.setattr(audio_decoding_collap, "_open_file", lambda path: opened.append(open_file(path)) or opened[0])
+    open_file = audio_decoding_collap.open_file
+    monkeypatch.setattr(audio_decoding_collap, "open_file", lambda path: opened.append(open_file(path)) or opened[0])
     stream = extractor.stream(tmp_path / "song.wav", 2)
     for _ in range(3):
         next(stream)
