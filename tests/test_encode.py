@@ -21,6 +21,7 @@ import pytest
 import soundfile
 import torch
 from accelerate import PartialState
+from cached_frames import load_frames
 from datasets import Dataset
 from mounting import mount
 from processes import run_processes
@@ -68,8 +69,10 @@ def test_frames_are_those_of_the_model(songs, extract, extractor):
         expected, mask = extract.model.audio_model.encode(**inputs)
     assert len(cache) == 3
     for index, song in enumerate(songs):
-        assert cache.load(song).dtype == torch.float16
-        torch.testing.assert_close(cache.load(song).float(), expected[index][mask[index]], atol=2e-3, rtol=1e-3)
+        assert load_frames(cache, song).dtype == torch.float16
+        torch.testing.assert_close(
+            load_frames(cache, song).float(), expected[index][mask[index]], atol=2e-3, rtol=1e-3
+        )
         cached, coverage = cache.read(cache.find(song)), inputs.audio_coverage[index]
         assert (cached.encoded_s, cached.duration_s) == (coverage.encoded_s, coverage.duration_s)
         assert not cached.is_truncated
@@ -119,12 +122,12 @@ def test_a_long_song_is_read_while_it_is_encoded(extract, extractor, tmp_path, m
     """Longer than what the reading threads make; damage at its end is found after it was encoded."""
     songs = [write_song(tmp_path / f"{index}.wav", seconds, index) for index, seconds in enumerate((9.0, 1.0, 7.0))]
     expected = extract(songs)
-    frames = [expected.load(song) for song in songs]
+    frames = [load_frames(expected, song) for song in songs]
     shutil.rmtree(extract.folder)
     monkeypatch.setattr(encode, "READ_S", 1.0)
     cache = extract(songs)
     for song, own in zip(songs, frames, strict=True):
-        torch.testing.assert_close(cache.load(song), own, rtol=0, atol=0)
+        torch.testing.assert_close(load_frames(cache, song), own, rtol=0, atol=0)
     shutil.rmtree(extract.folder)
     monkeypatch.setattr(encode, "audio_duration_s", lambda song: 9.0)  # it does not notice
     cut_off(songs[0])
@@ -242,7 +245,7 @@ def test_each_song_is_encoded_once(songs, extract, tmp_path, capsys):
     assert "6 songs, 3 different ones" in (first := capsys.readouterr().out)
     assert "3 songs encoded" in first
     assert sum(len(load_file(shard)) for shard in shards(extract.folder)) == 3
-    torch.testing.assert_close(cache.load(in_memory), cache.load(songs[2]))
+    torch.testing.assert_close(load_frames(cache, in_memory), load_frames(cache, songs[2]))
 
     extract([*songs, write_song(tmp_path / "new.wav", 1.0, 9)])
     assert "3 are cached already" in (second := capsys.readouterr().out)
@@ -251,13 +254,13 @@ def test_each_song_is_encoded_once(songs, extract, tmp_path, capsys):
 
 
 def test_other_encoders_or_precision_need_another_folder(songs, extract, extractor, tmp_path):
-    exact = extract(songs).load(songs[0]).float()
+    exact = load_frames(extract(songs), songs[0]).float()
     with pytest.raises(ValueError, match="mixed_precision: 'no' in the cache, 'bf16' here"):
         extract(songs, mixed_precision="bf16")
     with pytest.raises(ValueError, match=r"music_encoder\.weights_sha256"):
         extract(songs, CollapModel(tiny_config()))
     other = extract_features(songs, tmp_path / "other", extract.model.audio_model, extractor, mixed_precision="bf16")
-    rounded = other.load(songs[0]).float()
+    rounded = load_frames(other, songs[0]).float()
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(exact, rounded, atol=0.1, rtol=0.05)
 
@@ -297,12 +300,12 @@ class TestDamage:
     @pytest.fixture
     def frames(self, songs, extract) -> dict[str, torch.Tensor]:
         cache = extract(songs)
-        return {song: cache.load(song) for song in songs}
+        return {song: load_frames(cache, song) for song in songs}
 
     @staticmethod
     def check(cache: TensorCache, frames: dict[str, torch.Tensor]) -> None:
         for song, expected in frames.items():
-            torch.testing.assert_close(cache.load(song), expected, rtol=0, atol=1e-2)  # batches may be others
+            torch.testing.assert_close(load_frames(cache, song), expected, rtol=0, atol=1e-2)  # batches may be others
         assert sum(len(load_file(shard)) for shard in shards(cache.folder)) == len(frames)
 
     def test_a_song_whose_frames_are_damaged(self, songs, extract, frames, caplog, capsys):
@@ -367,10 +370,10 @@ def test_a_file_that_is_replaced_while_songs_are_encoded(songs, extract, extract
     replacing = Replacing(chunk_length_s=CHUNK_LENGTH_S)
     with pytest.raises(ValueError, match=r"1\.wav: it has changed since the songs were hashed; run the same command"):
         extract(songs, extractor=replacing)
-    expected = extract([other], on_bad_audio="skip").load(other)
+    expected = load_frames(extract([other], on_bad_audio="skip"), other)
     cache = extract(songs)  # the same command
     assert cache.find(songs[1]) == cache.find(other)
-    torch.testing.assert_close(cache.load(songs[1]), expected)
+    torch.testing.assert_close(load_frames(cache, songs[1]), expected)
 
 
 def test_any_error_of_one_song_is_an_issue_of_that_song(songs, extract, tmp_path):

@@ -158,22 +158,17 @@ class TensorCache:
     def __contains__(self, song: str | Mapping[str, Any]) -> bool:
         return self._look_up(song)[1] is None
 
-    def load(self, song: str | Mapping[str, Any]) -> torch.Tensor:
-        """
-        The frames `(num_frames, width)` of a song, a path or a dict with `bytes` or `path`. Those of frozen encoders
-        are `encoder_frames` of the model, in float16.
-
-        Raises:
-            ValueError: if it is not there, has changed, or its frames are damaged.
-        """
-        return torch.from_numpy(self.read(self.find(song)).frames)
-
     def num_frames(self, song: str | Mapping[str, Any]) -> int:
-        """The number of frames of a song; errors as in `load`."""
+        """The number of frames of a song; errors as in `find`."""
         return self.songs[self.find(song)].num_frames
 
     def find(self, song: str | Mapping[str, Any]) -> str:
-        """The hash of a song in the cache; errors as in `load`."""
+        """
+        The hash of a song, which is a path or a dict with `bytes` or `path`.
+
+        Raises:
+            ValueError: if it is not in the cache, or has changed.
+        """
         song_hash, problem = self._look_up(song)
         if problem is not None:
             raise self._missing([problem], 1)

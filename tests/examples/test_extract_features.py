@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cached_frames import load_frames
 from datasets import Audio, Dataset
 from tiny_retrieval import tiny_collap, write_songs
 from transformers import AutoModel, AutoProcessor
@@ -56,7 +57,7 @@ def test_manifests_and_data_sets(folder, main, tmp_path):
     assert len(cache) == 5
     cache.check(load_manifest(folder / "songs.jsonl")["audio"])
     for song in load_manifest(folder / "data")["audio"]:
-        assert cache.load(song).shape == (cache.num_frames(song), 28)
+        assert load_frames(cache, song).shape == (cache.num_frames(song), 28)
 
 
 def test_options(folder, main, tmp_path):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import torch
 from accelerate import PartialState
 from safetensors.numpy import load_file, save_file
 
@@ -74,17 +73,15 @@ def _read(songs: list[str], truth: dict[str, np.ndarray]) -> list[str]:
         return [message]
     messages = []
     for song in songs:
-        frames, message = refusal(lambda song=song: cache.load(song), "store")
+        found, message = refusal(lambda song=song: cache.read(cache.find(song)), "store")
         if message is not None:
             messages.append(message)
-        elif frames.dtype != torch.from_numpy(truth[song]).dtype or not np.array_equal(frames.numpy(), truth[song]):
-            raise Fault(f"other frames of {song}: {frames}"[:500])
-        elif cache.num_frames(song) != len(frames):
-            raise Fault(f"{cache.num_frames(song)} frames of {song}, not {len(frames)}")
-        else:
-            found = cache.read(cache.find(song))
-            if (found.encoded_s, found.duration_s, found.is_truncated) != (0.25, 0.25, False):
-                raise Fault(f"other lengths of {song}: {found}"[:500])
+        elif found.frames.dtype != truth[song].dtype or not np.array_equal(found.frames, truth[song]):
+            raise Fault(f"other frames of {song}: {found.frames}"[:500])
+        elif cache.num_frames(song) != len(found.frames):
+            raise Fault(f"{cache.num_frames(song)} frames of {song}, not {len(found.frames)}")
+        elif (found.encoded_s, found.duration_s, found.is_truncated) != (0.25, 0.25, False):
+            raise Fault(f"other lengths of {song}: {found}"[:500])
     return messages
 
 
