@@ -6,7 +6,7 @@ What the first stage of a search finds, and what it costs: one JSON file, and ta
     python -m benchmarks.search speed
 
 `recall` is the share of the 10 songs that the model ranks first among all, which are among the first 10 of the
-two-stage result. `speed` takes random vectors, and compares with FAISS (flat) and Milvus Lite in the same run.
+two-stage result. `speed` takes random vectors, and compares with Milvus Lite in the same run.
 """
 
 import argparse
@@ -14,13 +14,11 @@ import math
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from accelerate import PartialState
 from tqdm.auto import tqdm
 
@@ -39,7 +37,7 @@ COUNTS = (10, 20, 50, 100, 200)
 TOP = 10
 WINDOWS_S = (5.0, 7.5, 10.0)
 WIDTH, WINDOWS_PER_SONG, SENTENCES = 512, 29, 14
-MOST_SONGS_OF_FAISS, MOST_SONGS_OF_MILVUS = 10_000, 1_000  # Milvus Lite takes minutes to insert more
+MOST_SONGS_OF_MILVUS = 1_000  # Milvus Lite takes minutes to insert more
 
 
 def recall_curve(exact: np.ndarray, first: np.ndarray) -> dict[int, float]:
@@ -53,23 +51,8 @@ def recall_curve(exact: np.ndarray, first: np.ndarray) -> dict[int, float]:
     return {count: float((found < count).mean()) for count in COUNTS}
 
 
-def variants(query: WindowQuery) -> dict[str, WindowQuery]:
-    """What was considered, the one in use first: the others lose something each."""
-    best = {"temperature": 1e-3, "attention_weight": 1.0, "mean_weight": 0.0, "time_queries": None}
-    tried = {"in use": query, "best window": replace(query, **best)}
-    if query.mean_weight:
-        tried["best window and mean"] = replace(query, **best | {"attention_weight": 0.5, "mean_weight": 0.5})
-    if query.time_queries is not None:
-        tried["in use, without time"] = replace(query, time_queries=None)
-    if len(query.queries) > 1:
-        tried["mean sentence, best window"] = replace(
-            query, **best | {"queries": unit_rows(query.queries.mean(0, keepdims=True))}
-        )
-    return tried
-
-
 def measure_recall(retriever: CollapRetriever, corpus: Path, cache_folder: Path, every: int) -> dict[str, Any]:
-    """Recall curves by kind of query, seconds of a window, and variant."""
+    """Recall curves by kind of query and seconds of a window."""
     songs = read_songs(corpus / "content.jsonl")
     paths = {str(place): song["audio"] for place, song in enumerate(songs)}
     cache, listed = embed_songs(retriever, paths, cache_folder, PartialState(cpu=True))
@@ -104,12 +87,8 @@ def measure_recall(retriever: CollapRetriever, corpus: Path, cache_folder: Path,
         starts = np.cumsum([0, *map(len, windows)])
         vectors = np.concatenate(windows)
         for kind, own in queries.items():
-            tried = [variants(query) for query in own]
-            for name in tried[0] if seconds == 7.5 else ["in use"]:
-                scores = np.array(
-                    [score_windows(vectors, starts, query.get(name, query["in use"])) for query in tried]
-                )
-                results[f"{kind}, {seconds:g} s, {name}"] = recall_curve(exact[kind], scores)
+            scores = np.array([score_windows(vectors, starts, query) for query in own])
+            results[f"{kind}, {seconds:g} s"] = recall_curve(exact[kind], scores)
     return {
         "num_songs": len(songs),
         "num_queries": {kind: len(own) for kind, own in queries.items()},
@@ -160,7 +139,7 @@ def own_memory() -> float:
 
 
 def measure_speed(num_songs: int) -> dict[str, float]:
-    """Seconds and gigabytes of the exact stage, and of FAISS and Milvus Lite for libraries that are not too large."""
+    """Seconds and gigabytes of the exact stage, and of Milvus Lite for a library that is not too large."""
     generator = np.random.default_rng(1)
     query = WindowQuery(
         queries=unit_rows(generator.standard_normal((SENTENCES, WIDTH), dtype=np.float32)),
@@ -177,16 +156,6 @@ def measure_speed(num_songs: int) -> dict[str, float]:
         measured["open_s"] = timed(lambda: ExactFirstStage(folder), 2)[0]
         measured["search_s"], measured["search_cpu_s"] = timed(lambda: stage.candidates(query, 100))
         measured["memory_gb"] = own_memory() - before
-        if num_songs <= MOST_SONGS_OF_FAISS:
-            import faiss
-
-            faiss.omp_set_num_threads(torch.get_num_threads())
-            index, before = faiss.IndexFlatIP(WIDTH), own_memory()
-            for _, vectors, _ in synthetic_songs(num_songs):
-                index.add(vectors)
-            search = partial(index.search, query.queries, 200 * WINDOWS_PER_SONG)  # the windows of 200 songs at least
-            measured["faiss_search_s"], measured["faiss_search_cpu_s"] = timed(search, 3)
-            measured["faiss_memory_gb"] = own_memory() - before
         if num_songs <= MOST_SONGS_OF_MILVUS:
             milvus, before = MilvusFirstStage(str(Path(folder) / "milvus.db"), "songs"), own_memory()
             measured["milvus_lite_update_s"] = timed(lambda: milvus.update(synthetic_songs(num_songs), ()), 1)[0]
@@ -206,13 +175,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--songs", type=int, nargs="+", default=[1_000, 10_000, 100_000], help="numbers of songs")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     given = parser.parse_args(arguments)
-    made_by = {"command": this_command(), "versions": library_versions(["torch", "numpy", "faiss-cpu", "milvus-lite"])}
+    made_by = {"command": this_command(), "versions": library_versions(["torch", "numpy", "milvus-lite"])}
     if given.part == "recall":
         if None in (given.corpus, given.model, given.cache):
             parser.error("recall needs --corpus, --model and --cache")
         retriever = load_retriever(given.model, truncate_texts=True)
         results = measure_recall(retriever, given.corpus, given.cache, given.every)
-        table = [["query, window, first stage", *map(str, COUNTS)]]
+        table = [["query, window", *map(str, COUNTS)]]
         table += [[name, *(f"{curve[count]:.3f}" for count in COUNTS)] for name, curve in results["recall"].items()]
     else:
         results = {str(num_songs): measure_speed(num_songs) for num_songs in given.songs}

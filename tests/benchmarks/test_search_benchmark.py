@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from benchmarks import search
-from collap.search.first_stage import WindowQuery
 
 
 def test_recall_by_hand(monkeypatch):
@@ -18,18 +17,9 @@ def test_recall_by_hand(monkeypatch):
     assert search.recall_curve(exact, first) == {1: 0.5, 2: 0.75, 3: 0.75, 4: 1.0}
 
 
-def test_variants_of_a_query():
-    queries = np.eye(2, dtype=np.float32)
-    caption = WindowQuery(queries, 0.1, 0.5, 0.5, time_queries=np.zeros((2, 4), np.float32))
-    names = ["in use", "best window", "best window and mean", "in use, without time", "mean sentence, best window"]
-    assert list(search.variants(caption)) == names
-    np.testing.assert_allclose(search.variants(caption)[names[-1]].queries, [[0.5**0.5, 0.5**0.5]], rtol=1e-6)
-    assert list(search.variants(WindowQuery(queries[:1], 0.1, 1.0, 0.0))) == names[:2]
-
-
 @pytest.mark.slow
 def test_speed_of_few_songs(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("faiss")
+    pytest.importorskip("pymilvus")
     monkeypatch.setattr(search, "WIDTH", 8)
     search.main(["speed", "--songs", "30", "--output", str(tmp_path / "speed.json")])
     measured = json.loads((tmp_path / "speed.json").read_text())["speed"]["30"]
