@@ -4,8 +4,7 @@ Long spoken tracks with their transcripts, as manifests for training and evaluat
 
     python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits
 
-Tracks that are there already are not made again. README.md beside this file says what the tracks hold, and has the
-commands that train and evaluate on them.
+README.md beside this file says what the tracks hold, and has the commands that train and evaluate on them.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 """Composes long spoken tracks with their transcripts from the Free Spoken Digit Dataset, one manifest a split."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import soundfile
 import soxr
 from tqdm.auto import tqdm
 
-from collap.files import atomic_write, write_json
+from collap.files import atomic_write
 
 SAMPLING_RATE = 16_000  # Hz
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -22,15 +22,13 @@ DIGIT_PAUSE_S = (0.02, 0.20)
 PHRASE_PAUSE_S = (0.50, 1.20)
 LOUDNESS = 0.05  # root mean square of a recording in the track; a speaker must not be known by the microphone's gain
 PEAK = 0.95
-SETTINGS_FILE = "settings.json"
-VERSION = 1  # of the tracks that the same settings give; raised when they change
 
 Recordings = dict[int, list[np.ndarray]]  # of one speaker, by digit
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a track depends on, beside its split and number. A folder holds the tracks of one of these."""
+    """What a track depends on, beside its split and number."""
 
     min_s: float = 60.0  # 20 at least: room for the longest phrase of the slowest speaker
     max_s: float = 300.0
@@ -55,22 +53,11 @@ class Track(NamedTuple):
 
 
 def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settings: Settings) -> None:
-    """
-    Writes `{split}/{number}.flac` and `{split}.jsonl`; tracks that are there already are not made again.
-
-    Raises:
-        ValueError: if a recording is missing, or the folder holds tracks of other settings.
-    """
-    settings_file = output_dir / SETTINGS_FILE
-    content = json.loads(json.dumps({"version": VERSION, **asdict(settings)}))  # lists for tuples
-    if settings_file.is_file() and json.loads(settings_file.read_text(encoding="utf-8")) != content:
-        raise ValueError(f"output_dir: {output_dir} holds tracks of other settings ({settings_file}).")
-    write_json(settings_file, content)
+    """Writes `{split}/{number}.flac` and `{split}.jsonl`; a ValueError if a recording is missing."""
     speakers = {split: settings.test_speakers if split == "test" else settings.train_speakers for split in SPLITS}
     with tqdm(total=sum(num_tracks.values()), unit="track", desc="spoken digits") as bar:
         for split, count in num_tracks.items():
             voices = {speaker: load_recordings(data_dir, speaker, split) for speaker in speakers[split]}
-            (output_dir / split).mkdir(exist_ok=True)
             lines = []
             for number in range(count):
                 # A stream of its own for each track: a larger corpus begins with the tracks of the smaller one.
@@ -78,9 +65,8 @@ def compose(data_dir: Path, output_dir: Path, num_tracks: dict[str, int], settin
                 speaker = speakers[split][number % len(speakers[split])]
                 track = plan_track(voices[speaker], settings, random)
                 path = output_dir / split / f"{number:05d}.flac"
-                if not path.is_file():
-                    with atomic_write(path) as temporary:
-                        soundfile.write(temporary, render_track(track), SAMPLING_RATE, "PCM_16")
+                with atomic_write(path) as temporary:
+                    soundfile.write(temporary, render_track(track), SAMPLING_RATE, "PCM_16")
                 line = {"audio": f"{split}/{path.name}", "speaker": speaker, **describe_track(track)}
                 lines.append(json.dumps(line))
                 bar.update()
