@@ -34,7 +34,7 @@ NUM_CANDIDATES_EXCLUDED = 500
 
 
 class Description:
-    """A text of a query, encoded. One sentence is taken as a section query, which finds more (docs/search.md)."""
+    """A text of a query, encoded. One sentence is taken as a section query."""
 
     def __init__(self, retriever: CollapRetriever, text: str, kind: Kind) -> None:
         (sentences,) = retriever.processor.split_texts([text])
