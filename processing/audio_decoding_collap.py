@@ -192,7 +192,8 @@ class _Reading:
                 for frame in packet.decode():
                     self._take(frame)
             except av.FFmpegError as error:
-                self.error, self.ends_in_error = _reason(error), True
+                if packet.size:  # encoders write empty packets at the end, which hold nothing
+                    self.error, self.ends_in_error = _reason(error), True
             yield
         self._resample(np.zeros(0, np.float32), last=True)
         yield

@@ -187,6 +187,37 @@ def test_a_film_that_is_cut_off(suffix, tmp_path):
     assert re.match(r"it ends after .* s, its head says \d\.\d s", decode_audio(content[: len(content) // 2]).problem)
 
 
+def ogg_checksum(page: bytes) -> int:
+    """The CRC of Ogg: 0x04c11db7, bit by bit, nothing inverted."""
+    checksum = 0
+    for byte in page:
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1) ^ (0x04C11DB7 if checksum & 0x80000000 else 0)
+        checksum &= 0xFFFFFFFF
+    return checksum
+
+
+def test_an_ogg_that_ends_with_an_empty_packet_is_whole(tmp_path):
+    """As some encoders write them; FFmpeg's decoder refuses the packet."""
+    soundfile.write(tmp_path / "a.ogg", chirp(3.0), RATE)
+    content = bytearray((tmp_path / "a.ogg").read_bytes())
+    last = content.rfind(b"OggS")
+    content[last + 5] &= ~4  # it is not the last page any more
+    content[last + 22 : last + 26] = bytes(4)
+    content[last + 22 : last + 26] = ogg_checksum(content[last:]).to_bytes(4, "little")
+    number = int.from_bytes(content[last + 18 : last + 22], "little") + 1
+    page = bytearray(content[last : last + 18] + number.to_bytes(4, "little") + bytes(4) + b"\x01\x00")
+    page[5] |= 4
+    page[22:26] = ogg_checksum(page).to_bytes(4, "little")
+    (tmp_path / "b.ogg").write_bytes(content + page)
+    whole, ended = decode_audio(tmp_path / "a.ogg"), decode_audio(tmp_path / "b.ogg")
+    assert ended.problem is None
+    # The page in front of the last one no longer says that its packet ends before its last sample.
+    num_samples = len(whole.waveform) - 200
+    np.testing.assert_allclose(ended.waveform[:num_samples], whole.waveform[:num_samples], atol=1e-6)
+
+
 def test_an_ogg_with_a_damaged_page_is_not_whole(tmp_path):
     WRITERS["a.opus"](tmp_path / "a.opus", 8)
     content = bytearray((tmp_path / "a.opus").read_bytes())
