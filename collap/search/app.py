@@ -329,8 +329,8 @@ def _make_page(library: Library) -> "Blocks":
             if given.get("order") not in ORDERS:
                 given.pop("order", None)
             answer = library.answer(given)
-            values = {name: given.get(name, "") for name in FIELDS}
-            values["folder"] = gr.Dropdown(["", *library.folders()], value=values["folder"])
+            values = {name: given.get(name, gr.skip()) for name in FIELDS}  # not over what was typed meanwhile
+            values["folder"] = gr.Dropdown(["", *library.folders()], value=given.get("folder", ""))
             is_open = any(given.get(name) for name in FIELDS[2:])
             return [*values.values(), gr.Accordion(open=is_open), answer]
 
