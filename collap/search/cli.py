@@ -46,6 +46,9 @@ def index_songs(arguments: Sequence[str]) -> int:
         return 0
     if given.model is None and (given.rebuild or given.milvus):
         parser.error("--rebuild and --milvus need --model")
+    for folder in given.folders:
+        if not Path(folder).is_dir():
+            raise ValueError(f"{folder} is no folder of songs.")
     if given.model is None:
         index = SongIndex.open(given.index)
     else:
@@ -81,7 +84,7 @@ def search_songs(arguments: Sequence[str]) -> int:
     parser.add_argument("--like", metavar="SONG", help="a file of audio, in the library or not")
     parser.add_argument("--from", type=_seconds, metavar="TIME", help="where the part of --like begins: 1:20")
     parser.add_argument("--to", type=_seconds, metavar="TIME", help="where it ends")
-    parser.add_argument("--not", nargs="+", default=[], metavar="TEXT", help="what must not happen")
+    parser.add_argument("--not", action="append", default=[], metavar="TEXT", help="what must not happen; repeatable")
     for tag in ("title", "artist", "album"):
         parser.add_argument(f"--{tag}", help=f"only songs whose {tag} contains this")
     parser.add_argument("--folder", help="only songs in this folder")
@@ -92,6 +95,8 @@ def search_songs(arguments: Sequence[str]) -> int:
     parser.add_argument("--m3u", metavar="FILE", help="write the songs as a playlist")
     parser.add_argument("--explain", metavar="PNG", help="draw the sentences over the best song")
     given = vars(parser.parse_args(arguments))
+    if given["explain"] and not Path(given["explain"]).suffix:
+        parser.error("--explain must be the name of a picture, such as best.png")
     index = SongIndex.open(given["index"], given["model"])
     names = {field.name for field in dataclasses.fields(Query)}
     query = Query(
@@ -128,7 +133,9 @@ def as_text(result: SearchResult) -> str:
     for rank, match in enumerate(result.matches, start=1):
         song = match.song
         name = f"{song.artist} - {song.title}" if song.artist else song.title
-        probability = "" if match.probability is None else f"  match {match.probability:.0%}"
+        probability = ""
+        if match.probability is not None:
+            probability = f"  match {match.probability:.0%}" if match.probability >= 0.005 else "  match <1%"
         lines.append(f"{rank:>3}. {name}  ({clock(song.duration_s)})  score {match.score:.3f}{probability}")
         lines.append(f"     {song.path}")
         lines += [f"     {clock(span.start_s)}-{clock(span.end_s)}  {span.sentence}" for span in match.spans]

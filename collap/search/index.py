@@ -242,6 +242,8 @@ class SongIndex:
                     f"folders: {missing[0]} is not there. Its songs are kept; if it is gone for good: "
                     f"collap index --index {self.folder} --remove {missing[0]}"
                 )
+            with self._database(write=True) as database, database:  # a killed update continues without naming them
+                _write_settings(database, {"folders": folders})
             own = self.folder.resolve()
             paths = [
                 str(path)
@@ -434,8 +436,8 @@ def _stamp(retriever: CollapRetriever) -> int:
 
 
 def _load_retriever(model: str) -> CollapRetriever:
-    if "://" not in model and os.path.isabs(model) and not os.path.isdir(model):
-        raise ValueError(f"model: {model} is not there. If it was moved, --model MODEL says where it is.")
+    if not os.path.isdir(model) and (os.path.isabs(model) or model.count("/") != 1):
+        raise ValueError(f"model: {model} is not there. --model MODEL says where it is.")
     retriever = load_retriever(model, PartialState().device)
     if not isinstance(retriever, CollapRetriever):
         raise ValueError(f"model: an index needs a CoLLAP, got {retriever.name}.")

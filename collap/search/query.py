@@ -72,6 +72,8 @@ class Query:
         start_s, end_s = self.like_span_s
         if (start_s or 0.0) < 0 or (end_s is not None and end_s <= (start_s or 0.0)):
             raise ValueError(f"like_span_s must be a start and a later end in seconds, got {self.like_span_s}.")
+        if self.like is None and self.like_span_s != (None, None):
+            raise ValueError(f"like_span_s is a part of like, which is missing; got {self.like_span_s}.")
         if self.top < 1:
             raise ValueError(f"top must be at least 1, got {self.top}.")
 

@@ -3,6 +3,7 @@
 
 import copy
 import logging
+import os
 from collections.abc import Sequence
 from functools import reduce
 from pathlib import Path
@@ -125,9 +126,11 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
         [`SearchResult`]: songs of equal score in the order of their paths.
 
     Raises:
-        ValueError: if a text or the audio of the query cannot be encoded.
+        ValueError: if the index has no songs, or a text or the audio of the query cannot be encoded.
     """
     index.refresh()
+    if not index.songs:
+        raise ValueError(f"index: {index.folder} holds no song yet. collap index FOLDER --index {index.folder}")
     descriptions, excerpts, excluded = _encode(index, query)
     parts = [*descriptions, *excerpts]
     allowed = _filter(index.songs.values(), query)
@@ -162,7 +165,7 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
         probability = None if probabilities is None else float(probabilities[place])
         matches.append(Match(song, float(totals[place]), probability, spans, times, similarities))
     sentences = [sentence for part in descriptions for sentence in part.sentences]
-    is_match = None if probabilities is None else bool(probabilities.sum() >= 0.5)
+    is_match = None if probabilities is None else sum(match.probability for match in matches) >= 0.5
     return SearchResult(matches, sentences, len(allowed), is_match, damaged)
 
 
@@ -189,12 +192,11 @@ def _filter(songs: Sequence[IndexedSong], query: Query) -> set[str]:
     """Ids of the songs that the filters leave."""
 
     def fits(song: IndexedSong) -> bool:
+        folder = query.folder and Path(os.path.abspath(query.folder))
         tags = ((query.title, song.title), (query.artist, song.artist), (query.album, song.album))
         return (
             all(wanted is None or wanted.casefold() in tag.casefold() for wanted, tag in tags)
-            and (
-                query.folder is None or any(Path(query.folder).absolute() in Path(path).parents for path in song.paths)
-            )
+            and (folder is None or any(folder in Path(path).parents for path in song.paths))
             and (query.min_length_s is None or song.duration_s >= query.min_length_s)
             and (query.max_length_s is None or song.duration_s <= query.max_length_s)
         )

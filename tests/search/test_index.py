@@ -120,6 +120,8 @@ def test_a_missing_folder_is_an_error_and_loses_nothing(library, tmp_path):
     assert len(SongIndex.open(library.folder).songs) == 4
     assert library.remove([tmp_path / "songs"]).num_songs == 0
     assert library.folders == []
+    with pytest.raises(ValueError, match="holds no song yet"):
+        library.search(Query(["drums"]))
     with pytest.raises(ValueError, match="neither a file nor a folder"):
         library.remove([tmp_path / "songs"])
 
@@ -270,6 +272,6 @@ def test_a_killed_update_continues(tmp_path, model):
     there = {path.name for path in frames.glob("shard-*")}
     assert len(there) >= 3
     index = SongIndex.open(tmp_path / "index")
-    assert index.update([tmp_path / "songs"]).num_songs == 30
+    assert index.update().num_songs == 30
     assert there <= {path.name for path in frames.glob("shard-*")}
     assert sqlite3.connect(tmp_path / "index" / "songs.sqlite").execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -128,6 +128,7 @@ def test_the_folder_filter_has_no_namesakes(index, songs):
     assert index.search(Query([STORY], folder=str(songs / "even"))).num_songs == 4
     assert index.search(Query([STORY], folder=str(songs / "eve"))).num_songs == 0
     assert index.search(Query([STORY], folder=str(songs))).num_songs == 8
+    assert index.search(Query([STORY], folder=str(songs / "odd" / ".." / "even"))).num_songs == 4
 
 
 def test_each_sentence_has_a_span_inside_the_song(index):
@@ -182,6 +183,8 @@ def test_probabilities_are_those_of_the_calibration(index, monkeypatch):
     result = index.search(Query([STORY]))
     assert {match.song.id: match.probability for match in result.matches} == pytest.approx(one)
     assert result.is_match == (sum(one.values()) >= 0.5)
+    first = index.search(Query([STORY], top=1))  # what is not shown does not count
+    assert first.is_match == (first.matches[0].probability >= 0.5)
     both = index.search(Query([STORY, SECTION], exclude=["drums"]))
     expected = {song: min(one[song], other[song]) for song in one}
     assert {match.song.id: match.probability for match in both.matches} == pytest.approx(expected)
@@ -201,6 +204,7 @@ def test_probabilities_are_those_of_the_calibration(index, monkeypatch):
         ({"texts": ["a piano"], "any_order": True, "section": True}, "must not both be given"),
         ({"like": "a.wav", "like_span_s": (5, 2)}, "a start and a later end"),
         ({"like": "a.wav", "like_span_s": (-1, 2)}, "a start and a later end"),
+        ({"texts": ["a piano"], "like_span_s": (1, None)}, "a part of like, which is missing"),
         ({"texts": ["a piano"], "top": 0}, "top must be at least 1"),
     ],
 )

@@ -69,6 +69,14 @@ def test_an_answer_for_programs(index, capsys):
     assert set(first["spans"][0]) == {"sentence", "start_s", "end_s", "score"}
 
 
+def test_what_is_excluded_may_stand_in_front(index, capsys):
+    answers = [
+        run(capsys, "search", *arguments, "--index", index)
+        for arguments in (["--not", "a choir", "drums"], ["drums", "--not", "a choir"])
+    ]
+    assert answers[0] == answers[1]
+
+
 def test_a_playlist_and_a_picture(index, songs, tmp_path, capsys):
     files = {name: str(tmp_path / name) for name in ("list.m3u", "best.png")}
     run(capsys, "search", "drums", "--index", index, "--m3u", files["list.m3u"], "--explain", files["best.png"])
@@ -98,7 +106,10 @@ def test_errors_are_one_line(index, songs, tmp_path, capsys):
     assert "--explain needs a description" in like
     assert "is neither a file nor a folder" in fail(capsys, "index", "--index", index, "--remove", str(tmp_path))
     missing = fail(capsys, "index", str(tmp_path / "nowhere"), "--index", index)
-    assert "nowhere is not there" in missing
+    assert "nowhere is no folder of songs" in missing
+    assert "like, which is missing" in fail(capsys, "search", "drums", "--from", "1:00", "--index", index)
+    moved = fail(capsys, "search", "drums", "--index", index, "--model", "demo/models/none")
+    assert "demo/models/none is not there" in moved
 
 
 @pytest.mark.parametrize("time", ["1:2:3:4", "-3", "one", "1:xx"])
