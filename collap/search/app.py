@@ -204,10 +204,12 @@ def _heats(matches: Sequence[Match]) -> list[list[list[int]]]:
     Of each song `(sentences, NUM_BARS)` from 0 to 100: how far the similarity of a sentence is above its median over
     all these songs, where 100 is its highest. Cells divide the song into equal parts; what was not encoded is 0.
     """
+    if not matches:
+        return []
     heats = []
-    every = [match.similarities for match in matches]  # each (sentences, frames)
+    every = np.hstack([match.similarities for match in matches])  # (sentences, frames of all)
+    low, high = np.median(every, axis=1), every.max(axis=1)
     for match in matches:
-        low, high = np.median(np.hstack(every), axis=1), np.max(np.hstack(every), axis=1)
         middles = (np.arange(NUM_BARS) + 0.5) * match.song.duration_s / NUM_BARS
         frames = np.searchsorted(match.times[:, 0], middles, side="right") - 1
         heat = (match.similarities[:, frames].T - low) / np.maximum(high - low, 1e-6)  # (NUM_BARS, sentences)

@@ -132,11 +132,10 @@ def as_text(result: SearchResult) -> str:
         lines.append(f"It is likely that nothing here matches. The nearest of {result.num_songs} songs:")
     for rank, match in enumerate(result.matches, start=1):
         song = match.song
-        name = f"{song.artist} - {song.title}" if song.artist else song.title
         probability = ""
         if match.probability is not None:
             probability = f"  match {match.probability:.0%}" if match.probability >= 0.005 else "  match <1%"
-        lines.append(f"{rank:>3}. {name}  ({clock(song.duration_s)})  score {match.score:.3f}{probability}")
+        lines.append(f"{rank:>3}. {song.name}  ({clock(song.duration_s)})  score {match.score:.3f}{probability}")
         lines.append(f"     {song.path}")
         lines += [f"     {clock(span.start_s)}-{clock(span.end_s)}  {span.sentence}" for span in match.spans]
     lines += [f"Its frames are damaged, it was left out: {path}" for path in result.damaged]
@@ -157,8 +156,7 @@ def as_playlist(result: SearchResult) -> str:
     """The songs as an extended M3U."""
     lines = ["#EXTM3U"]
     for song in (match.song for match in result.matches):
-        name = f"{song.artist} - {song.title}" if song.artist else song.title
-        lines += [f"#EXTINF:{round(song.duration_s)},{name}", song.path]
+        lines += [f"#EXTINF:{round(song.duration_s)},{song.name}", song.path]
     return "\n".join(lines) + "\n"
 
 

@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -182,7 +183,7 @@ class ExactFirstStage:
         for song_id, vectors, _ in added:
             new.add(song_id)
             yield song_id, vectors
-        for song_id, start, end in zip(old.song_ids, old.starts, old.starts[1:], strict=False):
+        for song_id, (start, end) in zip(old.song_ids, pairwise(old.starts), strict=True):
             if song_id in kept and song_id not in new:
                 yield song_id, old.vectors[start:end]
 

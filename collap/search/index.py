@@ -137,13 +137,14 @@ class SongIndex:
         if not is_index and folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"index: {folder} holds other files. Give a new folder.")
         retriever = _load_retriever(model)
+        described = describe_songs(retriever)
         if rebuild or not is_index:
             folder.mkdir(parents=True, exist_ok=True)
             with _writing(folder):
                 folders = _delete(folder) if is_index else []
                 settings = {
                     "model": os.path.abspath(model) if os.path.isdir(model) else model,
-                    "fingerprint": describe_songs(retriever),
+                    "fingerprint": described,
                     "stamp": _stamp(retriever),
                     "milvus": milvus,
                     "collection": f"collap_{uuid.uuid4().hex}",
@@ -163,7 +164,7 @@ class SongIndex:
                 f"milvus: {folder} has its windows in {index._settings['milvus'] or 'a file'}, got {milvus!r}. "
                 "--rebuild begins anew."
             )
-        index.retriever = retriever
+        index.retriever, index._described = retriever, described
         index._check_model()
         return index
 
@@ -179,8 +180,13 @@ class SongIndex:
         """The model, loaded when it is first used; a ValueError if it is another one than that of the index."""
         retriever = _load_retriever(self.model)
         if _stamp(retriever) != self._settings["stamp"]:
-            raise ValueError(self._other_model(retriever))
+            raise ValueError(self._other_model(describe_songs(retriever)))
         return retriever
+
+    @cached_property
+    def _described(self) -> dict[str, Any]:
+        """What the frames of the model depend on; all its weights are hashed once."""
+        return describe_songs(self.retriever)
 
     @cached_property
     def calibration(self) -> Calibration | None:
@@ -218,7 +224,7 @@ class SongIndex:
     def frame_times(self, song: str) -> np.ndarray:
         """Start and end of each frame of a song in seconds, of shape `(N, 2)`."""
         num_frames = self._cache.songs[song].num_frames
-        return self.retriever.model.frame_times(num_frames, self.songs[song].duration_s).numpy()
+        return self.retriever.frame_times(num_frames, self.songs[song].duration_s)
 
     def update(self, folders: Sequence[str | Path] = ()) -> IndexUpdate:
         """
@@ -305,14 +311,14 @@ class SongIndex:
             known = set(self.first_stage.song_ids)
         except ValueError as error:
             logger.warning("%s", error)
-            self._delete_windows()
+            _delete_windows(self.folder)
             known = set()
 
         def windows() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
             lengths = {file.song: file.duration_s for file in files}
             for song in sorted(songs - known):
                 frames = self._cache.read(song).frames.astype(np.float32)
-                times = self.retriever.model.frame_times(len(frames), lengths[song]).numpy()
+                times = self.retriever.frame_times(len(frames), lengths[song])
                 yield song, *make_windows(frames, times)
 
         if songs != known:
@@ -327,10 +333,6 @@ class SongIndex:
         self._read()
         self._cache.keep(songs)
         return update
-
-    def _delete_windows(self) -> None:
-        for path in self.folder.glob(WINDOWS):
-            path.unlink()
 
     def _compare(self, files: list[IndexedFile], num_songs: int) -> IndexUpdate:
         before, after = self._files, {file.path: file for file in files}
@@ -387,11 +389,11 @@ class SongIndex:
             ) from error
 
     def _check_model(self) -> None:
-        if self._settings["fingerprint"] != describe_songs(self.retriever):
-            raise ValueError(self._other_model(self.retriever))
+        if self._settings["fingerprint"] != self._described:
+            raise ValueError(self._other_model(self._described))
 
-    def _other_model(self, retriever: CollapRetriever) -> str:
-        lines = differences(self._settings["fingerprint"], describe_songs(retriever))
+    def _other_model(self, described: dict[str, Any]) -> str:
+        lines = differences(self._settings["fingerprint"], described)
         lines = [line.replace(" in the cache, ", " in the index, ") for line in lines]
         lines.insert(0, f"{self.folder} was made by another model, or with other settings:")
         return "\n  ".join(lines) + "\nUse that model, or begin anew by --rebuild."
@@ -417,9 +419,14 @@ def _delete(folder: Path) -> list[str]:
         if index._settings["milvus"] is not None:
             index.first_stage.update([], [])
     shutil.rmtree(folder / FRAMES, ignore_errors=True)
-    for path in (folder / DATABASE, *folder.glob(WINDOWS)):
-        path.unlink(missing_ok=True)
+    (folder / DATABASE).unlink(missing_ok=True)
+    _delete_windows(folder)
     return folders
+
+
+def _delete_windows(folder: Path) -> None:
+    for path in folder.glob(WINDOWS):
+        path.unlink(missing_ok=True)
 
 
 def describe_songs(retriever: CollapRetriever) -> dict[str, Any]:

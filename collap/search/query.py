@@ -96,6 +96,11 @@ class IndexedSong:
     encoded_s: float  # seconds that have frames
     paths: tuple[str, ...]  # all its files
 
+    @property
+    def name(self) -> str:
+        """Artist and title, as lists of songs have them."""
+        return f"{self.artist} - {self.title}" if self.artist else self.title
+
 
 @dataclass(frozen=True)
 class SentenceSpan:

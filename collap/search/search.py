@@ -78,7 +78,6 @@ class Excerpt:
 
     def __init__(self, index: "SongIndex", path: str, span_s: tuple[float | None, float | None]) -> None:
         self.name = Path(path).name
-        self.sentences = [self.name]
         self.frames, self.times = _encode_excerpt(index, path, *span_s)
         self.query = WindowQuery.of_audio(self.frames, index.retriever.model.config)
 
@@ -109,7 +108,7 @@ def _encode_excerpt(
         output: CollapAudioOutput = retriever.model.get_audio_features(**inputs.to(retriever.model.device))
         frames = output.last_hidden_state[0].float().cpu().numpy()  # (N, d)
         duration_s = len(waveform) / SAMPLING_RATE
-    return frames, retriever.model.frame_times(len(frames), duration_s).numpy()
+    return frames, retriever.frame_times(len(frames), duration_s)
 
 
 def search(index: "SongIndex", query: Query) -> SearchResult:
@@ -190,9 +189,9 @@ def _probabilities(
 
 def _filter(songs: Sequence[IndexedSong], query: Query) -> set[str]:
     """Ids of the songs that the filters leave."""
+    folder = None if query.folder is None else Path(os.path.abspath(query.folder))
 
     def fits(song: IndexedSong) -> bool:
-        folder = query.folder and Path(os.path.abspath(query.folder))
         tags = ((query.title, song.title), (query.artist, song.artist), (query.album, song.album))
         return (
             all(wanted is None or wanted.casefold() in tag.casefold() for wanted, tag in tags)

@@ -155,15 +155,20 @@ def pe_audio():
     return tiny_pe_audio(*TEXTS)
 
 
+def logits_of(model, processor, path: str) -> np.ndarray:
+    """What the model itself gives for a song and `TEXTS`."""
+    clip = processor.feature_extractor(read_audio(path, RATE)[0], sampling_rate=RATE, return_tensors="pt")
+    tokens = processor.tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
+    with torch.no_grad():
+        return model(**clip, **tokens).logits_audio_text.numpy()
+
+
 class TestPeAudio:
     def test_scores_are_those_of_the_model_before_its_factor(self, pe_audio, tmp_path):
         model, processor = pe_audio
         path = write_song(tmp_path / "song.wav", 0.3)
         retriever = PeAudioRetriever(model, processor)
-        clip = processor.feature_extractor(read_audio(path, RATE)[0], sampling_rate=RATE, return_tensors="pt")
-        tokens = processor.tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
-        with torch.no_grad():
-            expected = model(**clip, **tokens).logits_audio_text.numpy()
+        expected = logits_of(model, processor, path)
         scores = retriever.score([retriever.embed_song(path).frames], retriever.embed_texts(TEXTS))
         assert np.ptp(expected) > 0.1
         np.testing.assert_allclose(3 * scores - 1, expected, atol=1e-4)
@@ -202,10 +207,7 @@ class TestPeAudioFrames:
         model, processor = frame_level
         path = write_song(tmp_path / "song.wav", 0.3)
         retriever = PeAudioFrameRetriever(model, processor)
-        clip = processor.feature_extractor(read_audio(path, RATE)[0], sampling_rate=RATE, return_tensors="pt")
-        tokens = processor.tokenizer(TEXTS, padding=True, return_tensors="pt", return_token_type_ids=False)
-        with torch.no_grad():
-            (expected,) = model(**clip, **tokens).logits_audio_text.numpy()  # (texts, frames)
+        (expected,) = logits_of(model, processor, path)  # (texts, frames)
         song, texts = retriever.embed_song(path), retriever.embed_texts(TEXTS)
         products = retriever.frame_queries(texts) @ song.frames.T
         assert np.ptp(expected, axis=1).min() > 0.1

@@ -20,11 +20,6 @@ from collap.search.query import Query
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
 def songs(tmp_path_factory):
     """Four songs in three formats, one of them twice, and a text that claims to be one."""
     folder = tmp_path_factory.mktemp("songs")

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_library import save_tiny_model, write_tagged
+from tiny_library import write_tagged
 
 from collap.search import search as search_module
 from collap.search.calibration import Calibration, ScoreFit
@@ -27,8 +27,7 @@ def songs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def index(tmp_path_factory, songs) -> SongIndex:
-    model = save_tiny_model(tmp_path_factory.mktemp("model"))
+def index(tmp_path_factory, model, songs) -> SongIndex:
     index = SongIndex.create(tmp_path_factory.mktemp("index") / "index", model)
     index.update([songs])
     return index

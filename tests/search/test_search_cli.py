@@ -10,11 +10,6 @@ from collap.cli import main
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory) -> str:
-    return save_tiny_model(tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
 def songs(tmp_path_factory):
     folder = tmp_path_factory.mktemp("songs")
     for number, suffix in enumerate((".mp3", ".flac", ".ogg")):
