@@ -324,12 +324,11 @@ class SongIndex:
         if songs != known:
             self.first_stage.update(windows(), songs & known)
         update = self._compare(files, len(songs))
-        settings = {"folders": folders, "generation": uuid.uuid4().hex}
         with self._database(write=True) as database, database:
             database.execute("DELETE FROM files")
             places = ", ".join("?" * len(fields(IndexedFile)))
             database.executemany(f"INSERT INTO files VALUES ({places})", map(astuple, files))
-            _write_settings(database, settings)
+            _write_settings(database, {"folders": folders, "generation": uuid.uuid4().hex})
         self._read()
         self._cache.keep(songs)
         return update
@@ -365,15 +364,13 @@ class SongIndex:
         for file in self._files.values():
             if file.problem is None:
                 paths.setdefault(file.song, []).append(file.path)
-        self.songs = {song: self._song(self._files[own[0]], tuple(own)) for song, own in paths.items()}
-        made_by = self._settings["fingerprint"]
-        self._cache = TensorCache(self.folder / FRAMES, made_by, create=True)
+        self.songs = {}
+        for song, own in paths.items():
+            first = self._files[own[0]]
+            tags, lengths = (first.title, first.artist, first.album), (first.duration_s, first.encoded_s)
+            self.songs[song] = IndexedSong(song, first.path, *tags, *lengths, tuple(own))
+        self._cache = TensorCache(self.folder / FRAMES, self._settings["fingerprint"], create=True)
         self.__dict__.pop("first_stage", None)
-
-    @staticmethod
-    def _song(file: IndexedFile, paths: tuple[str, ...]) -> IndexedSong:
-        tags = file.title, file.artist, file.album
-        return IndexedSong(file.song, file.path, *tags, file.duration_s, file.encoded_s, paths)
 
     @contextmanager
     def _database(self, write: bool = False) -> Iterator[sqlite3.Connection]:
