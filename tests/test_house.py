@@ -117,6 +117,7 @@ MAY_IMPORT = {
     "data": {"cli"},
     "encode": {"data"},
     "baselines": {"data", "encode", "metrics"},
+    "captioning": {"data", "encode", "cli"},
     "training": {"data", "encode", "metrics", "baselines", "hub", "cli"},
     "evaluation": {"data", "encode", "metrics", "baselines"},
     "search": {"data", "encode", "metrics", "baselines", "evaluation", "cli"},
