@@ -2,7 +2,7 @@
 """
 Does an excerpt of a recording find its song, and its place in it?
 
-    python -m benchmarks.real_music --music FOLDER --model MODEL --index INDEX --output FILE
+    python -m benchmarks.real_music.excerpts --music FOLDER --model MODEL --index INDEX --output FILE
 
 FOLDER holds whole songs; it is indexed first, as by `collap index`. Excerpts of 10 s are drawn, one a song, made 3 dB
 louder (and clipped), with white noise 30 dB below, written as stereo mp3 of 64 kbit/s, and searched for, as by
