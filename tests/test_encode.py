@@ -487,6 +487,32 @@ def start(songs_folder: Path, folder: Path, *arguments: int) -> subprocess.Popen
     )
 
 
+# Prints the most memory that encoding a song takes in a process of its own, in kB.
+PEAK_SCRIPT = """
+import pathlib, sys
+from collap.evaluation.retrievers import load_retriever
+load_retriever(sys.argv[1]).embed_song(sys.argv[2])
+print(pathlib.Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak is read from /proc")
+def test_an_hour_takes_little_more_memory_than_minutes(tmp_path):
+    """At once its waveform alone would take 230 MB, its features 290 MB."""
+    for part in tiny_collap(encoder_batch_size=8):
+        part.save_pretrained(tmp_path / "model")
+    song, peaks_mb = tmp_path / "song.wav", []
+    minute = np.random.default_rng(0).uniform(-0.3, 0.3, (60 * 44_100, 2))
+    for num_minutes in (5, 60):
+        with soundfile.SoundFile(song, "w", 44_100, channels=2) as file:
+            for _ in range(num_minutes):
+                file.write(minute)
+        command = [sys.executable, "-c", PEAK_SCRIPT, tmp_path / "model", song]
+        peaks_mb.append(int(subprocess.run(command, capture_output=True, check=True, text=True).stdout) / 1e3)
+    assert peaks_mb[1] - peaks_mb[0] < 100
+
+
 @pytest.mark.slow
 def test_a_killed_run_continues(tmp_path):
     for index in range(8):
