@@ -20,6 +20,7 @@ from .modeling_collap_base import CollapPreTrainedModel, fingerprint, load_compl
 from .modeling_collap_text import CollapTextModel, text_encoder_class, without_pooler
 from .outputs_collap import CollapAttentions, CollapAudioOutput, CollapOutput, CollapTextOutput
 from .scoring_collap import attend_frames, count_segments, mean_over_sentences, score_sentences, time_features
+from .sentence_transformers_collap import find_text_pooling
 
 logger = logging.get_logger(__name__)
 
@@ -106,7 +107,8 @@ class CollapModel(CollapPreTrainedModel):
             speech_model_name_or_path (`str` or `None`):
                 Folder or Hub name of any Whisper model, whose encoder is taken; `None` leaves speech out.
             text_model_name_or_path (`str`):
-                Folder or Hub name of a text model; of an encoder-decoder, such as T5, the encoder is taken.
+                Folder or Hub name of a text model; of an encoder-decoder, such as T5, the encoder is taken. The
+                default of `text_pooling` is the pooling of its `modules.json` if it is of sentence-transformers.
             dtype (`torch.dtype` or `str`, *optional*): Precision of the weights; by default float32.
             kwargs: Further fields of [`CollapConfig`]; and `cache_dir`, `force_download`, `local_files_only` and
                 `token` as in `from_pretrained`, for all towers.
@@ -116,7 +118,8 @@ class CollapModel(CollapPreTrainedModel):
 
         Raises:
             TypeError: if an argument is none of these.
-            ValueError: if a weight of a tower is not in its checkpoint.
+            ValueError: if a weight of a tower is not in its checkpoint, or the text model was trained with a pooling
+                that `text_pooling` does not have.
         """
         hub = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
         fields = {field.name for field in dataclasses.fields(cls.config_class)} - {"dtype"}
@@ -136,6 +139,7 @@ class CollapModel(CollapPreTrainedModel):
             )
             speech = whisper.encoder
             kwargs.setdefault("chunk_length_s", speech.config.max_source_positions / 50)
+        kwargs["text_pooling"] = find_text_pooling(text_model_name_or_path, kwargs.get("text_pooling"), hub)
         text_config = AutoConfig.from_pretrained(text_model_name_or_path, **hub)
         text = load_complete(
             text_encoder_class(text_config),

@@ -1,6 +1,9 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """One call makes a model and the processor that fits it."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -52,6 +55,20 @@ def test_options(towers):
     assert (processor.max_text_tokens, extractor.chunk_length_s, extractor.num_speech_mel_bins) == (7, 0.64, 128)
     with pytest.raises(TypeError, match="hop_size"):
         from_towers(**towers, hop_size=5)
+
+
+def test_the_pooling_of_sentence_transformers(towers, tmp_path):
+    folder = tmp_path / "text"
+    shutil.copytree(towers["text"], folder)
+    pooling = {"path": "pooling", "type": "sentence_transformers.models.Pooling"}
+    (folder / "modules.json").write_text(json.dumps([pooling]))
+    (folder / "pooling").mkdir()
+    (folder / "pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    chosen = {None: "mean", "first": "first"}
+    for given, expected in chosen.items():
+        model, _ = from_towers(**{**towers, "text": str(folder)}, text_pooling=given)
+        assert model.config.text_pooling == expected
+    assert from_towers(**towers)[0].config.text_pooling == "first"
 
 
 def test_a_text_model_with_the_tokenizer_of_another_is_refused(towers, tmp_path):

@@ -41,7 +41,7 @@ class ConfigArguments:
     logit_scale_init_value: float | None = None
     text_granularity: str | None = HfArg(default=None, help="'document' or 'sentence'.")
     temporal_position: bool | None = None
-    text_pooling: str | None = HfArg(default=None, help="'first', 'last' or 'mean'. Default: by the text model.")
+    text_pooling: str | None = HfArg(default=None, help="'first', 'last' or 'mean'. Default: that of the text model.")
     freeze_music_model: bool | None = None
     freeze_speech_model: bool | None = None
     encoder_batch_size: int | None = None
