@@ -2,7 +2,9 @@
 """
 Metrics and tables of the ranks that `python -m benchmarks.rank` writes.
 
-    python -m benchmarks.tables benchmarks/results/long_form_all_seeds.json    (the tables of docs/benchmark.md)
+    python -m benchmarks.tables benchmarks/results/long_form_{all_seeds,text_models}.json  (those of docs/benchmark.md)
+
+Of several files the rows stand in one table.
 """
 
 import json
@@ -143,4 +145,5 @@ def format_benchmark(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    print(format_benchmark(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))))
+    found = [json.loads(Path(name).read_text(encoding="utf-8"))["rows"] for name in sys.argv[1:]]
+    print(format_benchmark({"rows": {name: row for rows in found for name, row in rows.items()}}))

@@ -2,7 +2,8 @@
 """
 Trains one row of a table as examples/train.py does, and writes the seconds of computing that it took.
 
-Takes the arguments of examples/train.py, and `--mean_pooling` for CoLLAP's mean frame without attention.
+Takes the arguments of examples/train.py, `--mean_pooling` for CoLLAP's mean frame without attention, and `--lora_rank`
+for LoRA in the text model, which is merged into its weights at the end.
 """
 
 import sys
@@ -10,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from peft import PeftModel, get_peft_model
 from transformers import HfArgumentParser
 
 from collap import CollapModel
@@ -17,6 +19,7 @@ from collap.baselines.mean_pooling import MeanPoolingCollap
 from collap.files import write_json
 from collap.training.arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
 from collap.training.build import make_trainer, train_and_evaluate
+from collap.training.lora import lora_config
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -25,8 +28,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     started = time.process_time()
     parser = HfArgumentParser((ModelArguments, ConfigArguments, DataArguments, CollapTrainingArguments))
     parser.add_argument("--mean_pooling", action="store_true")
-    model, config, data, training, _ = parser.parse_args_into_dataclasses(arguments)
-    train_and_evaluate(make_trainer(model, config, data, training, model_class))
+    parser.add_argument("--lora_rank", type=int)
+    model, config, data, training, given = parser.parse_args_into_dataclasses(arguments)
+
+    def add_lora(model: CollapModel) -> PeftModel:
+        return get_peft_model(model, lora_config(model, r=given.lora_rank, lora_alpha=2 * given.lora_rank))
+
+    trainer = make_trainer(model, config, data, training, model_class, add_lora if given.lora_rank else None)
+    train_and_evaluate(trainer)
+    if given.lora_rank:
+        trainer.model.merge_and_unload().save_pretrained(training.output_dir)
+        for file in ("adapter_config.json", "adapter_model.safetensors"):  # the folder holds a whole model now
+            (Path(training.output_dir) / file).unlink()
     seconds = {"cpu_seconds": time.process_time() - started}
     write_json(Path(training.output_dir) / "seconds.json", seconds)
 

@@ -3,6 +3,7 @@ r"""
 The long-form benchmark: whole songs found by long captions, one model a row, the same songs and rules for all.
 
     make benchmark                                                        (small: 29 minutes on 2 cores)
+    python -m benchmarks.long_form --all_questions --pretrained_text_model sentence-transformers/all-MiniLM-L6-v2
     python -m benchmarks.long_form --all_questions \
         --results benchmarks/results/long_form_all_seeds.json             (after it: 4 minutes more)
     python -m benchmarks.long_form --size full --device cuda --structures song_structures.jsonl \
@@ -43,6 +44,8 @@ class Benchmark(Pipeline):
         splits = [question.split for name in ("long-form", "long-form-more") for question in SETS[name]()]
         self.kind = "validation" if given.validation else "test"  # of ranks
         self.left_out = "" if given.structures else "structures"
+        has_text = given.pretrained_text_model is not None
+        self.rows_left_out = [name for name in given.rows if ROWS[name].is_pretrained and not has_text]
         self.splits = [split for split in dict.fromkeys(splits) if split != self.left_out]
         self.rendered = self.render(*self.corpus_arguments())
         steps = given.num_pretraining_steps or self.size.num_pretraining_steps
@@ -62,6 +65,8 @@ class Benchmark(Pipeline):
         """Runs all steps; returns the result."""
         if self.left_out:
             self.say("Without --structures the split of unseen structures is left out")
+        if self.rows_left_out:
+            self.say(f"Without --pretrained_text_model these rows are left out: {', '.join(self.rows_left_out)}")
         self.say("Rendering songs with long captions")
         self.run([self.rendered], at_once=1)
         self.say("Pretraining small encoders on tags of short crops; they stand in for BEATs and Whisper")
@@ -77,7 +82,7 @@ class Benchmark(Pipeline):
         self.run(steps)
         result = {"machine": describe_machine(), "rows": self.collect(runs), "size": self.given.size}
         result |= {"seconds": round(time.monotonic() - self.started), "steps_done_by_earlier_calls": self.num_cached}
-        return result | {"splits_left_out": self.left_out.split()}
+        return result | {"splits_left_out": self.left_out.split(), "rows_left_out": self.rows_left_out}
 
     def collect(self, runs: Sequence[tuple[str, int]]) -> dict[str, Any]:
         """The metrics of the runs `(row, seed)`, and the seconds of their trainings."""
@@ -100,7 +105,8 @@ class Benchmark(Pipeline):
     def rows(self, seed: int) -> list[str]:
         """The rows to train with a seed: ablations with the first alone."""
         first = seed == self.given.seeds[0]
-        return [name for name in self.given.rows if first or ROWS[name].is_main]
+        names = [name for name in self.given.rows if name not in self.rows_left_out]
+        return [name for name in names if first or ROWS[name].is_main]
 
     def recipe(self, seed: int, num_epochs: int) -> dict[str, Any]:
         """Training arguments that all rows share."""
@@ -115,6 +121,8 @@ class Benchmark(Pipeline):
     def train_row(self, name: str, seed: int) -> Step:
         row = ROWS[name]
         recipe = self.recipe(seed, self.size.num_epochs) | {"features": self.features} | self.towers() | MODEL
+        if row.is_pretrained:
+            recipe["text_model"] = self.given.pretrained_text_model
         title, is_mean = f"{row.title}, seed {seed}", row.kind == MEAN
         return self.train(f"{name}-{seed}", title, recipe | row.special, [self.extracted], mean_pooling=is_mean)
 
@@ -172,6 +180,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         help="section layouts of real songs, as the Harmonix Set's folder dataset/segments (see "
         "benchmarks/corpus/README.md); without them the split of unseen structures is left out (default: "
         "song_structures.jsonl in the folder COLLAP_SHARED_DATA or ../shared/data, if it is there)",
+    )
+    parser.add_argument(
+        "--pretrained_text_model",
+        help="folder or Hub name for the rows that need one, such as sentence-transformers/all-MiniLM-L6-v2",
     )
     parser.add_argument("--num_songs", nargs="*", default=[], help="as of benchmarks.corpus: train=40 ...")
     parser.add_argument("--num_epochs", type=int, help="in place of the size's")

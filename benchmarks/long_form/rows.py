@@ -11,6 +11,11 @@ DOCUMENT = {"learning_rate": 1.2e-3}
 SENTENCES = {"text_granularity": "sentence", "learning_rate": 1.2e-3}
 TIME = {"temporal_position": "true"}
 SECTIONS = {"section_loss_weight": 1.0, "learning_rate": 2e-3}
+OURS = SENTENCES | TIME | SECTIONS
+# A pretrained text model learns at a rate of its own, in bfloat16, which takes less time.
+FROZEN = {"trainable_text_layers": 0, "bf16": "true"}
+TUNED = {"trainable_text_layers": 2, "text_learning_rate": 2e-4, "bf16": "true"}
+LORA = {"lora_rank": 16, "text_learning_rate": 2e-3, "bf16": "true"}
 # Of CLAP's two stages. At the rate of the first the second stage destroys the first (docs/log.md).
 CLAP_CLIP_LEARNING_RATE, CLAP_LEARNING_RATE = 1e-3, 2e-4
 CLAP, MEAN, COLLAP = "clap", "mean", "collap"
@@ -28,6 +33,7 @@ class Row:
     kind: str = COLLAP  # or CLAP (transformers' ClapModel), or MEAN (CoLLAP's mean frame)
     special: dict[str, float | str] = field(default_factory=dict)  # arguments of examples/train.py that are its own
     is_main: bool = False  # whether it is trained with every seed, or with the first alone (an ablation)
+    is_pretrained: bool = False  # whether its text model is --pretrained_text_model, or starts from random weights
 
 
 ROWS = {
@@ -42,7 +48,10 @@ ROWS = {
     ),
     "sentences": Row("sentence queries", special=SENTENCES),
     "sentences-time": Row("sentence queries, time", special=SENTENCES | TIME),
-    "ours": Row("sentence queries, time, sections (ours)", special=SENTENCES | TIME | SECTIONS, is_main=True),
+    "ours-new-text": Row("ours, text model from nothing", special=OURS, is_main=True),
+    "ours-frozen": Row("ours, text model frozen", special=OURS | FROZEN, is_main=True, is_pretrained=True),
+    "ours-lora": Row("ours, text model with LoRA", special=OURS | LORA, is_main=True, is_pretrained=True),
+    "ours": Row("ours", special=OURS | TUNED, is_main=True, is_pretrained=True),
 }
 
 
