@@ -1,0 +1,158 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""
+Long captions of songs from machine labels: tags with their probabilities and the level, every few seconds.
+
+A song is cut into sections by the novelty of tags and level. The facts of a section are what `tags.json` beside this
+file takes as sure, how loud it is, and what changes; they are put into sentences by the phrases of a writer
+(`train_words.json`, `other_words.json`). Each wording of a song has the same facts and as many sentences.
+"""
+
+import json
+import random
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from collap.captioning.sections import find_boundaries
+
+FOLDER = Path(__file__).parent
+TAGS = json.loads((FOLDER / "tags.json").read_text(encoding="utf-8"))
+NAMES = {kind: [name for name, tag in TAGS.items() if tag["kind"] == kind] for kind in ("thing", "genre", "tempo")}
+WORDS = {
+    writer: json.loads((FOLDER / f"{writer}_words.json").read_text(encoding="utf-8")) for writer in ("train", "other")
+}
+NUM_WORDINGS = 6  # for training
+MAX_SECTIONS = 12
+KERNEL_S = 12.0
+QUIETEST_DB = -60.0
+LEVEL_SCALE_DB = 10.0  # a change that weighs as much as a tag that comes or goes
+STEPS_DB = (-6.0, -2.0, 2.0, 4.0)  # between much quieter, quieter, average, louder, much louder than the song's mean
+MOVE_DB = 4.0  # from the first to the last third of a section, or of a song
+GONE = 0.6  # of a tag's least probability: below, it is not only less sure than before
+ABSENT = 0.02
+OFTEN = 0.3  # of the time: what is so often sure is said of the whole song
+
+Words = dict[str, Any]
+
+
+class Frames(NamedTuple):
+    """Labels of `N` frames of a song."""
+
+    times: np.ndarray  # (N, 2) s
+    tags: np.ndarray  # (N, tags of tags.json), probabilities
+    level_db: np.ndarray  # (N,)
+
+
+def read_frames(track: dict[str, Any], names: Sequence[str]) -> Frames:
+    """A line of `tracks.jsonl`, with the names of its tags; the probability of synonyms is that of the likeliest."""
+    all_tags = np.zeros((len(track["tags"]), len(names)))
+    for place, found in enumerate(track["tags"]):
+        all_tags[place, [int(index) for index in found]] = np.array(list(found.values())) / 100
+    tags = [all_tags[:, [name in tag["of"] for name in names]].max(1) for tag in TAGS.values()]
+    starts_s = np.arange(len(all_tags)) * track["frames_s"]
+    times = np.stack((starts_s, np.append(starts_s[1:], track["duration_s"])), axis=1)
+    return Frames(times, np.stack(tags, axis=1), np.maximum(track["level_db"], QUIETEST_DB))
+
+
+def find_sections(frames: Frames) -> list[tuple[float, float]]:
+    """At most [`MAX_SECTIONS`] sections of 8 s or more, start and end in seconds; of long songs they are longer."""
+    features = np.concatenate((np.sqrt(frames.tags), frames.level_db[:, None] / LEVEL_SCALE_DB), axis=1)
+    for least_s in (8.0, 10.0, 14.0, 20.0, 30.0, 45.0, 70.0, 100.0):
+        sections = find_boundaries(features, frames.times, least_s, KERNEL_S)
+        if len(sections) <= MAX_SECTIONS:
+            break
+    return sections
+
+
+def find_move(level_db: np.ndarray) -> str | None:
+    """Whether the level grows or fades, by the first and the last third."""
+    third = max(1, len(level_db) // 3)
+    change = level_db[-third:].mean() - level_db[:third].mean()
+    return None if abs(change) < MOVE_DB else "grows" if change > 0 else "fades"
+
+
+def find_course(level_db: np.ndarray) -> str:
+    """How the level goes over the whole song."""
+    start, middle, end = (part.mean() for part in np.array_split(level_db, 3))
+    if (move := find_move(level_db)) is not None:
+        return move
+    if abs(middle - max(start, end, key=lambda side: abs(middle - side))) < MOVE_DB / 2:
+        return "even" if level_db.std() < MOVE_DB else "contrasts"
+    return "arch" if middle > max(start, end) else "dip" if middle < min(start, end) else "contrasts"
+
+
+def find_things(tags: dict[str, float]) -> dict[str, Any]:
+    """What is sure by the mean probabilities of tags: up to four instruments and voices, two genres, the tempo."""
+    sure = {name: value / TAGS[name]["least"] for name, value in tags.items() if value >= TAGS[name]["least"]}
+    if sure.keys() & {"female voice", "male voice", "choir"}:
+        sure.pop("voice", None)  # it is said more exactly
+    found = {kind: sorted(sure.keys() & set(names), key=lambda name: -sure[name]) for kind, names in NAMES.items()}
+    return {"thing": found["thing"][:4], "genre": found["genre"][:2] or ["other"], "tempo": found["tempo"][:1]}
+
+
+def describe(frames: Frames) -> dict[str, Any]:
+    """The facts of a song and of its `sections`, with the start, the end and the mean probabilities of each."""
+    often = dict(zip(TAGS, np.quantile(frames.tags, 1 - OFTEN, axis=0).tolist(), strict=True))
+    song = {**find_things(often), "course": find_course(frames.level_db), "sections": []}
+    song["without"] = [name for name in ("voice", "drums") if frames.tags[:, list(TAGS).index(name)].mean() < ABSENT]
+    for start_s, end_s in find_sections(frames):
+        inside = (frames.times[:, 0] >= start_s) & (frames.times[:, 0] < end_s)
+        tags, level_db = frames.tags[inside].mean(0).tolist(), frames.level_db[inside]
+        section = {"start_s": start_s, "end_s": end_s, "tags": dict(zip(TAGS, tags, strict=True))}
+        step = int(np.searchsorted(STEPS_DB, level_db.mean() - frames.level_db.mean()))
+        section |= {**find_things(section["tags"]), "level_db": float(level_db.mean()), "move": find_move(level_db)}
+        section["level"] = ("much quieter", "quieter", "average", "louder", "much louder")[step]
+        song["sections"].append(section)
+    for before, section in zip([None, *song["sections"]], song["sections"], strict=False):
+        # What is absent is said where another section has it.
+        absent = [name for name in ("voice", "drums") if section["tags"][name] < ABSENT]
+        section["without"] = [
+            name for name in absent if any(other["tags"][name] >= TAGS[name]["least"] for other in song["sections"])
+        ]
+        section["new"] = [name for name in section["thing"] if before and is_gone(name, before)]
+        section["gone"] = [name for name in before["thing"] if is_gone(name, section)] if before else []
+    return song
+
+
+def is_gone(name: str, section: dict[str, Any]) -> bool:
+    return section["tags"][name] < GONE * TAGS[name]["least"]
+
+
+def write(song: dict[str, Any], words: Words, draw: random.Random) -> tuple[list[str], list[list[str]], list[str]]:
+    """The sentences about a whole song, those about each of its sections, and for each section a query alone."""
+    general = [fill("song", song, words, draw), sentence(draw.choice(words["course"][song["course"]]))]
+    last = len(song["sections"]) - 1
+    texts, queries = [], []
+    for place, section in enumerate(song["sections"]):
+        text = [fill("first" if place == 0 else "last" if place == last else "next", section, words, draw)]
+        if section["new"] or section["gone"]:
+            kind = "swap" if section["new"] and section["gone"] else "in" if section["new"] else "out"
+            text.append(fill(kind, section, words, draw))
+        texts.append(text)
+        queries.append(fill("alone", section, words, draw))
+    return general, texts, queries
+
+
+def fill(kind: str, facts: dict[str, Any], words: Words, draw: random.Random) -> str:
+    """A sentence of some kind about a song or a section, in phrases that are drawn."""
+
+    def name(kind: str, tags: list[str]) -> str:
+        phrases = [draw.choice(words[kind][tag]) for tag in tags]
+        return " and ".join([", ".join(phrases[:-1]), phrases[-1]] if len(phrases) > 1 else phrases)
+
+    genre = " ".join([name("tempo", facts["tempo"]), name("genre", facts["genre"])]).strip()
+    what = draw.choice(words["what" if facts["thing"] else "what_bare"])
+    what = what.format(genre=genre, things=name("thing", facts["thing"]))
+    if facts["without"]:
+        what += f", {name('without', facts['without'])}"
+    level = name("level", [facts["level"]]) if "level" in facts else ""
+    if facts.get("move"):
+        level += f", {name('moves', [facts['move']])}"
+    new, gone = name("thing", facts.get("new", [])), name("thing", facts.get("gone", []))
+    return sentence(draw.choice(words[kind]).format(what=what, level=level, new=new, gone=gone))
+
+
+def sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
