@@ -20,17 +20,17 @@ import os
 import platform
 import signal
 import statistics
-import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.utils import collect_env
+from torch.utils._pytree import tree_flatten_with_path
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import RobertaConfig, WhisperConfig
 
@@ -81,16 +81,28 @@ class Run:
     device: torch.device
     size: Size
 
-    @property
-    def bf16_flops(self) -> float:
-        """Measured bf16 operations a second: what the utilisation (MFU) is a share of."""
-        return max(matmul_flops(self.device, "bfloat16", width) for width in self.size.matmul)
+    def utilisation(self, row: dict[str, Any]) -> float:
+        """Operations a second as a share of what the device reaches in bf16 products."""
+        return row["tflops"] / max(matmul_tflops(self.device, "bfloat16", width) for width in self.size.matmul)
 
     def config(self, **fields: Any) -> CollapConfig:
         """BEATs base, the encoder of whisper-large-v2 and RoBERTa base (the defaults); small ones with `--tiny`."""
-        if self.size is TINY:
-            return small_config(16, 24, 100, 1.0, kernel_size=4, kernel_stride=4, **fields)
-        return CollapConfig(**fields)
+        if self.size is not TINY:
+            return CollapConfig(**fields)
+        size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24}
+        whisper = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 24}
+        dropouts = dict.fromkeys(("hidden_dropout", "attention_dropout", "feat_proj_dropout", "layerdrop"), 0.0)
+        text_dropouts = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+        return CollapConfig(
+            music_config=BeatsConfig(embed_dim=16, **size, **dropouts),
+            speech_config=WhisperConfig(max_source_positions=50, **whisper),
+            text_config=RobertaConfig(vocab_size=100, **size, **text_dropouts),
+            chunk_length_s=1.0,
+            projection_dim=16,
+            kernel_size=4,
+            kernel_stride=4,
+            **fields,
+        )
 
 
 # --- machine and timing ---------------------------------------------------------------------------------------------
@@ -112,50 +124,40 @@ def describe_machine() -> dict[str, Any]:
             "bfloat16": torch.cuda.is_bf16_supported(),
             "cuda": torch.version.cuda,
         }
-        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0"]
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            driver = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20)
-            machine["driver"] = driver.stdout.strip()
+        machine["driver"] = collect_env.get_nvidia_driver_version(collect_env.run)
     return machine
+
+
+def now(device: torch.device) -> float:
+    """Seconds of a clock, once the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def measure(
     function: Callable[[], Any], device: torch.device, num_runs: int = 5, budget_s: float = 10.0
 ) -> dict[str, Any]:
-    """Median seconds and peak memory of up to `num_runs` calls after a first; none but one starts after `budget_s`."""
+    """
+    Median seconds and peak memory of up to `num_runs` calls; none but one starts after `budget_s`. A call before them
+    counts the operations, two for a multiply-add, in matrix products, convolutions and attention.
+    """
+    with FlopCounterMode(display=False) as counter:
+        function()
     on_gpu = device.type == "cuda"
-    wait = torch.cuda.synchronize if on_gpu else lambda: None
-    function()
-    wait()
     if on_gpu:
         torch.cuda.reset_peak_memory_stats()
     seconds: list[float] = []
     while not seconds or (len(seconds) < num_runs and sum(seconds) < budget_s):
-        started = time.perf_counter()
+        started = now(device)
         function()
-        wait()
-        seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else None
-    return {"seconds": statistics.median(seconds), "runs": len(seconds), "peak_memory_gb": peak}
+        seconds.append(now(device) - started)
+    row = {"seconds": statistics.median(seconds), "runs": len(seconds), "tflop": counter.get_total_flops() / 1e12}
+    row["peak_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else None
+    return row | {"tflops": row["tflop"] / row["seconds"]}
 
 
 # --- models and inputs ----------------------------------------------------------------------------------------------
-
-
-def small_config(width: int, feed_forward: int, vocab_size: int, chunk_length_s: float, **fields: Any) -> CollapConfig:
-    """Three towers of one width, of two layers, without dropout."""
-    size = {"hidden_size": width, "intermediate_size": feed_forward, "num_attention_heads": 4}
-    whisper = {"d_model": width, "encoder_ffn_dim": feed_forward, "encoder_attention_heads": 4, "encoder_layers": 2}
-    dropouts = dict.fromkeys(("hidden_dropout", "attention_dropout", "feat_proj_dropout", "layerdrop"), 0.0)
-    text_dropouts = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    return CollapConfig(
-        music_config=BeatsConfig(embed_dim=width, num_hidden_layers=2, **dropouts, **size),
-        speech_config=WhisperConfig(**whisper, max_source_positions=round(chunk_length_s * 50)),
-        text_config=RobertaConfig(vocab_size=vocab_size, num_hidden_layers=2, **text_dropouts, **size),
-        chunk_length_s=chunk_length_s,
-        projection_dim=width,
-        **fields,
-    )
 
 
 def make_model(model_class: type, config: CollapConfig, device: torch.device) -> Any:
@@ -198,54 +200,6 @@ def count_frames(config: CollapConfig, seconds: float) -> int:
     return sum(math.ceil(config.num_vectors(n) / config.frame_pooling) for n in chunk_fbank_frames(config, seconds))
 
 
-# --- floating point operations ---------------------------------------------------------------------------------------
-
-# Two for a multiply-add; norms, activations and softmaxes are left out.
-
-
-def forward_flops(model: nn.Module, inputs: torch.Tensor) -> int:
-    """Forward pass of a model of [`without_weights`], as torch counts it."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(inputs)
-    return counter.get_total_flops()
-
-
-def without_weights(config: CollapConfig) -> CollapModel:
-    """A model to count operations of; not with fused attention, which torch's counter does not know everywhere."""
-    model = make_model(CollapModel, copy.deepcopy(config), torch.device("meta"))
-    model.set_attn_implementation("eager")
-    return model
-
-
-def song_flops(config: CollapConfig, seconds: float) -> int:
-    """Both encoders over all chunks of a song; those of Whisper are always full."""
-    towers, operations = without_weights(config).audio_model, 0
-    with torch.device("meta"):
-        for num_frames in chunk_fbank_frames(config, seconds):
-            operations += forward_flops(towers.music_model, torch.empty(1, num_frames, 128))
-            operations += forward_flops(towers.speech_model, torch.empty(1, 80, round(config.chunk_length_s * 100)))
-    return operations
-
-
-def training_step_flops(config: CollapConfig, num_songs: int, num_frames: int, text_lengths: Iterable[int]) -> float:
-    """
-    A training step on cached features. The backward pass takes twice the forward pass, but once in the adapter, whose
-    inputs need no gradient. Blocks of scores that are computed again in the backward pass do not count.
-    """
-    encoder, lengths, layers = without_weights(config).text_model.encoder, list(text_lengths), 0
-    for length, count in Counter(lengths).items():
-        layers += count * forward_flops(encoder, torch.ones(1, length, dtype=torch.long, device="meta"))
-    projection = 2 * len(lengths) * config.text_config.hidden_size * config.projection_dim
-    adapter = 2 * num_songs * num_frames * config.encoder_hidden_size * config.projection_dim
-    return 3 * (layers + projection) + 2 * adapter + 3 * score_flops(config, num_songs, num_frames, len(lengths))
-
-
-def score_flops(config: CollapConfig, num_songs: int, num_frames: int, num_sentences: int) -> float:
-    """Dot products of all frames and all sentences."""
-    width = config.projection_dim + (config.num_time_features if config.temporal_position else 0)
-    return 2.0 * num_songs * num_frames * num_sentences * width
-
-
 def chunk_fbank_frames(config: CollapConfig, seconds: float) -> list[int]:
     """Real fbank frames (10 ms each) of the chunks of a song; windows of 25 ms leave a chunk two frames less."""
     hops, per_chunk = round(seconds * 100), round(config.chunk_length_s * 100)
@@ -258,7 +212,7 @@ def chunk_fbank_frames(config: CollapConfig, seconds: float) -> list[int]:
 def ceilings(run: Run) -> Iterator[Row]:
     """What the card can do at best: products of square matrices, and copies within its memory."""
     for name in ("bfloat16", "float16", "float32"):
-        rates = {width: matmul_flops(run.device, name, width) / 1e12 for width in run.size.matmul}
+        rates = {width: matmul_tflops(run.device, name, width) for width in run.size.matmul}
         yield f"matmul {name}", {"tflops": max(rates.values()), "tflops_by_width": rates}
     source = torch.ones(run.size.copy_bytes, dtype=torch.uint8, device=run.device)
     target = torch.empty_like(source)
@@ -267,8 +221,8 @@ def ceilings(run: Run) -> Iterator[Row]:
 
 
 @functools.cache
-def matmul_flops(device: torch.device, dtype: str, width: int) -> float:
-    """Operations a second; those of float32 without TF32."""
+def matmul_tflops(device: torch.device, dtype: str, width: int) -> float:
+    """The rate of a product of square matrices; that of float32 without TF32."""
     first, second = torch.randn(2, width, width, device=device).to(getattr(torch, dtype))
     repeats = 10 if device.type == "cuda" else 1
 
@@ -276,7 +230,7 @@ def matmul_flops(device: torch.device, dtype: str, width: int) -> float:
         for _ in range(repeats):
             first @ second
 
-    return repeats * 2 * width**3 / measure(multiply, device, budget_s=1)["seconds"]
+    return measure(multiply, device, budget_s=1)["tflops"]
 
 
 @torch.no_grad()
@@ -307,26 +261,16 @@ def parity(run: Run) -> Iterator[Row]:
 
 
 def all_outputs(model: CollapModel, songs: dict[str, Any], texts: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Everything that the model computes of songs and texts."""
-    audio, text = model.get_audio_features(**songs, output_hidden_states=True), model.get_text_features(**texts)
-    attentions = model.attend(audio, text)
-    outputs = {
-        "frames": audio.last_hidden_state,
-        "audio pooler": audio.pooler_output,
-        "text states": text.last_hidden_state,
-        "query embeds": text.query_embeds,
-        "text pooler": text.pooler_output,
-        "time queries": text.time_query_embeds,
-        "kernel attentions": attentions.kernel_attentions,
-        "temporal attentions": attentions.temporal_attentions,
-        "logits": model.score(audio, text),
-        "logits without time": model.score(audio, text, use_time=False),
-        "loss": model(**songs, **texts, return_loss=True).loss,
+    """Everything that the model computes of songs and texts, by the names of the outputs' fields."""
+    whole = model(**songs, **texts, return_loss=True, output_hidden_states=True)
+    audio, text = whole.audio_model_output, whole.text_model_output
+    attentions, without_time = model.attend(audio, text), model.score(audio, text, use_time=False)
+    parts = {**whole, "attentions": attentions, "logits without time": without_time}
+    return {
+        " ".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path): value
+        for path, value in tree_flatten_with_path(parts)[0]
+        if value.is_floating_point()
     }
-    for name, encoder in (("BEATs", audio.music_model_output), ("Whisper", audio.speech_model_output)):
-        for layer, states in enumerate(encoder.hidden_states):
-            outputs[f"{name} hidden states {layer}"] = states
-    return outputs
 
 
 @torch.no_grad()
@@ -335,36 +279,28 @@ def encode(run: Run) -> Iterator[Row]:
     config, size = run.config(), run.size
     model = make_model(CollapAudioModel, config, run.device)
     songs = make_songs(config, [size.song_s] * size.encode_songs, run.device)
-    flops = size.encode_songs * song_flops(config, size.song_s)
     for batch_size, autocast in ((size.chunks[0], True), *((chunks, False) for chunks in size.chunks)):
         model.to(torch.float32 if autocast else torch.bfloat16).config.encoder_batch_size = batch_size
         with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=autocast):
             row = measure(lambda: model(**songs), run.device, budget_s=8)
             row["shares"] = encoder_shares(model, lambda: model(**songs), run.device)
-        row |= {"songs_per_s": size.encode_songs / row["seconds"], "mfu": flops / row["seconds"] / run.bf16_flops}
-        yield f"{batch_size} chunks{', autocast' if autocast else ''}", row | {"tflop": flops / 1e12}
+        row |= {"songs_per_s": size.encode_songs / row["seconds"], "mfu": run.utilisation(row)}
+        yield f"{batch_size} chunks{', autocast' if autocast else ''}", row
 
 
 def encoder_shares(model: CollapAudioModel, function: Callable[[], Any], device: torch.device) -> dict[str, float]:
     """Shares of BEATs, of Whisper and of the rest (joining, pooling, adapter) in the time of a call."""
-    marks: dict[str, list[float]] = {"beats": [], "whisper": [], "all": []}
-
-    def mark(name: str) -> None:
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        marks[name].append(time.perf_counter())
-
+    marks: dict[str, list[float]] = {"beats": [], "whisper": []}  # beginning, end, beginning, end ...
     hooks = []
     for name, encoder in (("beats", model.music_model), ("whisper", model.speech_model)):
-        hooks.append(encoder.register_forward_pre_hook(lambda *_, name=name: mark(name)))
-        hooks.append(encoder.register_forward_hook(lambda *_, name=name: mark(name)))
-    mark("all")
+        hooks.append(encoder.register_forward_pre_hook(lambda *_, name=name: marks[name].append(now(device))))
+        hooks.append(encoder.register_forward_hook(lambda *_, name=name: marks[name].append(now(device))))
+    started = now(device)
     function()
-    mark("all")
+    seconds = now(device) - started
     for hook in hooks:
         hook.remove()
-    seconds = {name: sum(own[1::2]) - sum(own[::2]) for name, own in marks.items()}  # ends less beginnings
-    shares = {name: seconds[name] / seconds["all"] for name in ("beats", "whisper")}
+    shares = {name: (sum(own[1::2]) - sum(own[::2])) / seconds for name, own in marks.items()}
     return shares | {"fusion": 1 - sum(shares.values())}
 
 
@@ -381,7 +317,7 @@ def train(run: Run) -> Iterator[Row]:
             model.zero_grad()
         if row is None:
             raise torch.OutOfMemoryError("not even two songs fit")
-        yield granularity, row | {"mfu": 1e12 * row["tflop"] / row["seconds"] / run.bf16_flops}
+        yield granularity, row | {"mfu": run.utilisation(row)}
         del model
 
 
@@ -404,9 +340,7 @@ def measure_training(run: Run, model: CollapModel, num_songs: int) -> dict[str, 
         optimizer.step()
 
     row = {"songs": num_songs, "frames_per_song": num_frames, **measure(step, device, budget_s=10)}
-    lengths = batch["attention_mask"].sum(-1).tolist()
-    flops = training_step_flops(config, num_songs, num_frames, lengths)
-    row |= {"tflop": flops / 1e12, "sequences": len(lengths), "tokens": sum(lengths)}
+    row |= {"sequences": len(batch["attention_mask"]), "tokens": int(batch["attention_mask"].sum())}
     return row | {"songs_per_s": num_songs / row["seconds"]}
 
 
@@ -430,13 +364,11 @@ def score(run: Run) -> Iterator[Row]:
         time_query_embeds=torch.randn(num_sentences, config.num_time_features, device=device),
         sentence_counts=torch.full((num_songs,), size.sentences, device=device),
     )
-    flops = score_flops(config, num_songs, num_frames, num_sentences)
     for block_size in size.score_blocks:
         model.config.score_block_size = block_size
         row = measure(lambda: model.score(audio, text), device, num_runs=3, budget_s=8)
-        row |= {"songs": num_songs, "texts": num_songs, "sentences": num_sentences, "tflop": flops / 1e12}
-        row |= {"pairs_per_s": num_songs**2 / row["seconds"], "tflops": flops / row["seconds"] / 1e12}
-        yield f"blocks of {block_size:,}", row
+        row |= {"songs": num_songs, "texts": num_songs, "sentences": num_sentences}
+        yield f"blocks of {block_size:,}", row | {"pairs_per_s": num_songs**2 / row["seconds"]}
 
 
 PARTS = {ceilings: 25, parity: 70, encode: 80, train: 75, score: 40}  # with their time budgets in seconds
