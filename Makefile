@@ -1,9 +1,11 @@
 # Every target makes .venv and installs what it needs; once that is done, a second run costs nothing.
 #   make test PYTEST_ARGS="-k beats"        a part of the tests
 #   make install BASE_PYTHON=python3.12     another Python for .venv
+#   make demo TEXT_MODEL=sentence-transformers/all-MiniLM-L6-v2     the demo with a pretrained text model
 BASE_PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
+TEXT_MODEL ?=
 FUZZ_ARGS ?=
 
 PYTHON := $(VENV)/bin/python
@@ -29,8 +31,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --no-deps tinysoundfont
 	touch $@
 
-demo: $(INSTALLED)  ## Train on rendered songs, then rank them by long descriptions (about 8 minutes on 2 cores)
-	$(PYTHON) -m examples.demo.run
+demo: $(INSTALLED)  ## Train on rendered songs, then rank them by long descriptions (about 9 minutes on 2 cores)
+	$(PYTHON) -m examples.demo.run $(if $(TEXT_MODEL),--text_model $(TEXT_MODEL))
 
 benchmark: $(INSTALLED)  ## Every row of docs/benchmark.md on 3,200 rendered songs (29 minutes on 2 cores)
 	$(PYTHON) -m benchmarks.long_form --results benchmarks/results/long_form_small.json

@@ -37,10 +37,11 @@ QUERIES = {
 }
 
 
-def answer(index: Path, text: str, target: str) -> None:
-    """Runs `collap search` for a text that is about the song `target`."""
+def answer(index: Path, text: str, target: str | None = None) -> None:
+    """Runs `collap search` for a text, which may be about the song `target`."""
     command = ["search", text, "--index", str(index), "--top", "3"]
-    print(f"\nA query of {len(text.split())} words about {target}:\n\ncollap {shlex.join(command)}\n", flush=True)
+    about = f" about {target}" if target else ""
+    print(f"\nA query of {len(text.split())} words{about}:\n\ncollap {shlex.join(command)}\n", flush=True)
     main(command)
 
 

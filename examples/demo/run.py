@@ -4,12 +4,13 @@ The demo: trains CoLLAP on full-length songs with long captions, and finds songs
 
 `make demo` runs it. It renders a corpus of songs, pretrains small stand-ins of BEATs and Whisper (or takes the ones
 that you name), trains four models with the same budget, and compares them on songs they were not trained on. With the
-best it indexes these songs, and answers two long queries by `collap search`. Steps that are done are cached; delete
-the output folder to begin anew.
+best it indexes these songs, and answers two long queries by `collap search`, and one of yours if it runs on a terminal.
+Steps that are done are cached; delete the output folder to begin anew.
 """
 
 import argparse
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from collap.metrics import chance_level
 from .answer import QUERIES, answer, draw_attention
 
 CROP_S = 10
+# Of a pretrained text model only the last layers are trained, at a lower rate (docs/benchmark.md).
+PRETRAINED_TEXT = {"trainable_text_layers": 2, "text_learning_rate": 2e-4}
 SENTENCES = {"text_granularity": "sentence", "temporal_position": "true"}
 # The rates are those of the long-form benchmark, chosen on its validation songs (docs/log.md).
 SECTIONS = {"section_loss_weight": 1, "learning_rate": 2e-3}
@@ -47,6 +50,7 @@ def main() -> None:
     parser.add_argument("--output_dir", type=Path, default=Path("demo"))
     parser.add_argument("--music_model", default=None, help="a BEATs in place of the small stand-in")
     parser.add_argument("--speech_model", default=None, help="a Whisper in place of the small stand-in")
+    parser.add_argument("--text_model", default=None, help="a pretrained text model in place of a new one")
     parser.add_argument("--num_pretraining_steps", type=int, default=1500)
     parser.add_argument("--num_epochs", type=int, default=16)
     parser.add_argument("--num_processes", type=int, default=min(2, os.cpu_count() or 1))
@@ -69,7 +73,10 @@ def main() -> None:
     kinds = [kind for kind in ("music", "speech") if f"{kind}_model" not in models]
     towers = demo.make_towers(rendered, kinds, seed=given.seed, num_steps=given.num_pretraining_steps)
     demo.run(towers)
-    model = demo.towers() | models | MODEL
+    model, of_text_model = demo.towers() | models | MODEL, {}
+    if given.text_model is not None:
+        # The pooling is that of the text model.
+        model, of_text_model = model | {"text_model": given.text_model, "text_pooling": None}, PRETRAINED_TEXT
 
     demo.say("Encoding all songs once (the encoders are frozen), and the first seconds of each for the crops")
     manifests = [demo.manifest(split) for split in ("train", "validation", "content", "order")]
@@ -91,7 +98,7 @@ def main() -> None:
         "eval_manifest": demo.manifest("validation"),
         "num_train_epochs": given.num_epochs,
         "seed": given.seed,
-    }
+    } | of_text_model
     steps = []
     for title, (name, special, is_mean) in ROWS.items():
         features = crop_features if name == "crop" else demo.features
@@ -129,6 +136,10 @@ def main() -> None:
     demo.say("Answering two long queries")
     for target, query in QUERIES.items():
         answer(index, query, target)
+    if sys.stdin.isatty():
+        text = input("\nYour own description of a song (or nothing, to go on): ").strip()
+        if text:
+            answer(index, text)
     retriever = load_retriever(str(model), features=demo.features)
     frames = retriever.embed_song(songs[0]["audio"]).frames
     draw_attention(retriever, songs[0], frames, given.output_dir / "attention.png")
