@@ -15,6 +15,7 @@ from .configuration_collap import CollapConfig
 
 AUDIO_INPUTS = ("fbank_features", "input_features", "audio_attention_mask", "encoder_frames", "frame_mask")
 TEXT_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds", "sentence_counts")
+TEXT_INPUTS += ("pooled_text_states",)
 PAIR_INPUTS = ("song_ids", "text_ids", "section_ids", "return_loss")
 
 

@@ -20,6 +20,7 @@ from .modeling_collap_base import (
     fingerprint,
     floating_dtype,
     has_sharded_layers,
+    is_trainable,
     with_output_flags,
     without_inputs,
 )
@@ -126,6 +127,14 @@ class CollapTextModel(CollapPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.encoder.set_input_embeddings(value)
 
+    def train(self, mode: bool = True) -> "CollapTextModel":
+        """As usual, but the frozen layers of the text model stay in evaluation mode: no dropout."""
+        super().train(mode)
+        for module in self.encoder.modules():
+            if any(True for _ in module.parameters()) and not is_trainable(module):
+                module.eval()
+        return self
+
     @can_return_tuple
     def forward(
         self,
@@ -135,6 +144,7 @@ class CollapTextModel(CollapPreTrainedModel):
         position_ids: torch.Tensor | None = None,
         inputs_embeds: torch.Tensor | None = None,
         sentence_counts: torch.Tensor | None = None,
+        pooled_text_states: torch.Tensor | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> CollapTextOutput:
         r"""
@@ -149,6 +159,8 @@ class CollapTextModel(CollapPreTrainedModel):
                 Embeddings of the tokens instead of `input_ids`.
             sentence_counts (`torch.Tensor` of shape `(num_texts,)`, *optional*):
                 Sentences of each text, in order. By default every row is a text of its own, a document.
+            pooled_text_states (`torch.Tensor` of shape `(num_sentences, hidden_size)`, *optional*):
+                Output of the text model for these sentences, pooled ([`pool_tokens`]): it is not called again.
             kwargs: Further arguments of the text model. The inputs of [`CollapAudioModel`] are ignored, so that a
                 whole batch of [`CollapProcessor`] can be given.
 
@@ -177,6 +189,8 @@ class CollapTextModel(CollapPreTrainedModel):
                     f"input_ids must have at most {limit} tokens a row, as the text model has positions, got "
                     f"{tokens.shape[1]}: set max_text_tokens={limit} in the processor."
                 )
+        if pooled_text_states is not None and len(pooled_text_states) != len(tokens):
+            raise ValueError(f"pooled_text_states must have {len(tokens)} rows, got {len(pooled_text_states)}.")
         if position_ids is not None:
             position_ids = position_ids.expand(tokens.shape[:2])
         inputs = {
@@ -187,9 +201,11 @@ class CollapTextModel(CollapPreTrainedModel):
         }
         inputs = {name: value for name, value in inputs.items() if value is not None}
         kwargs = with_output_flags(self.config, without_inputs(kwargs, AUDIO_INPUTS))
-        output = self._encode(attention_mask, inputs | kwargs)
-        states = output.last_hidden_state  # (S, tokens, hidden)
-        pooled = pool_tokens(states, attention_mask.to(states.device), self.config.text_pooling)  # (S, hidden)
+        output, pooled = BaseModelOutput(), pooled_text_states
+        if pooled is None:
+            output = self._encode(attention_mask, inputs | kwargs)
+            states = output.last_hidden_state  # (S, tokens, hidden)
+            pooled = pool_tokens(states, attention_mask.to(states.device), self.config.text_pooling)  # (S, hidden)
         queries = nn.functional.normalize(self.projection(pooled).float(), dim=-1)  # (S, d)
         sentence_counts = sentence_counts.to(queries.device)
         text_embeds = mean_over_sentences(queries.T, sentence_counts).T  # (T, d)
@@ -199,7 +215,7 @@ class CollapTextModel(CollapPreTrainedModel):
             # Its own precision: bitsandbytes' layers of 4 bits turn their bias, as that of the projection, to float32.
             time_queries = self.time_query(queries.to(floating_dtype(self.time_query)), sentence_counts)
         return CollapTextOutput(
-            last_hidden_state=states,
+            last_hidden_state=output.last_hidden_state,
             pooler_output=nn.functional.normalize(text_embeds, dim=-1).to(queries.dtype),
             hidden_states=output.hidden_states,
             attentions=output.attentions,

@@ -4,6 +4,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.checkpointing import AtomicCheckpointMixin
 from collap.training.dataset import ContrastiveBatchSampler, SongDataset
+from collap.training.frozen_text import FrozenText
 from collap.training.loss import (
     ContrastiveLoss,
     GatheredPairs,
@@ -115,6 +117,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         self._check_evaluation()
         self.loss = ContrastiveLoss() if loss is None else loss
         self.section_loss = SectionLoss(args.section_loss_weight) if args.section_loss_weight else None
+        self.frozen_text = FrozenText()
         self.skipped = SkipNonFiniteSteps()
         self.add_callback(self.skipped)
         if args.gradient_accumulation_steps > 1:
@@ -204,10 +207,6 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         ids = self._prepare_input(ids)
         unwrapped = self.accelerator.unwrap_model(model)
 
-        def embed(part: dict[str, Any]) -> Pairs:
-            with self.compute_loss_context_manager():
-                return Pairs.of(model(**self._prepare_inputs(part), return_logits=False))
-
         def loss_of(pairs: Pairs) -> torch.Tensor:
             gathered = gather_pairs(unwrapped, pairs, ids)
             if len(gathered.song_ids) < 2:
@@ -220,7 +219,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         is_deepspeed = self.accelerator.distributed_type == DistributedType.DEEPSPEED
         options = {"scale_wrt_gas": False} if is_deepspeed else {}
         loss = loss_and_backward(
-            embed,
+            partial(self._embed, model),
             split_pairs(inputs, num_parts),
             num_parts,
             loss_of,
@@ -229,6 +228,11 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
             self.args.device,
         )
         return loss / num_accumulated
+
+    def _embed(self, model: nn.Module, inputs: dict[str, Any]) -> Pairs:
+        with self.compute_loss_context_manager():
+            inputs = self.frozen_text.encode(self.accelerator.unwrap_model(model), self._prepare_inputs(inputs))
+            return Pairs.of(model(**inputs, return_logits=False))
 
     @contextmanager
     def _accumulate(self, model: nn.Module) -> Iterator[None]:
@@ -262,9 +266,8 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         pairs = []
         for batch in dataloader:
             inputs, ids = split_ids(dict(batch))
-            with torch.no_grad(), self.compute_loss_context_manager():
-                output = model(**self._prepare_inputs(inputs), return_logits=False)
-            own = Pairs.of(output).to("cpu").split()
+            with torch.no_grad():
+                own = self._embed(model, inputs).to("cpu").split()
             of_pairs = [ids[name].tolist() if name in ids else [None] * len(own) for name in ("song_ids", "text_ids")]
             # In the order of the data set, without the pairs that the last batch repeats for equal numbers.
             gathered = list(zip(own, *of_pairs, strict=True))

@@ -1,0 +1,130 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""A frozen text model encodes each sentence once, without dropout; losses, gradients and scores are the same."""
+
+import copy
+
+import pytest
+import torch
+from peft import get_peft_model
+from test_trainer import collate_with_ids, songs_of_ragged_length
+from tiny_models import text_inputs, tiny_config, tiny_text_config
+
+from collap import CollapModel
+from collap.training import frozen_text
+from collap.training.arguments import CollapTrainingArguments
+from collap.training.build import freeze_text_layers
+from collap.training.frozen_text import FrozenText
+from collap.training.lora import lora_config
+from collap.training.trainer import CollapTrainer
+
+
+def make_model(num_trainable: int = 0) -> CollapModel:
+    torch.manual_seed(0)
+    text_config = tiny_text_config()
+    text_config.num_hidden_layers, text_config.hidden_dropout_prob = 2, 0.3
+    config = tiny_config(text_config=text_config, text_granularity="sentence", temporal_position=True)
+    model = CollapModel(config)
+    freeze_text_layers(model.text_model.encoder, num_trainable)
+    return model
+
+
+def collate(songs: list[dict]) -> dict:
+    """Sentences of 2 to 6 tokens; padding on either side, and what it holds, must not matter."""
+    batch = collate_with_ids(songs)
+    lengths = 2 + batch["input_ids"].sum(-1) % 5
+    mask = torch.arange(6) < lengths[:, None]
+    if len(songs) % 2:
+        mask = mask.flip(-1)
+        batch["input_ids"] = batch["input_ids"].flip(-1)
+    noise = torch.randint(3, 9, mask.shape)
+    section_ids = torch.arange(len(mask)) % 2
+    ids = torch.where(mask, batch["input_ids"].sort(-1).values[:, :1], noise)  # a sentence repeats one token
+    return {**batch, "input_ids": ids, "attention_mask": mask.long(), "section_ids": section_ids}
+
+
+def train(model: CollapModel, folder, **changes) -> CollapTrainer:
+    """Two epochs of SGD in batches of 4 and 3 songs, and the evaluation after each."""
+    songs = songs_of_ragged_length(model.config.encoder_hidden_size)
+    arguments = CollapTrainingArguments(
+        output_dir=str(folder),
+        per_device_train_batch_size=4,
+        num_train_epochs=2,
+        optim="sgd",
+        learning_rate=0.5,
+        eval_strategy="epoch",
+        logging_steps=1,
+        save_strategy="no",
+        section_loss_weight=0.7,
+        report_to="none",
+        use_cpu=True,
+        disable_tqdm=True,
+        **changes,
+    )
+    trainer = CollapTrainer(
+        copy.deepcopy(model), arguments, train_dataset=songs, eval_dataset=songs, data_collator=collate
+    )
+    trainer.train()
+    return trainer
+
+
+@pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
+def test_training_and_evaluation_are_those_of_the_plain_path(tmp_path, monkeypatch, micro_batch_size):
+    model = make_model()
+    ours = train(model, tmp_path, micro_batch_size=micro_batch_size)
+    monkeypatch.setattr(FrozenText, "encode", lambda self, model, inputs: inputs)
+    plain = train(model, tmp_path, micro_batch_size=micro_batch_size)
+    names = ("loss", "grad_norm", "eval_loss", "eval_text_to_audio_median_rank")
+    for name in names:
+        values = [[entry[name] for entry in run.state.log_history if name in entry] for run in (ours, plain)]
+        assert values[0] == pytest.approx(values[1], rel=1e-5)
+        assert len(values[0]) >= 2
+    expected = dict(plain.model.named_parameters())
+    for name, weight in ours.model.named_parameters():  # the first weights and the sum of all gradients
+        torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-6)
+    projection = ours.model.text_model.projection.weight
+    assert not torch.allclose(projection, model.text_model.projection.weight, atol=1e-3)
+
+
+@pytest.mark.parametrize("limit", [2**30, 0])
+def test_a_sentence_is_encoded_once(tmp_path, monkeypatch, limit):
+    monkeypatch.setattr(frozen_text, "MAX_NUMBERS", limit)
+    model = make_model().train()
+    encoded = []
+    model.text_model.encoder.register_forward_pre_hook(
+        lambda module, args, inputs: encoded.append(len(inputs["input_ids"])), with_kwargs=True
+    )
+    memory = FrozenText()
+    inputs = text_inputs([3, 5, 3, 4])
+    inputs["input_ids"][2] = inputs["input_ids"][0]
+    known = memory.encode(model, inputs)
+    assert sum(encoded) == 3
+    given = model.text_model(**known)
+    assert sum(encoded) == 3
+    again = memory.encode(
+        model, {**inputs, "input_ids": inputs["input_ids"][:2], "attention_mask": inputs["attention_mask"][:2]}
+    )
+    assert sum(encoded) == (3 if limit else 5)
+    torch.testing.assert_close(again["pooled_text_states"], known["pooled_text_states"][:2])
+    whole = model.text_model(**inputs)
+    torch.testing.assert_close(given.query_embeds, whole.query_embeds)
+    with pytest.raises(ValueError, match="pooled_text_states must have 4 rows, got 2"):
+        model.text_model(**inputs, pooled_text_states=again["pooled_text_states"])
+
+
+def test_what_is_trained_is_encoded_anew():
+    inputs = text_inputs([3, 5])
+    for model in (make_model(1), make_model(2), get_peft_model(make_model(), lora_config(make_model()))):
+        assert FrozenText().encode(model, inputs) is inputs
+    audio_only = make_model()
+    audio_only = get_peft_model(audio_only, lora_config(audio_only, towers=["music"]))
+    assert FrozenText().encode(audio_only, inputs)["pooled_text_states"].shape == (2, 16)
+
+
+def test_frozen_layers_have_no_dropout():
+    encoder = make_model(1).train().text_model.encoder
+    dropouts = [encoder.embeddings.dropout, *(layer.output.dropout for layer in encoder.encoder.layer)]
+    assert [dropout.training for dropout in dropouts] == [False, False, True]
+    everything = make_model(2)
+    everything.text_model.encoder.requires_grad_(True)
+    assert all(module.training for module in everything.train().text_model.modules())
+    assert not any(module.training for module in everything.eval().text_model.modules())
