@@ -28,8 +28,11 @@ MAX_SECTIONS = 12
 KERNEL_S = 12.0
 QUIETEST_DB = -60.0
 LEVEL_SCALE_DB = 10.0  # a change that weighs as much as a tag that comes or goes
-STEPS_DB = (-6.0, -2.0, 2.0, 4.0)  # between much quieter, quieter, average, louder, much louder than the song's mean
+LONGEST_MERGED_S = 60.0  # of neighbours with the same facts
+LEVELS = ("much quieter", "quieter", "average", "louder", "much louder")  # than the song's mean
+STEPS_DB = (-5.0, -1.5, 1.5, 4.0)  # between them
 MOVE_DB = 4.0  # from the first to the last third of a section, or of a song
+ALMOST = 0.7  # of a genre's least probability, where none is sure
 GONE = 0.6  # of a tag's least probability: below, it is not only less sure than before
 ABSENT = 0.02
 OFTEN = 0.3  # of the time: what is so often sure is said of the whole song
@@ -50,7 +53,7 @@ def read_frames(track: dict[str, Any], names: Sequence[str]) -> Frames:
     all_tags = np.zeros((len(track["tags"]), len(names)))
     for place, found in enumerate(track["tags"]):
         all_tags[place, [int(index) for index in found]] = np.array(list(found.values())) / 100
-    tags = [all_tags[:, [name in tag["of"] for name in names]].max(1) for tag in TAGS.values()]
+    tags = [all_tags[:, [name in tag["of"] for name in names]].max(1, initial=0) for tag in TAGS.values()]
     starts_s = np.arange(len(all_tags)) * track["frames_s"]
     times = np.stack((starts_s, np.append(starts_s[1:], track["duration_s"])), axis=1)
     return Frames(times, np.stack(tags, axis=1), np.maximum(track["level_db"], QUIETEST_DB))
@@ -89,7 +92,9 @@ def find_things(tags: dict[str, float]) -> dict[str, Any]:
     if sure.keys() & {"female voice", "male voice", "choir"}:
         sure.pop("voice", None)  # it is said more exactly
     found = {kind: sorted(sure.keys() & set(names), key=lambda name: -sure[name]) for kind, names in NAMES.items()}
-    return {"thing": found["thing"][:4], "genre": found["genre"][:2] or ["other"], "tempo": found["tempo"][:1]}
+    likeliest = max(NAMES["genre"], key=lambda name: tags[name] / TAGS[name]["least"])
+    rest = [likeliest if tags[likeliest] >= ALMOST * TAGS[likeliest]["least"] else "other"]
+    return {"thing": found["thing"][:4], "genre": found["genre"][:2] or rest, "tempo": found["tempo"][:1]}
 
 
 def describe(frames: Frames) -> dict[str, Any]:
@@ -98,12 +103,13 @@ def describe(frames: Frames) -> dict[str, Any]:
     song = {**find_things(often), "course": find_course(frames.level_db), "sections": []}
     song["without"] = [name for name in ("voice", "drums") if frames.tags[:, list(TAGS).index(name)].mean() < ABSENT]
     for start_s, end_s in find_sections(frames):
-        inside = (frames.times[:, 0] >= start_s) & (frames.times[:, 0] < end_s)
-        tags, level_db = frames.tags[inside].mean(0).tolist(), frames.level_db[inside]
-        section = {"start_s": start_s, "end_s": end_s, "tags": dict(zip(TAGS, tags, strict=True))}
-        step = int(np.searchsorted(STEPS_DB, level_db.mean() - frames.level_db.mean()))
-        section |= {**find_things(section["tags"]), "level_db": float(level_db.mean()), "move": find_move(level_db)}
-        section["level"] = ("much quieter", "quieter", "average", "louder", "much louder")[step]
+        section, before = describe_section(frames, start_s, end_s), song["sections"][-1:]
+        if (
+            before
+            and end_s - before[0]["start_s"] <= LONGEST_MERGED_S
+            and all(section[name] == before[0][name] for name in ("thing", "genre", "tempo", "level", "move"))
+        ):
+            section = describe_section(frames, song["sections"].pop()["start_s"], end_s)  # there is nothing new to say
         song["sections"].append(section)
     for before, section in zip([None, *song["sections"]], song["sections"], strict=False):
         # What is absent is said where another section has it.
@@ -116,22 +122,32 @@ def describe(frames: Frames) -> dict[str, Any]:
     return song
 
 
+def describe_section(frames: Frames, start_s: float, end_s: float) -> dict[str, Any]:
+    """The facts of a part of a song, whatever is beside it."""
+    inside = (frames.times[:, 0] >= start_s) & (frames.times[:, 0] < end_s)
+    tags, level_db = dict(zip(TAGS, frames.tags[inside].mean(0).tolist(), strict=True)), frames.level_db[inside]
+    section = {"start_s": start_s, "end_s": end_s, "tags": tags, "level_db": float(level_db.mean())}
+    section["level"] = LEVELS[int(np.searchsorted(STEPS_DB, level_db.mean() - frames.level_db.mean()))]
+    return {**section, **find_things(tags), "move": find_move(level_db)}
+
+
 def is_gone(name: str, section: dict[str, Any]) -> bool:
     return section["tags"][name] < GONE * TAGS[name]["least"]
 
 
-def write(song: dict[str, Any], words: Words, draw: random.Random) -> tuple[list[str], list[list[str]], list[str]]:
-    """The sentences about a whole song, those about each of its sections, and for each section a query alone."""
+def write(
+    song: dict[str, Any], words: Words, draw: random.Random
+) -> tuple[list[str], list[list[str]], list[list[str]]]:
+    """The sentences about a whole song, those about each of its sections, and those of a query for each section."""
     general = [fill("song", song, words, draw), sentence(draw.choice(words["course"][song["course"]]))]
     last = len(song["sections"]) - 1
     texts, queries = [], []
     for place, section in enumerate(song["sections"]):
-        text = [fill("first" if place == 0 else "last" if place == last else "next", section, words, draw)]
+        kinds = ["first" if place == 0 else "last" if place == last else "next"]
         if section["new"] or section["gone"]:
-            kind = "swap" if section["new"] and section["gone"] else "in" if section["new"] else "out"
-            text.append(fill(kind, section, words, draw))
-        texts.append(text)
-        queries.append(fill("alone", section, words, draw))
+            kinds.append("swap" if section["new"] and section["gone"] else "in" if section["new"] else "out")
+        texts.append([fill(kind, section, words, draw) for kind in kinds])
+        queries.append([fill(kind, section, words, draw) for kind in ["alone", *kinds[1:]]])
     return general, texts, queries
 
 

@@ -119,7 +119,7 @@ def add_wording(
     else:
         line[f"text{suffix}"] = text
         for section, query in zip(line["sections"], queries, strict=True):
-            section[f"query{suffix}"] = [query]
+            section[f"query{suffix}"] = query
 
 
 def write_manifest(path: Path, lines: Sequence[dict[str, Any]]) -> None:

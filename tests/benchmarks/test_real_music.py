@@ -1,0 +1,146 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Captions of real songs from labels of frames, and the manifests."""
+
+import hashlib
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks.real_music import captions, fetch
+from collap.data.manifest import load_manifest
+
+NAMES = ["piano", "drums", "classical", "rock", "female", "woman", "slow"]
+QUIET_PIANO = {"0": 60, "2": 50, "6": 40}
+LOUD_DRUMS = {"1": 55, "3": 40, "4": 9, "5": 30}
+
+
+def track(path: str = "a.ogg", data: bytes = b"a", **other: Any) -> dict[str, Any]:
+    """Ten frames of a slow piano, then ten of drums and a woman's voice, 20 dB louder."""
+    line = {"package": "mine", "path": path, "sha256": hashlib.sha256(data).hexdigest(), "duration_s": 60.5}
+    labels = {"frames_s": 3.0, "level_db": [-30.0] * 10 + [-10.0] * 10, "tags": [QUIET_PIANO] * 10 + [LOUD_DRUMS] * 10}
+    return line | labels | other
+
+
+def test_facts_of_a_song() -> None:
+    song = captions.describe(captions.read_frames(track(), NAMES))
+    assert song["thing"] == ["piano", "drums", "female voice"]  # 60 and 55 of 20, 30 of 15 percent
+    assert song["course"] == "grows"
+    first, second = song["sections"]
+    assert [first[name] for name in ("start_s", "end_s", "level_db", "level")] == [0, 30, -30, "much quieter"]
+    assert [second[name] for name in ("start_s", "end_s", "level_db", "level")] == [30, 60.5, -10, "much louder"]
+    assert (first["thing"], first["genre"], first["tempo"], first["new"]) == (["piano"], ["classical"], ["slow"], [])
+    assert first["without"] == ["voice", "drums"]  # the other section has them
+    assert (second["genre"], second["without"], second["move"]) == (["rock"], [], None)
+    assert second["thing"] == second["new"] == ["drums", "female voice"]  # and not "voice" beside it
+    assert second["gone"] == ["piano"]
+    assert second["tags"]["female voice"] == second["tags"]["voice"] == pytest.approx(0.3)  # the likeliest synonym
+
+
+def test_a_less_sure_tag_is_not_gone() -> None:
+    frames = [{"0": 25, "1": 40}] * 10 + [{"0": 15, "3": 40}] * 10
+    song = captions.describe(captions.read_frames(track(tags=frames), NAMES))
+    assert song["sections"][1]["gone"] == ["drums"]
+    assert song["sections"][1]["thing"] == []  # a piano is not sure either
+
+
+def test_neighbours_with_the_same_facts_are_one_section() -> None:
+    frames = [{"0": 30, "2": 30}] * 10 + [{"0": 70, "2": 60}] * 10
+    labels = captions.read_frames(track(tags=frames, level_db=[-20.0] * 20, duration_s=60.0), NAMES)
+    assert len(captions.find_sections(labels)) == 2
+    assert len(captions.describe(labels)["sections"]) == 1
+
+
+@pytest.mark.parametrize("writer", captions.WORDS)
+def test_both_writers_have_words_for_all(writer: str) -> None:
+    words = captions.WORDS[writer]
+    places = {"what": {"genre", "things"}, "what_bare": {"genre"}, "song": {"what"}, "in": {"new"}, "out": {"gone"}}
+    places |= {"swap": {"new", "gone"}} | {kind: {"what", "level"} for kind in ("first", "next", "last", "alone")}
+    for kind, needed in places.items():
+        assert all(set(re.findall(r"{(\w+)}", phrase)) == needed for phrase in words[kind]), kind
+    for kind, names in captions.NAMES.items():
+        assert set(words[kind]) == {*names, *(["other"] if kind == "genre" else [])}
+    assert set(words["level"]) == set(captions.LEVELS)
+    assert set(words["course"]) == {"even", "grows", "fades", "arch", "dip", "contrasts"}
+
+
+def test_sentences() -> None:
+    song = captions.describe(captions.read_frames(track(), NAMES))
+    words = json.loads(json.dumps(captions.WORDS["train"]), object_hook=lambda kind: kind)
+    words |= {"what": ["{genre} with {things}"], "first": ["First {what}, {level}."], "swap": ["{new} for {gone}."]}
+    words["thing"] |= {"piano": ["a piano"], "drums": ["drums"], "female voice": ["a woman singing"]}
+    words |= {"genre": {"classical": ["classical music"], "rock": ["rock"]}, "tempo": {"slow": ["slow"]}}
+    words |= {"without": {"voice": ["without a voice"], "drums": ["with no drums"]}, "alone": ["{what}, {level}."]}
+    words["level"] = {"much quieter": ["very quiet"], "much louder": ["very loud"]}
+    _, texts, queries = captions.write(song, words, random.Random(0))
+    first = "low classical music with a piano, without a voice and with no drums, very quiet."
+    assert texts[0] == [f"First s{first}"]
+    assert queries == [[f"S{first}"], ["Rock with drums and a woman singing, very loud.", texts[1][1]]]
+    assert texts[1][1] == "Drums and a woman singing for a piano."
+
+
+def write_tracks(folder: Path, *tracks: dict[str, Any]) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "tracks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in tracks))
+    (folder / "tags.json").write_text(json.dumps({"tags": [["magnatagatune", name] for name in NAMES]}))
+
+
+def test_manifests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.ogg").write_bytes(b"a")
+    (tmp_path / "b.ogg").write_bytes(b"b")
+    write_tracks(tmp_path, track(), track("b.ogg", b"b", package="naev-data"))
+    arguments = [f"--output_dir={tmp_path / 'out'}", f"--tracks={tmp_path}", f"--music={tmp_path}"]
+    fetch.main(arguments)
+    assert len(load_manifest(tmp_path / "out" / "all.jsonl")) == 2
+    (row,) = map(json.loads, (tmp_path / "out" / "test.jsonl").read_text().splitlines())
+    assert (row["album"], row["title"], row["audio"]) == ("naev-data", "b", str(tmp_path / "b.ogg"))
+    assert len(row["texts"]) == captions.NUM_WORDINGS
+    assert {len(text) for text in [*row["texts"], row["text"], row["text_other"]]} == {5}  # 2, then 1 and 2
+    for number, text in enumerate(row["texts"]):
+        assert text[2:] == [sentence for section in row["sections"] for sentence in section["texts"][number]]
+
+    (tmp_path / "b.ogg").write_bytes(b"c")
+    with pytest.raises(SystemExit):
+        fetch.main(arguments)
+    assert "not the file that was labelled" in capsys.readouterr().err
+    (tmp_path / "b.ogg").unlink()
+    with pytest.raises(SystemExit):
+        fetch.main(arguments)
+    assert "b.ogg is missing" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg")
+def test_packages_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine" / "DEBIAN").mkdir(parents=True)
+    (tmp_path / "mine" / "DEBIAN" / "control").write_text(
+        "Package: mine\nVersion: 1\nArchitecture: all\nMaintainer: me\nDescription: songs\n"
+    )
+    (tmp_path / "mine" / "a.ogg").write_bytes(b"a")
+    subprocess.run(["dpkg-deb", "--build", tmp_path / "mine", tmp_path / "mine.deb"], check=True, capture_output=True)
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "apt-get").write_text(f'#!/bin/sh\nmv {tmp_path}/mine.deb "$2"_1_all.deb\n')
+    (tmp_path / "bin" / "apt-get").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    write_tracks(tmp_path / "tracks", track())
+    for _ in range(2):  # the second time there is nothing to download any more
+        fetch.main([f"--output_dir={tmp_path / 'out'}", f"--tracks={tmp_path / 'tracks'}"])
+    assert [path.name for path in (tmp_path / "out" / "music").iterdir()] == ["a.ogg"]
+    (tmp_path / "out" / "music" / "a.ogg").unlink()
+    with pytest.raises(ValueError, match=r"mine could not be fetched \(apt-get\): mv:"):
+        fetch.unpack("mine", tmp_path / "out" / "music")
+
+
+def test_nothing_of_a_test_album_is_in_training(shared_data: Path) -> None:
+    if not (shared_data / "real_music").is_dir():
+        pytest.skip(f"no labels of real music in {shared_data}")
+    tracks, _ = fetch.read_tracks(shared_data / "real_music")
+    packages = [package for chosen in fetch.SPLITS.values() for package in chosen]
+    assert sorted(packages) == sorted({line["package"] for line in tracks})  # and so none twice
+    assert len({line["sha256"] for line in tracks}) == len(tracks)
+    assert {line["path"] for line in tracks} >= fetch.LEFT_OUT
