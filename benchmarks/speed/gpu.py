@@ -14,7 +14,6 @@ Imports only torch, transformers, numpy and collap's models. README.md beside th
 import argparse
 import contextlib
 import functools
-import math
 import os
 import platform
 import signal
@@ -32,8 +31,17 @@ from torch.utils import collect_env
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import RobertaConfig, WhisperConfig
 
-from collap import BeatsConfig, CollapAudioModel, CollapAudioOutput, CollapConfig, CollapModel, CollapTextOutput
+from collap import (
+    BeatsConfig,
+    CollapAudioModel,
+    CollapAudioOutput,
+    CollapConfig,
+    CollapFeatureExtractor,
+    CollapModel,
+    CollapTextOutput,
+)
 from collap.files import library_versions, this_command, write_json
+from collap.processing.feature_extraction_collap import settings_of_model
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "collap")
 Row = tuple[str, dict[str, Any]]  # a name and its numbers
@@ -165,16 +173,9 @@ def make_model(model_class: type, config: CollapConfig, device: torch.device) ->
 
 def make_songs(config: CollapConfig, seconds: list[float], device: torch.device) -> dict[str, torch.Tensor]:
     """Features of songs of noise, of so many seconds."""
-    chunks = [torch.tensor(chunk_fbank_frames(config, length)) for length in seconds]
-    lengths = nn.utils.rnn.pad_sequence(chunks, batch_first=True)  # (songs, chunks)
-    per_chunk = round(config.chunk_length_s * 100)
-    mask = (torch.arange(per_chunk - 2) < lengths[..., None]).long()
-    songs = {
-        "fbank_features": torch.randn(*mask.shape, 128),
-        "input_features": torch.randn(*mask.shape[:2], 80, per_chunk),
-        "audio_attention_mask": mask,
-    }
-    return {name: tensor.to(device) for name, tensor in songs.items()}
+    extractor = CollapFeatureExtractor(**settings_of_model(config))
+    songs = [2 * torch.rand(round(length * extractor.sampling_rate), device=device) - 1 for length in seconds]
+    return dict(extractor(songs, sampling_rate=extractor.sampling_rate, return_tensors="pt").to(device))
 
 
 def make_texts(config: CollapConfig, size: Size, num_texts: int, device: torch.device) -> dict[str, torch.Tensor]:
@@ -191,16 +192,6 @@ def make_texts(config: CollapConfig, size: Size, num_texts: int, device: torch.d
         "sentence_counts": torch.full((num_texts,), len(lengths) // num_texts),
     }
     return {name: tensor.to(device) for name, tensor in texts.items()}
-
-
-def count_frames(config: CollapConfig, seconds: float) -> int:
-    return sum(math.ceil(config.num_vectors(n) / config.frame_pooling) for n in chunk_fbank_frames(config, seconds))
-
-
-def chunk_fbank_frames(config: CollapConfig, seconds: float) -> list[int]:
-    """Real fbank frames (10 ms each) of the chunks of a song; windows of 25 ms leave a chunk two frames less."""
-    hops, per_chunk = round(seconds * 100), round(config.chunk_length_s * 100)
-    return [min(per_chunk, hops - start) - 2 for start in range(0, hops, per_chunk)]
 
 
 # --- the parts: each yields its rows --------------------------------------------------------------------------------
@@ -280,7 +271,7 @@ def train(run: Run) -> Iterator[Row]:
 
 def measure_training(run: Run, model: CollapModel, num_songs: int) -> dict[str, Any]:
     config, device = model.config, run.device
-    num_frames = count_frames(config, run.size.song_s)
+    num_frames = int(run.size.song_s / config.frame_length_s)
     batch = make_texts(config, run.size, num_songs, device) | {
         "encoder_frames": torch.randn(num_songs, num_frames, config.encoder_hidden_size, device=device).half(),
         "frame_mask": torch.ones(num_songs, num_frames, dtype=torch.bool, device=device),
@@ -308,7 +299,7 @@ def score(run: Run) -> Iterator[Row]:
     config = run.config(text_granularity="sentence", temporal_position=True)
     model = make_model(CollapModel, config, torch.device("meta"))
     model.logit_scale = type(model.logit_scale)(1.0).to(device)  # scores need no other weight
-    num_songs, num_frames = size.score_songs, count_frames(config, size.song_s)
+    num_songs, num_frames = size.score_songs, int(size.song_s / config.frame_length_s)
     num_sentences = num_songs * size.sentences
     frames = torch.randn(num_songs, num_frames, config.projection_dim, device=device, dtype=torch.bfloat16)
     queries = torch.randn(num_sentences, config.projection_dim, device=device, dtype=torch.bfloat16)
