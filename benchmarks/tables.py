@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from collap.files import markdown_table
-from collap.metrics import MAP_AT, RECALL_AT, bootstrap_intervals
+from collap.metrics import MAP_AT, RECALL_AT, average, bootstrap_intervals
 
 from .questions import LONG_SPLITS, WORDING_COLUMNS, validation_questions
 
@@ -28,13 +28,7 @@ Columns = dict[str, tuple[str, str]]  # a question and a metric by the heading
 def with_intervals(of_queries: dict[str, np.ndarray], groups: Sequence[int] | None = None) -> dict[str, Any]:
     """`{"value", "interval"}` of metrics of single queries: mean (of `median_rank` the median), 95 % interval."""
     intervals = bootstrap_intervals(of_queries, groups)
-    return {
-        name: {
-            "value": float(np.median(values) if name == "median_rank" else np.mean(values)),
-            "interval": list(intervals[name]),
-        }
-        for name, values in of_queries.items()
-    }
+    return {name: {"value": value, "interval": [*intervals[name]]} for name, value in average(of_queries).items()}
 
 
 def read_metrics(files: Sequence[Path]) -> dict[str, Any]:

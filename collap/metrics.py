@@ -54,11 +54,15 @@ def retrieval_metrics(
 
     ```
     """
-    of_queries = query_metrics(scores, targets, recall_at)
-    metrics = {name: float(values.mean()) for name, values in of_queries.items() if name != "median_rank"}
-    metrics["median_rank"] = float(np.median(of_queries["median_rank"]))
+    metrics = average(query_metrics(scores, targets, recall_at))
     metrics["num_queries"], metrics["gallery_size"] = (float(size) for size in np.shape(scores))
     return metrics
+
+
+def average(per_query: Mapping[str, np.ndarray]) -> dict[str, float]:
+    """Of what [`query_metrics`] gives the means, and of `median_rank` the median."""
+    centre = {"median_rank": np.median}
+    return {name: float(centre.get(name, np.mean)(values)) for name, values in per_query.items()}
 
 
 def query_metrics(

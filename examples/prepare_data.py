@@ -15,20 +15,8 @@ import json
 import logging
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
-from typing import Any
 
 from collap.data.sets import SETS
-
-
-def parse_option(argument: str) -> tuple[str, Any]:
-    """`NAME=VALUE`, where numbers, true, false and null are read as such and everything else is a string."""
-    name, equals, value = argument.partition("=")
-    if not equals:
-        raise ValueError(f"--options must be given as NAME=VALUE, got {argument!r}.")
-    try:
-        return name, json.loads(value)
-    except json.JSONDecodeError:
-        return name, value
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -51,7 +39,9 @@ def main(arguments: list[str] | None = None) -> None:
     if given.data_dir is None or given.output_dir is None:
         parser.error("--set needs --data_dir and --output_dir")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s", stream=sys.stderr)
-    options = dict(parse_option(option) for option in given.options)
+    if unnamed := [option for option in given.options if "=" not in option]:
+        raise ValueError(f"--options must be given as NAME=VALUE, got {unnamed[0]!r}.")
+    options = dict(option.split("=", 1) for option in given.options)
     manifest = SETS[given.set].convert(given.data_dir, given.output_dir, given.audio_dir, **options)
     counts = json.loads(manifest.with_name("provenance.json").read_text(encoding="utf-8"))["in_manifest"]
     print(f"{manifest}: {counts['songs']} songs, {counts['texts']} texts")

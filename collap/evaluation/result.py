@@ -13,7 +13,7 @@ import numpy as np
 
 from collap.data.cache import CachedSong, used_s
 from collap.files import library_versions, markdown_table, this_command, write_json
-from collap.metrics import RECALL_AT, bootstrap_intervals, query_metrics
+from collap.metrics import RECALL_AT, average, bootstrap_intervals, query_metrics
 
 from .evaluation_set import EvaluationSet
 
@@ -118,16 +118,12 @@ class EvaluationResult:
             cutoffs = [k for k in RECALL_AT if k < table.shape[1]]
             has_one = right.sum(1).max() == 1  # then the hit rate is the recall
             per_query = query_metrics(table, right.argmax(1) if has_one else right, cutoffs)
-            metrics[direction] = {
-                name: float(np.median(values) if name == "median_rank" else values.mean())
-                for name, values in per_query.items()
-            }
+            metrics[direction] = average(per_query)
             intervals[direction] = bootstrap_intervals(per_query, song_of_query)
             ranks[direction] = dict(zip(ids, per_query["median_rank"].tolist(), strict=True))
         if moments:
             per_query, by_chance = (_columns([row[key] for row in moments]) for key in ("metrics", "chance"))
-            metrics["moments"] = {name: float(values.mean()) for name, values in per_query.items()}
-            metrics["chance"] = {name: float(values.mean()) for name, values in by_chance.items()}
+            metrics |= {"moments": average(per_query), "chance": average(by_chance)}
             intervals["moments"] = bootstrap_intervals(per_query, [row["song"] for row in moments])
         return cls(
             metrics,

@@ -241,15 +241,9 @@ class CollapRetriever:
             ValueError: if there is none, one is empty, or too long and `truncate_texts` is not set.
         """
         parts = [self.model.get_text_features(**inputs.to(self.model.device)) for inputs in self._tokenize(texts)]
-        has_times, has_stamps = parts[0].time_query_embeds is not None, parts[0].model_fingerprint is not None
-        return CollapTexts(
-            CollapTextOutput(
-                query_embeds=torch.cat([part.query_embeds for part in parts]),
-                time_query_embeds=torch.cat([part.time_query_embeds for part in parts]) if has_times else None,
-                sentence_counts=torch.cat([part.sentence_counts for part in parts]),
-                model_fingerprint=torch.cat([part.model_fingerprint for part in parts]) if has_stamps else None,
-            )
-        )
+        fields = ("query_embeds", "time_query_embeds", "sentence_counts", "model_fingerprint")
+        joined = {name: torch.cat([part[name] for part in parts]) for name in fields if name in parts[0]}
+        return CollapTexts(CollapTextOutput(**joined))
 
     @torch.inference_mode()
     def score(self, songs: Sequence[np.ndarray], texts: CollapTexts) -> np.ndarray:

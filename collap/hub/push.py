@@ -21,13 +21,14 @@ import logging
 import shutil
 import tempfile
 import warnings
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.utils import validate_repo_id
 from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
+from transformers.hf_argparser import HfArg
 
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapConfig, CollapModel, CollapProcessor
 from collap.cli import HelpFormatter
@@ -37,12 +38,12 @@ from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import repository_files, repository_problems
 from collap.hub.code import code_is_saved, for_the_hub, is_hub_id
 from collap.modeling_collap.modeling_collap_base import load_complete
+from collap.processing.processing_collap import UNLIMITED_TOKENS
 
 logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 ADAPTER_CONFIG = "adapter_config.json"
-UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit says 1e30
 
 
 @dataclass(frozen=True)
@@ -266,14 +267,13 @@ def publish_model(
 class PublishArguments:
     """What is published, and where."""
 
-    output_dir: str = field(metadata={"help": "Folder to write (it must not exist or be empty), or written before."})
-    model: str | None = field(
-        default=None,
-        metadata={"help": "Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: output_dir."},
+    output_dir: str = HfArg(help="Folder to write (it must not exist or be empty), or written before.")
+    model: str | None = HfArg(
+        default=None, help="Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: output_dir."
     )
-    repo_id: str | None = field(default=None, metadata={"help": "Hub repository to push to, as USER/NAME."})
-    private: bool = field(default=False, metadata={"help": "Make a new repository private."})
-    dry_run: bool = field(default=False, metadata={"help": "Write the folder and check it, push nothing."})
+    repo_id: str | None = HfArg(default=None, help="Hub repository to push to, as USER/NAME.")
+    private: bool = HfArg(default=False, help="Make a new repository private.")
+    dry_run: bool = HfArg(default=False, help="Write the folder and check it, push nothing.")
 
 
 def publish(command_line: list[str]) -> None:

@@ -43,8 +43,6 @@ from collap.files import markdown_table, write_json
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import fingerprint
 
-from .query import Kind
-
 CALIBRATION_FILE = "calibration.json"
 FORMAT = 1
 NUM_BINS = 10  # of the reliability table
@@ -60,42 +58,22 @@ class ScoreFit:
     bias: float
 
     def probability(self, scores: np.ndarray, num_songs: int) -> np.ndarray:
-        """Probability of each song of scores `(..., C)`, for a library of `num_songs`."""
+        """
+        The probability that a song is the one described, of the best songs of a query in a library of `num_songs`.
+
+        `scores` `(..., C)` are those of [`CollapModel.similarity`]; songs without a score count as far behind the
+        others. "Nothing here matches" is likelier where the probabilities of a query sum to less than 1/2.
+        """
         logits = scores.astype(np.float64) / self.temperature + self.bias - math.log(num_songs)
         highest = np.maximum(logits.max(-1, keepdims=True, initial=0.0), 0.0)  # 0 is the logit of "nothing"
         odds = np.exp(logits - highest)
         return odds / (odds.sum(-1, keepdims=True) + np.exp(-highest))
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """The fits of a model by kind of query, see [`load_calibration`]."""
-
-    fits: Mapping[str, ScoreFit]
-
-    def probability(self, scores: np.ndarray, kind: Kind, num_songs: int | None = None) -> np.ndarray | None:
-        """
-        The probability that a song is the one described, of each of the best songs of a query.
-
-        Args:
-            scores (`np.ndarray` of shape `(C,)`): As [`CollapModel.similarity`] gives them.
-            kind (`"caption"`, `"any_order"` or `"section"`): How they were computed.
-            num_songs (`int`, *optional*): Songs that were searched; default: `C`. Those without a score count as far
-                behind the others.
-
-        Returns:
-            `np.ndarray` of shape `(C,)`: "nothing here matches" is likelier where they sum to less than 1/2. None if
-            the model was not calibrated for this kind of query.
-        """
-        if kind not in self.fits:
-            return None
-        return self.fits[kind].probability(np.asarray(scores), num_songs or len(scores))
-
-
-def load_calibration(folder: str | Path, model: CollapModel) -> Calibration | None:
+def load_calibration(folder: str | Path, model: CollapModel) -> dict[str, ScoreFit]:
     """
-    What `collap calibrate` has written into the folder of a model, or what its Hub repository has; None if there is
-    nothing.
+    What `collap calibrate` has written into the folder of a model, or what its Hub repository has, by kind of query;
+    empty if there is nothing.
 
     Raises:
         ValueError: if the file is damaged, or was made for other weights than those of `model`.
@@ -103,7 +81,7 @@ def load_calibration(folder: str | Path, model: CollapModel) -> Calibration | No
     quietly = {f"_raise_exceptions_for_{problem}": False for problem in ("missing_entries", "connection_errors")}
     file = cached_file(str(folder), CALIBRATION_FILE, **quietly)
     if file is None:
-        return None
+        return {}
     cure = f"Write it again: collap calibrate MANIFEST --model {folder}"
     try:
         content = json.loads(Path(file).read_bytes())
@@ -119,7 +97,7 @@ def load_calibration(folder: str | Path, model: CollapModel) -> Calibration | No
         raise ValueError(f"{file} is damaged ({error!r}). {cure}") from error
     if made_for != _fingerprint(model):
         raise ValueError(f"{file} was made for other weights than those of the model. {cure}")
-    return Calibration(fits)
+    return fits
 
 
 def _fingerprint(model: CollapModel) -> str:

@@ -25,7 +25,7 @@ from collap.evaluation.retrievers import FIELDS_OF_TEXTS_AND_SCORES, CollapRetri
 from collap.files import atomic_write
 from collap.modeling_collap.modeling_collap_base import fingerprint
 
-from .calibration import Calibration, load_calibration
+from .calibration import ScoreFit, load_calibration
 from .first_stage import ExactFirstStage, make_windows
 from .query import IndexedSong, Query, SearchResult
 from .search import search
@@ -189,8 +189,8 @@ class SongIndex:
         return describe_songs(self.retriever)
 
     @cached_property
-    def calibration(self) -> Calibration | None:
-        """What makes probabilities of scores, None if the model has none; a ValueError if it is of other weights."""
+    def calibration(self) -> dict[str, ScoreFit]:
+        """What makes probabilities of scores, by kind of query; a ValueError if it is of other weights."""
         return load_calibration(self.model, self.retriever.model)
 
     @cached_property

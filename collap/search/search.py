@@ -179,12 +179,12 @@ def _probabilities(
     index: "SongIndex", descriptions: Sequence[Description], scores: np.ndarray, num_songs: int
 ) -> np.ndarray | None:
     """Of each candidate `(C,)`, of scores `(C, descriptions)`: that of the description that it fits worst."""
-    calibration = index.calibration if descriptions and len(scores) else None
-    if calibration is None:
+    if not descriptions or not len(scores):
         return None
-    columns = zip(descriptions, scores.T, strict=True)
-    found = [calibration.probability(column, part.kind, num_songs) for part, column in columns]
-    return None if any(own is None for own in found) else np.min(found, axis=0)
+    fits = [index.calibration.get(part.kind) for part in descriptions]
+    if None in fits:
+        return None
+    return np.min([fit.probability(own, num_songs) for fit, own in zip(fits, scores.T, strict=True)], axis=0)
 
 
 def _filter(songs: Sequence[IndexedSong], query: Query) -> set[str]:

@@ -31,7 +31,7 @@ def test_a_table_of_futga_becomes_a_manifest(main, tmp_path, capsys, caplog):
     with (tmp_path / "table.csv").open("w", newline="") as file:
         csv.writer(file).writerows([["Song ID", "words"], ["-0abcDEF_12", caption], ["-0abcDEF_13", caption]])
     folders = ["--data_dir", str(tmp_path / "table.csv"), "--audio_dir", str(songs), "--output_dir", str(out)]
-    options = ["table=audioset_eval", "caption_column=null"]
+    options = ["table=audioset_eval"]
     with caplog.at_level(logging.INFO):
         main(["--set", "futga", *folders, "--options", *options])
     assert "ids from the column 'Song ID', captions from 'words'" in caplog.text

@@ -16,7 +16,6 @@ from collap.files import write_json
 from collap.search import calibration
 from collap.search.calibration import (
     CALIBRATION_FILE,
-    Calibration,
     ScoreFit,
     Trial,
     cross_fit,
@@ -37,10 +36,6 @@ def test_a_larger_library_makes_each_song_less_likely() -> None:
     fit = ScoreFit(temperature=1.0, bias=math.log(9))
     np.testing.assert_allclose(fit.probability(np.zeros(1), 1), [0.9])
     np.testing.assert_allclose(fit.probability(np.zeros(1), 9), [0.5])
-    calibrated = Calibration({"caption": fit})
-    np.testing.assert_allclose(calibrated.probability(np.zeros(1), "caption"), [0.9])
-    np.testing.assert_allclose(calibrated.probability(np.zeros(1), "caption", num_songs=9), [0.5])
-    assert calibrated.probability(np.zeros(1), "section") is None
 
 
 def test_extreme_scores_overflow_nothing() -> None:
@@ -149,7 +144,7 @@ def model_and_manifest(tmp_path: Path) -> tuple[Path, Path]:
 def test_the_command_writes_what_is_loaded(model_and_manifest, capsys) -> None:
     folder, manifest = model_and_manifest
     model, _ = tiny_collap()
-    assert load_calibration(folder, model) is None
+    assert load_calibration(folder, model) == {}
     assert main(["calibrate", str(manifest), "--model", str(folder)]) == 0
     printed = capsys.readouterr().out
     for kind in ("caption: 20 texts of 20 songs", "any_order: 20 texts of 20 songs", "section: 20 texts of 20 songs"):
@@ -157,8 +152,8 @@ def test_the_command_writes_what_is_loaded(model_and_manifest, capsys) -> None:
     assert "Expected calibration error" in printed
 
     calibrated = load_calibration(folder, model)
-    assert sorted(calibrated.fits) == ["any_order", "caption", "section"]
-    probabilities = calibrated.probability(np.array([0.5, 0.4]), "any_order", num_songs=20)
+    assert sorted(calibrated) == ["any_order", "caption", "section"]
+    probabilities = calibrated["any_order"].probability(np.array([0.5, 0.4]), 20)
     assert probabilities.shape == (2,)
     assert (probabilities >= 0).all()
     assert probabilities.sum() < 1
@@ -172,7 +167,7 @@ def test_another_or_damaged_file_is_refused(tmp_path: Path) -> None:
     kinds = {"caption": {"temperature": 0.1, "bias": -3.0}}
     content = {"format_version": 1, "model_fingerprint": calibration._fingerprint(model), "kinds": kinds}
     write_json(tmp_path / CALIBRATION_FILE, content)
-    assert load_calibration(tmp_path, model) == Calibration({"caption": ScoreFit(0.1, -3.0)})
+    assert load_calibration(tmp_path, model) == {"caption": ScoreFit(0.1, -3.0)}
 
     with torch.no_grad():
         next(model.parameters()).add_(1)

@@ -9,7 +9,7 @@ import torch
 from tiny_library import write_tagged
 
 from collap.search import search as search_module
-from collap.search.calibration import Calibration, ScoreFit
+from collap.search.calibration import ScoreFit
 from collap.search.index import SongIndex
 from collap.search.query import Query
 
@@ -171,7 +171,7 @@ def test_probabilities_are_those_of_the_calibration(index, monkeypatch):
     """By hand: of odds against "nothing", exp(score / T + b) / N, where N songs were searched."""
     story, section = scores_of(index, STORY), scores_of(index, SECTION, section_query=True)
     fits = {"caption": ScoreFit(0.5, 1.0), "section": ScoreFit(0.25, -1.0)}
-    monkeypatch.setattr(index, "calibration", Calibration(fits))
+    monkeypatch.setattr(index, "calibration", fits)
     monkeypatch.setattr(search_module, "NUM_CANDIDATES", 100)
 
     def by_hand(scores, temperature, bias):
