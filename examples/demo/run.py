@@ -4,8 +4,8 @@ The demo: trains CoLLAP on full-length songs with long captions, and finds songs
 
 `make demo` runs it. It renders a corpus of songs, pretrains small stand-ins of BEATs and Whisper (or takes the ones
 that you name), trains four models with the same budget, and compares them on songs they were not trained on. With the
-best it indexes these songs, and answers two long queries by `collap search`, and one of yours if it runs on a terminal.
-Steps that are done are cached; delete the output folder to begin anew.
+best it indexes these songs, and answers two long queries by `collap search`, and one of yours on a terminal. Steps
+that are done are cached; delete the output folder to begin anew.
 """
 
 import argparse
@@ -89,16 +89,20 @@ def main() -> None:
     demo.run(extracted, at_once=2)
 
     demo.say("Training four models, the same budget each: " + ", ".join(ROWS))
-    recipe = RECIPE | {
-        "per_device_train_batch_size": 16,
-        "per_device_eval_batch_size": 40,
-        "learning_rate": 1.2e-3,
-        "use_cpu": "true",
-        "train_manifest": demo.manifest("train"),
-        "eval_manifest": demo.manifest("validation"),
-        "num_train_epochs": given.num_epochs,
-        "seed": given.seed,
-    } | of_text_model
+    recipe = (
+        RECIPE
+        | {
+            "per_device_train_batch_size": 16,
+            "per_device_eval_batch_size": 40,
+            "learning_rate": 1.2e-3,
+            "use_cpu": "true",
+            "train_manifest": demo.manifest("train"),
+            "eval_manifest": demo.manifest("validation"),
+            "num_train_epochs": given.num_epochs,
+            "seed": given.seed,
+        }
+        | of_text_model
+    )
     steps = []
     for title, (name, special, is_mean) in ROWS.items():
         features = crop_features if name == "crop" else demo.features
