@@ -118,8 +118,7 @@ class CollapModel(CollapPreTrainedModel):
 
         Raises:
             TypeError: if an argument is none of these.
-            ValueError: if a weight of a tower is not in its checkpoint, or the text model was trained with a pooling
-                that `text_pooling` does not have.
+            ValueError: if a weight of a tower is not in its checkpoint, or the text model has an unsupported pooling.
         """
         hub = {name: kwargs.pop(name) for name in HUB_OPTIONS if name in kwargs}
         fields = {field.name for field in dataclasses.fields(cls.config_class)} - {"dtype"}

@@ -97,14 +97,6 @@ class CollapAudioModel(CollapPreTrainedModel):
     def get_input_embeddings(self) -> nn.Module:
         return (self.music_model or self.speech_model).get_input_embeddings()
 
-    def train(self, mode: bool = True) -> "CollapAudioModel":
-        """As usual, but a frozen encoder stays in evaluation mode: no dropout, no layerdrop."""
-        super().train(mode)
-        for encoder in (self.music_model, self.speech_model):
-            if encoder is not None and not is_trainable(encoder):
-                encoder.eval()
-        return self
-
     def encode(
         self,
         fbank_features: torch.Tensor | None = None,

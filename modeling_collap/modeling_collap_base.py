@@ -52,6 +52,14 @@ class CollapPreTrainedModel(PreTrainedModel):
                 module.freeze_encoders()
         return loaded
 
+    def train(self, mode: bool = True) -> "CollapPreTrainedModel":
+        """As usual, but frozen encoders, and frozen layers of others, stay in evaluation mode: no dropout."""
+        super().train(mode)
+        for module in self.modules():
+            if module.training and any(True for _ in module.parameters()) and not is_trainable(module):
+                module.eval()
+        return self
+
     def save_pretrained(self, *args: Any, **kwargs: Any) -> None:
         """As in `PreTrainedModel`; an encoder that was unfrozen by `requires_grad_()` is saved as not frozen."""
         record_unfrozen_encoders(self)

@@ -20,7 +20,6 @@ from .modeling_collap_base import (
     fingerprint,
     floating_dtype,
     has_sharded_layers,
-    is_trainable,
     with_output_flags,
     without_inputs,
 )
@@ -127,14 +126,6 @@ class CollapTextModel(CollapPreTrainedModel):
     def set_input_embeddings(self, value: nn.Module) -> None:
         self.encoder.set_input_embeddings(value)
 
-    def train(self, mode: bool = True) -> "CollapTextModel":
-        """As usual, but the frozen layers of the text model stay in evaluation mode: no dropout."""
-        super().train(mode)
-        for module in self.encoder.modules():
-            if any(True for _ in module.parameters()) and not is_trainable(module):
-                module.eval()
-        return self
-
     @can_return_tuple
     def forward(
         self,
@@ -193,13 +184,9 @@ class CollapTextModel(CollapPreTrainedModel):
             raise ValueError(f"pooled_text_states must have {len(tokens)} rows, got {len(pooled_text_states)}.")
         if position_ids is not None:
             position_ids = position_ids.expand(tokens.shape[:2])
-        inputs = {
-            "input_ids": input_ids,
-            "token_type_ids": token_type_ids,
-            "position_ids": position_ids,
-            "inputs_embeds": inputs_embeds,
-        }
-        inputs = {name: value for name, value in inputs.items() if value is not None}
+        names = ("input_ids", "token_type_ids", "position_ids", "inputs_embeds")
+        values = (input_ids, token_type_ids, position_ids, inputs_embeds)
+        inputs = {name: value for name, value in zip(names, values, strict=True) if value is not None}
         kwargs = with_output_flags(self.config, without_inputs(kwargs, AUDIO_INPUTS))
         output, pooled = BaseModelOutput(), pooled_text_states
         if pooled is None:

@@ -2,7 +2,8 @@
 """What a text model of sentence-transformers says about itself beside its weights: its pooling, layers and prompts."""
 
 import json
-import os
+from os.path import isdir
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub import try_to_load_from_cache
@@ -21,17 +22,15 @@ def find_text_pooling(name_or_path: str, text_pooling: str | None, hub: dict[str
     """
     Returns `text_pooling`, or if that is `None` the one that a model of sentence-transformers was trained with.
 
-    `None` stays if the model has none. `hub` has the arguments of `from_pretrained` that say where to look. What such
-    a model has and is not used here (a `Dense` layer, prompts) is named in a warning.
+    What else such a model has and is not used here (a `Dense` layer, prompts) is named in a warning. `hub` says where
+    to look, as the arguments of `from_pretrained`.
 
     Raises:
         ValueError: if the model was trained with another pooling (the maximum, several), and none is given.
     """
     modules = _read_json(name_or_path, "modules.json", hub)
     if modules is None:
-        found = os.path.isdir(name_or_path) or try_to_load_from_cache(
-            name_or_path, "modules.json", hub.get("cache_dir")
-        )
+        found = isdir(name_or_path) or try_to_load_from_cache(name_or_path, "modules.json", hub.get("cache_dir"))
         if text_pooling is None and not found:  # and also not known to be absent
             logger.warning("%s could not be asked for its pooling offline: give text_pooling.", name_or_path)
         return text_pooling
@@ -45,10 +44,9 @@ def find_text_pooling(name_or_path: str, text_pooling: str | None, hub: dict[str
     if text_pooling is not None or "Pooling" not in paths:
         return text_pooling
     pooling = _read_json(name_or_path, f"{paths['Pooling']}/config.json", hub) or {}
-    modes = pooling.get("pooling_mode")
-    if modes is None:  # in old versions each has a field of its own
-        start = "pooling_mode_"
-        modes = [name.removeprefix(start) for name, is_on in pooling.items() if name.startswith(start) and is_on]
+    start = "pooling_mode_"  # in old versions each has a field of its own
+    old = [name.removeprefix(start) for name, is_on in pooling.items() if name.startswith(start) and is_on]
+    modes = pooling.get("pooling_mode", old)
     modes = [modes] if isinstance(modes, str) else modes
     if len(modes) != 1 or modes[0] not in POOLINGS:
         raise ValueError(
@@ -61,7 +59,4 @@ def find_text_pooling(name_or_path: str, text_pooling: str | None, hub: dict[str
 def _read_json(name_or_path: str, file: str, hub: dict[str, Any]) -> Any:
     """Content of a JSON file of a model, or None if it has no such file."""
     path = cached_file(name_or_path, file, _raise_exceptions_for_missing_entries=False, **hub)
-    if path is None:
-        return None
-    with open(path, encoding="utf-8") as content:
-        return json.load(content)
+    return None if path is None else json.loads(Path(path).read_text(encoding="utf-8"))

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""The sentences that a frozen text model has encoded, so that no epoch encodes them again."""
+"""A frozen text model encodes each sentence once, not in each epoch."""
 
 from typing import Any
 
@@ -11,30 +11,27 @@ from collap.modeling_collap.modeling_collap_text import CollapTextModel, pool_to
 
 from .loss import TEXT_ROWS
 
-MAX_NUMBERS = 2**30  # 4 GiB in float32: 1.4 million sentences of 768 numbers
+MAX_NUMBERS = 2**30  # in memory: in float32 4 GiB, 1.4 million sentences of 768 numbers
 
 
-class FrozenText:
-    """Keeps the pooled vector of each distinct sentence in the memory of the CPU, as precise as it was computed."""
+def encode_once(model: nn.Module, inputs: dict[str, Any], known: dict[bytes, torch.Tensor]) -> dict[str, Any]:
+    """
+    `inputs` with the `pooled_text_states` `(S, hidden)` of their sentences, if the text model of `model` is frozen.
 
-    def __init__(self) -> None:
-        self.vectors: dict[bytes, torch.Tensor] = {}  # of the token ids of a sentence, without padding: (hidden,)
-
-    def encode(self, model: nn.Module, inputs: dict[str, Any]) -> dict[str, torch.Tensor]:
-        """`inputs` with their `pooled_text_states` `(S, hidden)` if the text model of `model` is frozen."""
-        text = getattr(model, "text_model", None)
-        if not isinstance(text, CollapTextModel) or is_trainable(text.encoder) or has_sharded_layers(text.encoder):
-            return inputs
-        rows = {name: inputs[name] for name in TEXT_ROWS if name in inputs}
-        mask = rows.setdefault("attention_mask", torch.ones_like(rows["input_ids"]))  # (S, tokens)
-        sentences = zip(rows["input_ids"].cpu(), mask.bool().cpu(), strict=True)
-        keys = [token_ids[is_real].numpy().tobytes() for token_ids, is_real in sentences]
-        if len(self.vectors) * text.config.text_config.hidden_size > MAX_NUMBERS:
-            self.vectors.clear()
-        if new := {key: row for row, key in enumerate(keys) if key not in self.vectors}:
-            rows = {name: value[list(new.values())] for name, value in rows.items()}
-            with torch.no_grad():
-                states = text(**rows).last_hidden_state  # (new sentences, tokens, hidden)
-            pooled = pool_tokens(states, rows["attention_mask"], text.config.text_pooling)
-            self.vectors |= zip(new, pooled.cpu(), strict=True)
-        return inputs | {"pooled_text_states": torch.stack([self.vectors[key] for key in keys]).to(mask.device)}
+    `known` gets those of new sentences, `(hidden,)` on the CPU, by their token ids without padding.
+    """
+    text = getattr(model, "text_model", None)
+    if not isinstance(text, CollapTextModel) or is_trainable(text.encoder) or has_sharded_layers(text.encoder):
+        return inputs
+    rows = {name: inputs[name] for name in TEXT_ROWS if name in inputs}
+    mask = rows.setdefault("attention_mask", torch.ones_like(rows["input_ids"]))  # (S, tokens)
+    sentences = zip(rows["input_ids"].cpu(), mask.bool().cpu(), strict=True)
+    keys = [token_ids[is_real].numpy().tobytes() for token_ids, is_real in sentences]
+    if len(known) * text.config.text_config.hidden_size > MAX_NUMBERS:
+        known.clear()
+    if new := {key: row for row, key in enumerate(keys) if key not in known}:
+        rows = {name: value[list(new.values())] for name, value in rows.items()}
+        with torch.no_grad():
+            states = text(**rows).last_hidden_state  # (new sentences, tokens, hidden)
+        known |= zip(new, pool_tokens(states, rows["attention_mask"], text.config.text_pooling).cpu(), strict=True)
+    return inputs | {"pooled_text_states": torch.stack([known[key] for key in keys]).to(mask.device)}

@@ -22,7 +22,7 @@ from collap.modeling_collap.loss_collap import contrastive_loss
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.checkpointing import AtomicCheckpointMixin
 from collap.training.dataset import ContrastiveBatchSampler, SongDataset
-from collap.training.frozen_text import FrozenText
+from collap.training.frozen_text import encode_once
 from collap.training.loss import (
     ContrastiveLoss,
     GatheredPairs,
@@ -117,7 +117,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         self._check_evaluation()
         self.loss = ContrastiveLoss() if loss is None else loss
         self.section_loss = SectionLoss(args.section_loss_weight) if args.section_loss_weight else None
-        self.frozen_text = FrozenText()
+        self.known_texts: dict[bytes, torch.Tensor] = {}
         self.skipped = SkipNonFiniteSteps()
         self.add_callback(self.skipped)
         if args.gradient_accumulation_steps > 1:
@@ -231,7 +231,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
 
     def _embed(self, model: nn.Module, inputs: dict[str, Any]) -> Pairs:
         with self.compute_loss_context_manager():
-            inputs = self.frozen_text.encode(self.accelerator.unwrap_model(model), self._prepare_inputs(inputs))
+            inputs = encode_once(self.accelerator.unwrap_model(model), self._prepare_inputs(inputs), self.known_texts)
             return Pairs.of(model(**inputs, return_logits=False))
 
     @contextmanager

@@ -10,10 +10,10 @@ from test_trainer import collate_with_ids, songs_of_ragged_length
 from tiny_models import text_inputs, tiny_config, tiny_text_config
 
 from collap import CollapModel
-from collap.training import frozen_text
+from collap.training import frozen_text, trainer
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.build import freeze_text_layers
-from collap.training.frozen_text import FrozenText
+from collap.training.frozen_text import encode_once
 from collap.training.lora import lora_config
 from collap.training.trainer import CollapTrainer
 
@@ -60,18 +60,18 @@ def train(model: CollapModel, folder, **changes) -> CollapTrainer:
         disable_tqdm=True,
         **changes,
     )
-    trainer = CollapTrainer(
+    run = CollapTrainer(
         copy.deepcopy(model), arguments, train_dataset=songs, eval_dataset=songs, data_collator=collate
     )
-    trainer.train()
-    return trainer
+    run.train()
+    return run
 
 
 @pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
 def test_training_and_evaluation_are_those_of_the_plain_path(tmp_path, monkeypatch, micro_batch_size):
     model = make_model()
     ours = train(model, tmp_path, micro_batch_size=micro_batch_size)
-    monkeypatch.setattr(FrozenText, "encode", lambda self, model, inputs: inputs)
+    monkeypatch.setattr(trainer, "encode_once", lambda model, inputs, known: inputs)
     plain = train(model, tmp_path, micro_batch_size=micro_batch_size)
     names = ("loss", "grad_norm", "eval_loss", "eval_text_to_audio_median_rank")
     for name in names:
@@ -93,16 +93,14 @@ def test_a_sentence_is_encoded_once(tmp_path, monkeypatch, limit):
     model.text_model.encoder.register_forward_pre_hook(
         lambda module, args, inputs: encoded.append(len(inputs["input_ids"])), with_kwargs=True
     )
-    memory = FrozenText()
+    memory = {}
     inputs = text_inputs([3, 5, 3, 4])
     inputs["input_ids"][2] = inputs["input_ids"][0]
-    known = memory.encode(model, inputs)
+    known = encode_once(model, inputs, memory)
     assert sum(encoded) == 3
     given = model.text_model(**known)
     assert sum(encoded) == 3
-    again = memory.encode(
-        model, {**inputs, "input_ids": inputs["input_ids"][:2], "attention_mask": inputs["attention_mask"][:2]}
-    )
+    again = encode_once(model, {name: value[:2] for name, value in inputs.items()}, memory)
     assert sum(encoded) == (3 if limit else 5)
     torch.testing.assert_close(again["pooled_text_states"], known["pooled_text_states"][:2])
     whole = model.text_model(**inputs)
@@ -114,10 +112,10 @@ def test_a_sentence_is_encoded_once(tmp_path, monkeypatch, limit):
 def test_what_is_trained_is_encoded_anew():
     inputs = text_inputs([3, 5])
     for model in (make_model(1), make_model(2), get_peft_model(make_model(), lora_config(make_model()))):
-        assert FrozenText().encode(model, inputs) is inputs
+        assert encode_once(model, inputs, {}) is inputs
     audio_only = make_model()
     audio_only = get_peft_model(audio_only, lora_config(audio_only, towers=["music"]))
-    assert FrozenText().encode(audio_only, inputs)["pooled_text_states"].shape == (2, 16)
+    assert encode_once(audio_only, inputs, {})["pooled_text_states"].shape == (2, 16)
 
 
 def test_frozen_layers_have_no_dropout():
