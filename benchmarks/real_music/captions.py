@@ -7,6 +7,7 @@ file takes as sure, how loud it is, and what changes; they are put into sentence
 (`train_words.json`, `other_words.json`). Each wording of a song has the same facts and as many sentences.
 """
 
+import itertools
 import json
 import random
 from collections.abc import Sequence
@@ -20,11 +21,10 @@ from collap.captioning.sections import find_boundaries
 FOLDER = Path(__file__).parent
 TAGS = json.loads((FOLDER / "tags.json").read_text(encoding="utf-8"))
 NAMES = {kind: [name for name, tag in TAGS.items() if tag["kind"] == kind] for kind in ("thing", "genre", "tempo")}
-WORDS = {
-    writer: json.loads((FOLDER / f"{writer}_words.json").read_text(encoding="utf-8")) for writer in ("train", "other")
-}
+WORDS = {name: json.loads((FOLDER / f"{name}_words.json").read_text(encoding="utf-8")) for name in ("train", "other")}
 NUM_WORDINGS = 6  # for training
 MAX_SECTIONS = 12
+SECTION_FACTS = ("thing", "genre", "tempo", "level", "moves")
 KERNEL_S = 12.0
 QUIETEST_DB = -60.0
 LEVEL_SCALE_DB = 10.0  # a change that weighs as much as a tag that comes or goes
@@ -34,10 +34,8 @@ STEPS_DB = (-5.0, -1.5, 1.5, 4.0)  # between them
 MOVE_DB = 4.0  # from the first to the last third of a section, or of a song
 ALMOST = 0.7  # of a genre's least probability, where none is sure
 GONE = 0.6  # of a tag's least probability: below, it is not only less sure than before
-ABSENT = 0.02
+ABSENT = 0.02  # the largest mean probability of what is said to be absent
 OFTEN = 0.3  # of the time: what is so often sure is said of the whole song
-
-Words = dict[str, Any]
 
 
 class Frames(NamedTuple):
@@ -69,21 +67,19 @@ def find_sections(frames: Frames) -> list[tuple[float, float]]:
     return sections
 
 
-def find_move(level_db: np.ndarray) -> str | None:
+def find_moves(level_db: np.ndarray) -> list[str]:
     """Whether the level grows or fades, by the first and the last third."""
     third = max(1, len(level_db) // 3)
     change = level_db[-third:].mean() - level_db[:third].mean()
-    return None if abs(change) < MOVE_DB else "grows" if change > 0 else "fades"
+    return ["grows" if change > 0 else "fades"] if abs(change) >= MOVE_DB else []
 
 
 def find_course(level_db: np.ndarray) -> str:
     """How the level goes over the whole song."""
-    start, middle, end = (part.mean() for part in np.array_split(level_db, 3))
-    if (move := find_move(level_db)) is not None:
-        return move
-    if abs(middle - max(start, end, key=lambda side: abs(middle - side))) < MOVE_DB / 2:
-        return "even" if level_db.std() < MOVE_DB else "contrasts"
-    return "arch" if middle > max(start, end) else "dip" if middle < min(start, end) else "contrasts"
+    start, middle, end = (third.mean() for third in np.array_split(level_db, 3))
+    if (middle - start) * (middle - end) > 0 and abs(2 * middle - start - end) >= MOVE_DB:
+        return "arch" if middle > start else "dip"
+    return (find_moves(level_db) or ["even" if level_db.std() < MOVE_DB else "contrasts"])[0]
 
 
 def find_things(tags: dict[str, float]) -> dict[str, Any]:
@@ -91,7 +87,8 @@ def find_things(tags: dict[str, float]) -> dict[str, Any]:
     sure = {name: value / TAGS[name]["least"] for name, value in tags.items() if value >= TAGS[name]["least"]}
     if sure.keys() & {"female voice", "male voice", "choir"}:
         sure.pop("voice", None)  # it is said more exactly
-    found = {kind: sorted(sure.keys() & set(names), key=lambda name: -sure[name]) for kind, names in NAMES.items()}
+    likely = sorted(sure, key=lambda name: -sure[name])
+    found = {kind: [name for name in likely if name in names] for kind, names in NAMES.items()}
     likeliest = max(NAMES["genre"], key=lambda name: tags[name] / TAGS[name]["least"])
     rest = [likeliest if tags[likeliest] >= ALMOST * TAGS[likeliest]["least"] else "other"]
     return {"thing": found["thing"][:4], "genre": found["genre"][:2] or rest, "tempo": found["tempo"][:1]}
@@ -100,25 +97,24 @@ def find_things(tags: dict[str, float]) -> dict[str, Any]:
 def describe(frames: Frames) -> dict[str, Any]:
     """The facts of a song and of its `sections`, with the start, the end and the mean probabilities of each."""
     often = dict(zip(TAGS, np.quantile(frames.tags, 1 - OFTEN, axis=0).tolist(), strict=True))
-    song = {**find_things(often), "course": find_course(frames.level_db), "sections": []}
-    song["without"] = [name for name in ("voice", "drums") if frames.tags[:, list(TAGS).index(name)].mean() < ABSENT]
+    song = {**find_things(often), "course": find_course(frames.level_db), "level": [], "moves": []}
+    song["sections"] = sections = []
     for start_s, end_s in find_sections(frames):
-        section, before = describe_section(frames, start_s, end_s), song["sections"][-1:]
-        if (
-            before
-            and end_s - before[0]["start_s"] <= LONGEST_MERGED_S
-            and all(section[name] == before[0][name] for name in ("thing", "genre", "tempo", "level", "move"))
-        ):
-            section = describe_section(frames, song["sections"].pop()["start_s"], end_s)  # there is nothing new to say
-        song["sections"].append(section)
-    for before, section in zip([None, *song["sections"]], song["sections"], strict=False):
-        # What is absent is said where another section has it.
-        absent = [name for name in ("voice", "drums") if section["tags"][name] < ABSENT]
-        section["without"] = [
-            name for name in absent if any(other["tags"][name] >= TAGS[name]["least"] for other in song["sections"])
-        ]
-        section["new"] = [name for name in section["thing"] if before and is_gone(name, before)]
-        section["gone"] = [name for name in before["thing"] if is_gone(name, section)] if before else []
+        sections.append(describe_section(frames, start_s, end_s))
+        is_merged = len(sections) > 1 and end_s - sections[-2]["start_s"] <= LONGEST_MERGED_S
+        if is_merged and all(sections[-2][name] == sections[-1][name] for name in SECTION_FACTS):
+            sections[-2:] = [describe_section(frames, sections[-2]["start_s"], end_s)]
+    for part in (song, *sections):
+        part |= {"without": [], "new": [], "gone": []}
+    for name in ("voice", "drums"):
+        absent = [section for section in sections if section["tags"][name] < ABSENT]
+        is_somewhere = any(section["tags"][name] >= TAGS[name]["least"] for section in sections)
+        # Said once where it is true of the whole song, and of a section where another one is different.
+        for part in [song] if len(absent) == len(sections) else absent if is_somewhere else []:
+            part["without"].append(name)
+    for before, section in itertools.pairwise(sections):
+        section["new"] = find_gone(section, before)
+        section["gone"] = find_gone(before, section)
     return song
 
 
@@ -127,32 +123,40 @@ def describe_section(frames: Frames, start_s: float, end_s: float) -> dict[str, 
     inside = (frames.times[:, 0] >= start_s) & (frames.times[:, 0] < end_s)
     tags, level_db = dict(zip(TAGS, frames.tags[inside].mean(0).tolist(), strict=True)), frames.level_db[inside]
     section = {"start_s": start_s, "end_s": end_s, "tags": tags, "level_db": float(level_db.mean())}
-    section["level"] = LEVELS[int(np.searchsorted(STEPS_DB, level_db.mean() - frames.level_db.mean()))]
-    return {**section, **find_things(tags), "move": find_move(level_db)}
+    section["level"] = [LEVELS[int(np.searchsorted(STEPS_DB, level_db.mean() - frames.level_db.mean()))]]
+    return {**section, **find_things(tags), "moves": find_moves(level_db)}
 
 
-def is_gone(name: str, section: dict[str, Any]) -> bool:
-    return section["tags"][name] < GONE * TAGS[name]["least"]
+def find_gone(section: dict[str, Any], other: dict[str, Any]) -> list[str]:
+    """Instruments and voices of a section that another has not."""
+    return [name for name in section["thing"] if other["tags"][name] < GONE * TAGS[name]["least"]]
 
 
-def write(
-    song: dict[str, Any], words: Words, draw: random.Random
-) -> tuple[list[str], list[list[str]], list[list[str]]]:
-    """The sentences about a whole song, those about each of its sections, and those of a query for each section."""
-    general = [fill("song", song, words, draw), sentence(draw.choice(words["course"][song["course"]]))]
+class Wording(NamedTuple):
+    """Sentences about a song."""
+
+    text: list[str]  # all
+    sections: list[list[str]]  # those of each section
+    queries: list[list[str]]  # for each section, one that does not say at which place it is
+
+
+def write(song: dict[str, Any], writer: str, seed: str) -> Wording:
+    """Puts the facts of a song into phrases of a writer that are drawn by a seed."""
+    words, draw = WORDS[writer], random.Random(seed)
+    wording = Wording([fill("song", song, words, draw), draw.choice(words["course"][song["course"]])], [], [])
     last = len(song["sections"]) - 1
-    texts, queries = [], []
     for place, section in enumerate(song["sections"]):
         kinds = ["first" if place == 0 else "last" if place == last else "next"]
         if section["new"] or section["gone"]:
-            kinds.append("swap" if section["new"] and section["gone"] else "in" if section["new"] else "out")
-        texts.append([fill(kind, section, words, draw) for kind in kinds])
-        queries.append([fill(kind, section, words, draw) for kind in ["alone", *kinds[1:]]])
-    return general, texts, queries
+            kinds.append("out" if not section["new"] else "swap" if section["gone"] else "in")
+        wording.sections.append([fill(kind, section, words, draw) for kind in kinds])
+        wording.queries.append([fill(kind, section, words, draw) for kind in ["alone", *kinds[1:]]])
+        wording.text.extend(wording.sections[-1])
+    return wording
 
 
-def fill(kind: str, facts: dict[str, Any], words: Words, draw: random.Random) -> str:
-    """A sentence of some kind about a song or a section, in phrases that are drawn."""
+def fill(kind: str, facts: dict[str, Any], words: dict[str, Any], draw: random.Random) -> str:
+    """A sentence of some kind about a song or a section."""
 
     def name(kind: str, tags: list[str]) -> str:
         phrases = [draw.choice(words[kind][tag]) for tag in tags]
@@ -161,14 +165,8 @@ def fill(kind: str, facts: dict[str, Any], words: Words, draw: random.Random) ->
     genre = " ".join([name("tempo", facts["tempo"]), name("genre", facts["genre"])]).strip()
     what = draw.choice(words["what" if facts["thing"] else "what_bare"])
     what = what.format(genre=genre, things=name("thing", facts["thing"]))
-    if facts["without"]:
-        what += f", {name('without', facts['without'])}"
-    level = name("level", [facts["level"]]) if "level" in facts else ""
-    if facts.get("move"):
-        level += f", {name('moves', [facts['move']])}"
-    new, gone = name("thing", facts.get("new", [])), name("thing", facts.get("gone", []))
-    return sentence(draw.choice(words[kind]).format(what=what, level=level, new=new, gone=gone))
-
-
-def sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+    what += f", {name('without', facts['without'])}" if facts["without"] else ""
+    level = ", ".join([name("level", facts["level"]), *filter(None, [name("moves", facts["moves"])])])
+    new, gone = name("thing", facts["new"]), name("thing", facts["gone"])
+    text = draw.choice(words[kind]).format(what=what, level=level, new=new, gone=gone)
+    return text[0].upper() + text[1:]
