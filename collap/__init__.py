@@ -1,16 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """CoLLAP: search whole songs by long descriptions. The face of the package; nothing is defined here."""
 
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoModel,
-    AutoModelForAudioXVector,
-    AutoModelForTextEncoding,
-    AutoProcessor,
-)
-
-from collap.hub.code import push_with_code
+from collap.hub.code import push_with_code, register_auto_classes
 from collap.modeling_collap.configuration_beats import BeatsConfig
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_beats import BeatsModel, BeatsPreTrainedModel
@@ -32,15 +23,7 @@ from collap.towers import from_towers
 
 __version__ = "0.1.0"
 
-AutoConfig.register(BeatsConfig.model_type, BeatsConfig, exist_ok=True)
-AutoModel.register(BeatsConfig, BeatsModel, exist_ok=True)
-AutoFeatureExtractor.register(BeatsConfig, BeatsFeatureExtractor, exist_ok=True)
-AutoConfig.register("collap", CollapConfig, exist_ok=True)
-AutoModel.register(CollapConfig, CollapModel, exist_ok=True)
-AutoModelForTextEncoding.register(CollapConfig, CollapTextModel, exist_ok=True)
-AutoModelForAudioXVector.register(CollapConfig, CollapAudioModel, exist_ok=True)
-AutoFeatureExtractor.register(CollapConfig, CollapFeatureExtractor, exist_ok=True)
-AutoProcessor.register(CollapConfig, CollapProcessor, exist_ok=True)
+register_auto_classes()
 push_with_code()  # what is pushed to the Hub brings its code, as what `collap publish` writes
 
 __all__ = [

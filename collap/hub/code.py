@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import transformers
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 from transformers import PreTrainedConfig, PreTrainedModel
 
@@ -42,6 +43,14 @@ HALVES = {  # load from the folder of a CollapModel, whose code includes theirs
     "AutoModelForTextEncoding": "modeling_collap_text.CollapTextModel",
     "AutoModelForAudioXVector": "modeling_collap_audio.CollapAudioModel",
 }
+
+
+def register_auto_classes() -> None:
+    """Our classes load by the auto classes; called on import."""
+    for ours, auto_class in AUTO_CLASSES.items():
+        config = BeatsConfig if ours.__name__.startswith("Beats") else CollapConfig
+        key = config.model_type if ours is config else config
+        getattr(transformers, auto_class).register(key, ours, exist_ok=True)
 
 
 @contextmanager
