@@ -18,10 +18,13 @@ as clips and then on windows of songs: by the second alone it stayed at chance f
 """
 
 import argparse
+import itertools
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -44,6 +47,7 @@ from transformers import (
 )
 
 from collap import BeatsConfig, BeatsModel, CollapFeatureExtractor
+from collap.files import atomic_write
 
 from .corpus.tags import TAGS, window_targets
 
@@ -51,6 +55,7 @@ SAMPLING_RATE = 16_000
 CHUNK_LENGTH_S = 2.56  # short chunks, so that attention over 120 vectors is cheap on a CPU
 BATCH_SIZE = 32
 LEARNING_RATE = 6e-3
+CHECKPOINT_STEPS = 200
 FEATURES = {"music": "fbank_features", "speech": "input_features"}
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 MAX_TOKENS = 768  # a whole caption is one sequence in the paper's reading
@@ -63,6 +68,21 @@ UNUSED_DECODER = {  # a Whisper folder has one
     "pad_token_id": 0,
     "bos_token_id": 1,
     "eos_token_id": 2,
+}
+BEATS = {
+    "embed_dim": 64,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 192,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 16,
+    "num_buckets": 64,
+    "max_bucket_distance": 256,
+    "hidden_dropout": 0.0,
+    "attention_dropout": 0.0,
+    "feat_proj_dropout": 0.0,
+    "layerdrop": 0.0,
 }
 CLAP_AUDIO = {
     "num_mel_bins": 64,
@@ -86,26 +106,13 @@ CLAP_TEXT = {
 }
 
 
-def build_encoder(kind: str, chunk_length_s: float = CHUNK_LENGTH_S) -> nn.Module:
-    """A small BEATs (`"music"`) or a small Whisper (`"speech"`) for chunks of that length, with random weights."""
+def build_encoder(kind: str, chunk_length_s: float = CHUNK_LENGTH_S, **sizes: int) -> nn.Module:
+    """
+    A small BEATs (`"music"`) or a small Whisper (`"speech"`) for chunks of that length, with random weights; `sizes`
+    replace those of the BEATs.
+    """
     if kind == "music":
-        return BeatsModel(
-            BeatsConfig(
-                embed_dim=64,
-                hidden_size=64,
-                num_hidden_layers=2,
-                num_attention_heads=2,
-                intermediate_size=192,
-                num_conv_pos_embeddings=16,
-                num_conv_pos_embedding_groups=16,
-                num_buckets=64,
-                max_bucket_distance=256,
-                hidden_dropout=0.0,
-                attention_dropout=0.0,
-                feat_proj_dropout=0.0,
-                layerdrop=0.0,
-            )
-        )
+        return BeatsModel(BeatsConfig(**BEATS | sizes))
     return WhisperModel(
         WhisperConfig(
             d_model=64,
@@ -120,37 +127,70 @@ def build_encoder(kind: str, chunk_length_s: float = CHUNK_LENGTH_S) -> nn.Modul
     )
 
 
-class Tagger(nn.Module):
-    """An encoder, the mean over its vectors, and one softmax a tag."""
+@dataclass(frozen=True)
+class Labels:
+    """What an encoder is pretrained on: tags of windows of equal length, of which a crop has one or several."""
 
-    def __init__(self, encoder: nn.Module):
+    num_tags: int
+    targets: Callable[[Mapping[str, Any], float, float], np.ndarray]  # of a song between two times: (windows, tags)
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # of logits and targets, both (batch, windows, tags)
+
+
+def corpus_targets(song: Mapping[str, Any], start_s: float, end_s: float) -> np.ndarray:
+    """The share of a crop of a rendered song during which each tag holds, `(1, tags)`."""
+    return window_targets(song["sections"], start_s, end_s)[None]
+
+
+def corpus_loss(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """One softmax a tag, over its names."""
+    counts = [len(names) for names in TAGS.values()]
+    parts = zip(logits.split(counts, dim=-1), targets.split(counts, dim=-1), strict=True)
+    return sum(nn.functional.cross_entropy(logit.flatten(0, 1), part.flatten(0, 1)) for logit, part in parts)
+
+
+CORPUS_LABELS = Labels(sum(len(names) for names in TAGS.values()), corpus_targets, corpus_loss)
+
+
+class Tagger(nn.Module):
+    """An encoder, the mean over its vectors in each window, and a logit a tag."""
+
+    def __init__(self, encoder: nn.Module, num_tags: int):
         super().__init__()
         self.encoder = encoder
-        config = encoder.config
-        self.norm = nn.LayerNorm(config.hidden_size)
-        self.heads = nn.Linear(config.hidden_size, sum(len(names) for names in TAGS.values()))
+        self.norm = nn.LayerNorm(encoder.config.hidden_size)
+        self.heads = nn.Linear(encoder.config.hidden_size, num_tags)
 
-    def forward(self, features: torch.Tensor) -> list[torch.Tensor]:
+    def forward(self, features: torch.Tensor, num_windows: int = 1) -> torch.Tensor:
+        """`(batch, windows, tags)`."""
         encoder = self.encoder.encoder if isinstance(self.encoder, WhisperModel) else self.encoder
-        vectors = encoder(features).last_hidden_state  # (batch, vectors, hidden)
-        logits = self.heads(self.norm(vectors).mean(1))
-        return logits.split([len(names) for names in TAGS.values()], dim=-1)
+        vectors = self.norm(encoder(features).last_hidden_state)  # (batch, vectors in the order of time, hidden)
+        windows = nn.functional.adaptive_avg_pool1d(vectors.transpose(1, 2), num_windows)  # (batch, hidden, windows)
+        return self.heads(windows.transpose(1, 2))
 
 
 def crops(
-    manifest: Path, extractor: CollapFeatureExtractor, kind: str, batch_size: int, seed: int
+    manifest: Path,
+    extractor: CollapFeatureExtractor,
+    kind: str,
+    batch_size: int,
+    seed: int,
+    labels: Labels = CORPUS_LABELS,
+    first_batch: int = 0,
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless random crops of a chunk each, with the share of each tag in them: `(features, targets)`."""
+    """Endless random crops of a chunk each, with their targets: `(features, targets)`, from a batch on."""
     songs = [json.loads(line) for line in manifest.read_text().splitlines()]
     generator = random.Random(seed)
     length_s, num_samples = extractor.chunk_length_s, extractor.num_chunk_samples
     shortest = min(song["duration_s"] for song in songs)
     if shortest < length_s:
         raise ValueError(f"chunk_length_s must not exceed the shortest song of {shortest:g} s, got {length_s:g}.")
-    while True:
+    for batch in itertools.count():
+        drawn = generator.choices(songs, k=batch_size)
+        starts_s = [generator.uniform(0, song["duration_s"] - length_s) for song in drawn]
+        if batch < first_batch:
+            continue
         waveforms, targets = [], []
-        for song in generator.choices(songs, k=batch_size):
-            start_s = generator.uniform(0, song["duration_s"] - length_s)
+        for song, start_s in zip(drawn, starts_s, strict=True):
             waveform, _ = soundfile.read(
                 manifest.parent / song["audio"],
                 start=int(start_s * SAMPLING_RATE),
@@ -159,7 +199,7 @@ def crops(
                 fill_value=0,
             )
             waveforms.append(waveform)
-            targets.append(window_targets(song["sections"], start_s, start_s + length_s))
+            targets.append(labels.targets(song, start_s, start_s + length_s))
         # As one song: its chunks are the crops, and many chunks take less time together than each alone.
         waveform = np.concatenate(waveforms) / np.float32(2**15)
         features = extractor(waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt")[FEATURES[kind]][0]
@@ -174,29 +214,46 @@ def pretrain(
     chunk_length_s: float = CHUNK_LENGTH_S,
     seed: int = 0,
     device: str = "cpu",
-) -> None:
-    """Pretrains a small encoder (`kind` is `"music"` or `"speech"`) and writes it to `output_dir`."""
+    labels: Labels = CORPUS_LABELS,
+    batch_size: int = BATCH_SIZE,
+    learning_rate: float = LEARNING_RATE,
+    **sizes: int,
+) -> Tagger:
+    """
+    Pretrains a small encoder (`kind` is `"music"` or `"speech"`) and writes it to `output_dir`. Every
+    `CHECKPOINT_STEPS` steps its state is written there too: the same call continues after an interruption.
+    """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
     extractor = CollapFeatureExtractor(chunk_length_s=chunk_length_s, music=kind == "music", speech=kind == "speech")
-    tagger = Tagger(build_encoder(kind, chunk_length_s)).to(device).train()
-    optimizer = torch.optim.AdamW(tagger.parameters(), lr=LEARNING_RATE, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, num_steps, pct_start=0.1)
-    batches = crops(manifest, extractor, kind, BATCH_SIZE, seed)
+    tagger = Tagger(build_encoder(kind, chunk_length_s, **sizes), labels.num_tags).to(device).train()
+    optimizer = torch.optim.AdamW(tagger.parameters(), lr=learning_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, num_steps, pct_start=0.1)
+    checkpoint, step = output_dir / "pretraining.pt", 0
+    if checkpoint.is_file():
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
+        step = state["step"]
+        for part, name in ((tagger, "tagger"), (optimizer, "optimizer"), (schedule, "schedule")):
+            part.load_state_dict(state[name])
+    batches = crops(manifest, extractor, kind, batch_size, seed, labels, first_batch=step)
 
-    progress = tqdm(range(num_steps), desc=f"Pretraining {kind}", unit="step")
-    for _ in progress:
+    progress = tqdm(range(step, num_steps), initial=step, total=num_steps, desc=f"Pretraining {kind}", unit="step")
+    for step in progress:
         features, targets = (tensor.to(device) for tensor in next(batches))
-        parts = targets.split([len(names) for names in TAGS.values()], dim=-1)
-        logits = tagger(features)
-        loss = sum(nn.functional.cross_entropy(logit, part) for logit, part in zip(logits, parts, strict=True))
+        loss = labels.loss(tagger(features, targets.shape[1]), targets)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(tagger.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        progress.set_postfix(loss=f"{loss.item():.2f}")
+        progress.set_postfix(loss=f"{loss.item():.3f}")
+        if (step + 1) % CHECKPOINT_STEPS == 0:
+            parts = {"tagger": tagger, "optimizer": optimizer, "schedule": schedule}
+            with atomic_write(checkpoint) as temporary:
+                torch.save({"step": step + 1} | {name: part.state_dict() for name, part in parts.items()}, temporary)
     tagger.encoder.save_pretrained(output_dir)
+    checkpoint.unlink(missing_ok=True)
+    return tagger
 
 
 def build_text_tower(manifest: Path, output_dir: Path) -> None:
