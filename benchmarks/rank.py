@@ -20,7 +20,7 @@ from collap.evaluation.retrievers import CollapRetriever, Retriever, load_retrie
 from collap.files import write_json
 from collap.metrics import query_metrics
 
-from .questions import SETS, Question, Song, read_songs, splits_of
+from .questions import SETS, Query, Question, Song, read_songs, splits_of
 
 
 def embed_songs(retriever: Retriever, songs: Sequence[Song]) -> list[np.ndarray]:
@@ -35,41 +35,52 @@ def score(retriever: Retriever, songs: Sequence[np.ndarray], texts: Any, section
     return score_songs(retriever, songs.__getitem__, [len(frames) for frames in songs], texts, PartialState())
 
 
+def rank_queries(
+    retriever: Retriever,
+    gallery: Sequence[np.ndarray],
+    queries: Sequence[Query],
+    groups: Sequence[int | None] | None = None,
+    section_query: bool = False,
+    within_group: bool = False,
+    by_song: bool = False,
+) -> dict[str, Any]:
+    """
+    `ranks`, `targets` (the song of each query, by its place), `units` (the same, or of `groups`, one a song or None,
+    the group of songs that it belongs to: rivals of each other, which an interval has to draw together),
+    `gallery_size` and `num_cut`, how many texts were cut that were not before. The options are those of a question.
+    """
+    targets = np.array([query.place for query in queries])
+    groups = [None] * len(gallery) if groups is None else groups
+    units = np.array([place if groups[place] is None else groups[place] for place in targets])
+    cut_before = retriever.num_truncated_texts
+    texts = retriever.embed_texts([query.sentences for query in queries])
+    scores = score(retriever, gallery, texts, section_query)  # (texts, songs)
+    scores, size = scores.T if by_song else scores, len(gallery)
+    if within_group:
+        same = np.array(groups)[None] == units[:, None]
+        scores, size = np.where(same, scores, -np.inf), int(same.sum(1).max())
+    return {
+        "ranks": query_metrics(scores, targets)["median_rank"].astype(int).tolist(),
+        "targets": targets.tolist(),
+        "units": units.tolist(),
+        "gallery_size": size,
+        "num_cut": retriever.num_truncated_texts - cut_before,
+    }
+
+
 def rank_questions(
     retriever: Retriever, corpus: Path, questions: Sequence[Question], gallery_size: int
 ) -> dict[str, dict[str, Any]]:
-    """
-    Of each question `ranks`, `targets` (the song of each query, by its place), `units` (the same, or the group of
-    songs that it belongs to: rivals of each other, which an interval has to draw together), `gallery_size` and
-    `num_cut`, how many texts were cut that no question before had. Galleries are filled up to `gallery_size` songs, if
-    there are as many.
-    """
+    """What [`rank_queries`] gives for each question. Galleries are filled up to `gallery_size` songs, if there are."""
     songs = {split: read_songs(corpus / f"{split}.jsonl") for split in splits_of(questions, corpus)}
     frames = {split: embed_songs(retriever, of_split) for split, of_split in songs.items()}
     ranks_of = {}
     for question in tqdm(questions, unit="question", desc="Ranking"):
-        queries = question.queries(songs[question.split])
-        targets = np.array([query.place for query in queries])
-        groups = [song.get("group") for song in songs[question.split]]
-        units = np.array([place if groups[place] is None else groups[place] for place in targets])
-        gallery = frames[question.split]
-        if question.is_filled_up:
-            gallery = gallery + frames["content"][: max(0, gallery_size - len(gallery))]
-        cut_before = retriever.num_truncated_texts
-        texts = retriever.embed_texts([query.sentences for query in queries])
-        scores = score(retriever, gallery, texts, question.section_query)  # (texts, songs)
-        scores, size = scores.T if question.by_song else scores, len(gallery)
-        if question.within_group:
-            same = np.array(groups)[None] == units[:, None]
-            scores, size = np.where(same, scores, -np.inf), int(same.sum(1).max())
-        ranks = query_metrics(scores, targets)["median_rank"].astype(int)
-        ranks_of[question.name] = {
-            "ranks": ranks.tolist(),
-            "targets": targets.tolist(),
-            "units": units.tolist(),
-            "gallery_size": size,
-            "num_cut": retriever.num_truncated_texts - cut_before,
-        }
+        queries, gallery = question.queries(songs[question.split]), frames[question.split]
+        fill = frames["content"][: max(0, gallery_size - len(gallery))] if question.is_filled_up else []
+        groups = [song.get("group") for song in songs[question.split]] + [None] * len(fill)
+        options = question.section_query, question.within_group, question.by_song
+        ranks_of[question.name] = rank_queries(retriever, [*gallery, *fill], queries, groups, *options)
     return ranks_of
 
 

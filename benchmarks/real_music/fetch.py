@@ -26,6 +26,7 @@ from collap.files import atomic_write, first_few
 from . import captions
 
 # By package, that is by game. Nobody composed for two splits but for the song that is left out of them.
+# FFmpeg refuses the heads of those that are unreadable; they are in no manifest.
 SPLITS = json.loads(Path(__file__).with_name("splits.json").read_text(encoding="utf-8"))
 SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
@@ -82,6 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         lines = (given.tracks / "tracks.jsonl").read_text(encoding="utf-8").splitlines()
         tag_names = [name for _, name in json.loads((given.tracks / "tags.json").read_text(encoding="utf-8"))["tags"]]
         tracks = [track for track in map(json.loads, lines) if track.get("tags")]  # a short file has none
+        tracks = [track for track in tracks if track["path"] not in SPLITS["unreadable"]]
         faults = find_faults(tracks, music)
         if faults and given.music is None:
             for package in tqdm(sorted(set(faults.values())), unit="package", desc="fetch"):

@@ -5,9 +5,10 @@ A small BEATs for the real music, pretrained on the machine tags of the training
     python -m benchmarks.real_music.towers --data DIR --tracks tracks.jsonl --output_dir OUT/encoders/music
 
 DIR is the folder of `benchmarks.real_music.fetch`; `tracks.jsonl` has tags of each track every 3 s, with their
-probabilities, and the level. The tower learns to predict both in each half of a crop of 6 s. Songs are decoded first,
-to DIR/waveforms (115 MB an hour). `validation.json` beside the tower says how well it tells, in crops of the validation
-albums, those with a tag from those without: area under the ROC curve and average precision, means over the tags.
+probabilities, and the level. The tower learns to predict both in each half of a crop of 6.4 s. Songs are decoded
+first, to DIR/waveforms (115 MB an hour). `validation.json` beside the tower says how well it tells, in crops of the
+validation albums, those with a tag from those without: area under the ROC curve and average precision, means over the
+tags.
 """
 
 import argparse
@@ -29,7 +30,7 @@ from collap.files import atomic_write, this_command, write_json
 
 from ..towers import SAMPLING_RATE, Labels, crops, pretrain
 
-CROP_S, NUM_WINDOWS, NUM_TAGS = 6.0, 2, 100
+CROP_S, NUM_WINDOWS, NUM_TAGS = 6.42, 2, 100  # 40 time steps of BEATs, 5 frames of 1.28 s
 BELOW_LEAST = 0.02  # probability of a tag that is not in the list, which begins at 0.05
 SILENCE_DB = -40.0  # the level that counts as 0; 0 dB counts as 1
 SIZES = {"hidden_size": 128, "embed_dim": 128, "num_hidden_layers": 3, "num_attention_heads": 2}

@@ -1,0 +1,77 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Real music: targets of crops, metrics of tags, rearranged songs, and which sentences describe a section."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from benchmarks import towers as small_towers
+from benchmarks.real_music import rank, towers
+from benchmarks.real_music.__main__ import mean_and_range
+
+TRACK = {"frames_s": 3.0, "tags": [{"0": 50}, {"0": 90, "7": 20}], "level_db": [-20.0, -60.0, -10.0]}
+
+
+def test_targets_are_means_over_the_frames_that_a_window_covers():
+    frames = towers.frame_targets(TRACK)
+    assert frames[:, 0].tolist() == pytest.approx([0.5, 0.9])
+    assert frames[:, 7].tolist() == pytest.approx([0.02, 0.2])  # what is not in the list is unlikely
+    assert frames[:, -1].tolist() == pytest.approx([0.5, 0.0])  # -20 dB is half of the range, -60 below it
+    first, second = towers.crop_targets(TRACK, 2.0, 6.0)
+    assert first[0] == pytest.approx((0.5 + 0.9) / 2)
+    assert second[0] == pytest.approx(0.9)
+    assert towers.crop_targets(TRACK, 7.0, 9.0)[0, 0] == pytest.approx(0.9)  # the last frame goes on
+
+
+def test_auc_and_average_precision():
+    # From the best: present, absent, present, absent. Three of the four pairs are in order.
+    auc, ap = towers.auc_and_ap(np.array([0.1, 0.9, 0.5, 0.7]), np.array([False, True, True, False]))
+    assert auc == pytest.approx(3 / 4)
+    assert ap == pytest.approx((1 + 2 / 3) / 2)
+
+
+def song_of(counts: list[int]) -> dict:
+    starts_s = [2.0 * place for place in range(len(counts))]
+    sections = [
+        {"start_s": start_s, "end_s": start_s + 2, "texts": [["a"] * count]}
+        for start_s, count in zip(starts_s, counts, strict=True)
+    ]
+    return {"text": ["whole"] * 2 + ["a"] * sum(counts), "duration_s": 2.0 * len(counts), "sections": sections}
+
+
+def test_sentences_are_numbered_from_the_end():
+    sections = rank.number_sentences(song_of([2, 1, 2]))["sections"]
+    assert [section["sentences"] for section in sections] == [[2, 3], [4], [5, 6]]
+
+
+def test_a_rearranged_song_has_its_frames_in_whole_sections():
+    frames, times = np.arange(6.0)[:, None], np.arange(7.0)
+    times = np.stack((times[:-1], times[1:]), axis=1)
+    found = rank.rearrange(frames, times, song_of([1, 1, 1]), random.Random(0))[:, 0].tolist()
+    assert found != sorted(found) == [0, 1, 2, 3, 4, 5]
+    assert sorted((found[place], found[place + 1]) for place in (0, 2, 4)) == [(0, 1), (2, 3), (4, 5)]
+
+
+def test_only_several_seeds_have_a_range():
+    assert mean_and_range([50.0]) == "50"
+    assert mean_and_range([50.0, 51.0]) == "50.5 (50 to 51)"
+
+
+def test_pretraining_that_was_stopped_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
+    batches = [(torch.randn(2, 32, 128), torch.rand(2, 1, 3)) for _ in range(4)]
+    monkeypatch.setattr(small_towers, "crops", lambda *args, first_batch: iter(batches[first_batch:]))
+    monkeypatch.setattr(small_towers, "CHECKPOINT_STEPS", 2)
+    options = {"labels": small_towers.Labels(3, None, binary_cross_entropy_with_logits), "num_steps": 4}
+    whole = small_towers.pretrain("music", None, tmp_path / "whole", **options)
+    monkeypatch.setattr(small_towers, "crops", lambda *args, first_batch: (batches[i] for i in (0, 1, 9)))
+    with pytest.raises(IndexError):
+        small_towers.pretrain("music", None, tmp_path / "stopped", **options)
+    monkeypatch.setattr(small_towers, "crops", lambda *args, first_batch: iter(batches[first_batch:]))
+    assert (tmp_path / "stopped" / "pretraining.pt").is_file()
+    again = small_towers.pretrain("music", None, tmp_path / "stopped", **options)
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert not (tmp_path / "stopped" / "pretraining.pt").exists()
