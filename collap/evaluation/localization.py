@@ -1,48 +1,12 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Where in a song a sentence belongs: its attention, and the span that it describes."""
+"""Where in a song a sentence belongs: the span that it describes."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from collap.modeling_collap.scoring_collap import time_features
-
-Spans = Sequence[tuple[float, float] | None]
-
-
-def mass_inside(weights: np.ndarray, times: np.ndarray, spans: Spans) -> tuple[np.ndarray, np.ndarray]:
-    """
-    Share of each sentence's attention inside the span that it describes, and that of uniform attention.
-
-    A frame or segment that a boundary cuts counts in part.
-
-    Args:
-        weights (`np.ndarray` of shape `(S, M)`): Attention; each row sums to 1.
-        times (`np.ndarray` of shape `(M, 2)`): Start and end of each frame or segment in seconds.
-        spans (`Sequence` of length `S`): Start and end in seconds of what each sentence describes, or None.
-
-    Returns:
-        Two `np.ndarray` of shape `(S,)`; NaN where a sentence has no span.
-
-    Raises:
-        ValueError: if shapes do not fit.
-    """
-    weights, times = np.asarray(weights, dtype=float), np.asarray(times, dtype=float)
-    if weights.ndim != 2 or weights.size == 0 or times.shape != (weights.shape[1], 2):
-        raise ValueError(
-            "weights must have the shape (sentences, segments) and times (segments, 2), got "
-            f"{weights.shape} and {times.shape}."
-        )
-    if len(spans) != len(weights):
-        raise ValueError(f"spans must have one entry a sentence, {len(weights)}, got {len(spans)}.")
-    lengths = times[:, 1] - times[:, 0]  # (M,)
-    ends = np.array([(np.nan, np.nan) if span is None else span for span in spans], dtype=float)  # (S, 2)
-    overlap = np.minimum(times[:, 1], ends[:, 1:]) - np.maximum(times[:, 0], ends[:, :1])  # (S, M)
-    overlap = np.where(np.isnan(overlap), np.nan, np.clip(overlap, 0, None))
-    return (weights * overlap / lengths).sum(1), overlap.sum(1) / lengths.sum()
-
 
 # Windows that spans are found on: frames are pooled to about this many seconds, longer for a song with more windows.
 WINDOW_S = 1.0

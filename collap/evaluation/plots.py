@@ -10,7 +10,7 @@ import numpy as np
 
 from collap.files import atomic_write
 
-from .localization import Span, Spans
+from .localization import Span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ INK, TRUE, FOUND = "#2b2b2b", "#2b2b2b", "#d9480f"
 TICKS_S = (5, 10, 15, 20, 30, 60, 120, 300, 600, 1200)
 
 Sections = Sequence[tuple[float, float, str]]
+Spans = Sequence[tuple[float, float] | None]
 
 
 def clock(seconds: float) -> str:

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from collap.data.audio_files import find_audio_files
 from collap.data.cache import SongEmbedding, TensorCache, describe_model, differences
-from collap.encode import ListedSong, encode_songs
+from collap.encode import encode_songs
 from collap.evaluation.retrievers import FIELDS_OF_TEXTS_AND_SCORES, CollapRetriever, load_retriever
 from collap.files import atomic_write
 from collap.modeling_collap.modeling_collap_base import fingerprint
@@ -296,13 +296,10 @@ class SongIndex:
             known = self._files.get(path)
             is_known = known is not None and known.song == (song.hash or None)
             tags = Tags(known.title, known.artist, known.album) if is_known else read_tags(path)
-            files.append(self._describe(path, song, tags))
+            encoded = None if song.problem else self._cache.songs[song.hash]
+            lengths = (None, None) if encoded is None else (encoded.duration_s, encoded.encoded_s)
+            files.append(IndexedFile(path, song.hash or None, *astuple(tags), *lengths, song.problem))
         return self._commit(files, folders)
-
-    def _describe(self, path: str, song: ListedSong, tags: Tags) -> IndexedFile:
-        encoded = None if song.problem else self._cache.songs[song.hash]
-        lengths = (None, None) if encoded is None else (encoded.duration_s, encoded.encoded_s)
-        return IndexedFile(path, song.hash or None, *astuple(tags), *lengths, song.problem)
 
     def _commit(self, files: list[IndexedFile], folders: list[str]) -> IndexUpdate:
         """Makes these files the index: first the windows, then the table, at last what is not used any more."""

@@ -10,9 +10,10 @@ import torch
 
 from benchmarks.questions import described_spans
 from collap.cli import main
-from collap.evaluation.localization import find_spans, mass_inside
+from collap.evaluation.localization import find_spans
 from collap.evaluation.plots import plot_attention
 from collap.evaluation.retrievers import CollapRetriever
+from collap.metrics import moment_metrics
 
 # Written by hand, in words of their own, each about one song that the model was not trained on (seed 0 of the corpus).
 QUERIES = {
@@ -47,7 +48,7 @@ def answer(index: Path, text: str, target: str | None = None) -> None:
 
 @torch.inference_mode()
 def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.ndarray, path: Path) -> None:
-    """Draws the temporal attention of each sentence of a caption over its song; prints how much of it is right."""
+    """Draws the temporal attention of each sentence of a caption over its song, and the span that is found for it."""
     sentences = song["text_new"]
     texts = retriever.embed_texts([sentences]).output
     attention = retriever.model.attend(retriever.as_batch([frames]), texts)
@@ -55,6 +56,7 @@ def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.
     times = retriever.model.segment_times(len(frames), song["duration_s"]).numpy()  # (L, 2)
     frame_times = retriever.model.frame_times(len(frames), song["duration_s"]).numpy()  # (N, 2)
     truth = described_spans(song, "_new")
+    found = find_spans(frames, frame_times, texts.query_embeds.numpy(), in_order=True)
     plot_attention(
         path,
         weights,
@@ -62,9 +64,10 @@ def draw_attention(retriever: CollapRetriever, song: dict[str, Any], frames: np.
         sentences,
         sections=[(section["start_s"], section["end_s"], section["label"]) for section in song["sections"]],
         true_spans_s=truth,
-        spans=find_spans(frames, frame_times, texts.query_embeds.numpy(), in_order=True),
+        spans=found,
         title=f"Temporal attention over {Path(song['audio']).name}, a song that is not in the training songs",
     )
-    inside, even = (100 * np.nanmean(shares) for shares in mass_inside(weights, times, truth))
-    print(f"\n{path}: {inside:.0f} % of the attention falls on the section that its sentence describes", end="")
-    print(f" ({even:.0f} % if it were spread evenly).")
+    pairs = [(span, true) for span, true in zip(found, truth, strict=True) if true is not None]
+    ious = [moment_metrics([(span.start_s, span.end_s)], [true])["iou"] for span, true in pairs]
+    print(f"\n{path}: the spans found for the sentences overlap with the sections that they describe by", end="")
+    print(f" {100 * np.mean(ious):.0f} % (mean intersection over union).")

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from tiny_library import save_tiny_model
 from tiny_retrieval import write_songs
 
@@ -33,15 +32,6 @@ def test_an_excerpt_is_louder_noisier_and_of_its_place(tmp_path: Path) -> None:
         excerpts.cut(np.zeros_like(song), np.random.default_rng(0))
 
 
-def test_a_repeat_is_the_same_waveform(tmp_path: Path) -> None:
-    once = 0.1 * np.random.default_rng(0).standard_normal(44_100 * 12)
-    soundfile.write(tmp_path / "loop.wav", np.concatenate((once, once, -once[::-1])), 44_100)
-    path = str(tmp_path / "loop.wav")
-    assert excerpts.waveform_correlation(path, 1.0, 13.4) > 0.99  # the loop begins again 12 s later, within 1 s
-    assert excerpts.waveform_correlation(path, 1.0, 24.5) < 0.5
-    assert excerpts.waveform_correlation(path, 1.0, 34.0) == 0  # the song ends too soon
-
-
 def test_the_script_searches_each_excerpt(tmp_path: Path) -> None:
     save_tiny_model(tmp_path / "model")
     (tmp_path / "music").mkdir()
@@ -50,6 +40,5 @@ def test_the_script_searches_each_excerpt(tmp_path: Path) -> None:
     excerpts.main([f"--{name}={tmp_path / path}" for name, path in paths.items()])
     result = json.loads((tmp_path / "results.json").read_text())
     assert (result["num_songs"], result["num_excerpts"]) == (3, 2)  # one is too short
-    assert 0 <= result["start_within_1_s"] <= result["start_within_1_s_or_at_a_repeat"] <= 1
-    assert result["start_within_1_s"] <= result["right_song_first"]
+    assert 0 <= result["start_within_1_s"] <= result["right_song_first"] <= 1
     assert len(result["missed"]) == round(2 * (1 - result["start_within_1_s"]))

@@ -11,7 +11,6 @@ from collap.evaluation.localization import (
     _cut_into_pieces,
     _pool,
     find_spans,
-    mass_inside,
 )
 
 WIDTH = 8
@@ -37,15 +36,6 @@ def sentences(*kinds):
     """A sentence on each kind of music; None: on the whole song, as close to one kind as to another."""
     rows = [np.full(WIDTH, WIDTH**-0.5) if kind is None else np.eye(WIDTH)[kind] for kind in kinds]
     return np.array(rows)
-
-
-def test_shares_inside_by_hand():
-    times = np.array([[0.0, 5.0], [5.0, 10.0], [10.0, 20.0]])
-    weights = np.array([[0.5, 0.3, 0.2], [0.2, 0.2, 0.6], [1.0, 0.0, 0.0]])
-    # First: the section ends in the middle of the second segment, 0.5 + 0.3 / 2. Second: half of the last.
-    inside, even = mass_inside(weights, times, [(0.0, 7.5), (10.0, 15.0), None])
-    np.testing.assert_allclose(inside, [0.65, 0.3, np.nan])
-    np.testing.assert_allclose(even, [7.5 / 20, 5 / 20, np.nan])
 
 
 @pytest.mark.parametrize("num_sentences", [1, 2, 3, 4])
