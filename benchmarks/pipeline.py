@@ -90,23 +90,21 @@ def run_steps(steps: Sequence[Step], logs: Path, at_once: int) -> None:
             step.marker.unlink(missing_ok=True)  # an interrupted run must not leave it as done
         else:
             tqdm.write(f"{step.title}: done before")
+    for step in waiting:
+        if missing := [before.title for before in step.after if before not in waiting and not before.is_done()]:
+            raise RuntimeError(f"{step.title} needs {', '.join(missing)}, neither done nor among the steps.")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     running: dict[Step, tuple[subprocess.Popen, tqdm]] = {}
     try:
         while waiting or running:
-            while waiting and len(running) < at_once:
-                step = next((step for step in waiting if not _missing(step, [*waiting, *running])), None)
-                if step is None:
-                    break
+            ready = [step for step in waiting if not any(before in (*waiting, *running) for before in step.after)]
+            for step in ready[: at_once - len(running)]:
                 waiting.remove(step)
                 step.marker.parent.mkdir(parents=True, exist_ok=True)
                 with (logs / f"{step.name}.log").open("w") as log:
                     process = subprocess.Popen(step.command, stdout=log, stderr=subprocess.STDOUT, env=environment)
                 running[step] = process, tqdm(desc=step.title, total=1, position=len(running), unit="step")
-            if not running:
-                missing = ", ".join(_missing(waiting[0], []))
-                raise RuntimeError(f"{waiting[0].title} needs {missing}, which is neither done nor among the steps.")
             time.sleep(0.2)
             for step, (process, bar) in list(running.items()):
                 _update(bar, logs / f"{step.name}.log")
@@ -122,11 +120,6 @@ def run_steps(steps: Sequence[Step], logs: Path, at_once: int) -> None:
         for process, bar in running.values():
             process.terminate()
             bar.close()
-
-
-def _missing(step: Step, unfinished: Sequence[Step]) -> list[str]:
-    """Titles of what has to be done before a step."""
-    return [before.title for before in step.after if before in unfinished or not before.is_done()]
 
 
 def _update(bar: tqdm, log: Path) -> None:
