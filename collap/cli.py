@@ -20,6 +20,7 @@ COMMANDS = {
     "index": ("collap.search.cli:index_songs", "encode the songs of folders, or bring an index up to date"),
     "search": ("collap.search.cli:search_songs", "find songs of an index by descriptions or audio, and the moments"),
     "app": ("collap.search.app:app", "search an index on a page in the browser, and play the moments"),
+    "caption": ("collap.captioning.cli:caption", "caption the songs of a folder, with sections: a manifest"),
     "validate": ("collap.data.validation:validate", "decode all songs of a manifest and report every issue"),
     "calibrate": ("collap.search.calibration:calibrate", "fit the match probabilities of a model on held-out songs"),
     "card": ("collap.hub.push:print_card", "print the model card of a trained model"),

@@ -238,7 +238,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
     expected |= {f"collap/{path.as_posix()}" for path in PYTHON_FILES if in_room(path, *INNER_ROOMS)}
     expected |= {f"collap/hub/{name}" for name in ("LICENSE", "model_card.md", "model_card_beats.md")}
     expected |= {path.as_posix() for path in FILES if in_room(path, "collap") and "page" in path.parts}
-    expected |= {"collap/py.typed"}
+    expected |= {"collap/py.typed", "collap/captioning/prompts.json"}
     assert {name for name in names if ".dist-info/" not in name} == expected
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 

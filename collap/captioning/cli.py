@@ -1,0 +1,97 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The command `collap caption`."""
+
+import json
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from collap.cli import HelpFormatter
+from collap.data.audio_files import AudioHashes, find_audio_files, read_audio
+from collap.encode import SONG_ERRORS, progress_bar
+from collap.files import atomic_write, flush
+
+from .captioner import LanguageModelCaptioner, find_licence
+from .sections import SAMPLING_RATE
+from .tags import TagCaptioner
+
+
+def caption(arguments: Sequence[str]) -> int:
+    """
+    Writes long captions of the songs in a folder, with sections and their times: a manifest for examples/train.py.
+
+        collap caption ~/Music --captioner nvidia/music-flamingo-2601-hf --output songs.jsonl
+        collap caption ~/Music --captioner tags --tagger MIT/ast-finetuned-audioset-10-10-0.4593 --output songs.jsonl
+
+    The same command continues where it was stopped. songs.refused.jsonl has what was refused, and why.
+    """
+    parser = ArgumentParser("collap caption", description=caption.__doc__, formatter_class=HelpFormatter)
+    parser.add_argument("folder", help="folder of songs")
+    parser.add_argument("--captioner", required=True, help="an audio language model, a folder or a name; or `tags`")
+    parser.add_argument("--tagger", help="audio classifier for `--captioner tags`, a folder or a name")
+    parser.add_argument("--output", required=True, type=Path, help="the manifest; new songs are appended")
+    parser.add_argument("--batch-size", type=int, default=4, help="sections that are encoded at a time")
+    given = parser.parse_args(arguments)
+    is_tags = given.captioner == "tags"
+    if is_tags != (given.tagger is not None):
+        parser.error("--captioner tags needs --tagger, and no other captioner takes it")
+    if given.output.suffix != ".jsonl" or given.batch_size < 1:
+        parser.error(f"--output must be a .jsonl, --batch-size 1 or more; got {given.output} and {given.batch_size}")
+    songs = find_audio_files(Path(given.folder))
+    if not songs:
+        raise ValueError(f"{given.folder} is no folder of songs.")
+    name = given.tagger if is_tags else given.captioner
+    print(
+        f"The licence of {name} is {find_licence(name)}: check that it allows what the captions are for.", flush=True
+    )
+    captioner = (TagCaptioner if is_tags else LanguageModelCaptioner)(name, given.batch_size)
+    print(caption_songs(songs, captioner, given.output))
+    return 0
+
+
+def caption_songs(songs: Sequence[Path], captioner: LanguageModelCaptioner | TagCaptioner, output: Path) -> str:
+    """
+    Appends captions of files of audio to a manifest, and what was refused to `.refused.jsonl` beside it; not again of
+    songs, known by their content, that these have by the same model, revision and prompts. Returns a report.
+    """
+    refused_file, me = output.with_suffix(".refused.jsonl"), captioner.provenance
+    output.parent.mkdir(parents=True, exist_ok=True)
+    hashes, counts = AudioHashes(output.parent), {"captioned": 0, "refused": 0, "done already": 0}
+    known, keys = [*_read_lines(output), *_read_lines(refused_file)], ("model", "revision", "prompts")
+    done = {line["song_id"] for line in known if all(line["captioner"][key] == me[key] for key in keys)}
+    for song in progress_bar(songs, desc="Captioning", unit="song"):
+        line: dict[str, Any] = {"audio": str(song.absolute()), "captioner": me, "song_id": None}
+        try:
+            song_id = hashes.hash(song)
+            if song_id in done:
+                counts["done already"] += 1
+                continue
+            waveform, line["duration_s"] = read_audio(song, SAMPLING_RATE)
+            columns, refused = captioner.caption(waveform)
+            line["song_id"] = song_id  # songs that cannot be read are tried again
+        except SONG_ERRORS as error:
+            columns, refused = None, [{"part_s": None, "answers": [{"problem": str(error), "answer": None}]}]
+        if columns is not None:
+            _append(output, line | columns)
+        if refused:
+            _append(refused_file, line | {"refused": refused})
+        counts["refused" if columns is None else "captioned"] += 1
+        done.add(line["song_id"])
+    return f"{len(songs)} songs: " + ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
+
+
+def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The lines of a file of JSON; the beginning of one that a killed process has left at the end is removed."""
+    content = file.read_bytes() if file.exists() else b""
+    whole = content[: content.rfind(b"\n") + 1]
+    if whole != content:
+        with atomic_write(file) as temporary:
+            temporary.write_bytes(whole)
+    return map(json.loads, whole.splitlines())
+
+
+def _append(file: Path, line: dict[str, Any]) -> None:
+    with file.open("ab", buffering=0) as lines:  # one write a line
+        lines.write(json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
+    flush(file)
