@@ -78,7 +78,8 @@ def caption_songs(songs: Sequence[Path], captioner: LanguageModelCaptioner | Tag
             _append(refused_file, line | {"refused": refused})
         counts["refused" if columns is None else "captioned"] += 1
         done.add(line["song_id"])
-    return f"{len(songs)} songs: " + ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
+    told = ", ".join(f"{number} {what}" for what, number in counts.items())
+    return f"{len(songs)} songs: {told}. What was refused, now or before, is in {refused_file}."
 
 
 def _read_lines(file: Path) -> Iterator[dict[str, Any]]:

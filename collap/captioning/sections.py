@@ -80,9 +80,8 @@ def compute_novelty(frames: np.ndarray, kernel_frames: int) -> np.ndarray:
     novelty = np.zeros(len(frames))
     for place in range(2, len(frames) - 1):
         sides = directions[max(0, place - kernel_frames) : place][::-1], directions[place : place + kernel_frames]
-        # The kernel is an outer product: its sums over similarities are products of sums over frames.
         means = []
-        for side in sides:
+        for side in sides:  # the kernel is an outer product: its sums over similarities are products of sums of frames
             weights = taper[: len(side)]
             total, own = weights @ side, weights**2 @ (side**2).sum(1)
             novelty[place] += (total @ total - own) / (weights.sum() ** 2 - (weights**2).sum())

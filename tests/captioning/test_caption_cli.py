@@ -52,7 +52,8 @@ def test_a_manifest_with_sections_and_where_they_come_from(songs, tagger, tmp_pa
     assert caption_by_tags(songs, tagger, output) == 0
     licence, report = capsys.readouterr().out.splitlines()
     assert licence.startswith(f"The licence of {tagger} is cc-by-4.0: ")
-    assert report == "3 songs: 3 captioned, 0 refused, 0 done already."
+    told = f"What was refused, now or before, is in {output.with_suffix('.refused.jsonl')}."
+    assert report == f"3 songs: 3 captioned, 0 refused, 0 done already. {told}"
     rows = load_manifest(output, keep_extra_columns=True)
     assert [Path(path).name for path in rows["audio"]] == ["a.wav", "b.wav", "c.wav"]
     assert rows["duration_s"] == [20, 22, 24]
@@ -83,7 +84,8 @@ def test_it_continues_where_it_was_killed(songs, tagger, tmp_path, capsys) -> No
     assert caption_by_tags(songs, tagger, output) == 0
     assert "3 songs: 0 captioned, 0 refused, 3 done already." in capsys.readouterr().out
     captioner.provenance = captioner.provenance | {"prompts": "others"}
-    assert caption_songs([songs / "b.wav"], captioner, output) == "1 songs: 1 captioned, 0 refused, 0 done already."
+    report = caption_songs([songs / "b.wav"], captioner, output)
+    assert report.startswith("1 songs: 1 captioned, 0 refused, 0 done already.")
     assert len(read(output)) == 4
 
 

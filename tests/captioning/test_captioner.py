@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from tiny_captioners import save_tiny_captioner
+from transformers import MusicFlamingoForConditionalGeneration
 
 from collap.captioning import captioner as captioner_module
 from collap.captioning.captioner import FAMILIES, PROMPTS, LanguageModelCaptioner, find_licence, read_answer
@@ -73,6 +75,15 @@ def test_a_caption(monkeypatch, folders, waveform, model_type: str) -> None:
     assert song["coverage"] == (0.75 if model_type == "qwen2_audio" else 1)  # it takes 30 s
     assert [len(batch) for batch in seen] == [1, 2]
     assert refused == []
+
+
+def test_a_model_in_half_precision_gets_audio_in_half_precision(tmp_path: Path, waveform) -> None:
+    folder = save_tiny_captioner(tmp_path, "musicflamingo")
+    MusicFlamingoForConditionalGeneration.from_pretrained(folder).bfloat16().save_pretrained(folder)
+    captioner = LanguageModelCaptioner(folder)
+    assert captioner.model.dtype == torch.bfloat16
+    columns, refused = captioner.caption(waveform)
+    assert (columns, len(refused)) == (None, 1)
 
 
 def test_sections_of_the_model(monkeypatch, folders, waveform) -> None:
