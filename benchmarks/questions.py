@@ -149,12 +149,20 @@ def validation_questions() -> list[Question]:
     ]
 
 
+def spoken_questions() -> list[Question]:
+    """Transcripts and tracks, and as a control transcripts of other words in phrases of the same lengths."""
+    named = {"text to audio": ("text", False), "audio to text": ("text", True)}
+    named |= {"other words to audio": ("text_other", False), "audio to other words": ("text_other", True)}
+    return [Question(name, "test", captions(column), by_song=by_song) for name, (column, by_song) in named.items()]
+
+
 SETS: dict[str, Callable[[], list[Question]]] = {
     "demo": demo_questions,
     "long-form": main_questions,
     "long-form-clips": clip_questions,
     "long-form-more": more_questions,
     "validation": validation_questions,
+    "spoken": spoken_questions,
 }
 
 

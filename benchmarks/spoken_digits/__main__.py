@@ -1,44 +1,95 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""
-Long spoken tracks with their transcripts, as manifests for training and evaluation, and a small text tower for them.
+r"""
+Transcripts find long spoken tracks, made of real recordings. Each speaker in turn is in no training data.
 
-    python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits
+    python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits \
+        --speech_model openai/whisper-tiny.en --results benchmarks/results/spoken_digits.json
 
-README.md beside this file says what the tracks hold, and has the commands that train and evaluate on them.
+It composes the tracks, encodes them once by the frozen Whisper, trains each row with the same tracks, batches and
+epochs, ranks all tracks of the held-out speaker for each transcript, and prints the table of README.md beside this
+file. `--prompts` adds words that are in no training data. Steps that are done are cached; delete the output folder to
+begin anew.
 """
 
 import argparse
-import json
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
-from collap.cli import HelpFormatter
-from collap.files import atomic_write
+from collap.files import this_command, write_json
 
+from ..pipeline import RECIPE, Pipeline, Step, run_module
+from ..tables import format_rows, over_seeds, read_metrics
 from ..towers import SPECIAL_TOKENS, save_text_tower
-from .tracks import WORDS, Settings, compose
+from .recordings import POOLS, WORDS
+from .tracks import SPEAKERS
 
-TRAIN_S = (60.0, 120.0)  # seconds, shortest and longest
-TEST_S = (120.0, 120.0)  # all the same: longer tracks have longer transcripts
+# Frames of 0.16 s. A kernel is much of a phrase, wherever it starts; its temperature makes nearly a mean, because a
+# phrase is all of its words.
+MODEL = {"frame_pooling": 8, "kernel_size": 16, "kernel_stride": 4, "kernel_temperature": 1.0}
+MODEL |= {"projection_dim": 64, "text_pooling": "mean", "logit_scale_init_value": 3.5}
+TRAINING = RECIPE | {"learning_rate": 2e-3, "lr_scheduler_type": "cosine", "num_train_epochs": 8, "use_cpu": "true"}
+TRAINING |= {"contrastive_batch_size": 16, "sentence_shuffle_probability": 0}
+WITH_TIME = {"text_granularity": "sentence", "temporal_position": "true"}
+ROWS = {
+    "sentence queries with time": WITH_TIME,
+    "sentence queries without time": WITH_TIME | {"temporal_position": "false"},
+    "document attention (the paper)": {"text_granularity": "document", "temporal_position": "false"},
+}
+PRETRAINED_TEXT = WITH_TIME | {"trainable_text_layers": 2, "text_learning_rate": 2e-4}
+PROMPT_ROWS = {"nicolas": "trained on digits", "seen": "trained on digits and prompts"}  # by the folder of the tracks
+METRICS = {"R@1": "recall@1", "R@5": "recall@5", "median rank": "median_rank"}
+COLUMNS = {f"{of}: {name}": (of, METRICS[name]) for of in ("text to audio", "audio to text") for name in METRICS}
+COLUMNS |= {f"{of}: R@1": (of, "recall@1") for of in ("other words to audio", "audio to other words")}
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("--data_dir", type=Path, required=True, help="folder of {digit}_{speaker}_{take}.wav")
-    parser.add_argument("--output_dir", type=Path, required=True, help="folder of tracks/, test/ and text/")
-    parser.add_argument("--num_tracks", type=int, nargs=3, default=(300, 50, 100), help="of each split")
-    parser.add_argument("--seed", type=int, default=0, help="of the tracks and of the text tower")
-    given = parser.parse_args(arguments)
-    num_train, num_validation, num_test = given.num_tracks
-    tracks, test = given.output_dir / "tracks", given.output_dir / "test"
-    counts = {"train": num_train, "validation": num_validation}
-    compose(given.data_dir, tracks, counts, Settings(*TRAIN_S, given.seed))
-    compose(given.data_dir, test, {"test": num_test}, Settings(*TEST_S, given.seed))
-    exchange_digits(test / "test.jsonl", test / "other_digits.jsonl", given.seed)
-    build_text_tower(given.output_dir / "text", given.seed)
+class SpokenDigits(Pipeline):
+    """The steps of the benchmark."""
+
+    def __init__(self, given: argparse.Namespace):
+        super().__init__(given.output_dir, given.num_processes)
+        folders = [given.data_dir] + ([given.prompts] if given.prompts else [])
+        command = run_module("benchmarks.spoken_digits.tracks", self.corpus, *given.num_tracks, *folders)
+        self.given, self.composed = given, self.step("corpus", "Tracks", command)
+        self.extracted: dict[str, Step] = {}
+        self.steps: list[Step] = []  # trainings and ranks
+        self.rows: dict[str, list[Path]] = {}  # ranks of each run
+
+    def add(self, title: str, name: str, folder: str, tests: Sequence[str], special: dict[str, Any]) -> None:
+        """Trains the model `name` on the tracks of a folder, and ranks the test tracks of others."""
+        arguments = MODEL | {"speech_model": self.given.speech_model} | special
+        manifests = [self.manifest(f"{folder}/train"), *(self.manifest(f"{test}/test") for test in tests)]
+        frames = {key: arguments[key] for key in ("speech_model", "text_model", "frame_pooling")}
+        step = "-".join(("extract", folder, *tests))
+        extracted = self.extract(manifests, frames, [self.composed], name=step, title=step)
+        extracted = self.extracted.setdefault(step, extracted)
+        arguments |= TRAINING | {"train_manifest": manifests[0], "features": self.features}
+        trained = self.train(name, f"Training {name}", arguments, [extracted])
+        self.steps.append(trained)
+        for test in tests:
+            row, ranks = title + (f", {test}" if len(tests) > 1 else ""), f"{name}-{test}"
+            options = {"corpus": self.corpus / test, "features": self.features}
+            of_test = self.rank(ranks, f"Ranking {ranks}", ["spoken"], self.model(name), [trained], **options)
+            self.steps.append(of_test)
+            self.rows.setdefault(row, []).append(self.ranks(ranks))
+
+    def make(self) -> dict[str, Any]:
+        """Runs all steps; returns the rows of the table."""
+        for seed in self.given.seeds:
+            text_model = self.text / str(seed)
+            build_text_tower(text_model, seed)
+            for held_out, (title, special) in itertools.product(self.given.held_out, ROWS.items()):
+                name = f"{title.split(' (')[0].replace(' ', '-')}-{held_out}-{seed}"
+                self.add(title, name, held_out, [held_out], special | {"text_model": text_model, "seed": seed})
+            for folder, title in PROMPT_ROWS.items() if self.given.prompts else ():
+                special = PRETRAINED_TEXT | {"text_model": self.given.text_model, "seed": seed}
+                self.add(title, f"prompts-{folder}-{seed}", folder, ["nicolas", *POOLS], special)
+        self.run([self.composed, *self.extracted.values()], at_once=1)
+        self.run(self.steps)
+        return {title: {"title": title, "questions": read_metrics(files)} for title, files in self.rows.items()}
 
 
 def build_text_tower(output_dir: Path, seed: int) -> None:
@@ -51,16 +102,22 @@ def build_text_tower(output_dir: Path, seed: int) -> None:
     save_text_tower(tokenizer, output_dir, seed=seed, **sizes)
 
 
-def exchange_digits(manifest: Path, output: Path, seed: int) -> None:
-    """Writes the manifest with other digits in its texts: what still finds its track does so by the rhythm."""
-    random = np.random.default_rng(seed)
-    lines = []
-    for song in map(json.loads, manifest.read_text(encoding="utf-8").splitlines()):
-        counts = [len(sentence.split()) for sentence in song["text"]]
-        song["text"] = [" ".join(random.choice(WORDS, size=count)) + "." for count in counts]
-        lines.append(json.dumps(song) + "\n")
-    with atomic_write(output) as temporary:
-        temporary.write_text("".join(lines), encoding="utf-8")
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", type=Path, required=True, help="folder of {digit}_{speaker}_{take}.wav")
+    parser.add_argument("--output_dir", type=Path, required=True)
+    parser.add_argument("--results", type=Path, required=True, help="JSON file")
+    parser.add_argument("--speech_model", default="openai/whisper-tiny.en")
+    parser.add_argument("--prompts", type=Path, help="folder of core-sounds-en.txt and its recordings")
+    parser.add_argument("--text_model", default="sentence-transformers/all-MiniLM-L6-v2", help="for the prompts")
+    parser.add_argument("--held_out", nargs="+", choices=SPEAKERS, default=SPEAKERS, help="speakers, one at a time")
+    parser.add_argument("--seeds", type=int, nargs="+", default=(0, 1, 2), help="of the trainings; the tracks are one")
+    parser.add_argument("--num_tracks", type=int, nargs=2, default=(100, 100), help="of a speaker: training, test")
+    parser.add_argument("--num_processes", type=int, default=1)
+    given = parser.parse_args(arguments)
+    result = {"seeds": given.seeds, "held_out": given.held_out, "rows": SpokenDigits(given).make()}
+    print(format_rows(result, COLUMNS, over_seeds))
+    write_json(given.results, {"command": this_command(), **result})
 
 
 if __name__ == "__main__":
