@@ -73,7 +73,7 @@ def read_shares(file: Path) -> dict[str, dict[str, float]]:
     return result
 
 
-def format_rows(result: dict[str, Any], columns: Columns, cell: Callable[[Any], str]) -> str:
+def as_table(result: dict[str, Any], columns: Columns, cell: Callable[[Any], str]) -> str:
     """A row a model that has any of the metrics; `cell` formats one."""
     lines = [["", *columns]]
     for row in result["rows"].values():
@@ -83,7 +83,7 @@ def format_rows(result: dict[str, Any], columns: Columns, cell: Callable[[Any], 
     return markdown_table(lines)
 
 
-def over_seeds(metric: dict[str, Any] | float) -> str:
+def spread(metric: dict[str, Any] | float) -> str:
     """Of several seeds the mean, and in brackets the lowest and the highest."""
     if not isinstance(metric, dict):
         return f"{metric:g}"
@@ -123,12 +123,10 @@ def format_benchmark(result: dict[str, Any]) -> str:
         present = {heading: column for heading, column in columns.items() if column[0] in questions}
         if present:
             several = any(questions[question] for question, _ in present.values())
-            tables.append(
-                f"### {title}{'' if several else ' (one seed)'}\n\n{format_rows(result, present, over_seeds)}"
-            )
+            tables.append(f"### {title}{'' if several else ' (one seed)'}\n\n{as_table(result, present, spread)}")
     of_songs = {name: (f"{name}, new", "recall@1") for name in MAIN if f"{name}, new" in questions}
     if of_songs:
-        tables.append(f"### 95 % intervals over songs, R@1, new wording\n\n{format_rows(result, of_songs, _interval)}")
+        tables.append(f"### 95 % intervals over songs, R@1, new wording\n\n{as_table(result, of_songs, _interval)}")
     cut = [
         f"{row['title']}, {name}: {found['num_cut']} of {found['num_queries']}"
         for row in result["rows"].values()

@@ -5,10 +5,8 @@ Transcripts find long spoken tracks, made of real recordings. Each speaker in tu
     python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits \
         --speech_model openai/whisper-tiny.en --results benchmarks/results/spoken_digits.json
 
-It composes the tracks, encodes them once by the frozen Whisper, trains each row with the same tracks, batches and
-epochs, ranks all tracks of the held-out speaker for each transcript, and prints the table of README.md beside this
-file. `--prompts` adds words that are in no training data. Steps that are done are cached; delete the output folder to
-begin anew.
+It composes the tracks, encodes them once by the frozen Whisper, trains each row on the same tracks, ranks all tracks
+of the held-out speaker for each transcript, and prints the table of README.md. Steps that are done are cached.
 """
 
 import argparse
@@ -17,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers
 
 from collap.files import this_command, write_json
 
-from ..pipeline import RECIPE, Pipeline, Step, run_module
-from ..tables import format_rows, over_seeds, read_metrics
+from ..pipeline import RECIPE, Pipeline, run_module
+from ..tables import as_table, read_metrics, spread
 from ..towers import SPECIAL_TOKENS, save_text_tower
 from .recordings import POOLS, WORDS
 from .tracks import SPEAKERS
@@ -54,9 +52,7 @@ class SpokenDigits(Pipeline):
         folders = [given.data_dir] + ([given.prompts] if given.prompts else [])
         command = run_module("benchmarks.spoken_digits.tracks", self.corpus, *given.num_tracks, *folders)
         self.given, self.composed = given, self.step("corpus", "Tracks", command)
-        self.extracted: dict[str, Step] = {}
-        self.steps: list[Step] = []  # trainings and ranks
-        self.rows: dict[str, list[Path]] = {}  # ranks of each run
+        self.extracted, self.steps, self.rows = {}, [], {}  # the steps before, trainings and ranks, files by row
 
     def add(self, title: str, name: str, folder: str, tests: Sequence[str], special: dict[str, Any]) -> None:
         """Trains the model `name` on the tracks of a folder, and ranks the test tracks of others."""
@@ -70,10 +66,9 @@ class SpokenDigits(Pipeline):
         trained = self.train(name, f"Training {name}", arguments, [extracted])
         self.steps.append(trained)
         for test in tests:
-            row, ranks = title + (f", {test}" if len(tests) > 1 else ""), f"{name}-{test}"
-            options = {"corpus": self.corpus / test, "features": self.features}
-            of_test = self.rank(ranks, f"Ranking {ranks}", ["spoken"], self.model(name), [trained], **options)
-            self.steps.append(of_test)
+            ranks, options = f"{name}-{test}", {"corpus": self.corpus / test, "features": self.features}
+            self.steps += [self.rank(ranks, f"Ranking {ranks}", ["spoken"], self.model(name), [trained], **options)]
+            row = title if len(tests) == 1 else f"{title}, {test}"
             self.rows.setdefault(row, []).append(self.ranks(ranks))
 
     def make(self) -> dict[str, Any]:
@@ -96,7 +91,6 @@ def build_text_tower(output_dir: Path, seed: int) -> None:
     """Writes a small RoBERTa with random weights and a tokenizer whose tokens are the ten words and the full stop."""
     tokens = [*SPECIAL_TOKENS[:4], *WORDS, "."]  # without <mask>
     tokenizer = Tokenizer(models.WordLevel({token: index for index, token in enumerate(tokens)}, unk_token="<unk>"))
-    tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
     save_text_tower(tokenizer, output_dir, seed=seed, **sizes)
@@ -116,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--num_processes", type=int, default=1)
     given = parser.parse_args(arguments)
     result = {"seeds": given.seeds, "held_out": given.held_out, "rows": SpokenDigits(given).make()}
-    print(format_rows(result, COLUMNS, over_seeds))
+    print(as_table(result, COLUMNS, spread))
     write_json(given.results, {"command": this_command(), **result})
 
 

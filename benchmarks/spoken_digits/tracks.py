@@ -1,10 +1,10 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Writes long spoken tracks of each speaker, and manifests for each speaker who is held out; a step of __main__.py."""
 
+import itertools
 import json
 import sys
 import zlib
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -27,16 +27,18 @@ def main(corpus: Path, num_train: int, num_test: int, data_dir: Path, prompts: P
     """Writes `tracks/`, and the manifests `{speaker or pool of prompts}/{train,test}.jsonl` in the folder."""
     pools = load_prompts(prompts) if prompts else {}
     voices = {speaker: load_digits(data_dir, speaker, "test") for speaker in SPEAKERS} | pools
-    for name, recordings in voices.items():
-        write_manifest(corpus / name / "test.jsonl", compose(recordings, corpus, name, "test", num_test))
+    manifests = {f"{name}/test": compose(voices[name], corpus, name, "test", num_test) for name in voices}
     voices = {speaker: load_digits(data_dir, speaker, "train") for speaker in SPEAKERS}
-    train = {name: compose(voices[name], corpus, name, "train", num_train) for name in SPEAKERS}
+    train = {speaker: compose(voices[speaker], corpus, speaker, "train", num_train) for speaker in SPEAKERS}
     for held_out in SPEAKERS:
-        lines = [line for speaker in SPEAKERS if speaker != held_out for line in train[speaker]]
-        write_manifest(corpus / held_out / "train.jsonl", lines)
-    if prompts:  # beside the digits of all speakers but the last
-        lines += compose(pools["seen"], corpus, "seen", "train", num_train)
-        write_manifest(corpus / "seen" / "train.jsonl", lines)
+        others = (train[speaker] for speaker in SPEAKERS if speaker != held_out)
+        manifests[f"{held_out}/train"] = [*itertools.chain(*others)]
+    if prompts:
+        prompt_tracks = compose(pools["seen"], corpus, "seen", "train", num_train)
+        manifests["seen/train"] = manifests["nicolas/train"] + prompt_tracks
+    for name, lines in manifests.items():
+        with atomic_write(corpus / f"{name}.jsonl") as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 def compose(recordings: Recordings, corpus: Path, name: str, split: str, num_tracks: int) -> list[dict]:
@@ -77,29 +79,21 @@ def make_track(
     while True:
         words, starts, spoken = [], [], []
         size = random.integers(PHRASE_WORDS[0], PHRASE_WORDS[1] + 1)
-        for index in random.integers(0, len(texts), size=size):
-            takes = recordings[texts[index]]
-            starts.append(time)
-            spoken.append(takes[random.integers(len(takes))])
-            words += texts[index].split()
-            end = time + len(spoken[-1])
-            time = end + draw(PAUSE_S)
-            if len(words) >= size:
-                break
+        for text in (texts[index] for index in random.integers(0, len(texts), size=size)):
+            if len(words) < size:
+                starts.append(time)
+                spoken.append(recordings[text][random.integers(len(recordings[text]))])
+                words += text.split()
+                end = time + len(spoken[-1])
+                time = end + draw(PAUSE_S)
         time += draw(PHRASE_PAUSE_S)
         if time > len(waveform):  # whole phrases only; a few seconds of silence fill the rest
             return waveform, {"text": sentences, "duration_s": len(waveform) / SAMPLING_RATE, "sections": sections}
         for start, recording in zip(starts, spoken, strict=True):
             waveform[start : start + len(recording)] = recording
-        section = {"start_s": starts[0] / SAMPLING_RATE, "end_s": end / SAMPLING_RATE}
-        sections.append({**section, "sentences": [len(sentences)]})  # indices into the text
+        start_s, end_s = starts[0] / SAMPLING_RATE, end / SAMPLING_RATE
+        sections.append({"start_s": start_s, "end_s": end_s, "sentences": [len(sentences)]})  # indices into the text
         sentences.append(" ".join(words) + ".")
-
-
-def write_manifest(file: Path, lines: Iterable[dict]) -> None:
-    """Writes a track a line."""
-    with atomic_write(file) as temporary:
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
