@@ -25,7 +25,6 @@ WORDS = {name: json.loads((FOLDER / f"{name}_words.json").read_text(encoding="ut
 NUM_WORDINGS = 6  # for training
 MAX_SECTIONS = 12
 SECTION_FACTS = ("thing", "genre", "tempo", "level", "moves")
-KERNEL_S = 12.0
 QUIETEST_DB = -60.0
 LEVEL_SCALE_DB = 10.0  # a change that weighs as much as a tag that comes or goes
 LONGEST_MERGED_S = 60.0  # of neighbours with the same facts
@@ -61,7 +60,7 @@ def find_sections(frames: Frames) -> list[tuple[float, float]]:
     """At most [`MAX_SECTIONS`] sections of 8 s or more, start and end in seconds; of long songs they are longer."""
     features = np.concatenate((np.sqrt(frames.tags), frames.level_db[:, None] / LEVEL_SCALE_DB), axis=1)
     for least_s in (8.0, 10.0, 14.0, 20.0, 30.0, 45.0, 70.0, 100.0):
-        sections = find_boundaries(features, frames.times, least_s, KERNEL_S)
+        sections = find_boundaries(features, frames.times, least_s)
         if len(sections) <= MAX_SECTIONS:
             break
     return sections

@@ -78,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tracks", type=Path, default=SHARED_DATA / "real_music", help="tracks.jsonl and tags.json")
     parser.add_argument("--music", type=Path, help="unpacked packages; nothing is fetched")
     given = parser.parse_args(arguments)
+    if not (given.tracks / "tracks.jsonl").is_file():
+        parser.error(f"--tracks must be a folder with tracks.jsonl and tags.json, got {given.tracks}")
     music = given.music or given.output_dir / "music"
     try:
         lines = (given.tracks / "tracks.jsonl").read_text(encoding="utf-8").splitlines()

@@ -117,6 +117,9 @@ def test_manifests(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         fetch.main(arguments)
     assert "b.ogg is missing" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        fetch.main([*arguments, "--tracks=nowhere"])
+    assert "--tracks must be a folder with tracks.jsonl and tags.json, got nowhere" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="no dpkg")
