@@ -1,5 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""A text into its sentences."""
+"""A text into its sentences, and a sentence into its clauses."""
+
+import re
 
 try:  # only strings need it: a model from the Hub takes lists of sentences without it
     import sentencex
@@ -45,3 +47,39 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
         else:
             sentences.append(piece)
     return [sentence.strip() for sentence in sentences]
+
+
+# Words that begin the next event ("next to a piano" and "now and then" do not).
+_NEXT = (
+    r"(?:(?:and|but)\s+)?(?:much\s+)?(?:then|later|next(?!\s+to\b)|after(?!-)|afterwards|before|until|eventually|finally|"
+    r"(?:followed|preceded)\s+by|(?:at|in|near)\s+the\s+(?:very\s+)?(?:beginning|start|end)|at\s+last|it\s+ends|"
+    r"ending\s+(?:in|with))\b"
+)
+_BORDER = re.compile(
+    rf"\s*[,;]\s*(?={_NEXT})|(?<!\bnow)\s+(?=and\s+(?:then|later|finally)\b)|(?<!\band|.\bis)\s+(?=followed\s+by\b)",
+    re.IGNORECASE,
+)
+
+
+def split_clauses(sentence: str) -> list[str]:
+    """
+    Splits an English sentence where it tells the next event: before "then", "later", "followed by" and the like.
+
+    A sentence is one vector, which all its events share; each clause is a vector of its own. The clauses keep their
+    order, also where "before that" tells what was earlier.
+
+    Args:
+        sentence (`str`): One sentence, in English: the words are not those of any other language.
+
+    Returns:
+        `list[str]`: its clauses, or the sentence alone. [`CollapProcessor`] takes them as the sentences of a text.
+
+    Example:
+
+    ```python
+    >>> split_clauses("A piano opens alone, then drums set in, followed by a choir; it ends with a long fade.")
+    ['A piano opens alone', 'then drums set in', 'followed by a choir', 'it ends with a long fade.']
+
+    ```
+    """
+    return [clause.strip() for clause in _BORDER.split(sentence) if clause.strip()]

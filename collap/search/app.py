@@ -133,6 +133,8 @@ class Library:
             message = "No song passes these filters."
         elif result.is_match is False:
             message = "Nothing here matches. These come closest:"
+        if result.split_texts and songs:
+            message += " The sentence was split at its clauses."
         return {"message": message, "is_match": result.is_match, "songs": songs}
 
     def folders(self) -> dict[str, str]:

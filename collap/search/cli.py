@@ -130,6 +130,7 @@ def as_text(result: SearchResult) -> str:
         lines.append("No song is left by the filters." if result.num_songs == 0 else "No song can be scored.")
     if result.is_match is False:
         lines.append(f"It is likely that nothing here matches. The nearest of {result.num_songs} songs:")
+    lines += [f"Split at its clauses: {text}" for text in result.split_texts]
     for rank, match in enumerate(result.matches, start=1):
         song = match.song
         probability = ""
@@ -148,7 +149,7 @@ def as_json(result: SearchResult) -> dict[str, Any]:
     for match in result.matches:
         song, spans = dataclasses.asdict(match.song), [dataclasses.asdict(span) for span in match.spans]
         matches.append(song | {"score": match.score, "probability": match.probability, "spans": spans})
-    of_all = {name: getattr(result, name) for name in ("num_songs", "is_match", "damaged")}
+    of_all = {name: getattr(result, name) for name in ("num_songs", "is_match", "damaged", "split_texts")}
     return of_all | {"matches": matches}
 
 

@@ -129,7 +129,8 @@ class SearchResult:
     """The songs that fit a query best, the best one first."""
 
     matches: Sequence[Match]
-    sentences: Sequence[str]  # of all descriptions
+    sentences: Sequence[str]  # of all descriptions, or their clauses
     num_songs: int  # that the filters left
     is_match: bool | None  # whether it is likely that a song here is the one described; None without a calibration
     damaged: Sequence[str] = ()  # files whose frames cannot be read, which were left out
+    split_texts: Sequence[str] = ()  # descriptions of one long sentence, of which each clause was searched for

@@ -18,6 +18,7 @@ from collap.evaluation.localization import find_spans
 from collap.evaluation.retrievers import CollapRetriever, CollapTexts
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.processing.feature_extraction_beats import SAMPLING_RATE
+from collap.processing.sentence_splitting_collap import split_clauses
 
 from .audio_query import find_excerpt
 from .first_stage import ExactFirstStage, WindowQuery
@@ -35,10 +36,15 @@ NUM_CANDIDATES_EXCLUDED = 500
 
 
 class Description:
-    """A text of a query, encoded. One sentence is taken as a section query."""
+    """A text of a query, encoded. One sentence is split where it tells the next event; else it is a section query."""
 
     def __init__(self, retriever: CollapRetriever, text: str, kind: Kind) -> None:
-        (sentences,) = retriever.processor.split_texts([text])
+        processor = retriever.processor
+        (sentences,) = processor.split_texts([text])
+        has_clauses = processor.text_granularity == "sentence" and processor.language == "en" and kind != "section"
+        clauses = split_clauses(text) if has_clauses and len(sentences) == 1 else sentences
+        self.is_split = len(clauses) > len(sentences)
+        sentences = clauses
         self.kind: Kind = "section" if len(sentences) == 1 else kind
         self.texts: CollapTexts = retriever.embed_texts([sentences])
         queries = self.texts.output.query_embeds.float()  # (S, d)
@@ -165,7 +171,8 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
         matches.append(Match(song, float(totals[place]), probability, spans, times, similarities))
     sentences = [sentence for part in descriptions for sentence in part.sentences]
     is_match = None if probabilities is None else sum(match.probability for match in matches) >= 0.5
-    return SearchResult(matches, sentences, len(allowed), is_match, damaged)
+    split_texts = [text for text, part in zip(query.texts, descriptions, strict=True) if part.is_split]
+    return SearchResult(matches, sentences, len(allowed), is_match, damaged, split_texts)
 
 
 def _encode(index: "SongIndex", query: Query) -> tuple[list[Description], list[Excerpt], list[Description]]:

@@ -16,7 +16,7 @@ from transformers.dynamic_module_utils import get_imports
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor, TextCoverage
 from collap.processing import sentence_splitting_collap
-from collap.processing.sentence_splitting_collap import split_sentences
+from collap.processing.sentence_splitting_collap import split_clauses, split_sentences
 
 RATE = 16000
 PROCESSING = Path(sentence_splitting_collap.__file__).parent
@@ -63,6 +63,20 @@ def sentences(feature_extractor, tokenizer) -> CollapProcessor:
 )
 def test_split_sentences(text, expected):
     assert split_sentences(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("sentence", "expected"),
+    [
+        ("a flute, then drums; later a choir.", ["a flute", "then drums", "later a choir."]),
+        ("a flute followed by drums and then a choir", ["a flute", "followed by drums", "and then a choir"]),
+        ("A choir is quiet, before that it is loud", ["A choir is quiet", "before that it is loud"]),  # as they stand
+        ("A flute is followed by drums.", ["A flute is followed by drums."]),
+        ("Before a choir sings, a harp next to a flute; both are soft, next to silence now and then.",) * 2,
+    ],
+)
+def test_split_clauses(sentence, expected):
+    assert split_clauses(sentence) == ([expected] if isinstance(expected, str) else expected)
 
 
 def test_split_sentences_of_another_language():

@@ -65,6 +65,20 @@ def test_songs_are_ranked_by_the_score_of_the_model(index, query, text, options)
     assert (result.num_songs, result.is_match, list(result.damaged)) == (8, None, [])
 
 
+def test_one_long_sentence_is_searched_by_its_clauses(index):
+    text = "A slow piano, then drums; later a fast bass."
+    result = index.search(Query([text]))
+    with torch.inference_mode():
+        queries = index.retriever.embed_texts([["A slow piano", "then drums", "later a fast bass."]])
+        expected = {song: float(index.retriever.score([index.frames(song)], queries)[0, 0]) for song in index.songs}
+    assert found(result) == pytest.approx(expected, abs=1e-6)
+    assert result.sentences == ["A slow piano", "then drums", "later a fast bass."]
+    assert result.split_texts == [text]
+    whole = index.search(Query([text], section=True))
+    assert (whole.sentences, whole.split_texts) == ([text], [])
+    assert found(whole) == pytest.approx(scores_of(index, text, section_query=True), abs=1e-6)
+
+
 def test_candidates_are_those_of_the_first_stage(index, monkeypatch):
     monkeypatch.setattr(search_module, "NUM_CANDIDATES", 3)
     expected = search_module.Description(index.retriever, STORY, "caption").candidates(index.first_stage, 3, None)

@@ -64,6 +64,12 @@ def test_an_answer_for_programs(index, capsys):
     assert set(first["spans"][0]) == {"sentence", "start_s", "end_s", "score"}
 
 
+def test_a_split_sentence_is_said(index, capsys):
+    lines = run(capsys, "search", "A slow piano, then drums", "--index", index, "--top", "1").splitlines()
+    assert lines[0] == "Split at its clauses: A slow piano, then drums"
+    assert [line.split("  ")[-1] for line in lines[3:]] == ["A slow piano", "then drums"]
+
+
 def test_what_is_excluded_may_stand_in_front(index, capsys):
     answers = [
         run(capsys, "search", *arguments, "--index", index)
