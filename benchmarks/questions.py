@@ -113,7 +113,7 @@ def demo_questions() -> list[Question]:
 
 def main_questions() -> list[Question]:
     """
-    Those for every row of the benchmark but CLAP's: the new wording, and what is hard in it. Every second content song
+    Those for every row of the benchmark: the new wording, and what is hard in it. Every second content song
     is searched for, which is enough for intervals of two points and halves the time.
     """
     return [
@@ -121,11 +121,6 @@ def main_questions() -> list[Question]:
         Question("shuffled, new", "content", shuffled("text_new", every=2)),
         Question("near-duplicates, new", "near_duplicates", captions("text_new"), is_filled_up=True),
     ]
-
-
-def clip_questions() -> list[Question]:
-    """Those for a model of clips: whole captions and single sections in the new wording."""
-    return [question for question in main_questions() if question.split == "content"]
 
 
 def more_questions() -> list[Question]:
@@ -159,7 +154,6 @@ def spoken_questions() -> list[Question]:
 SETS: dict[str, Callable[[], list[Question]]] = {
     "demo": demo_questions,
     "long-form": main_questions,
-    "long-form-clips": clip_questions,
     "long-form-more": more_questions,
     "validation": validation_questions,
     "spoken": spoken_questions,

@@ -87,9 +87,8 @@ def rank_questions(
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--questions", nargs="+", choices=sorted(SETS), required=True)
-    parser.add_argument("--model", required=True, help="folder of a trained CoLLAP, mean pooling or ClapModel")
-    parser.add_argument("--windows", choices=("first", "mean"), help="of a ClapModel")
-    parser.add_argument("--features", help="cached features; not for a ClapModel, which encodes the files")
+    parser.add_argument("--model", required=True, help="folder of a trained CoLLAP or mean pooling")
+    parser.add_argument("--features", help="cached features")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the manifests")
     parser.add_argument("--gallery_size", type=int, default=1000)
     parser.add_argument("--leave_out", help="a split whose questions are left out")
@@ -97,8 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    options = {"windows": given.windows, "features": given.features, "truncate_texts": True}
-    retriever = load_retriever(given.model, given.device, **options)
+    retriever = load_retriever(given.model, given.device, features=given.features, truncate_texts=True)
     questions = [question for name in given.questions for question in SETS[name]()]
     questions = [question for question in questions if question.split != given.leave_out]
     write_json(given.output, rank_questions(retriever, given.corpus, questions, given.gallery_size))

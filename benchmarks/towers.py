@@ -1,20 +1,14 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-Small towers that stand in for released ones: BEATs, Whisper, a text tower, and a ClapModel to be trained from scratch.
+Small towers that stand in for released ones: BEATs, Whisper and a text tower.
 
     python -m benchmarks.towers music --manifest songs/train.jsonl --output_dir encoders/music
     python -m benchmarks.towers speech --manifest songs/train.jsonl --output_dir encoders/speech
     python -m benchmarks.towers text --manifest songs/train.jsonl --output_dir text
-    python -m benchmarks.towers clap --tokenizer text --output_dir clap
 
 The audio encoders are pretrained on the tags of short crops of the song corpus. The tags are the very attributes that
 the captions describe, so this is strong supervision: metrics measured with them say how CoLLAP scores songs, not how
 good BEATs or Whisper are. The text tower has random weights and a tokenizer trained on the captions.
-
-The ClapModel has random weights and CLAP's own design in small: an HTSAT on the log-mel spectrogram of 10 s and a
-RoBERTa, one vector each. It takes 16 kHz in place of 48 kHz, with the same 100 spectra a second and the same 64 mel
-bins, and its patches are 8 by 8 in place of 4 by 4. It needs two stages of training (docs/training.md), on sections
-as clips and then on windows of songs: by the second alone it stayed at chance for the 160 steps that were tried.
 """
 
 import argparse
@@ -32,19 +26,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import nn
 from tqdm.auto import tqdm
-from transformers import (
-    AutoModel,
-    AutoTokenizer,
-    ClapConfig,
-    ClapFeatureExtractor,
-    ClapModel,
-    ClapProcessor,
-    PreTrainedTokenizerFast,
-    RobertaConfig,
-    WhisperConfig,
-    WhisperModel,
-    set_seed,
-)
+from transformers import AutoModel, PreTrainedTokenizerFast, RobertaConfig, WhisperConfig, WhisperModel, set_seed
 
 from collap import BeatsConfig, BeatsModel, CollapFeatureExtractor
 from collap.files import atomic_write
@@ -83,26 +65,6 @@ BEATS = {
     "attention_dropout": 0.0,
     "feat_proj_dropout": 0.0,
     "layerdrop": 0.0,
-}
-CLAP_AUDIO = {
-    "num_mel_bins": 64,
-    "spec_size": 256,  # a picture of 1024 spectra by 64 bins, cut into four pieces that lie one below the other
-    "patch_size": 8,
-    "patch_stride": [8, 8],
-    "patch_embeds_hidden_size": 32,
-    "depths": [2, 2, 2],
-    "num_hidden_layers": 3,
-    "num_attention_heads": [2, 4, 8],
-    "hidden_size": 128,  # patch_embeds_hidden_size, doubled between the stages
-    "hidden_dropout_prob": 0.0,
-}
-CLAP_TEXT = {
-    "hidden_size": 96,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 192,
-    "hidden_dropout_prob": 0.0,
-    "attention_probs_dropout_prob": 0.0,
 }
 
 
@@ -295,58 +257,24 @@ def save_text_tower(tokenizer: Tokenizer, output_dir: Path, seed: int = 0, **siz
     AutoModel.from_config(config, add_pooling_layer=False).save_pretrained(output_dir)
 
 
-def build_clap(tokenizer: str | Path, output_dir: str | Path, seed: int = 0) -> None:
-    """Writes a small ClapModel with random weights; a ValueError if the tokenizer lacks a token or a limit."""
-    loaded = AutoTokenizer.from_pretrained(tokenizer)
-    special = {name: getattr(loaded, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
-    if loaded.model_max_length > 10**6 or None in special.values():
-        raise ValueError(
-            f"tokenizer must have begin, pad and end tokens and a model_max_length, got {special} and "
-            f"{loaded.model_max_length} in {tokenizer}."
-        )
-    positions = loaded.model_max_length + loaded.pad_token_id + 1  # they begin after the padding's
-    torch.manual_seed(seed)
-    config = ClapConfig(
-        projection_dim=96,
-        logit_scale_init_value=1 / 0.03,  # as the small CoLLAP: a short training does better from it
-        text_config={"vocab_size": len(loaded), "max_position_embeddings": positions, **CLAP_TEXT, **special},
-        audio_config=CLAP_AUDIO,
-    )
-    extractor = ClapFeatureExtractor(
-        feature_size=CLAP_AUDIO["num_mel_bins"],
-        sampling_rate=SAMPLING_RATE,
-        hop_length=SAMPLING_RATE // 100,
-        fft_window_size=512,
-        frequency_min=50,
-        frequency_max=SAMPLING_RATE // 2,
-        truncation="rand_trunc",
-    )
-    ClapModel(config).save_pretrained(output_dir)
-    ClapProcessor(extractor, loaded).save_pretrained(output_dir)
-
-
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     towers = parser.add_subparsers(dest="tower", required=True)
-    for name in (*FEATURES, "text", "clap"):
+    for name in (*FEATURES, "text"):
         tower = towers.add_parser(name)
         tower.add_argument("--output_dir", type=Path, required=True)
-        if name == "clap":
-            tower.add_argument("--tokenizer", type=Path, required=True, help="folder of a tokenizer")
-        else:
-            tower.add_argument("--manifest", type=Path, required=True, help="train.jsonl of the song corpus")
-        if name != "text":
-            tower.add_argument("--seed", type=int, default=0)
+        tower.add_argument("--manifest", type=Path, required=True, help="train.jsonl of the song corpus")
         if name in FEATURES:
+            tower.add_argument("--seed", type=int, default=0)
             tower.add_argument("--num_steps", type=int, default=600)
             tower.add_argument("--chunk_length_s", type=float, default=CHUNK_LENGTH_S, help="seconds of a crop")
             tower.add_argument("--device", default="cpu", help="cpu or cuda (default: cpu)")
     given = vars(parser.parse_args(arguments))
     name = given.pop("tower")
-    if name in FEATURES:
-        pretrain(name, **given)
+    if name == "text":
+        build_text_tower(**given)
     else:
-        {"text": build_text_tower, "clap": build_clap}[name](**given)
+        pretrain(name, **given)
 
 
 if __name__ == "__main__":

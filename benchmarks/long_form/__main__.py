@@ -25,11 +25,11 @@ from typing import Any
 
 from collap.files import this_command, write_json
 
-from ..pipeline import MODEL, RECIPE, ROOT, Pipeline, Step, named, run_module
+from ..pipeline import MODEL, RECIPE, ROOT, Pipeline, Step
 from ..questions import SETS
 from ..speed.gpu import describe_machine
 from ..tables import format_benchmark, read_metrics
-from .rows import CHUNK_LENGTH_S, CLAP, CLAP_CLIP_LEARNING_RATE, CLAP_LEARNING_RATE, CLAP_WINDOWS, MEAN, ROWS, SIZES
+from .rows import CHUNK_LENGTH_S, ROWS, SIZES
 
 TRAINING_SPLITS = ("train", "validation", "validation_order")
 SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", ROOT.parent / "shared" / "data"))
@@ -77,8 +77,8 @@ class Benchmark(Pipeline):
         self.say(f"Training {len(runs)} models, and ranking songs that none of them was trained on")
         steps = []
         for name, seed in runs:
-            training = self.train_clap(seed) if name == "clap" else [self.train_row(name, seed)]
-            steps += [*training, *self.rank_row(name, seed, training[-1])]
+            trained = self.train_row(name, seed)
+            steps += [trained, self.rank_row(name, seed, trained)]
         self.run(steps)
         result = {"machine": describe_machine(), "rows": self.collect(runs), "size": self.given.size}
         result |= {"seconds": round(time.monotonic() - self.started), "steps_done_by_earlier_calls": self.num_cached}
@@ -89,17 +89,13 @@ class Benchmark(Pipeline):
         rows: dict[str, Any] = {}
         for name in dict.fromkeys(name for name, _ in runs):
             seeds = [seed for row, seed in runs if row == name]
-            stages = ("clap-clips", "clap") if name == "clap" else (name,)
-            files = [[self.model(f"{stage}-{seed}") / "seconds.json" for stage in stages] for seed in seeds]
-            seconds = [sum(json.loads(file.read_text())["cpu_seconds"] for file in of_seed) for of_seed in files]
-            titles = {f"clap-{window}": title for window, title in CLAP_WINDOWS.items()}
-            for row, title in (titles if name == "clap" else {name: ROWS[name].title}).items():
-                rows[row] = {
-                    "title": title,
-                    "seeds": seeds,
-                    "training_cpu_seconds": [round(value, 1) for value in seconds],
-                    "questions": read_metrics([self.ranks(f"{self.kind}-{row}-{seed}") for seed in seeds]),
-                }
+            files = [self.model(f"{name}-{seed}") / "seconds.json" for seed in seeds]
+            rows[name] = {
+                "title": ROWS[name].title,
+                "seeds": seeds,
+                "training_cpu_seconds": [round(json.loads(file.read_text())["cpu_seconds"], 1) for file in files],
+                "questions": read_metrics([self.ranks(f"{self.kind}-{name}-{seed}") for seed in seeds]),
+            }
         return rows
 
     def rows(self, seed: int) -> list[str]:
@@ -108,56 +104,31 @@ class Benchmark(Pipeline):
         names = [name for name in self.given.rows if name not in self.rows_left_out]
         return [name for name in names if first or ROWS[name].is_main]
 
-    def recipe(self, seed: int, num_epochs: int) -> dict[str, Any]:
-        """Training arguments that all rows share."""
+    def train_row(self, name: str, seed: int) -> Step:
+        row = ROWS[name]
         recipe = RECIPE | {
             "train_manifest": self.manifest("train"),
-            "num_train_epochs": self.given.num_epochs or num_epochs,
+            "num_train_epochs": self.given.num_epochs or self.size.num_epochs,
             "contrastive_batch_size": self.size.batch_size,
             "seed": seed,
         }
-        return recipe | ({"use_cpu": "true"} if self.device == "cpu" else {"bf16": "true"})
-
-    def train_row(self, name: str, seed: int) -> Step:
-        row = ROWS[name]
-        recipe = self.recipe(seed, self.size.num_epochs) | {"features": self.features} | self.towers() | MODEL
+        recipe |= {"use_cpu": "true"} if self.device == "cpu" else {"bf16": "true"}
+        recipe |= {"features": self.features} | self.towers() | MODEL
         if row.is_pretrained:
             recipe["text_model"] = self.given.pretrained_text_model
-        title, is_mean = f"{row.title}, seed {seed}", row.kind == MEAN
-        return self.train(f"{name}-{seed}", title, recipe | row.special, [self.extracted], mean_pooling=is_mean)
+        title, arguments = f"{row.title}, seed {seed}", recipe | row.special
+        return self.train(f"{name}-{seed}", title, arguments, [self.extracted], row.mean_pooling)
 
-    def train_clap(self, seed: int) -> list[Step]:
-        """A new ClapModel, then its two stages: on sections with their sentences, then on windows with captions."""
-        built, clips = self.folder / "clap" / str(seed), f"clap-clips-{seed}"
-        tower = {"tokenizer": self.text, "output_dir": built, "seed": seed}
-        command = run_module("benchmarks.towers", "clap", *named(tower))
-        steps = [self.step(f"clap-{seed}", f"An untrained ClapModel, seed {seed}", command, self.made_towers)]
-        first = {"section_crop_probability": 1, "learning_rate": CLAP_CLIP_LEARNING_RATE}
-        second = {"truncate_texts": "true", "learning_rate": CLAP_LEARNING_RATE}
-        for name, title, source, num_epochs, special in (
-            (clips, "CLAP on clips", built, self.size.num_clap_clip_epochs, first),
-            (f"clap-{seed}", ROWS["clap"].title, self.model(clips), self.size.num_clap_epochs, second),
-        ):
-            recipe = self.recipe(seed, num_epochs) | {"model_name_or_path": source} | special
-            steps.append(self.train(name, f"{title}, seed {seed}", recipe, steps[-1:]))
-        return steps
-
-    def rank_row(self, name: str, seed: int, training: Step) -> list[Step]:
+    def rank_row(self, name: str, seed: int, trained: Step) -> Step:
         """Main rows get all questions with the first seed; with the others, as ablations, those that matter most."""
-        questions = ["long-form-clips" if ROWS[name].kind == CLAP else "long-form"]
+        questions = ["long-form"]
         if ROWS[name].is_main and (self.given.all_questions or seed == self.given.seeds[0]):
             questions.append("long-form-more")
         if self.given.validation:
             questions = ["validation"]
-        steps = []
-        for window in CLAP_WINDOWS if name == "clap" else (None,):
-            row = name if window is None else f"{name}-{window}"
-            title = f"Ranking: {CLAP_WINDOWS.get(window, ROWS[name].title)}, seed {seed}"
-            options = {"windows": window, "features": self.features if window is None else None}
-            options |= {"leave_out": self.left_out or None}
-            model = self.model(f"{name}-{seed}")
-            steps.append(self.rank(f"{self.kind}-{row}-{seed}", title, questions, model, after=[training], **options))
-        return steps
+        options = {"features": self.features, "leave_out": self.left_out or None}
+        title, model = f"Ranking: {ROWS[name].title}, seed {seed}", self.model(f"{name}-{seed}")
+        return self.rank(f"{self.kind}-{name}-{seed}", title, questions, model, after=[trained], **options)
 
 
 def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:

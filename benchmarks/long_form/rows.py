@@ -16,13 +16,6 @@ OURS = SENTENCES | TIME | SECTIONS
 FROZEN = {"trainable_text_layers": 0, "bf16": "true"}
 TUNED = {"trainable_text_layers": 2, "text_learning_rate": 2e-4, "bf16": "true"}
 LORA = {"lora_rank": 16, "text_learning_rate": 2e-3, "bf16": "true"}
-# Of CLAP's two stages. At the rate of the first the second stage destroys the first (docs/log.md).
-CLAP_CLIP_LEARNING_RATE, CLAP_LEARNING_RATE = 1e-3, 2e-4
-CLAP, MEAN, COLLAP = "clap", "mean", "collap"
-CLAP_WINDOWS = {
-    "first": "CLAP, first 10 s",
-    "mean": "CLAP, 10 s windows averaged",
-}  # one training, two ways to encode a song
 
 
 @dataclass(frozen=True)
@@ -30,15 +23,14 @@ class Row:
     """One model of the benchmark."""
 
     title: str  # in the tables
-    kind: str = COLLAP  # or CLAP (transformers' ClapModel), or MEAN (CoLLAP's mean frame)
     special: dict[str, float | str] = field(default_factory=dict)  # arguments of examples/train.py that are its own
+    mean_pooling: bool = False  # whether it is CoLLAP's mean frame without attention
     is_main: bool = False  # whether it is trained with every seed, or with the first alone (an ablation)
     is_pretrained: bool = False  # whether its text model is --pretrained_text_model, or starts from random weights
 
 
 ROWS = {
-    "clap": Row("CLAP, windows of 10 s", CLAP),
-    "mean": Row("mean pooling", MEAN, DOCUMENT, is_main=True),
+    "mean": Row("mean pooling", special=DOCUMENT, mean_pooling=True, is_main=True),
     "document": Row("document attention (the paper)", special=DOCUMENT, is_main=True),
     "document-no-kernel": Row(
         "document, no kernel-wise alignment", special=DOCUMENT | {"kernel_weight": 0, "temporal_weight": 1}
@@ -61,12 +53,8 @@ class BenchmarkSize:
 
     num_songs: dict[str, int]  # of the corpus' splits where they differ from the corpus' own size
     num_pretraining_steps: int  # of each small encoder, on tags of crops
-    num_epochs: int  # of every row but CLAP
+    num_epochs: int
     batch_size: int  # songs contrasted with each other
-    # CLAP starts without pretrained encoders: first on sections as clips with their own sentences, then on windows of
-    # songs with whole captions. Both take as long as the encoders, the features and a training of ours.
-    num_clap_clip_epochs: int
-    num_clap_epochs: int
 
 
 SIZES = {
@@ -75,8 +63,6 @@ SIZES = {
         num_pretraining_steps=1400,
         num_epochs=8,
         batch_size=16,
-        num_clap_clip_epochs=7,
-        num_clap_epochs=5,
     ),
-    "full": BenchmarkSize({}, 20_000, 20, batch_size=128, num_clap_clip_epochs=20, num_clap_epochs=20),
+    "full": BenchmarkSize({}, num_pretraining_steps=20_000, num_epochs=20, batch_size=128),
 }

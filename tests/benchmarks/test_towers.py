@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Small towers: what the encoders are pretrained on, encoders for chunks of any length, and an untrained ClapModel."""
+"""Small towers: what the encoders are pretrained on and encoders for chunks of any length."""
 
 import json
 import random
@@ -9,13 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from tiny_tokenizer import tiny_tokenizer
-from transformers import AutoProcessor, ClapModel
 
 from benchmarks import towers
 from benchmarks.corpus.tags import TAGS, window_targets
 from collap import CollapFeatureExtractor
-from collap.baselines.clap import clap_features, clap_positions
 
 RATE = towers.SAMPLING_RATE
 
@@ -54,23 +51,3 @@ def test_a_batch_holds_what_each_crop_gives_alone(manifest, kind, chunk_length_s
         expected = window_targets(song["sections"], start_s, start_s + chunk_length_s)
         torch.testing.assert_close(targets[row, 0], torch.from_numpy(expected).float())
     assert len(features) == len(targets) == 6
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("clap")
-    tiny_tokenizer("a song").save_pretrained(folder / "tokenizer")
-    towers.main(["clap", "--tokenizer", str(folder / "tokenizer"), "--output_dir", str(folder / "model")])
-    return folder / "model"
-
-
-def test_clap_takes_ten_seconds_and_what_the_tokenizer_takes(built):
-    model, processor = ClapModel.from_pretrained(built), AutoProcessor.from_pretrained(built)
-    assert processor.feature_extractor.nb_max_samples == 10 * RATE
-    assert clap_positions(model) == processor.tokenizer.model_max_length == 60
-    features = clap_features(processor.feature_extractor, [np.zeros(RATE)])
-    tokens = processor.tokenizer("a song " * 29, return_tensors="pt", return_token_type_ids=False)
-    assert tokens["input_ids"].shape == (1, 60)
-    with torch.no_grad():
-        output = model(input_features=features["input_features"], **tokens)
-    assert output.audio_embeds.shape == output.text_embeds.shape == (1, 96)
