@@ -38,7 +38,7 @@ def cut(waveform: np.ndarray, spans: Spans) -> list[np.ndarray]:
 
 
 def find_boundaries(
-    frames: np.ndarray, times: np.ndarray, min_section_s: float = 8.0, kernel_s: float = 12.0
+    frames: np.ndarray, times: np.ndarray, min_section_s: float = 8.0, kernel_s: float = 10.0
 ) -> Spans:
     """
     Start and end of the sections of a song in seconds: in order, without gaps, none shorter than `min_section_s`.

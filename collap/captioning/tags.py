@@ -103,7 +103,7 @@ def estimate_key(waveform: np.ndarray) -> str | None:
     for start in range(0, len(waveform) - KEY_FRAME + 1, KEY_FRAME // 2):
         power = np.abs(np.fft.rfft(waveform[start : start + KEY_FRAME] * np.hanning(KEY_FRAME)))
         is_peak = (power[used] > power[used - 1]) & (power[used] > power[used + 1])
-        own = np.bincount(notes, power[used] * is_peak, minlength=12)
+        own = np.bincount(notes, power[used] * is_peak / frequencies[used], minlength=12)  # overtones count less
         chroma += own / max(own.max(), MIN_POWER)
     fits = [(MIN_KEY, None)]
     for mode, profile in KEY_PROFILES.items() if chroma.any() else ():
