@@ -82,8 +82,7 @@ class SpokenDigits(Pipeline):
             for folder, title in PROMPT_ROWS.items() if self.given.prompts else ():
                 special = PRETRAINED_TEXT | {"text_model": self.given.text_model, "seed": seed}
                 self.add(title, f"prompts-{folder}-{seed}", folder, ["nicolas", *POOLS], special)
-        self.run([self.composed, *self.extracted.values()], at_once=1)
-        self.run(self.steps)
+        self.run([self.composed, *self.extracted.values(), *self.steps])
         return {title: {"title": title, "questions": read_metrics(files)} for title, files in self.rows.items()}
 
 

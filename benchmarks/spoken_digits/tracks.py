@@ -63,11 +63,8 @@ def make_track(
     recordings: Recordings, length_s: tuple[float, float], random: np.random.Generator
 ) -> tuple[np.ndarray, dict]:
     """
-    Draws a length and as many phrases as fit into it.
-
-    Returns:
-        The waveform, float32 in [-1, 1], and what a manifest says of it: `text`, a sentence a phrase, `duration_s` and
-        `sections`, when each phrase is spoken.
+    Draws a length and as many phrases as fit into it. Returns the waveform, float32 in [-1, 1], and what a manifest
+    says of it: `text`, a sentence a phrase, `duration_s`, and `sections`, when each phrase is spoken.
     """
 
     def draw(bounds_s: tuple[float, float]) -> int:
