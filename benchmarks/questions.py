@@ -5,6 +5,7 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,6 +70,17 @@ def sections(column: str, every: int = 1) -> Queries:
         for place, song in [*enumerate(songs)][::every]
         for section in song["sections"]
         if section.get(column) is not None
+    ]
+
+
+def polarity(tag: str, is_absent: bool, column: str | None = None) -> Queries:
+    """A query for each section without what the song's twin has of a tag (or the other way round), or a short one."""
+    short = "{lead} and {accompaniment} without " + {"voice": "vocals"}.get(tag, tag)
+    return lambda songs: [
+        Query(place, section[column] if column else [short.format(**section["tags"]).removeprefix("none and ")])
+        for place, song in enumerate(songs)
+        for section, twin in zip(song["sections"], songs[place ^ 1]["sections"], strict=True)
+        if section["tags"][tag] != twin["tags"][tag] and (section["tags"][tag] == "none") == is_absent
     ]
 
 
@@ -151,10 +163,22 @@ def spoken_questions() -> list[Question]:
     return [Question(name, "test", captions(column), by_song=by_song) for name, (column, by_song) in named.items()]
 
 
+def polarity_questions() -> list[Question]:
+    """Sections without what the twin has, or the other way round, among all songs and of the two; what that costs."""
+    questions = [question for question in wording_questions("new") if question.split == "content"]
+    kinds = {"absent": (True, "query_new"), "absent, short": (True,), "present": (False, "query_new")}
+    for tag, (kind, asked) in product(("bass", "drums", "voice"), kinds.items()):
+        name, queries = f"{tag} {kind}", polarity(tag, *asked)
+        questions.append(Question(name, "twins", queries, section_query=True, is_filled_up=True))
+        questions.append(Question(f"{name}, of twins", "twins", queries, section_query=True, within_group=True))
+    return questions
+
+
 SETS: dict[str, Callable[[], list[Question]]] = {
     "demo": demo_questions,
     "long-form": main_questions,
     "long-form-more": more_questions,
+    "polarity": polarity_questions,
     "validation": validation_questions,
     "spoken": spoken_questions,
 }

@@ -55,26 +55,16 @@ _NEXT = (
     r"(?:followed|preceded)\s+by|(?:at|in|near)\s+the\s+(?:very\s+)?(?:beginning|start|end)|at\s+last|it\s+ends|"
     r"ending\s+(?:in|with))\b"
 )
-_BORDER = re.compile(
-    rf"\s*[,;]\s*(?={_NEXT})|(?<!\bnow)\s+(?=and\s+(?:then|later|finally)\b)|(?<!\band|.\bis)\s+(?=followed\s+by\b)",
-    re.IGNORECASE,
-)
+_INSIDE = r"(?<!\bnow)\s+(?=and\s+(?:then|later|finally)\b)|(?<!\band|.\bis)\s+(?=followed\s+by\b)"  # without a comma
+_BORDER = re.compile(rf"\s*[,;]\s*(?={_NEXT})|{_INSIDE}", re.IGNORECASE)
 
 
 def split_clauses(sentence: str) -> list[str]:
     """
     Splits an English sentence where it tells the next event: before "then", "later", "followed by" and the like.
 
-    A sentence is one vector, which all its events share; each clause is a vector of its own. The clauses keep their
-    order, also where "before that" tells what was earlier.
-
-    Args:
-        sentence (`str`): One sentence, in English: the words are not those of any other language.
-
-    Returns:
-        `list[str]`: its clauses, or the sentence alone. [`CollapProcessor`] takes them as the sentences of a text.
-
-    Example:
+    A sentence is one vector for all its events, a clause is a vector of its own. They keep their order, also where
+    "before that" tells what was earlier. [`CollapProcessor`] takes them as the sentences of a text.
 
     ```python
     >>> split_clauses("A piano opens alone, then drums set in, followed by a choir; it ends with a long fade.")

@@ -16,16 +16,17 @@ from pathlib import Path
 
 import numpy as np
 
-from .tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODES, TEMPOS, TEXTURES, is_held_out_pair
+from .tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODES, TAGS, TEMPOS, TEXTURES, is_held_out_pair
 
 FREEHAND = Path(__file__).parent / "freehand.jsonl"
 SAMPLING_RATE = 16_000
 BEATS_PER_BAR = 4
 MIN_SECTION_S = 6.0
-GROUP_SIZE = 4  # songs of a group in the grouped splits
+GROUP_SIZE = 4  # songs of a group in the grouped splits, but for pairs of twins
 ORDER_SPLITS = ("validation_order", "order")
-GROUPED_SPLITS = (*ORDER_SPLITS, "near_duplicates")
-TRAINING_SPLITS = ("train", "validation", "validation_order")  # these never hold a held-out pair of instruments
+TWIN_SPLITS = ("train_twins", "twins")  # a song, and the same with bass, drums or voice toggled in each section
+GROUPED_SPLITS = dict.fromkeys((*ORDER_SPLITS, "near_duplicates"), GROUP_SIZE) | dict.fromkeys(TWIN_SPLITS, 2)
+TRAINING_SPLITS = ("train", "train_twins", "validation", "validation_order")  # never a held-out pair of instruments
 LONG_MINUTES = {"long_2": 2, "long_5": 5, "long_10": 10, "long_20": 20}  # the same songs at four lengths
 SPLITS = (
     *TRAINING_SPLITS,
@@ -36,6 +37,7 @@ SPLITS = (
     "instrument_pairs",
     *LONG_MINUTES,
     "freehand",
+    "twins",
 )
 
 SECTION_TAGS = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics", "voice")  # what each section draws
@@ -84,6 +86,8 @@ def _songs_of_splits(train: int, validation: int, content: int, other: int, long
         **dict.fromkeys(others, other),
         **dict.fromkeys(LONG_MINUTES, long),
         "freehand": 120,  # as many as there are descriptions
+        "train_twins": 2 * train,
+        "twins": 2 * other,
     }
 
 
@@ -165,8 +169,8 @@ def random_stream(seed: int, *names: str | int) -> np.random.Generator:
 
 
 def stream_of(split: str) -> str:
-    """The name of a split's random streams: one for the four long splits, so that they hold the same songs."""
-    return "long" if split in LONG_MINUTES else split
+    """The name of a split's random streams: one for all splits that hold the same songs."""
+    return "long" if split in LONG_MINUTES else split.removesuffix("_twins")
 
 
 def draw_song(
@@ -178,8 +182,7 @@ def draw_song(
     Only the split "structures" uses `structures`, which is what `read_structures` gives.
     """
     grouped = split in GROUPED_SPLITS
-    base_index = index // GROUP_SIZE if grouped else index
-    member = index % GROUP_SIZE
+    base_index, member = divmod(index, GROUPED_SPLITS.get(split, 1))
     rng = random_stream(seed, stream_of(split), base_index, "song")
     described = read_freehand()[index]["tags"] if split == "freehand" else None
     tempo = described["tempo"] if described else str(rng.choice(list(TEMPOS)))
@@ -237,6 +240,9 @@ def draw_song(
         for _ in range(member):
             drawn.append(_draw_section(sections[place], drawn, changes, size, split))
         sections[place] = drawn[-1] if member else sections[place]
+    elif split in TWIN_SPLITS and member:
+        changes = random_stream(seed, split, base_index, "twin")
+        sections = [_toggle(section, changes) for section in sections]
     return replace(song, sections=tuple(sections))
 
 
@@ -257,6 +263,13 @@ def _draw_section(
         dynamics=str(rng.choice(DYNAMICS)),
         voice=str(rng.choice(list(VOICE_SHARES), p=list(VOICE_SHARES.values()))),
     )
+
+
+def _toggle(section: Section, rng: np.random.Generator) -> Section:
+    """The section without its bass, drums or voice, or with one where it has none."""
+    tag = str(rng.choice(("bass", "drums", "voice")))
+    drawn = str(rng.choice(TAGS[tag][1:]))
+    return replace(section, **{tag: drawn if getattr(section, tag) == "none" else "none"})
 
 
 def _draw_pair(used: set[tuple[str, str]], rng: np.random.Generator, size: CorpusSize, split: str) -> tuple[str, str]:

@@ -29,7 +29,7 @@ RowCheck = Callable[[Row, Sequence[str]], tuple[Row, list[str]]]  # of a row and
 MANIFEST_SUFFIXES = (".jsonl", ".json", ".csv", ".parquet")
 DATA_SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet", ".arrow", ".tar", ".zip")
 TEXT_COLUMNS = ("text", "texts")
-ROW_COLUMNS = ("audio", *TEXT_COLUMNS, "song_id", "duration_s", "sections")
+ROW_COLUMNS = ("audio", *TEXT_COLUMNS, "song_id", "duration_s", "sections", "group")
 SECTION_KEYS = ("start_s", "end_s", *TEXT_COLUMNS)
 END_TOLERANCE_S = 0.5  # a section may end so much later than its song: lengths of songs are rounded
 
@@ -58,6 +58,7 @@ def load_manifest(
       (training draws one); or both.
     - `song_id` (optional): rows with the same id are the same song. Default: the audio.
     - `duration_s` (optional): length of the song in seconds.
+    - `group` (optional): training puts rows with the same group into the same batch, where they are hard negatives.
     - `sections` (optional): a list of `{"start_s", "end_s", "text"}`: which part of the text describes which part of
       the song. In a row with `texts` a section has as many `texts`, one for each wording. The text of the row contains
       the texts of the sections in their order. Sections may overlap and need not cover the song. Instead of a text
@@ -329,7 +330,7 @@ def _check_data_set(data: Dataset, issues: list[str], check: RowCheck, keep_extr
     order = data.column_names if keep_extra_columns else names
     data = data.select([int(place.removeprefix("row ")) - 1 for place in places])
     audio, given = [row["audio"] for row in rows], dict(placed)
-    changed = {"song_id", "duration_s", "sections"}
+    changed = {"song_id", "duration_s", "sections", "group"}
     if isinstance(audio[0], str):
         changed.add("audio")
     elif audio != [given[place]["audio"] for place in places]:  # else the bytes of songs are neither read nor copied
@@ -409,12 +410,13 @@ def _check_row(
         issues.append(f"texts must be a list of texts, none empty, got {texts!r}")
     checked["audio"], found = _check_audio(row.get("audio"), folder, check_audio)
     issues += found
-    song_id, duration_s = row.get("song_id"), row.get("duration_s")
-    if song_id is not None:
-        # Empty ids would make all of their songs one.
-        if isinstance(song_id, bool) or not isinstance(song_id, str | int) or not str(song_id).strip():
-            issues.append(f"song_id must be a text, not empty, or a whole number, got {song_id!r}")
-        checked["song_id"] = str(song_id)
+    for name in ("song_id", "group"):
+        if (value := row.get(name)) is not None:
+            # Empty ids would make all of their songs one.
+            if isinstance(value, bool) or not isinstance(value, str | int) or not str(value).strip():
+                issues.append(f"{name} must be a text, not empty, or a whole number, got {value!r}")
+            checked[name] = str(value)
+    duration_s = row.get("duration_s")
     if duration_s is not None:
         if not _is_time(duration_s) or duration_s == 0:
             issues.append(f"duration_s must be seconds, more than 0, got {duration_s!r}")

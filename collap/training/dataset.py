@@ -204,6 +204,9 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
     songs are sorted from long to short and each process gets every *N*-th, so that all processes have about the same
     work and the songs of a micro-batch have about the same length.
 
+    Songs with the same entry in `groups` (None: no group) follow each other before the epoch is cut into batches: a
+    group is in one batch, but for one at each border of two batches.
+
     `batch_size` is the maximum number of songs of a batch, over all processes. Without `lengths` (in any unit) songs
     are not sorted. With `drop_last` batches have exactly `batch_size` songs, and the rest of an epoch is left out.
     Yields the songs of this process in one batch, each as its index and the seed of its draw ([`SongDataset`]). The
@@ -223,6 +226,7 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
         process_index: int = 0,
         seed: int = 0,
         drop_last: bool = False,
+        groups: Sequence[str | None] | None = None,
     ):
         self.num_batches = num_songs // batch_size if drop_last else math.ceil(num_songs / batch_size)
         smallest = batch_size if drop_last else num_songs // max(self.num_batches, 1)
@@ -240,6 +244,7 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
         self.process_index = process_index
         self.seed = seed
         self.drop_last = drop_last
+        self.groups = None if groups is None else list(groups)  # not a column, which is read anew for each row
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -255,6 +260,10 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
         generator = torch.Generator().manual_seed(hash((self.seed, self.epoch)) % 2**63)
         seeds = torch.randint(2**62, (self.num_songs,), generator=generator).tolist()
         order = torch.randperm(self.num_songs, generator=generator)
+        if self.groups is not None:
+            keys = [index if self.groups[index] is None else self.groups[index] for index in order.tolist()]
+            first = {key: place for place, key in reversed([*enumerate(keys)])}
+            order = order[torch.tensor([first[key] for key in keys]).argsort(stable=True)]
         if self.drop_last:
             order = order[: self.num_batches * self.batch_size]
         for batch in order.tensor_split(self.num_batches):

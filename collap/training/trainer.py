@@ -161,6 +161,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
             process_index=args.process_index,
             seed=args.seed if args.data_seed is None else args.data_seed,
             drop_last=args.dataloader_drop_last,
+            groups=songs.rows["group"] if "group" in songs.rows.column_names else None,
         )
         loader = DataLoader(
             songs,

@@ -129,10 +129,11 @@ def test_folder_of_parquet(folder, own_cache):
 
 def test_sections_lengths_and_ids(folder):
     whole = {**SONG, "song_id": 7, "duration_s": 20, "sections": [{**VERSE, "label": "v"}, CHORUS]}
-    path = write_lines(folder, whole, {**SONG, "song_id": "x", "sections": []}, SONG)
+    path = write_lines(folder, whole, {**SONG, "song_id": "x", "group": 3, "sections": []}, SONG)
     data = load_manifest(path)
-    assert data.column_names == ["audio", "text", "song_id", "duration_s", "sections"]
+    assert data.column_names == ["audio", "text", "song_id", "duration_s", "sections", "group"]
     assert data["song_id"][:] == ["7", "x", None]
+    assert data["group"][:] == [None, "3", None]
     assert data["duration_s"][:] == [20.0, None, None]
     assert data["sections"][:] == [[VERSE, CHORUS], None, None]  # sections may overlap
     with_label = load_manifest(path, keep_extra_columns=True)[0]["sections"]

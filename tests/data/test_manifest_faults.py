@@ -173,6 +173,10 @@ def test_a_path_that_is_not_utf_8(folder):
         ('{"audio": {"bytes": "abc"}, "text": "A."}', "line 2: bytes of audio are 'abc'"),
         ('{"audio": "a.wav", "text": "A.", "song_id": ""}', "line 2: song_id must be a text, not empty"),
         ('{"audio": "a.wav", "text": "A.", "song_id": " "}', "line 2: song_id must be a text, not empty"),
+        (
+            '{"audio": "a.wav", "text": "A.", "group": 1.5}',
+            "line 2: group must be a text, not empty, or a whole number",
+        ),
         ("\0\0\0", "line 2 is not JSON"),
     ],
     ids=lambda value: None if isinstance(value, bytes) else value[:60],

@@ -82,3 +82,19 @@ def test_a_batch_goes_from_long_to_short_songs_and_is_the_same_without_lengths()
 def test_what_cannot_be_shared_is_refused(arguments, message: str):
     with pytest.raises(ValueError, match=message):
         ContrastiveBatchSampler(*arguments)
+
+
+def test_songs_of_a_group_are_in_one_batch():
+    groups = [None if index < 8 else str(index // 2) for index in range(24)]
+    sampler = ContrastiveBatchSampler(24, 8, groups=groups)
+    orders = set()
+    for epoch in range(5):
+        sampler.set_epoch(epoch)
+        batches = indices(sampler)
+        assert sorted(index for batch in batches for index in batch) == list(range(24))
+        together = sum({index, index + 1} <= set(batch) for batch in batches for index in range(8, 24, 2))
+        assert together >= 6  # of 8 pairs; each of the 2 borders between batches may cut one
+        orders.add(tuple(batches[0]))
+    assert len(orders) == 5
+    alone = [None] * 24
+    assert list(ContrastiveBatchSampler(24, 8, groups=alone)) == list(ContrastiveBatchSampler(24, 8))

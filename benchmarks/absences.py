@@ -1,0 +1,71 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""
+"Without drums": do captions that tell what is absent teach it, and songs that differ in nothing else?
+
+Trains on the songs of the demo, all rows with the same number of steps; needs what `make demo` leaves.
+docs/experiments/absences.md has the results.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from collap.files import atomic_write, write_json
+
+from .long_form.rows import OURS, TUNED
+from .pipeline import MODEL, RECIPE, Pipeline, run_module
+from .tables import read_metrics
+
+ROWS = {  # title and epochs: with twins there are twice as many songs
+    "plain": ("captions of the demo", 16),
+    "told": ("captions that tell absences", 16),
+    "twins": ("and twins, in any batch", 8),
+    "batch": ("and twins, in the same batch", 8),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, default=Path("demo"), help="output folder of the demo")
+    parser.add_argument("--text_model", help="a pretrained one, its last two layers trained; default: a new one")
+    parser.add_argument("--output_dir", type=Path, default=Path("absences"))
+    parser.add_argument("--rows", nargs="+", choices=ROWS, default=[*ROWS])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    given = parser.parse_args()
+    work = Pipeline(given.output_dir)
+    work.encoders = given.demo / "encoders"
+    rendered = work.render("--splits", "train_twins", "content", "twins")
+    work.run([rendered])
+    manifests = {"plain": given.demo / "corpus" / "train.jsonl", "batch": work.manifest("train_twins")}
+    lines = [json.loads(line) | {"group": None} for line in manifests["batch"].read_text().splitlines()]
+    for row, chosen in {"told": lines[::2], "twins": lines}.items():  # the first of each pair is a song of the demo
+        manifests[row] = work.manifest(f"train_{row}")
+        with atomic_write(manifests[row]) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in chosen))
+    text = run_module("benchmarks.towers", "text", "--manifest", manifests["batch"], "--output_dir", work.text)
+    towers = work.step("text", "New text tower", text, [rendered])
+    encoded = [manifests["plain"], *map(work.manifest, ("train_twins", "content", "twins"))]
+    extracted = work.extract(encoded, work.towers() | MODEL, [towers])
+    work.run([towers, extracted])
+
+    name = Path(given.text_model).name if given.text_model else "new"
+    model = work.towers() | MODEL | OURS
+    if given.text_model:
+        model |= {"text_model": given.text_model, "text_pooling": None} | TUNED
+    model |= {"features": work.features, "per_device_train_batch_size": 16, "use_cpu": "true"}
+    steps, results = [], work.folder / "results.json"
+    for row, seed in ((row, seed) for seed in given.seeds for row in given.rows):
+        key, (title, epochs) = f"{row}-{name}-{seed}", ROWS[row]
+        special = {"train_manifest": manifests[row], "num_train_epochs": epochs, "seed": seed}
+        trained = work.train(key, f"{title}, {name}, seed {seed}", RECIPE | special | model, [extracted])
+        steps += [trained, work.rank(key, "Ranking", ["polarity"], after=[trained], features=work.features)]
+    work.run(steps)
+    rows = json.loads(results.read_text()) if results.is_file() else {}  # also those of earlier calls
+    for row in given.rows:
+        questions = read_metrics([work.ranks(f"{row}-{name}-{seed}") for seed in given.seeds])
+        rows[f"{row}, {name}"] = {"title": ROWS[row][0], "seeds": given.seeds, "questions": questions}
+    write_json(results, rows)
+
+
+if __name__ == "__main__":
+    main()
