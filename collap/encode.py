@@ -218,6 +218,9 @@ def extract_features(
 
     num_read = math.ceil(READ_S / (config.encoder_batch_size * config.chunk_length_s))  # parts
 
+    def num_chunks(song: ListedSong) -> int:
+        return max(1, math.ceil(song.length_s / config.chunk_length_s))
+
     def read(song: Song) -> Iterator[CollapBatchFeature]:
         parts = stream_features(song, feature_extractor, config, truncation)
         return itertools.chain(list(itertools.islice(parts, num_read)), parts)
@@ -235,7 +238,7 @@ def extract_features(
             read,
             encode,
             state,
-            lambda listed: _batch_chunks(listed, config),
+            lambda listed: in_batches(listed, config.encoder_batch_size, num_chunks),
             on_bad_audio,
             num_workers,
             max_length_s=feature_extractor.max_length_s if truncation else None,
@@ -338,6 +341,21 @@ def split_work(songs: list[ListedSong], num_processes: int) -> list[list[ListedS
     return splits
 
 
+def in_batches(items: Iterable[Item], most: int, size_of: Callable[[Item], int] = lambda _: 1) -> Iterator[list[Item]]:
+    """Neighbours whose sizes add up to `most` at most; a larger item is a batch of its own."""
+    batch: list[Item] = []
+    total = 0
+    for item in items:
+        size = size_of(item)
+        if batch and total + size > most:
+            yield batch
+            batch, total = [], 0
+        batch.append(item)
+        total += size
+    if batch:
+        yield batch
+
+
 def ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads: int) -> Iterator[Result]:
     """Results in the order of the items, computed by threads a little ahead of who takes them."""
     # Not a DataLoader: its processes hand over by shared memory, of which containers often have 64 MB, two songs.
@@ -388,18 +406,3 @@ def _raise_or_skip(bad: list[ListedSong], num_songs: int, on_bad_audio: str) -> 
         lines = first_few([f"{song.name}: {song.problem}" for song in bad])
         hint = "Repair or remove them, or leave them out by --on_bad_audio skip. What was encoded stays cached."
         raise ValueError("\n".join([f"{len(bad)} of {num_songs} songs cannot be encoded:", *lines, hint]))
-
-
-def _batch_chunks(songs: list[ListedSong], config: CollapConfig) -> Iterator[list[ListedSong]]:
-    """Neighbours that together fill one run of the encoders; a long song is a batch of its own."""
-    batch: list[ListedSong] = []
-    free = config.encoder_batch_size
-    for song in songs:
-        chunks = max(1, math.ceil(song.length_s / config.chunk_length_s))
-        if batch and chunks > free:
-            yield batch
-            batch, free = [], config.encoder_batch_size
-        batch.append(song)
-        free -= chunks
-    if batch:
-        yield batch

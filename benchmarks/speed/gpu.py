@@ -31,16 +31,9 @@ from torch.utils import collect_env
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import RobertaConfig, WhisperConfig
 
-from collap import (
-    BeatsConfig,
-    CollapAudioModel,
-    CollapAudioOutput,
-    CollapConfig,
-    CollapFeatureExtractor,
-    CollapModel,
-    CollapTextOutput,
-)
+from collap import BeatsConfig, CollapAudioModel, CollapConfig, CollapFeatureExtractor, CollapModel
 from collap.files import library_versions, this_command, write_json
+from collap.modeling_collap.scoring_collap import mean_over_sentences, score_sentences
 from collap.processing.feature_extraction_collap import settings_of_model
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "collap")
@@ -295,26 +288,22 @@ def measure_training(run: Run, model: CollapModel, num_songs: int) -> dict[str, 
 @torch.no_grad()
 def score(run: Run) -> Iterator[Row]:
     """Songs against long texts of sentences with time, all encoded, with different numbers of pairs at a time."""
-    size, device = run.size, run.device
-    config = run.config(text_granularity="sentence", temporal_position=True)
-    model = make_model(CollapModel, config, torch.device("meta"))
-    model.logit_scale = type(model.logit_scale)(1.0).to(device)  # scores need no other weight
+    size, config = run.size, run.config(text_granularity="sentence", temporal_position=True)
     num_songs, num_frames = size.score_songs, int(size.song_s / config.frame_length_s)
     num_sentences = num_songs * size.sentences
-    frames = torch.randn(num_songs, num_frames, config.projection_dim, device=device, dtype=torch.bfloat16)
-    queries = torch.randn(num_sentences, config.projection_dim, device=device, dtype=torch.bfloat16)
-    audio = CollapAudioOutput(
-        last_hidden_state=nn.functional.normalize(frames, dim=-1),
-        frame_mask=torch.ones(num_songs, num_frames, dtype=torch.bool, device=device),
-    )
-    text = CollapTextOutput(
-        query_embeds=nn.functional.normalize(queries, dim=-1),
-        time_query_embeds=torch.randn(num_sentences, config.num_time_features, device=device),
-        sentence_counts=torch.full((num_songs,), size.sentences, device=device),
-    )
+    frames = torch.randn(num_songs, num_frames, config.projection_dim, device=run.device, dtype=torch.bfloat16)
+    queries = torch.randn(num_sentences, config.projection_dim, device=run.device, dtype=torch.bfloat16)
+    frames, queries = (nn.functional.normalize(rows, dim=-1) for rows in (frames, queries))
+    times = [torch.randn(*rows.shape[:-1], config.num_time_features, device=run.device) for rows in (frames, queries)]
+    mask = torch.ones(num_songs, num_frames, dtype=torch.bool, device=run.device)
+    counts = torch.full((num_songs,), size.sentences, device=run.device)
+
+    def score_texts() -> torch.Tensor:
+        return mean_over_sentences(score_sentences(frames, mask, queries, config, *times), counts)
+
     for block_size in size.score_blocks:
-        model.config.score_block_size = block_size
-        row = measure(lambda: model.score(audio, text), device, num_runs=3, budget_s=8)
+        config.score_block_size = block_size
+        row = measure(score_texts, run.device, num_runs=3, budget_s=8)
         row |= {"songs": num_songs, "texts": num_songs, "sentences": num_sentences}
         yield f"blocks of {block_size:,}", row | {"pairs_per_s": num_songs**2 / row["seconds"]}
 

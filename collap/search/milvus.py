@@ -12,13 +12,13 @@ A window is a row: the song and how many windows it has, its number, start and e
 """
 
 import json
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import reduce
-from itertools import islice
 from operator import or_
 
 import numpy as np
 
+from collap.encode import in_batches
 from collap.extras import require_extra
 
 from .first_stage import WindowQuery, best_first, score_windows
@@ -95,7 +95,7 @@ class MilvusFirstStage:
                 rows = []
         if rows:
             self._client.insert(self.collection, rows)
-        for gone in _batches(sorted(before - kept - new), IDS_AT_ONCE):
+        for gone in in_batches(sorted(before - kept - new), IDS_AT_ONCE):
             self._client.delete(self.collection, filter=_is_one_of(gone))
 
     def _create(self, width: int) -> None:
@@ -128,10 +128,10 @@ class MilvusFirstStage:
         if not self._client.has_collection(self.collection):
             return []
         near: dict[str, int] = {}  # number of windows of each song
-        for ids in [None] if allowed is None else _batches(sorted(allowed), IDS_AT_ONCE):
+        for ids in [None] if allowed is None else in_batches(sorted(allowed), IDS_AT_ONCE):
             near |= self._find_near(query.queries, OVERSAMPLING * count, "" if ids is None else _is_one_of(ids))
         song_ids, scores = [], []
-        for ids in _batches_of_windows(near):
+        for ids in in_batches(sorted(near), VECTORS_AT_ONCE, near.__getitem__):
             condition, fields = f"number >= 0 and {_is_one_of(ids)}", ["song", "number", "vector"]
             rows = self._client.query(self.collection, filter=condition, output_fields=fields)
             # Not rows.sort(): pymilvus fills in the vectors when a row is first taken, by its place.
@@ -181,22 +181,3 @@ def _rows(song_id: str, vectors: np.ndarray, spans: np.ndarray) -> list[dict]:
 
 def _is_one_of(song_ids: Sequence[str]) -> str:
     return f"song in {json.dumps(song_ids)}"
-
-
-def _batches(items: Sequence[str], size: int) -> Iterator[list[str]]:
-    iterator = iter(items)
-    while batch := list(islice(iterator, size)):
-        yield batch
-
-
-def _batches_of_windows(songs: dict[str, int]) -> Iterator[list[str]]:
-    """Songs with at most `VECTORS_AT_ONCE` windows together, or one song."""
-    batch, total = [], 0
-    for song, windows in sorted(songs.items()):
-        if batch and total + windows > VECTORS_AT_ONCE:
-            yield batch
-            batch, total = [], 0
-        batch.append(song)
-        total += windows
-    if batch:
-        yield batch
