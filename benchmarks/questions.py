@@ -38,9 +38,10 @@ class Question:
     split: str  # whose songs are in the gallery
     queries: Queries
     section_query: bool = False  # whether each query describes a single section
-    is_filled_up: bool = False  # whether songs of the split "content" fill the gallery up
+    filled_from: str | None = None  # split whose songs fill the gallery up
     within_group: bool = False  # whether only the songs of the same group are in the gallery
     by_song: bool = False  # whether songs are the queries, and the texts the gallery: one text for each song
+    num_rearranged: int = 0  # a gallery for each song, of it and so many of its rearrangements
 
 
 def read_songs(manifest: Path) -> list[Song]:
@@ -131,7 +132,7 @@ def main_questions() -> list[Question]:
     return [
         *wording_questions("new", every=2),
         Question("shuffled, new", "content", shuffled("text_new", every=2)),
-        Question("near-duplicates, new", "near_duplicates", captions("text_new"), is_filled_up=True),
+        Question("near-duplicates, new", "near_duplicates", captions("text_new"), filled_from="content"),
     ]
 
 
@@ -141,9 +142,12 @@ def more_questions() -> list[Question]:
         question for wording in WORDING_COLUMNS if wording != "new" for question in wording_questions(wording, every=2)
     ]
     for split in ("structures", "instrument_pairs", *LONG_SPLITS):
-        questions.append(Question(f"{split}, new", split, captions("text_new"), is_filled_up=True))
+        questions.append(Question(f"{split}, new", split, captions("text_new"), filled_from="content"))
     freehand = sections("query_freehand")
-    return [*questions, Question("one section, freehand", "freehand", freehand, section_query=True, is_filled_up=True)]
+    return [
+        *questions,
+        Question("one section, freehand", "freehand", freehand, section_query=True, filled_from="content"),
+    ]
 
 
 def validation_questions() -> list[Question]:
@@ -169,8 +173,23 @@ def polarity_questions() -> list[Question]:
     kinds = {"absent": (True, "query_new"), "absent, short": (True,), "present": (False, "query_new")}
     for tag, (kind, asked) in product(("bass", "drums", "voice"), kinds.items()):
         name, queries = f"{tag} {kind}", polarity(tag, *asked)
-        questions.append(Question(name, "twins", queries, section_query=True, is_filled_up=True))
+        questions.append(Question(name, "twins", queries, section_query=True, filled_from="content"))
         questions.append(Question(f"{name}, of twins", "twins", queries, section_query=True, within_group=True))
+    return questions
+
+
+def real_music_questions(split: str = "test") -> list[Question]:
+    """
+    Captions and single sections by both writers among the songs of the split and among all, and captions that have to
+    tell their song from three of its rearrangements.
+    """
+    questions = []
+    for writer, suffix in {"seen": "", "other": "_other"}.items():
+        texts, parts = captions(f"text{suffix}"), sections(f"query{suffix}")
+        for gallery, source in {"held-out": None, "all": "all"}.items():
+            questions.append(Question(f"captions, {gallery}, {writer}", split, texts, filled_from=source))
+            questions.append(Question(f"sections, {gallery}, {writer}", split, parts, True, filled_from=source))
+        questions.append(Question(f"order, {writer}", split, texts, within_group=True, num_rearranged=3))
     return questions
 
 
@@ -181,14 +200,15 @@ SETS: dict[str, Callable[[], list[Question]]] = {
     "polarity": polarity_questions,
     "validation": validation_questions,
     "spoken": spoken_questions,
+    "real-music": real_music_questions,
+    "real-music-validation": lambda: real_music_questions("validation"),
 }
 
 
 def splits_of(questions: Sequence[Question], corpus: Path) -> list[str]:
     """The splits that questions need; a ValueError if the corpus lacks any of them."""
-    splits = list(dict.fromkeys(question.split for question in questions))
-    if any(question.is_filled_up for question in questions) and "content" not in splits:
-        splits.append("content")
+    named = [question.split for question in questions] + [question.filled_from for question in questions]
+    splits = [split for split in dict.fromkeys(named) if split is not None]
     missing = [split for split in splits if not (corpus / f"{split}.jsonl").is_file()]
     if missing:
         raise ValueError(f"corpus: {corpus} lacks the splits {', '.join(missing)}.")

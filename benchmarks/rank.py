@@ -6,6 +6,7 @@ Rank 1 is the best, and a tie is lost. The demo, the benchmark and the experimen
 """
 
 import argparse
+import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,13 @@ from collap.metrics import query_metrics
 from .questions import SETS, Query, Question, Song, read_songs, splits_of
 
 
-def embed_songs(retriever: Retriever, songs: Sequence[Song]) -> list[np.ndarray]:
-    """The frames of each song."""
-    return [retriever.embed_song(song["audio"]).frames for song in tqdm(songs, unit="song", desc="Encoding", delay=5)]
+def embed_songs(retriever: Retriever, songs: Sequence[Song], first_s: float | None = None) -> list[np.ndarray]:
+    """The frames of each song, or of its first seconds."""
+    progress = tqdm(songs, unit="song", desc="Encoding", delay=5)
+    frames = [retriever.embed_song(song["audio"]).frames for song in progress]
+    if first_s is not None:
+        frames = [of_song[: round(first_s / retriever.model.config.frame_length_s)] for of_song in frames]
+    return frames
 
 
 def score(retriever: Retriever, songs: Sequence[np.ndarray], texts: Any, section_query: bool = False) -> np.ndarray:
@@ -69,19 +74,53 @@ def rank_queries(
 
 
 def rank_questions(
-    retriever: Retriever, corpus: Path, questions: Sequence[Question], gallery_size: int
+    retriever: Retriever,
+    corpus: Path,
+    questions: Sequence[Question],
+    gallery_size: int,
+    first_s: float | None = None,
 ) -> dict[str, dict[str, Any]]:
     """What [`rank_queries`] gives for each question. Galleries are filled up to `gallery_size` songs, if there are."""
     songs = {split: read_songs(corpus / f"{split}.jsonl") for split in splits_of(questions, corpus)}
-    frames = {split: embed_songs(retriever, of_split) for split, of_split in songs.items()}
+    frames = {split: embed_songs(retriever, of_split, first_s) for split, of_split in songs.items()}
     ranks_of = {}
     for question in tqdm(questions, unit="question", desc="Ranking"):
-        queries, gallery = question.queries(songs[question.split]), frames[question.split]
-        fill = frames["content"][: max(0, gallery_size - len(gallery))] if question.is_filled_up else []
-        groups = [song.get("group") for song in songs[question.split]] + [None] * len(fill)
+        of_split, gallery = songs[question.split], list(frames[question.split])
+        queries, groups = question.queries(of_split), [song.get("group") for song in of_split]
+        if question.filled_from is not None:
+            own = {song["audio"] for song in of_split}
+            source = zip(songs[question.filled_from], frames[question.filled_from], strict=True)
+            fill = [of_song for song, of_song in source if song["audio"] not in own]
+            gallery += fill[: max(0, gallery_size - len(gallery))]
+            groups += [None] * (len(gallery) - len(groups))
+        if question.num_rearranged:
+            gallery, queries, groups = rearrange_songs(retriever, of_split, gallery, queries, question.num_rearranged)
         options = question.section_query, question.within_group, question.by_song
-        ranks_of[question.name] = rank_queries(retriever, [*gallery, *fill], queries, groups, *options)
+        ranks_of[question.name] = rank_queries(retriever, gallery, queries, groups, *options)
     return ranks_of
+
+
+def rearrange_songs(
+    retriever: Retriever, songs: Sequence[Song], frames: Sequence[np.ndarray], queries: Sequence[Query], number: int
+) -> tuple[list[np.ndarray], list[Query], list[int]]:
+    """Frames of the songs that have several sections, each with others of its sections in another order; queries."""
+    gallery, moved, groups = [], [], []
+    for query in queries:
+        song, of_song = songs[query.place], frames[query.place]
+        starts_s = [section["start_s"] for section in song["sections"]]
+        if len(starts_s) < 2:
+            continue
+        moved.append(Query(len(gallery), query.sentences))
+        times = retriever.frame_times(len(of_song), song["duration_s"])
+        section_of_frame = np.searchsorted(starts_s[1:], times.mean(1), side="right")
+        places, generator = list(range(len(starts_s))), random.Random(query.place)
+        gallery.append(of_song)
+        while len(gallery) % (number + 1):
+            order = generator.sample(places, len(places))
+            if order != places:
+                gallery.append(np.concatenate([of_song[section_of_frame == place] for place in order]))
+        groups += [query.place] * (number + 1)
+    return gallery, moved, groups
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -91,6 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--features", help="cached features")
     parser.add_argument("--corpus", type=Path, required=True, help="folder of the manifests")
     parser.add_argument("--gallery_size", type=int, default=1000)
+    parser.add_argument("--first_s", type=float, help="take so many seconds of each song alone; not for a ClapModel")
     parser.add_argument("--leave_out", help="a split whose questions are left out")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--output", type=Path, required=True, help="JSON file")
@@ -99,7 +139,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     retriever = load_retriever(given.model, given.device, features=given.features, truncate_texts=True)
     questions = [question for name in given.questions for question in SETS[name]()]
     questions = [question for question in questions if question.split != given.leave_out]
-    write_json(given.output, rank_questions(retriever, given.corpus, questions, given.gallery_size))
+    if given.first_s is not None:  # few sections begin there
+        questions = [question for question in questions if not question.num_rearranged]
+    write_json(given.output, rank_questions(retriever, given.corpus, questions, given.gallery_size, given.first_s))
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 
 from collap.evaluation.localization import Span, find_spans
 from collap.evaluation.retrievers import CollapRetriever, load_retriever
-from collap.files import markdown_table
+from collap.files import markdown_table, write_json
 from collap.metrics import moment_metrics
 
 from .questions import Song, described_spans, read_songs
@@ -69,10 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--wording", default="_new", help="what the column text{WORDING} is named by (default: _new)")
     parser.add_argument("--num_songs", type=int, help="the first ones (default: all)")
     parser.add_argument("--features", help="cached features of the songs")
+    parser.add_argument("--output", type=Path, help="JSON file of the metrics")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     retriever = load_retriever(given.model, features=given.features, truncate_texts=True)
     metrics = measure(retriever, read_songs(given.manifest)[: given.num_songs], given.wording)
+    if given.output:
+        write_json(given.output, metrics)
     rows = [["spans", *next(iter(metrics.values()))]]
     for way, of_way in metrics.items():
         cells = (f"{v['value']:.3f} ({v['interval'][0]:.2f} to {v['interval'][1]:.2f})" for v in of_way.values())

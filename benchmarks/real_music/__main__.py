@@ -3,11 +3,12 @@ r"""
 Real songs found by captions that were made of machine labels, one model a row.
 
     python -m benchmarks.real_music.fetch --output_dir DIR
-    python -m benchmarks.real_music --data DIR --tracks tracks.jsonl --output_dir OUT \
+    python -m benchmarks.real_music --data DIR --output_dir OUT \
         --text_model sentence-transformers/all-MiniLM-L6-v2 --speech_model openai/whisper-tiny.en
 
 It pretrains a small music tower (towers.py), encodes all songs once, without and with the speech tower, trains the
-rows and ranks (rank.py). Steps that are done are cached. Choices are made with `--split validation`.
+rows, ranks songs (questions.py) and finds sentences in them (benchmarks.spans). Steps that are done are cached.
+`--split validation` takes the texts of validation songs instead, to make choices.
 """
 
 import argparse
@@ -19,15 +20,16 @@ from typing import Any
 
 import numpy as np
 
-from collap.files import markdown_table, this_command, write_json
+from collap.files import this_command, write_json
 
 from ..long_form.rows import DOCUMENT, FROZEN, OURS, TUNED
 from ..pipeline import MODEL, RECIPE, Pipeline, Step, named, run_module
-from ..tables import read_metrics
-from .rank import where_file
+from ..tables import Columns, as_table, read_metrics, spread
+from .fetch import SHARED_DATA
 
-WHOLE_TEXT = DOCUMENT | TUNED | {"max_text_tokens": 512, "truncate_texts": "true"}
 MUSIC_CHUNK_S = 6.42  # 5 frames; with Whisper chunks are as long as it takes
+WHOLE_TEXT = DOCUMENT | {"max_text_tokens": 512, "truncate_texts": "true"}
+WRITERS = {"seen": "", "other": "_other"}
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,22 @@ class Row:
     title: str
     special: dict[str, Any]  # arguments of examples/train.py
     has_speech: bool = False
-    mean_pooling: bool = False
+    is_mean: bool = False
+    first_s: float | None = None  # seconds of each song that it is ranked by
+
+    @property
+    def has_sentences(self) -> bool:
+        return "text_granularity" in self.special
 
 
+MEAN_FIRST = "mean-first"  # the model of the row "mean"
 ROWS = {
-    "mean": Row("mean pooling", WHOLE_TEXT, mean_pooling=True),
-    "document": Row("document attention (the paper)", WHOLE_TEXT),
-    "frozen": Row("ours, text model frozen", OURS | FROZEN),
+    MEAN_FIRST: Row("mean pooling, first 10 s", WHOLE_TEXT | TUNED, is_mean=True, first_s=10.0),
+    "mean": Row("mean pooling", WHOLE_TEXT | TUNED, is_mean=True),
+    "document": Row("document attention (the paper)", WHOLE_TEXT | TUNED),
+    "ours-frozen": Row("ours, text model frozen", OURS | FROZEN),
     "ours": Row("ours", OURS | TUNED),
-    "mean-speech": Row("mean pooling, with Whisper", WHOLE_TEXT, has_speech=True, mean_pooling=True),
+    "mean-speech": Row("mean pooling, with Whisper", WHOLE_TEXT | TUNED, has_speech=True, is_mean=True),
     "ours-speech": Row("ours, with Whisper", OURS | TUNED, has_speech=True),
 }
 
@@ -57,10 +66,10 @@ class RealMusic(Pipeline):
         super().__init__(given.output_dir)
         self.given, self.corpus = given, given.data
         options = {"data": given.data, "tracks": given.tracks, "output_dir": self.encoders / "music"}
-        command = run_module(
-            "benchmarks.real_music.towers", *named(options | {"num_steps": given.num_pretraining_steps})
+        options["num_steps"] = given.num_pretraining_steps
+        self.pretrained = self.step(
+            "music", "Music tower", run_module("benchmarks.real_music.towers", *named(options))
         )
-        self.pretrained = self.step("music", "Music tower", command)
         self.rows = {name: ROWS[name] for name in given.rows if given.speech_model or not ROWS[name].has_speech}
 
     def model_arguments(self, has_speech: bool) -> dict[str, Any]:
@@ -71,81 +80,91 @@ class RealMusic(Pipeline):
             return fields | {"features": self.folder / "features-speech", "speech_model": self.given.speech_model}
         return fields | {"features": self.features, "chunk_length_s": MUSIC_CHUNK_S}
 
-    def train_row(self, name: str, seed: int, extracted: Step) -> list[Step]:
-        """Training and ranking, mean pooling also by the first 10 s of each song."""
-        row = self.rows[name]
-        recipe = RECIPE | self.model_arguments(row.has_speech) | row.special
+    def add_row(self, name: str, seed: int, steps: dict[str, Step]) -> None:
+        """Adds encoding and training if they are not there, ranking, and where a model of sentences finds them."""
+        row, trained_name = self.rows[name], f"{name.removesuffix('-first')}-{seed}"
+        model_arguments = self.model_arguments(row.has_speech)
+        recipe = RECIPE | model_arguments | row.special
+        kind, manifests = "extract-speech" if row.has_speech else "extract", [self.manifest("all")]
+        if kind not in steps:
+            steps[kind] = self.extract(manifests, model_arguments, [self.pretrained], name=kind)
         recipe |= {"train_manifest": self.manifest("train"), "seed": seed, "use_cpu": "true"}
-        recipe |= {"num_train_epochs": self.given.num_epochs, "contrastive_batch_size": 16}
-        trained = self.train(f"{name}-{seed}", f"{row.title}, seed {seed}", recipe, [extracted], row.mean_pooling)
-        steps = [trained]
-        for first_s in (None, 10.0) if row.mean_pooling else (None,):
-            ranked = self.ranks_of(f"{name}-first" if first_s else name, seed)
-            options = {"model": self.model(f"{name}-{seed}"), "features": recipe["features"], "data": self.corpus}
-            options |= {"split": self.given.split, "first_s": first_s, "output": ranked}
-            command = run_module("benchmarks.real_music.rank", *named(options))
-            steps.append(self.step(f"rank-{ranked.stem}", f"Ranking: {row.title}, seed {seed}", command, [trained]))
-        return steps
+        recipe |= {"num_train_epochs": self.given.num_epochs, "contrastive_batch_size": self.given.batch_size}
+        if trained_name not in steps:
+            title = f"{row.title}, seed {seed}"
+            steps[trained_name] = self.train(trained_name, title, recipe, [steps[kind]], row.is_mean)
+        trained, rank_name, model = steps[trained_name], self.rank_name(name, seed), self.model(trained_name)
+        questions = ["real-music-validation" if self.given.split == "validation" else "real-music"]
+        options = {"features": recipe["features"], "first_s": row.first_s}
+        title = f"Ranking: {row.title}, seed {seed}"
+        steps[rank_name] = self.rank(rank_name, title, questions, model, [trained], **options)
+        for writer, suffix in WRITERS.items() if row.has_sentences else ():
+            options = {"model": model, "manifest": self.manifest(self.given.split), "features": recipe["features"]}
+            where = f"{rank_name}-where-{writer}"
+            command = run_module(
+                "benchmarks.spans", *named(options | {"wording": suffix, "output": self.ranks(where)})
+            )
+            steps[where] = self.step(where, f"Where: {row.title}, seed {seed}", command, [trained])
 
-    def ranks_of(self, name: str, seed: int) -> Path:
-        return self.ranks(f"{self.given.split}-{name}-{seed}")
+    def rank_name(self, name: str, seed: int) -> str:
+        return f"{self.given.split}-{name}-{seed}"
 
     def make(self) -> dict[str, Any]:
         """Runs all steps; returns the result."""
-        steps, titles = [self.pretrained], {}
-        for has_speech in (False, True):
-            names = [name for name, row in self.rows.items() if row.has_speech == has_speech]
-            arguments = self.model_arguments(has_speech)
-            name = "extract-speech" if has_speech else "extract"
-            extracted = self.extract([self.manifest("all")], arguments, steps[:1], arguments["features"], name)
-            trained = [self.train_row(name, seed, extracted) for seed in self.given.seeds for name in names]
-            steps += [extracted, *(step for of_row in trained for step in of_row)] if names else []
-        self.run(steps)
-        for name, row in self.rows.items():
-            titles |= {f"{name}-first": f"{row.title}, first 10 s"} if row.mean_pooling else {}
-            titles[name] = row.title
-        return {
-            "split": self.given.split,
-            "rows": {name: self.read_row(name, title) for name, title in titles.items()},
-        }
+        steps = {"music": self.pretrained}
+        for seed in self.given.seeds:
+            for name in self.rows:
+                self.add_row(name, seed, steps)
+        self.run(list(steps.values()))
+        rows = {name: {"title": row.title, "questions": self.read_row(name)} for name, row in self.rows.items()}
+        return {"split": self.given.split, "rows": {"chance": chance(next(iter(rows.values())))} | rows}
 
-    def read_row(self, name: str, title: str) -> dict[str, Any]:
-        files = [self.ranks_of(name, seed) for seed in self.given.seeds]
-        where = [json.loads(where_file(file).read_text()) for file in files]
-        return {"title": title, "questions": read_metrics(files), "where": where}
+    def read_row(self, name: str) -> dict[str, Any]:
+        """Metrics of a row by the names of questions; those of spans have the name of the way of finding them."""
+        names = [self.rank_name(name, seed) for seed in self.given.seeds]
+        questions = read_metrics([self.ranks(rank_name) for rank_name in names])
+        for writer in WRITERS if self.rows[name].has_sentences else ():
+            found = [json.loads(self.ranks(f"{rank_name}-where-{writer}").read_text()) for rank_name in names]
+            for way in found[0]:
+                values = {
+                    metric: [100 * of_seed[way][metric]["value"] for of_seed in found] for metric in found[0][way]
+                }
+                metrics = {
+                    metric: {"value": float(np.mean(seeds)), "seeds": seeds} for metric, seeds in values.items()
+                }
+                questions[f"{way}, {writer}"] = metrics
+        return questions
 
 
-def mean_and_range(seeds: Sequence[float]) -> str:
-    return f"{np.mean(seeds):.3g}" + (f" ({min(seeds):.3g} to {max(seeds):.3g})" if len(seeds) > 1 else "")
+def chance(row: dict[str, Any]) -> dict[str, Any]:
+    """The row of a guess, for the questions of another row."""
+    sizes = {name: found["gallery_size"] for name, found in row["questions"].items() if "gallery_size" in found}
+    recall = {name: {k: 100.0 * k / size for k in (1, 10)} for name, size in sizes.items()}
+    questions = {
+        name: {f"recall@{k}": {"value": value, "seeds": [value]} for k, value in of_question.items()}
+        for name, of_question in recall.items()
+    }
+    return {"title": "chance", "questions": questions}
 
 
 def format_tables(result: dict[str, Any]) -> str:
-    """Tables by gallery, with what a guess finds as the first row, and where sentences are found."""
-    writers, rows, tables = ("seen", "other"), list(result["rows"].values()), []
-    for size in ("held-out", "all"):
-        names = [f"{kind}, {size}, {writer}" for kind in ("captions", "sections") for writer in writers]
-        columns = [(name, k) for name in names for k in (1, 10)]
-        columns += [(f"order, {writer}", 1) for writer in writers] if size == "held-out" else []
-        of_first = rows[-1]["questions"]
-        lines = [["", *(f"{name}, R@{k}" for name, k in columns)]]
-        lines.append(["chance", *(f"{100 * k / of_first[name]['gallery_size']:.3g}" for name, k in columns)])
-        for row in rows:
-            found = [row["questions"].get(name, {}).get(f"recall@{k}") for name, k in columns]
-            lines.append([row["title"], *(mean_and_range(metric["seeds"]) if metric else "" for metric in found)])
-        tables.append(markdown_table(lines))
-    metrics = [(writer, metric) for writer in writers for metric in ("iou", "r1@0.5")]
-    lines = [["where in the song", *(f"{writer}, {metric}" for writer, metric in metrics)]]
-    for row in rows:
-        for way in row["where"][0].get("seen", {}):
-            values = [[where[writer][way][metric]["value"] for where in row["where"]] for writer, metric in metrics]
-            lines.append([f"{row['title']}, {way}", *map(mean_and_range, values)])
-    return "\n\n".join([*tables, markdown_table(lines)])
+    """Tables by gallery, and where sentences are found, as Markdown."""
+    tables = []
+    for gallery in ("held-out", "all"):
+        names = [f"{kind}, {gallery}, {writer}" for kind in ("captions", "sections") for writer in WRITERS]
+        columns: Columns = {f"{name}, R@{k}": (name, f"recall@{k}") for name in names for k in (1, 10)}
+        tables.append(as_table(result, columns, spread))
+    columns = {f"order, {writer}": (f"order, {writer}", "recall@1") for writer in WRITERS}
+    for way in ("aligned together", "each alone"):
+        for metric in ("iou", "r1@0.5"):
+            columns |= {f"{way}, {writer}, {metric}": (f"{way}, {writer}", metric) for writer in WRITERS}
+    return "\n\n".join([*tables, as_table(result, columns, spread)])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of benchmarks.real_music.fetch")
-    parser.add_argument("--tracks", type=Path, required=True, help="file of the machine tags")
+    parser.add_argument("--tracks", type=Path, default=SHARED_DATA / "real_music", help="as of fetch")
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--results", type=Path, help="JSON file; default: SPLIT.json in the folder")
     parser.add_argument("--text_model", required=True, help="folder or Hub name")
@@ -154,6 +173,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="whose texts are the queries")
     parser.add_argument("--num_epochs", type=int, default=20)
+    parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--num_pretraining_steps", type=int, default=1200)
     given = parser.parse_args(arguments)
     result = {"command": this_command(), **RealMusic(given).make()}

@@ -64,10 +64,14 @@ def describe_track(track: Track, music: Path, tag_names: Sequence[str]) -> dict[
     line = {"audio": str((music / track["path"]).absolute()), "song_id": track["sha256"], "album": track["package"]}
     line |= {"title": Path(track["path"]).stem, "duration_s": track["duration_s"], "sections": []}
     line |= {"texts": [wording.text for wording in training], "text": seen.text, "text_other": other.text}
+    start = len(seen.text) - sum(map(len, seen.sections))  # all wordings have the same counts
     for place, section in enumerate(song["sections"]):
         row = {name: round(section[name], 3) for name in ("start_s", "end_s", "level_db")}
         row["tags"] = {name: round(value, 3) for name, value in section["tags"].items()}
         row["texts"] = [wording.sections[place] for wording in training]
+        end = start + len(seen.sections[place])
+        row["sentences"] = row["sentences_other"] = list(range(start, end))  # of `text` and `text_other`
+        start = end
         line["sections"].append({**row, "query": seen.queries[place], "query_other": other.queries[place]})
     return line
 

@@ -2,9 +2,9 @@
 r"""
 A small BEATs for the real music, pretrained on the machine tags of the training albums (distillation).
 
-    python -m benchmarks.real_music.towers --data DIR --tracks tracks.jsonl --output_dir OUT/encoders/music
+    python -m benchmarks.real_music.towers --data DIR --output_dir OUT/encoders/music
 
-DIR is the folder of `benchmarks.real_music.fetch`; `tracks.jsonl` has tags of each track every 3 s, with their
+DIR is the folder of `benchmarks.real_music.fetch`, whose `--tracks` has the tags of each track every 3 s, with their
 probabilities, and the level. The tower learns to predict both in each half of a crop of 6.4 s. Songs are decoded
 first, to DIR/waveforms (115 MB an hour). `validation.json` beside the tower says how well it tells, in crops of the
 validation albums, those with a tag from those without: area under the ROC curve and average precision, means over the
@@ -29,6 +29,7 @@ from collap.data.audio_files import read_audio
 from collap.files import atomic_write, this_command, write_json
 
 from ..towers import SAMPLING_RATE, Labels, crops, pretrain
+from .fetch import SHARED_DATA
 
 CROP_S, NUM_WINDOWS, NUM_TAGS = 6.42, 2, 100  # 40 time steps of BEATs, 5 frames of 1.28 s
 BELOW_LEAST = 0.02  # probability of a tag that is not in the list, which begins at 0.05
@@ -93,11 +94,12 @@ def decode(data: Path, split: str, tracks: Mapping[str, Mapping[str, Any]]) -> P
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of train.jsonl and validation.jsonl")
-    parser.add_argument("--tracks", type=Path, required=True, help="file of the machine tags")
+    parser.add_argument("--tracks", type=Path, default=SHARED_DATA / "real_music", help="as of fetch")
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--num_steps", type=int, default=1200, help="of 16 crops")
     given = parser.parse_args(arguments)
-    tracks = {track["sha256"]: track for track in map(json.loads, given.tracks.read_text().splitlines())}
+    lines = (given.tracks / "tracks.jsonl").read_text().splitlines()
+    tracks = {track["sha256"]: track for track in map(json.loads, lines)}
     manifests = [decode(given.data, split, tracks) for split in ("train", "validation")]
     labels = Labels(NUM_TAGS + 1, crop_targets, binary_cross_entropy_with_logits)
     options = {"chunk_length_s": CROP_S, "labels": labels, "batch_size": 16, "learning_rate": 3e-3, **SIZES}

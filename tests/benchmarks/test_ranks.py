@@ -92,7 +92,7 @@ def test_galleries_are_filled_up_and_groups_stay_among_themselves(tmp_path):
     questions = [
         Question("content", "content", captions("text_new")),
         Question("order", "order", captions("text_new"), within_group=True),
-        Question("near", "near_duplicates", captions("text_new"), is_filled_up=True),
+        Question("near", "near_duplicates", captions("text_new"), filled_from="content"),
         Question("section", "content", sections("query_new"), section_query=True),
         Question("by song", "content", captions("text_new"), by_song=True),
     ]

@@ -1,7 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Real music: targets of crops, metrics of tags, rearranged songs, and which sentences describe a section."""
-
-import random
+"""Real music: targets of crops, metrics of tags, and the row of a guess."""
 
 import numpy as np
 import pytest
@@ -9,8 +7,10 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks import towers as small_towers
-from benchmarks.real_music import rank, towers
-from benchmarks.real_music.__main__ import mean_and_range
+from benchmarks.questions import Query
+from benchmarks.rank import rearrange_songs
+from benchmarks.real_music import towers
+from benchmarks.real_music.__main__ import chance
 
 TRACK = {"frames_s": 3.0, "tags": [{"0": 50}, {"0": 90, "7": 20}], "level_db": [-20.0, -60.0, -10.0]}
 
@@ -33,31 +33,29 @@ def test_auc_and_average_precision():
     assert ap == pytest.approx((1 + 2 / 3) / 2)
 
 
-def song_of(counts: list[int]) -> dict:
-    starts_s = [2.0 * place for place in range(len(counts))]
-    sections = [
-        {"start_s": start_s, "end_s": start_s + 2, "texts": [["a"] * count]}
-        for start_s, count in zip(starts_s, counts, strict=True)
-    ]
-    return {"text": ["whole"] * 2 + ["a"] * sum(counts), "duration_s": 2.0 * len(counts), "sections": sections}
+def test_a_guess_finds_one_of_the_gallery():
+    row = {"questions": {"captions": {"gallery_size": 50}, "each alone": {"iou": {"value": 3.0}}}}
+    questions = chance(row)["questions"]
+    assert questions == {"captions": {f"recall@{k}": {"value": 2.0 * k, "seeds": [2.0 * k]} for k in (1, 10)}}
 
 
-def test_sentences_are_numbered_from_the_end():
-    sections = rank.number_sentences(song_of([2, 1, 2]))["sections"]
-    assert [section["sentences"] for section in sections] == [[2, 3], [4], [5, 6]]
+class Times:
+    def frame_times(self, num_frames: int, duration_s: float) -> np.ndarray:
+        return np.stack((np.arange(num_frames), np.arange(num_frames) + 1.0), axis=1)
 
 
 def test_a_rearranged_song_has_its_frames_in_whole_sections():
-    frames, times = np.arange(6.0)[:, None], np.arange(7.0)
-    times = np.stack((times[:-1], times[1:]), axis=1)
-    found = rank.rearrange(frames, times, song_of([1, 1, 1]), random.Random(0))[:, 0].tolist()
-    assert found != sorted(found) == [0, 1, 2, 3, 4, 5]
-    assert sorted((found[place], found[place + 1]) for place in (0, 2, 4)) == [(0, 1), (2, 3), (4, 5)]
-
-
-def test_only_several_seeds_have_a_range():
-    assert mean_and_range([50.0]) == "50"
-    assert mean_and_range([50.0, 51.0]) == "50.5 (50 to 51)"
+    songs = [{"duration_s": 6.0, "sections": [{"start_s": 2.0 * place} for place in range(count)]} for count in (1, 3)]
+    frames = np.arange(6.0)[:, None]
+    queries = [Query(0, ["one section: no other order"]), Query(1, ["text"])]
+    gallery, moved, groups = rearrange_songs(Times(), songs, [frames, frames], queries, 3)
+    assert moved == [(0, ["text"])]
+    assert groups == [1] * 4
+    assert gallery[0] is frames
+    for other in gallery[1:]:
+        found = other[:, 0].tolist()
+        assert found != sorted(found) == [0, 1, 2, 3, 4, 5]
+        assert sorted((found[place], found[place + 1]) for place in (0, 2, 4)) == [(0, 1), (2, 3), (4, 5)]
 
 
 def test_pretraining_that_was_stopped_goes_on_as_if_it_had_not(tmp_path, monkeypatch):
