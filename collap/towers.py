@@ -22,7 +22,7 @@ def from_towers(
 
     Args:
         music, speech (`str` or `None`): Folder or Hub name of a BEATs and of a Whisper; `None` leaves one out.
-        text (`str`): Folder or Hub name of a text model with its tokenizer.
+        text (`str`): Folder or Hub name of a text model with its tokenizer (and of sentence-transformers its pooling).
         max_text_tokens (`int`, *optional*): As in [`CollapProcessor`].
         model_class (`type`): Class of the model; a subclass may score in another way.
         model_kwargs: Of [`CollapModel.from_music_speech_text_pretrained`]: fields of [`CollapConfig`], `dtype`, ...
@@ -35,7 +35,8 @@ def from_towers(
     ```python
     from collap import from_towers
 
-    model, processor = from_towers("my-beats", "openai/whisper-large-v2", "roberta-base", text_granularity="sentence")
+    towers = "my-beats", "openai/whisper-base", "sentence-transformers/all-MiniLM-L6-v2"
+    model, processor = from_towers(*towers, text_granularity="sentence", temporal_position=True)
     ```
     """
     model = model_class.from_music_speech_text_pretrained(music, speech, text, **model_kwargs)
