@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 LINE_CHARACTERS = 64  # of a sentence, which has two lines
-PICTURE_INCHES = 7.6
-TEXT_INCHES = 4.3
+FIGURE_INCHES = 12.2  # to the right
 ROW_INCHES = 0.36
-LETTER_INCHES = 0.085  # of a section's label
+LETTER_SHARE = 0.0115  # of the picture's width, a letter of a section's label
 INK, TRUE, FOUND = "#2b2b2b", "#2b2b2b", "#d9480f"
 TICKS_S = (5, 10, 15, 20, 30, 60, 120, 300, 600, 1200)
 
@@ -76,35 +75,21 @@ def plot_attention(
             raise ValueError(f"{name} must have one entry a sentence, {len(weights)}, got {len(values)}.")
     # Figure without pyplot: no window, no display, no global state.
     from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
 
     edges = np.append(segment_spans_s[:, 0], segment_spans_s[-1, 1])
     first, last = edges[0], edges[-1]
-    scale = PICTURE_INCHES / (last - first)
-    slanted = any((end - start) * scale < LETTER_INCHES * len(name) for start, end, name in sections)
-    above = 0.6 + (0.75 if slanted else 0.25)
-    below, right = 0.95, 0.95 if slanted else 0.25
-    rows = ROW_INCHES * len(sentences)
-    width, height = TEXT_INCHES + PICTURE_INCHES + right, above + rows + below
-
-    def place(left: float, bottom: float, wide: float = 0, high: float = 0) -> tuple[float, float, float, float]:
-        """Inches as fractions of the figure."""
-        return left / width, bottom / height, wide / width, high / height
-
-    figure = Figure(figsize=(width, height), dpi=150, facecolor="white")
-    axes = figure.add_axes(place(TEXT_INCHES, below, PICTURE_INCHES, rows))
+    letter_s = LETTER_SHARE * (last - first)
+    slanted = any(end - start < letter_s * len(name) for start, end, name in sections)
+    height = ROW_INCHES * len(sentences) + (2.1 if slanted else 1.5)
+    figure = Figure((FIGURE_INCHES, height), dpi=150, facecolor="white", layout="constrained")
+    axes = figure.subplots()
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12, weight="bold", parse_math=False)
     _label_rows(axes, sentences)
-    figure.text(*place(0.12, height - 0.3)[:2], title, fontsize=12, weight="bold", va="center", parse_math=False)
     relative = weights / np.maximum(weights.max(1, keepdims=True), np.finfo(float).tiny)
-    mesh = axes.pcolormesh(
-        edges, np.arange(len(sentences) + 1), relative, cmap="Blues", vmin=0, vmax=1, rasterized=True
-    )
-    axes.hlines(np.arange(1, len(sentences)), first, last, color="white", linewidth=2)
-    # What the colours mean.
-    bar = figure.add_axes(place(width - right - 2.3, 0.32, 2.0, 0.1))
-    figure.colorbar(mesh, cax=bar, orientation="horizontal")
-    bar.set_xticks([0, 1], ["none", "largest"])
-    bar.tick_params(labelsize=7, length=0, pad=1)
-    bar.set_title(label, fontsize=7.5, pad=2)
+    rows = np.arange(len(sentences) + 1)
+    mesh = axes.pcolormesh(edges, rows, relative, cmap="Blues", vmin=0, vmax=1, rasterized=True)
+    axes.hlines(rows[1:-1], first, last, color="white", linewidth=2)
     # Time, sections and spans over the rows.
     step = next((step for step in TICKS_S if last / step <= 10), TICKS_S[-1])
     ticks = np.arange(0, last + 0.01, step)
@@ -112,9 +97,9 @@ def plot_attention(
     axes.set_xlabel("time in the song (m:ss)", fontsize=8, color=INK, loc="left")
     axes.set_xlim(first, last)
     _draw_sections(axes, sections, len(sentences), slanted)
-    handles = _draw_spans(axes, true_spans_s, spans)
-    corner = place(TEXT_INCHES, 0.08)[:2]
-    figure.legend(handles=handles, loc="lower left", bbox_to_anchor=corner, ncols=2, frameon=False, fontsize=8)
+    colour = Rectangle((0, 0), 1, 1, facecolor=mesh.cmap(1.0), label=f"largest {label}")
+    handles = [colour, *_draw_spans(axes, true_spans_s, spans)]
+    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
