@@ -13,7 +13,7 @@ from pathlib import Path
 from collap.files import atomic_write, write_json
 
 from .long_form.rows import OURS, TUNED
-from .pipeline import MODEL, RECIPE, Pipeline, run_module
+from .pipeline import MODEL, RECIPE, Pipeline
 from .tables import read_metrics
 
 ROWS = {  # title and epochs: with twins there are twice as many songs
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     given = parser.parse_args()
     work = Pipeline(given.output_dir)
-    work.encoders = given.demo / "encoders"
+    work.encoders, work.text = given.demo / "encoders", given.demo / "text"
     rendered = work.render("--splits", "train_twins", "content", "twins")
     work.run([rendered])
     manifests = {"plain": given.demo / "corpus" / "train.jsonl", "batch": work.manifest("train_twins")}
@@ -42,29 +42,24 @@ def main() -> None:
         manifests[row] = work.manifest(f"train_{row}")
         with atomic_write(manifests[row]) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in chosen))
-    text = run_module("benchmarks.towers", "text", "--manifest", manifests["batch"], "--output_dir", work.text)
-    towers = work.step("text", "New text tower", text, [rendered])
     encoded = [manifests["plain"], *map(work.manifest, ("train_twins", "content", "twins"))]
-    extracted = work.extract(encoded, work.towers() | MODEL, [towers])
-    work.run([towers, extracted])
+    extracted = work.extract(encoded, work.towers() | MODEL, [rendered])
+    work.run([extracted])
 
     name = Path(given.text_model).name if given.text_model else "new"
     model = work.towers() | MODEL | OURS
     if given.text_model:
         model |= {"text_model": given.text_model, "text_pooling": None} | TUNED
     model |= {"features": work.features, "per_device_train_batch_size": 16, "use_cpu": "true"}
-    steps, results = [], work.folder / "results.json"
+    steps = []
     for row, seed in ((row, seed) for seed in given.seeds for row in given.rows):
         key, (title, epochs) = f"{row}-{name}-{seed}", ROWS[row]
         special = {"train_manifest": manifests[row], "num_train_epochs": epochs, "seed": seed}
         trained = work.train(key, f"{title}, {name}, seed {seed}", RECIPE | special | model, [extracted])
         steps += [trained, work.rank(key, "Ranking", ["polarity"], after=[trained], features=work.features)]
     work.run(steps)
-    rows = json.loads(results.read_text()) if results.is_file() else {}  # also those of earlier calls
-    for row in given.rows:
-        questions = read_metrics([work.ranks(f"{row}-{name}-{seed}") for seed in given.seeds])
-        rows[f"{row}, {name}"] = {"title": ROWS[row][0], "seeds": given.seeds, "questions": questions}
-    write_json(results, rows)
+    ranks = {row: [work.ranks(f"{row}-{name}-{seed}") for seed in given.seeds] for row in given.rows}
+    write_json(work.folder / f"results-{name}.json", {row: read_metrics(files) for row, files in ranks.items()})
 
 
 if __name__ == "__main__":
