@@ -89,12 +89,10 @@ class Run:
             return CollapConfig(**fields)
         size = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 24}
         whisper = {"d_model": 16, "encoder_layers": 2, "encoder_attention_heads": 4, "encoder_ffn_dim": 24}
-        dropouts = dict.fromkeys(("hidden_dropout", "attention_dropout", "feat_proj_dropout", "layerdrop"), 0.0)
-        text_dropouts = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
         return CollapConfig(
-            music_config=BeatsConfig(embed_dim=16, **size, **dropouts),
+            music_config=BeatsConfig(embed_dim=16, **size),
             speech_config=WhisperConfig(max_source_positions=50, **whisper),
-            text_config=RobertaConfig(vocab_size=100, **size, **text_dropouts),
+            text_config=RobertaConfig(vocab_size=100, **size),
             chunk_length_s=1.0,
             projection_dim=16,
             kernel_size=4,

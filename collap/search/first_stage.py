@@ -1,13 +1,13 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """The first stage of a search: one vector a window of song, all of them compared with the query, exactly."""
 
+import itertools
 import json
 import os
 import zlib
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import BinaryIO
 
@@ -159,8 +159,14 @@ class ExactFirstStage:
             temporary.unlink(missing_ok=True)
         counts: dict[str, int] = {}
         width, checksum = 0, 0
+        new = ((song_id, vectors) for song_id, vectors, _ in added)
+        unchanged = (
+            (song_id, old.vectors[start:end])
+            for song_id, (start, end) in zip(old.song_ids, itertools.pairwise(old.starts), strict=True)
+            if song_id in kept and song_id not in counts  # which has all new songs by then
+        )
         with atomic_write(self.file) as temporary, open(temporary, "wb") as file:
-            for song_id, vectors in self._songs(added, old, kept):
+            for song_id, vectors in itertools.chain(new, unchanged):
                 if song_id in counts:
                     raise ValueError(f"added: {song_id} is there twice.")
                 if len(vectors) and width and vectors.shape[1] != width:
@@ -174,18 +180,6 @@ class ExactFirstStage:
             ends = table + len(table).to_bytes(8, "little")
             file.write(ends + zlib.crc32(ends, checksum).to_bytes(4, "little") + MARK)
         self._stored = self._open()
-
-    @staticmethod
-    def _songs(
-        added: Iterable[tuple[str, np.ndarray, np.ndarray]], old: _Stored, kept: Collection[str]
-    ) -> Iterator[tuple[str, np.ndarray]]:
-        new = set()
-        for song_id, vectors, _ in added:
-            new.add(song_id)
-            yield song_id, vectors
-        for song_id, (start, end) in zip(old.song_ids, pairwise(old.starts), strict=True):
-            if song_id in kept and song_id not in new:
-                yield song_id, old.vectors[start:end]
 
     def candidates(self, query: WindowQuery, count: int, allowed: Collection[str] | None = None) -> list[str]:
         """
