@@ -138,7 +138,8 @@ def read_sections(sections: Any, duration_s: float) -> Spans | None:
         lines = [f"({section['start']} - {section['end']}) A section." for section in sections]
     except (TypeError, KeyError):
         return None
-    parsed = parse_caption("\n".join(lines), duration_s).sections or []  # reads the times as FUTGA's, and checks them
-    spans = [(section["start_s"], section["end_s"]) for section in parsed]
-    is_whole = sum(end - start for start, end in spans) >= 0.9 * duration_s
-    return spans if is_whole and len(spans) == len(lines) > 1 else None
+    parsed = parse_caption("\n".join(lines), duration_s).sections  # reads the times as FUTGA's, and checks them
+    spans = [(section["start_s"], section["end_s"]) for section in parsed or []]
+    lengths_s = [end - start for start, end in spans]
+    is_usable = len(spans) == len(lines) > 1 and min(lengths_s) >= 1 and sum(lengths_s) >= 0.9 * duration_s
+    return spans if is_usable else None

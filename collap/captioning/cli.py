@@ -68,6 +68,8 @@ def caption_songs(songs: Sequence[Path], captioner: LanguageModelCaptioner | Tag
                 counts["done already"] += 1
                 continue
             waveform, line["duration_s"] = read_audio(song, SAMPLING_RATE)
+            if line["duration_s"] < 1:
+                raise ValueError("it is shorter than a second")
             columns, refused = captioner.caption(waveform)
             line["song_id"] = song_id  # songs that cannot be read are tried again
         except SONG_ERRORS as error:

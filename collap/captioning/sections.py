@@ -10,7 +10,6 @@ import torch
 from collap.processing.feature_extraction_beats import SAMPLING_RATE, kaldi_fbank
 
 Spans = list[tuple[float, float]]  # start and end in seconds
-
 MEL_FRAMES = 50  # of 10 ms, pooled to one frame of find_sections
 
 
@@ -20,7 +19,7 @@ def find_sections(waveform: np.ndarray) -> Spans:
     starts = np.arange(0, max(1, len(mel) - MEL_FRAMES + 1), MEL_FRAMES)
     frames = np.stack([mel[start : start + MEL_FRAMES].mean(0) for start in starts])  # (N, 128)
     edges_s = np.append(starts / 100, len(waveform) / SAMPLING_RATE)
-    return find_boundaries(frames, np.stack([edges_s[:-1], edges_s[1:]], axis=1))
+    return find_boundaries(frames, np.stack([edges_s[:-1], edges_s[1:]], axis=1), kernel_s=10.0)
 
 
 def split_long(sections: Spans, longest_s: float) -> Spans:
@@ -37,11 +36,9 @@ def cut(waveform: np.ndarray, spans: Spans) -> list[np.ndarray]:
     return [waveform[round(start * SAMPLING_RATE) : round(end * SAMPLING_RATE)] for start, end in spans]
 
 
-def find_boundaries(
-    frames: np.ndarray, times: np.ndarray, min_section_s: float = 8.0, kernel_s: float = 10.0
-) -> Spans:
+def find_boundaries(frames: np.ndarray, times: np.ndarray, least_s: float = 8.0, kernel_s: float = 12.0) -> Spans:
     """
-    Start and end of the sections of a song in seconds: in order, without gaps, none shorter than `min_section_s`.
+    Start and end of the sections of a song in seconds: in order, without gaps, none shorter than `least_s`.
 
     They meet at peaks of the novelty of `frames`, `(N, D)`, that are at least 0.25 of 4 and above its mean, the
     highest first. Frames, all about equally long, are centred and compared by the cosine: scale dimensions before.
@@ -56,12 +53,12 @@ def find_boundaries(
     frame_s = float(np.median(np.diff(times[:, 0]))) if len(times) > 1 else kernel_s
     novelty = compute_novelty(frames, max(2, round(kernel_s / frame_s)))
     borders = [times[0, 0], times[-1, 1]]
-    least = max(0.25, novelty.mean())
-    reach = max(1, round(min_section_s / 2 / frame_s))  # frames around a peak that are lower
+    lowest = max(0.25, novelty.mean())
+    reach = max(1, round(least_s / 2 / frame_s))  # frames around a peak that are lower
     for place in np.argsort(-novelty, kind="stable"):
         time_s = times[place, 0]
-        is_peak = novelty[place] >= max(least, novelty[max(0, place - reach) : place + reach + 1].max())
-        if is_peak and all(abs(time_s - border) >= min_section_s for border in borders):
+        is_peak = novelty[place] >= max(lowest, novelty[max(0, place - reach) : place + reach + 1].max())
+        if is_peak and all(abs(time_s - border) >= least_s for border in borders):
             borders.append(time_s)
     return list(itertools.pairwise(sorted(map(float, borders))))
 

@@ -94,19 +94,21 @@ def test_what_is_refused_is_kept_and_not_asked_again(songs, tmp_path, capsys, mo
     monkeypatch.setattr(captioner_module, "MAX_NEW_TOKENS", 4)
     model = save_tiny_captioner(tmp_path / "model", "qwen2_audio")
     (songs / "b.wav").write_bytes(b"no audio")
+    soundfile.write(songs / "d.wav", np.zeros(RATE // 2), RATE)
     command = ["caption", str(songs), "--captioner", model, "--output", str(tmp_path / "songs.jsonl")]
     assert main(command) == 0
-    assert "3 songs: 0 captioned, 3 refused, 0 done already." in capsys.readouterr().out
+    assert "4 songs: 0 captioned, 4 refused, 0 done already." in capsys.readouterr().out
     assert not (tmp_path / "songs.jsonl").exists()
-    first, damaged, _ = read(tmp_path / "songs.refused.jsonl")
+    first, damaged, _, short = read(tmp_path / "songs.refused.jsonl")
     assert first["refused"][0]["part_s"] == [0, 20]
     assert [answer["problem"] for answer in first["refused"][0]["answers"]] == [
         "it has no JSON object that can be read"
     ] * 2
     assert all(isinstance(answer["answer"], str) for answer in first["refused"][0]["answers"])
+    assert short["refused"][0]["answers"][0]["problem"] == "it is shorter than a second"
     assert "b.wav" in damaged["refused"][0]["answers"][0]["problem"]
     assert main(command) == 0
-    assert "3 songs: 0 captioned, 1 refused, 2 done already." in capsys.readouterr().out
+    assert "4 songs: 0 captioned, 2 refused, 2 done already." in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

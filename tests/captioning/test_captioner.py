@@ -104,6 +104,7 @@ def test_sections_of_the_model(monkeypatch, folders, waveform) -> None:
         [{"start": "0:00", "end": "0:10"}, {"start": "0:10", "end": "0:30"}],  # 30 s of 40 s
         [{"start": "0:20", "end": "0:40"}, {"start": "0:00", "end": "0:20"}],
         [{"start": "0:00", "end": "0:20"}, {"start": "0:20", "end": "1:40"}],
+        [{"start": "0:00", "end": "0:39.5"}, {"start": "0:39.5", "end": "0:40"}],  # one of half a second
         [{"start": 0, "end": 20}, {"start": 20, "end": 40}],
         [{"start": "0:00"}, {}],
     ],

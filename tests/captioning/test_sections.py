@@ -44,7 +44,7 @@ def test_a_song_without_change_is_one_section() -> None:
 def test_no_section_is_shorter_than_asked() -> None:
     frames = song_of([12, 4, 60, 6, 40, 10], [0, 1, 2, 3, 0, 1])
     for least in (8.0, 20.0):
-        sections = find_boundaries(frames, times_of(132), min_section_s=least)
+        sections = find_boundaries(frames, times_of(132), least_s=least)
         assert all(end - start >= least for start, end in sections)
         assert [sections[0][0], sections[-1][1]] == [0.0, 66.0]
         assert all(one[1] == other[0] for one, other in itertools.pairwise(sections))
