@@ -98,8 +98,9 @@ def plot_attention(
     axes.set_xlim(first, last)
     _draw_sections(axes, sections, len(sentences), slanted)
     colour = Rectangle((0, 0), 1, 1, facecolor=mesh.cmap(1.0), label=f"largest {label}")
-    handles = [colour, *_draw_spans(axes, true_spans_s, spans)]
-    figure.legend(handles=handles, loc="outside lower left", ncols=3, frameon=False, fontsize=8)
+    _draw_spans(axes, true_spans_s, spans)
+    kinds = {patch.get_label(): patch for patch in (colour, *axes.patches)}
+    figure.legend(handles=list(kinds.values()), loc="outside lower left", ncols=3, frameon=False, fontsize=8)
     with atomic_write(path) as temporary:
         figure.savefig(temporary)
 
@@ -127,19 +128,14 @@ def _draw_sections(axes: "Axes", sections: Sections, num_rows: int, slanted: boo
         axes.annotate(label, ((start + end) / 2, 0), **above, **text, **style)
 
 
-def _draw_spans(axes: "Axes", true_spans_s: Spans, spans: Sequence[Span]) -> list:
-    """Outlines of the true spans and bars of those found; returns the handles of a legend."""
+def _draw_spans(axes: "Axes", true_spans_s: Spans, spans: Sequence[Span]) -> None:
+    """Outlines of the true spans and bars of those found."""
     from matplotlib.patches import Rectangle
 
-    style = {"fill": False, "edgecolor": TRUE, "linewidth": 1.3}
+    style = {"fill": False, "edgecolor": TRUE, "linewidth": 1.3, "label": "section that the sentence describes"}
     for row, span in enumerate(true_spans_s):
         if span is not None:
             axes.add_patch(Rectangle((span[0], row + 0.06), span[1] - span[0], 0.88, **style, clip_on=False))
-    is_known = any(span is not None for span in true_spans_s)
-    handles = [Rectangle((0, 0), 1, 1, **style, label="section that the sentence describes")] * is_known
-    if spans:
-        style = {"facecolor": FOUND, "edgecolor": "white", "linewidth": 0.6}
-        for span in spans:
-            axes.add_patch(Rectangle((span.start_s, span.sentence + 0.76), span.end_s - span.start_s, 0.17, **style))
-        handles.append(Rectangle((0, 0), 1, 1, **style, label="span found by the alignment"))
-    return handles
+    style = {"facecolor": FOUND, "edgecolor": "white", "linewidth": 0.6, "label": "span found by the alignment"}
+    for span in spans:
+        axes.add_patch(Rectangle((span.start_s, span.sentence + 0.76), span.end_s - span.start_s, 0.17, **style))

@@ -101,15 +101,10 @@ class CollapTexts:
         start, stop, _ = part.indices(len(self))
         ends = [0, *self.output.sentence_counts.cumsum(0).tolist()]
         sentences = slice(ends[start], ends[stop])
-        times, stamps = self.output.time_query_embeds, self.output.model_fingerprint
-        return CollapTexts(
-            CollapTextOutput(
-                query_embeds=self.output.query_embeds[sentences],
-                time_query_embeds=None if times is None else times[sentences],
-                sentence_counts=self.output.sentence_counts[part],
-                model_fingerprint=stamps if stamps is None else stamps[part],
-            )
-        )
+        rows = {"query_embeds": sentences, "time_query_embeds": sentences}
+        rows |= {"sentence_counts": part, "model_fingerprint": part}
+        chosen = {name: self.output[name][own] for name, own in rows.items() if name in self.output}
+        return CollapTexts(CollapTextOutput(**chosen))
 
 
 class CollapRetriever:
