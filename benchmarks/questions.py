@@ -178,7 +178,7 @@ def polarity_questions() -> list[Question]:
     return questions
 
 
-def real_music_questions(split: str = "test") -> list[Question]:
+def real_music_questions(split: str) -> list[Question]:
     """
     Captions and single sections by both writers among the songs of the split and among all, and captions that have to
     tell their song from three of its rearrangements.
@@ -200,7 +200,7 @@ SETS: dict[str, Callable[[], list[Question]]] = {
     "polarity": polarity_questions,
     "validation": validation_questions,
     "spoken": spoken_questions,
-    "real-music": real_music_questions,
+    "real-music-test": lambda: real_music_questions("test"),
     "real-music-validation": lambda: real_music_questions("validation"),
 }
 

@@ -40,63 +40,44 @@ def score(retriever: Retriever, songs: Sequence[np.ndarray], texts: Any, section
     return score_songs(retriever, songs.__getitem__, [len(frames) for frames in songs], texts, PartialState())
 
 
-def rank_queries(
-    retriever: Retriever,
-    gallery: Sequence[np.ndarray],
-    queries: Sequence[Query],
-    groups: Sequence[int | None] | None = None,
-    section_query: bool = False,
-    within_group: bool = False,
-    by_song: bool = False,
-) -> dict[str, Any]:
-    """
-    `ranks`, `targets` (the song of each query, by its place), `units` (the same, or of `groups`, one a song or None,
-    the group of songs that it belongs to: rivals of each other, which an interval has to draw together),
-    `gallery_size` and `num_cut`, how many texts were cut that were not before. The options are those of a question.
-    """
-    targets = np.array([query.place for query in queries])
-    groups = [None] * len(gallery) if groups is None else groups
-    units = np.array([place if groups[place] is None else groups[place] for place in targets])
-    cut_before = retriever.num_truncated_texts
-    texts = retriever.embed_texts([query.sentences for query in queries])
-    scores = score(retriever, gallery, texts, section_query)  # (texts, songs)
-    scores, size = scores.T if by_song else scores, len(gallery)
-    if within_group:
-        same = np.array(groups)[None] == units[:, None]
-        scores, size = np.where(same, scores, -np.inf), int(same.sum(1).max())
-    return {
-        "ranks": query_metrics(scores, targets)["median_rank"].astype(int).tolist(),
-        "targets": targets.tolist(),
-        "units": units.tolist(),
-        "gallery_size": size,
-        "num_cut": retriever.num_truncated_texts - cut_before,
-    }
-
-
 def rank_questions(
-    retriever: Retriever,
-    corpus: Path,
-    questions: Sequence[Question],
-    gallery_size: int,
-    first_s: float | None = None,
+    retriever: Retriever, corpus: Path, questions: Sequence[Question], gallery_size: int, first_s: float | None = None
 ) -> dict[str, dict[str, Any]]:
-    """What [`rank_queries`] gives for each question. Galleries are filled up to `gallery_size` songs, if there are."""
+    """
+    Of each question `ranks`, `targets` (the song of each query, by its place), `units` (the same, or the group of
+    songs that it belongs to: rivals of each other, which an interval has to draw together), `gallery_size` and
+    `num_cut`, how many texts were cut that no question before had. Galleries are filled up to `gallery_size` songs, if
+    there are as many.
+    """
     songs = {split: read_songs(corpus / f"{split}.jsonl") for split in splits_of(questions, corpus)}
     frames = {split: embed_songs(retriever, of_split, first_s) for split, of_split in songs.items()}
     ranks_of = {}
     for question in tqdm(questions, unit="question", desc="Ranking"):
         of_split, gallery = songs[question.split], list(frames[question.split])
         queries, groups = question.queries(of_split), [song.get("group") for song in of_split]
+        if question.num_rearranged:
+            gallery, queries, groups = rearrange_songs(retriever, of_split, gallery, queries, question.num_rearranged)
+        targets = np.array([query.place for query in queries])
+        units = np.array([place if groups[place] is None else groups[place] for place in targets])
         if question.filled_from is not None:
             own = {song["audio"] for song in of_split}
             source = zip(songs[question.filled_from], frames[question.filled_from], strict=True)
             fill = [of_song for song, of_song in source if song["audio"] not in own]
             gallery += fill[: max(0, gallery_size - len(gallery))]
-            groups += [None] * (len(gallery) - len(groups))
-        if question.num_rearranged:
-            gallery, queries, groups = rearrange_songs(retriever, of_split, gallery, queries, question.num_rearranged)
-        options = question.section_query, question.within_group, question.by_song
-        ranks_of[question.name] = rank_queries(retriever, gallery, queries, groups, *options)
+        cut_before = retriever.num_truncated_texts
+        texts = retriever.embed_texts([query.sentences for query in queries])
+        scores = score(retriever, gallery, texts, question.section_query)  # (texts, songs)
+        scores, size = scores.T if question.by_song else scores, len(gallery)
+        if question.within_group:
+            same = np.array(groups + [None] * (len(gallery) - len(groups)))[None] == units[:, None]
+            scores, size = np.where(same, scores, -np.inf), int(same.sum(1).max())
+        ranks_of[question.name] = {
+            "ranks": query_metrics(scores, targets)["median_rank"].astype(int).tolist(),
+            "targets": targets.tolist(),
+            "units": units.tolist(),
+            "gallery_size": size,
+            "num_cut": retriever.num_truncated_texts - cut_before,
+        }
     return ranks_of
 
 

@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,9 @@ class Row:
     is_mean: bool = False
     first_s: float | None = None  # seconds of each song that it is ranked by
 
-    @property
-    def has_sentences(self) -> bool:
-        return "text_granularity" in self.special
 
-
-MEAN_FIRST = "mean-first"  # the model of the row "mean"
 ROWS = {
-    MEAN_FIRST: Row("mean pooling, first 10 s", WHOLE_TEXT | TUNED, is_mean=True, first_s=10.0),
+    "mean-first": Row("mean pooling, first 10 s", WHOLE_TEXT | TUNED, is_mean=True, first_s=10.0),  # trained as "mean"
     "mean": Row("mean pooling", WHOLE_TEXT | TUNED, is_mean=True),
     "document": Row("document attention (the paper)", WHOLE_TEXT | TUNED),
     "ours-frozen": Row("ours, text model frozen", OURS | FROZEN),
@@ -67,9 +63,8 @@ class RealMusic(Pipeline):
         self.given, self.corpus = given, given.data
         options = {"data": given.data, "tracks": given.tracks, "output_dir": self.encoders / "music"}
         options["num_steps"] = given.num_pretraining_steps
-        self.pretrained = self.step(
-            "music", "Music tower", run_module("benchmarks.real_music.towers", *named(options))
-        )
+        command = run_module("benchmarks.real_music.towers", *named(options))
+        self.pretrained = self.step("music", "Music tower", command)
         self.rows = {name: ROWS[name] for name in given.rows if given.speech_model or not ROWS[name].has_speech}
 
     def model_arguments(self, has_speech: bool) -> dict[str, Any]:
@@ -82,32 +77,28 @@ class RealMusic(Pipeline):
 
     def add_row(self, name: str, seed: int, steps: dict[str, Step]) -> None:
         """Adds encoding and training if they are not there, ranking, and where a model of sentences finds them."""
-        row, trained_name = self.rows[name], f"{name.removesuffix('-first')}-{seed}"
-        model_arguments = self.model_arguments(row.has_speech)
-        recipe = RECIPE | model_arguments | row.special
-        kind, manifests = "extract-speech" if row.has_speech else "extract", [self.manifest("all")]
-        if kind not in steps:
-            steps[kind] = self.extract(manifests, model_arguments, [self.pretrained], name=kind)
-        recipe |= {"train_manifest": self.manifest("train"), "seed": seed, "use_cpu": "true"}
-        recipe |= {"num_train_epochs": self.given.num_epochs, "contrastive_batch_size": self.given.batch_size}
-        if trained_name not in steps:
-            title = f"{row.title}, seed {seed}"
-            steps[trained_name] = self.train(trained_name, title, recipe, [steps[kind]], row.is_mean)
-        trained, rank_name, model = steps[trained_name], self.rank_name(name, seed), self.model(trained_name)
-        questions = ["real-music-validation" if self.given.split == "validation" else "real-music"]
-        options = {"features": recipe["features"], "first_s": row.first_s}
-        title = f"Ranking: {row.title}, seed {seed}"
-        steps[rank_name] = self.rank(rank_name, title, questions, model, [trained], **options)
-        for writer, suffix in WRITERS.items() if row.has_sentences else ():
-            options = {"model": model, "manifest": self.manifest(self.given.split), "features": recipe["features"]}
-            where = f"{rank_name}-where-{writer}"
-            command = run_module(
-                "benchmarks.spans", *named(options | {"wording": suffix, "output": self.ranks(where)})
-            )
-            steps[where] = self.step(where, f"Where: {row.title}, seed {seed}", command, [trained])
-
-    def rank_name(self, name: str, seed: int) -> str:
-        return f"{self.given.split}-{name}-{seed}"
+        row, trained, title = (
+            self.rows[name],
+            f"{name.removesuffix('-first')}-{seed}",
+            f"{ROWS[name].title}, seed {seed}",
+        )
+        extracted = "extract-speech" if row.has_speech else "extract"
+        towers, model = self.model_arguments(row.has_speech), self.model(trained)
+        if extracted not in steps:
+            steps[extracted] = self.extract([self.manifest("all")], towers, [self.pretrained], name=extracted)
+        if trained not in steps:
+            recipe = {"train_manifest": self.manifest("train"), "seed": seed, "use_cpu": "true"}
+            recipe |= {"num_train_epochs": self.given.num_epochs, "contrastive_batch_size": self.given.batch_size}
+            recipe = RECIPE | recipe | towers | row.special
+            steps[trained] = self.train(trained, title, recipe, [steps[extracted]], row.is_mean)
+        questions, ranked = [f"real-music-{self.given.split}"], f"{self.given.split}-{name}-{seed}"
+        options = {"features": towers["features"], "first_s": row.first_s}
+        steps[ranked] = self.rank(ranked, f"Ranking: {title}", questions, model, [steps[trained]], **options)
+        for writer, suffix in WRITERS.items() if "text_granularity" in row.special else ():
+            options = {"model": model, "manifest": self.manifest(self.given.split), "features": towers["features"]}
+            options |= {"wording": suffix, "output": self.ranks(f"{ranked}-where-{writer}")}
+            command, place = run_module("benchmarks.spans", *named(options)), f"{ranked}-where-{writer}"
+            steps[place] = self.step(place, f"Where: {title}", command, [steps[trained]])
 
     def make(self) -> dict[str, Any]:
         """Runs all steps; returns the result."""
@@ -117,47 +108,31 @@ class RealMusic(Pipeline):
                 self.add_row(name, seed, steps)
         self.run(list(steps.values()))
         rows = {name: {"title": row.title, "questions": self.read_row(name)} for name, row in self.rows.items()}
-        return {"split": self.given.split, "rows": {"chance": chance(next(iter(rows.values())))} | rows}
+        return {"split": self.given.split, "rows": rows}
 
     def read_row(self, name: str) -> dict[str, Any]:
-        """Metrics of a row by the names of questions; those of spans have the name of the way of finding them."""
-        names = [self.rank_name(name, seed) for seed in self.given.seeds]
-        questions = read_metrics([self.ranks(rank_name) for rank_name in names])
-        for writer in WRITERS if self.rows[name].has_sentences else ():
-            found = [json.loads(self.ranks(f"{rank_name}-where-{writer}").read_text()) for rank_name in names]
-            for way in found[0]:
-                values = {
-                    metric: [100 * of_seed[way][metric]["value"] for of_seed in found] for metric in found[0][way]
-                }
-                metrics = {
-                    metric: {"value": float(np.mean(seeds)), "seeds": seeds} for metric, seeds in values.items()
-                }
-                questions[f"{way}, {writer}"] = metrics
+        """Metrics of a row by the names of questions; those of spans, in percent, by the way of finding them."""
+        files = [self.ranks(f"{self.given.split}-{name}-{seed}") for seed in self.given.seeds]
+        questions = read_metrics(files)
+        for writer in WRITERS if "text_granularity" in self.rows[name].special else ():
+            found = [json.loads(file.with_name(f"{file.stem}-where-{writer}.json").read_text()) for file in files]
+            for way, metric in product(found[0], ("iou", "r1@0.5")):
+                seeds = [100 * of_seed[way][metric]["value"] for of_seed in found]
+                questions.setdefault(f"{way}, {writer}", {})[metric] = {"value": float(np.mean(seeds)), "seeds": seeds}
         return questions
-
-
-def chance(row: dict[str, Any]) -> dict[str, Any]:
-    """The row of a guess, for the questions of another row."""
-    sizes = {name: found["gallery_size"] for name, found in row["questions"].items() if "gallery_size" in found}
-    recall = {name: {k: 100.0 * k / size for k in (1, 10)} for name, size in sizes.items()}
-    questions = {
-        name: {f"recall@{k}": {"value": value, "seeds": [value]} for k, value in of_question.items()}
-        for name, of_question in recall.items()
-    }
-    return {"title": "chance", "questions": questions}
 
 
 def format_tables(result: dict[str, Any]) -> str:
     """Tables by gallery, and where sentences are found, as Markdown."""
-    tables = []
+    tables, first = [], next(iter(result["rows"].values()))["questions"]
     for gallery in ("held-out", "all"):
-        names = [f"{kind}, {gallery}, {writer}" for kind in ("captions", "sections") for writer in WRITERS]
+        names = [f"{kind}, {gallery}, {writer}" for kind, writer in product(("captions", "sections"), WRITERS)]
         columns: Columns = {f"{name}, R@{k}": (name, f"recall@{k}") for name in names for k in (1, 10)}
-        tables.append(as_table(result, columns, spread))
+        size = first[names[0]]["gallery_size"]
+        tables += [f"{size} songs: a guess finds {100 / size:.1f} %.", as_table(result, columns, spread)]
     columns = {f"order, {writer}": (f"order, {writer}", "recall@1") for writer in WRITERS}
-    for way in ("aligned together", "each alone"):
-        for metric in ("iou", "r1@0.5"):
-            columns |= {f"{way}, {writer}, {metric}": (f"{way}, {writer}", metric) for writer in WRITERS}
+    for way, metric, writer in product(("aligned together", "each alone"), ("iou", "r1@0.5"), WRITERS):
+        columns[f"{way}, {writer}, {metric}"] = f"{way}, {writer}", metric
     return "\n\n".join([*tables, as_table(result, columns, spread)])
 
 
