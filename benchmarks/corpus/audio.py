@@ -249,14 +249,19 @@ DYNAMICS_GAINS = {"soft": 0.15, "medium": 0.4, "loud": 1.0}
 PEAK = 0.95  # of full scale; a section that passes it is turned down as a whole
 
 
+def sound_font() -> Path:
+    """The file of the sound font."""
+    (font,) = (path for path in files("pretty_midi") if path.name == "TimGM6mb.sf2")
+    return Path(font.locate())
+
+
 @cache
 def _synthesizer():
     """The synthesizer with its sound font loaded, and the font's number."""
     import tinysoundfont
 
     synthesizer = tinysoundfont.Synth(samplerate=SAMPLING_RATE)
-    (font,) = (path for path in files("pretty_midi") if path.name == "TimGM6mb.sf2")
-    return synthesizer, synthesizer.sfload(str(font.locate()))
+    return synthesizer, synthesizer.sfload(str(sound_font()))
 
 
 @cache

@@ -1,5 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
-"""Real music: targets of crops, metrics of tags, and rearranged songs."""
+"""Real music: targets of crops, metrics of tags, rearranged songs and versions."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from benchmarks import towers as small_towers
 from benchmarks.questions import Query
 from benchmarks.rank import rearrange_songs
-from benchmarks.real_music import towers
+from benchmarks.real_music import towers, versions
 
 TRACK = {"frames_s": 3.0, "tags": [{"0": 50}, {"0": 90, "7": 20}], "level_db": [-20.0, -60.0, -10.0]}
 
@@ -30,6 +30,12 @@ def test_auc_and_average_precision():
     auc, ap = towers.auc_and_ap(np.array([0.1, 0.9, 0.5, 0.7]), np.array([False, True, True, False]))
     assert auc == pytest.approx(3 / 4)
     assert ap == pytest.approx((1 + 2 / 3) / 2)
+
+
+def test_versions_are_songs_of_an_album_whose_titles_differ_by_a_suffix():
+    titles = ["race", "menu", "race_fast", "old"]
+    songs = [{"album": "a", "title": title} for title in titles] + [{"album": "b", "title": "menu_fast"}]
+    assert versions.find_pairs(songs) == [(0, 2), (2, 0)]
 
 
 class Times:
