@@ -24,6 +24,7 @@ NAMES = {kind: [name for name, tag in TAGS.items() if tag["kind"] == kind] for k
 WORDS = {name: json.loads((FOLDER / f"{name}_words.json").read_text(encoding="utf-8")) for name in ("train", "other")}
 NUM_WORDINGS = 6  # for training
 MAX_SECTIONS = 12
+KERNEL_S = 12.0  # four frames
 SECTION_FACTS = ("thing", "genre", "tempo", "level", "moves")
 QUIETEST_DB = -60.0
 LEVEL_SCALE_DB = 10.0  # a change that weighs as much as a tag that comes or goes
@@ -60,7 +61,7 @@ def find_sections(frames: Frames) -> list[tuple[float, float]]:
     """At most [`MAX_SECTIONS`] sections of 8 s or more, start and end in seconds; of long songs they are longer."""
     features = np.concatenate((np.sqrt(frames.tags), frames.level_db[:, None] / LEVEL_SCALE_DB), axis=1)
     for least_s in (8.0, 10.0, 14.0, 20.0, 30.0, 45.0, 70.0, 100.0):
-        sections = find_boundaries(features, frames.times, least_s)
+        sections = find_boundaries(features, frames.times, least_s, KERNEL_S)
         if len(sections) <= MAX_SECTIONS:
             break
     return sections
