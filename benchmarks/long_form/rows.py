@@ -14,7 +14,7 @@ SECTIONS = {"section_loss_weight": 1.0, "learning_rate": 2e-3}
 OURS = SENTENCES | TIME | SECTIONS
 # A pretrained text model learns at a rate of its own, in bfloat16, which takes less time.
 FROZEN = {"trainable_text_layers": 0, "bf16": "true"}
-TUNED = {"trainable_text_layers": 2, "text_learning_rate": 2e-4, "bf16": "true"}
+TUNED = {"trainable_text_layers": 2, "text_learning_rate": 5e-4, "bf16": "true"}
 LORA = {"lora_rank": 16, "text_learning_rate": 2e-3, "bf16": "true"}
 
 
