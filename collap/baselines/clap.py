@@ -23,6 +23,7 @@ from transformers.audio_utils import window_function
 
 from collap.data.audio_files import read_audio
 from collap.data.cache import SongEmbedding, describe_computation, hash_model
+from collap.encode import in_batches
 from collap.modeling_collap.modeling_collap_base import load_complete
 
 BATCH_SIZE = 16  # windows, and texts, that a model takes at a time
@@ -185,9 +186,9 @@ class VectorRetriever(ABC):
         waveform, duration_s = read_audio(path, sampling_rate, length_s=length_s)
         size = len(waveform) if self.windows == "whole" else round(self.window_s * sampling_rate)
         windows = [waveform[start : start + size] for start in range(0, len(waveform), size)]
-        batches = [windows[first : first + BATCH_SIZE] for first in range(0, len(windows), BATCH_SIZE)]
         with torch.inference_mode():
-            vectors = torch.cat([self._embed_windows(batch).float().cpu() for batch in batches]).numpy()  # (W, d)
+            batches = map(self._embed_windows, in_batches(windows, BATCH_SIZE))
+            vectors = torch.cat([batch.float().cpu() for batch in batches]).numpy()  # (W, d)
         weights = np.array([len(window) for window in windows], dtype=np.float64)
         return SongEmbedding(
             frames=self._frames(vectors, weights).astype(np.float32),
@@ -202,10 +203,8 @@ class VectorRetriever(ABC):
 
     def embed_texts(self, texts: Sequence[str | list[str]]) -> np.ndarray:
         """Vectors `(T, d)` of texts; sentences of a list are joined by spaces, longer texts are cut and counted."""
-        texts = join_sentences(texts)
         vectors = []
-        for first in range(0, len(texts), BATCH_SIZE):
-            batch = texts[first : first + BATCH_SIZE]
+        for batch in in_batches(join_sentences(texts), BATCH_SIZE):
             tokens, truncated = tokenize(self.processor.tokenizer, batch, self.max_text_tokens)
             self._truncated |= {hashlib.sha256(batch[index].encode()).digest() for index in truncated}
             with torch.inference_mode():

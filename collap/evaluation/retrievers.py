@@ -17,7 +17,7 @@ from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import load_collap, load_config
 from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
 from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
-from collap.encode import encode_streams, stream_features
+from collap.encode import encode_streams, in_batches, stream_features
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
@@ -219,8 +219,7 @@ class CollapRetriever:
         """Inputs of the text model, a batch of texts at a time."""
         if not texts:
             raise ValueError("texts must hold at least one text, got none.")
-        for start in range(0, len(texts), BATCH_SIZE):
-            batch = texts[start : start + BATCH_SIZE]
+        for batch in in_batches(texts, BATCH_SIZE):
             inputs = self.processor(text=batch, truncation=self.truncate_texts, return_tensors="pt")
             for text, coverage in zip(batch, inputs.text_coverage, strict=True):
                 if coverage.num_encoded_tokens < coverage.num_tokens:
