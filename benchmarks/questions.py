@@ -170,7 +170,8 @@ def spoken_questions() -> list[Question]:
 def polarity_questions() -> list[Question]:
     """Sections without what the twin has, or the other way round, among all songs and of the two; what that costs."""
     questions = [question for question in wording_questions("new") if question.split == "content"]
-    kinds = {"absent": (True, "query_new"), "absent, short": (True,), "present": (False, "query_new")}
+    kinds = {"absent, seen": (True, "query"), "absent, new": (True, "query_new"), "absent, short": (True,)}
+    kinds |= {"present, seen": (False, "query"), "present, new": (False, "query_new")}
     for tag, (kind, asked) in product(("bass", "drums", "voice"), kinds.items()):
         name, queries = f"{tag} {kind}", polarity(tag, *asked)
         questions.append(Question(name, "twins", queries, section_query=True, filled_from="content"))

@@ -167,6 +167,9 @@ def test_an_answer_has_lanes_and_spans(index):
     json.dumps(answer)
     for song in Library(index).answer({"q": "Drums. Drums."})["songs"]:
         assert [(lane["sentence"], len(lane["spans"])) for lane in song["lanes"]] == [("Drums.", 1)]
+    split = Library(index).answer({"q": "A slow piano, then drums"})
+    assert split["message"] == "3 of 3 songs. The sentence was split at its clauses."
+    assert [lane["sentence"] for lane in split["songs"][0]["lanes"]] == ["A slow piano", "then drums"]
 
 
 def test_filters_and_orders(index):
