@@ -40,13 +40,12 @@ def main() -> None:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in chosen))
     encoded = [manifests["plain"], *map(work.manifest, ("train_twins", "content", "twins"))]
     extracted = work.extract(encoded, work.towers() | MODEL, [rendered])
-    work.run([extracted])
 
     name = Path(given.text_model).name if given.text_model else "new"
     model = RECIPE | work.towers() | MODEL | OURS | {"features": work.features, "use_cpu": "true"}
     if given.text_model:
         model |= {"text_model": given.text_model, "text_pooling": None} | TUNED
-    steps = []
+    steps = [extracted]
     for row, seed in ((row, seed) for seed in given.seeds for row in given.rows):
         key, special = f"{row}-{name}-{seed}", {"train_manifest": manifests[row], "num_train_epochs": ROWS[row]}
         special |= {"per_device_train_batch_size": 16, "seed": seed}

@@ -181,7 +181,6 @@ def draw_song(
 
     Only the split "structures" uses `structures`, which is what `read_structures` gives.
     """
-    grouped = split in GROUPED_SPLITS
     base_index, member = divmod(index, GROUPED_SPLITS.get(split, 1))
     rng = random_stream(seed, stream_of(split), base_index, "song")
     described = read_freehand()[index]["tags"] if split == "freehand" else None
@@ -189,7 +188,7 @@ def draw_song(
     song = Song(
         split=split,
         index=index,
-        group=base_index if grouped else None,
+        group=base_index if split in GROUPED_SPLITS else None,
         beats_per_minute=int(rng.integers(TEMPOS[tempo][0], TEMPOS[tempo][1] + 1)),
         tempo=tempo,
         key=described["key"] if described else str(rng.choice(KEYS)),
