@@ -14,14 +14,14 @@ tags.
 import argparse
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
 import torch
-from torch.nn.functional import binary_cross_entropy_with_logits
+from torch.nn.functional import mse_loss
 from tqdm.auto import tqdm
 
 from collap import CollapFeatureExtractor
@@ -56,6 +56,16 @@ def crop_targets(track: Mapping[str, Any], start_s: float, end_s: float) -> np.n
     bounds = np.linspace(start_s, end_s, NUM_WINDOWS + 1)[:, None]
     overlap = np.clip(np.minimum(ends, bounds[1:]) - np.maximum(starts, bounds[:-1]), 0, None)  # (windows, frames)
     return overlap / overlap.sum(1, keepdims=True) @ frame_targets(track)
+
+
+def standardised_loss(manifest: Path) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """
+    Squared distance to the roots of the targets, each of mean 0 and deviation 1 over the tracks of a manifest: the
+    cross-entropy of soft targets is nearly as low for a constant as it can be (docs/log.md).
+    """
+    roots = np.sqrt(np.concatenate([frame_targets(json.loads(line)) for line in manifest.read_text().splitlines()]))
+    mean, deviation = torch.from_numpy(roots.mean(0)), torch.from_numpy(roots.std(0)) + 0.01
+    return lambda predicted, targets: mse_loss(predicted, (targets.sqrt() - mean) / deviation)
 
 
 def auc_and_ap(scores: np.ndarray, present: np.ndarray) -> tuple[float, float]:
@@ -101,7 +111,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lines = (given.tracks / "tracks.jsonl").read_text().splitlines()
     tracks = {track["sha256"]: track for track in map(json.loads, lines)}
     manifests = [decode(given.data, split, tracks) for split in ("train", "validation")]
-    labels = Labels(NUM_TAGS + 1, crop_targets, binary_cross_entropy_with_logits)
+    labels = Labels(NUM_TAGS + 1, crop_targets, standardised_loss(manifests[0]))
     options = {"chunk_length_s": CROP_S, "labels": labels, "batch_size": 16, "learning_rate": 3e-3, **SIZES}
     tagger = pretrain("music", manifests[0], given.output_dir, given.num_steps, **options).eval()
     extractor = CollapFeatureExtractor(chunk_length_s=CROP_S, speech=False)

@@ -1,6 +1,8 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Real music: targets of crops, metrics of tags, rearranged songs and versions."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -23,6 +25,18 @@ def test_targets_are_means_over_the_frames_that_a_window_covers():
     assert first[0] == pytest.approx((0.5 + 0.9) / 2)
     assert second[0] == pytest.approx(0.9)
     assert towers.crop_targets(TRACK, 7.0, 9.0)[0, 0] == pytest.approx(0.9)  # the last frame goes on
+
+
+def test_a_constant_loses_one_and_the_targets_nothing(tmp_path):
+    (tmp_path / "tracks.jsonl").write_text(json.dumps(TRACK) + "\n")
+    loss = towers.standardised_loss(tmp_path / "tracks.jsonl")
+    targets = torch.from_numpy(towers.frame_targets(TRACK))[None]
+    roots = targets.sqrt()
+    scale = roots[0].std(0, unbiased=False) + 0.01
+    assert loss((roots - roots.mean(1)) / scale, targets) == pytest.approx(0, abs=1e-10)
+    assert loss(torch.zeros_like(targets), targets) == pytest.approx(
+        float(((roots[0].std(0, unbiased=False) / scale) ** 2).mean())
+    )
 
 
 def test_auc_and_average_precision():
