@@ -37,7 +37,7 @@ ROWS = {
     "sentence queries without time": WITH_TIME | {"temporal_position": "false"},
     "document attention (the paper)": {"text_granularity": "document", "temporal_position": "false"},
 }
-PRETRAINED_TEXT = WITH_TIME | {"trainable_text_layers": 2, "text_learning_rate": 2e-4}
+PRETRAINED_TEXT = WITH_TIME | {"trainable_text_layers": 2, "text_learning_rate": 5e-4}
 PROMPT_ROWS = {"nicolas": "trained on digits", "seen": "trained on digits and prompts"}  # by the folder of the tracks
 METRICS = {"R@1": "recall@1", "R@5": "recall@5", "median rank": "median_rank"}
 COLUMNS = {f"{of}: {name}": (of, METRICS[name]) for of in ("text to audio", "audio to text") for name in METRICS}
