@@ -32,7 +32,9 @@ def find_text_pooling(name_or_path: str, text_pooling: str | None, hub: dict[str
     if modules is None:
         found = isdir(name_or_path) or try_to_load_from_cache(name_or_path, "modules.json", hub.get("cache_dir"))
         if text_pooling is None and not found:  # and also not known to be absent
-            logger.warning("%s could not be asked for its pooling offline: give text_pooling.", name_or_path)
+            logger.warning(
+                "%s is not in the cache, so its pooling is unknown offline: give text_pooling.", name_or_path
+            )
         return text_pooling
     # The classes have moved between versions; the last part of their name has not changed.
     paths = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}

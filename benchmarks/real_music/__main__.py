@@ -77,11 +77,8 @@ class RealMusic(Pipeline):
 
     def add_row(self, name: str, seed: int, steps: dict[str, Step]) -> None:
         """Adds encoding and training if they are not there, ranking, and where a model of sentences finds them."""
-        row, trained, title = (
-            self.rows[name],
-            f"{name.removesuffix('-first')}-{seed}",
-            f"{ROWS[name].title}, seed {seed}",
-        )
+        row, title = self.rows[name], f"{ROWS[name].title}, seed {seed}"
+        trained = f"{name.removesuffix('-first')}-{seed}"
         extracted = "extract-speech" if row.has_speech else "extract"
         towers, model = self.model_arguments(row.has_speech), self.model(trained)
         if extracted not in steps:

@@ -86,6 +86,6 @@ def test_a_name_of_the_hub_without_the_hub(tmp_path, warnings):
     hub = {"local_files_only": True, "cache_dir": str(tmp_path)}
     assert find_text_pooling("somebody/unknown", None, hub) is None
     (warning,) = warnings
-    assert warning == "somebody/unknown could not be asked for its pooling offline: give text_pooling."
+    assert warning == "somebody/unknown is not in the cache, so its pooling is unknown offline: give text_pooling."
     assert find_text_pooling("somebody/unknown", "mean", hub) == "mean"
     assert len(warnings) == 1
