@@ -43,7 +43,7 @@ PRESENT, LEAST_WINDOWS, VALIDATION_BATCHES = 0.2, 20, 100
 def frame_targets(track: Mapping[str, Any]) -> np.ndarray:
     """Probability of each tag in each frame of a track, and its level from 0 to 1: `(frames, tags + 1)`."""
     targets = np.full((len(track["tags"]), NUM_TAGS + 1), BELOW_LEAST, dtype=np.float32)
-    for row, tags, level_db in zip(targets, track["tags"], track["level_db"], strict=False):
+    for row, tags, level_db in zip(targets, track["tags"], track["level_db"], strict=True):
         row[[int(tag) for tag in tags]] = np.array(list(tags.values())) / 100
         row[NUM_TAGS] = np.clip(1 - level_db / SILENCE_DB, 0, 1)
     return targets

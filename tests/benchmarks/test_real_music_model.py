@@ -13,7 +13,7 @@ from benchmarks.questions import Query
 from benchmarks.rank import rearrange_songs
 from benchmarks.real_music import towers, versions
 
-TRACK = {"frames_s": 3.0, "tags": [{"0": 50}, {"0": 90, "7": 20}], "level_db": [-20.0, -60.0, -10.0]}
+TRACK = {"frames_s": 3.0, "tags": [{"0": 50}, {"0": 90, "7": 20}], "level_db": [-20.0, -60.0]}
 
 
 def test_targets_are_means_over_the_frames_that_a_window_covers():
