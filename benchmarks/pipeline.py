@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from collap.files import write_json
+from collap.progress import progress_bar
 
 ROOT = Path(__file__).resolve().parents[1]
 PROGRESS = re.compile(r"(\d+)/(\d+) \[")  # what tqdm writes into the log of a step
@@ -104,7 +105,7 @@ def run_steps(steps: Sequence[Step], logs: Path, at_once: int) -> None:
                 step.marker.parent.mkdir(parents=True, exist_ok=True)
                 with (logs / f"{step.name}.log").open("w") as log:
                     process = subprocess.Popen(step.command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-                running[step] = process, tqdm(desc=step.title, total=1, position=len(running), unit="step")
+                running[step] = process, progress_bar(desc=step.title, total=1, position=len(running), unit="step")
             time.sleep(0.2)
             for step, (process, bar) in list(running.items()):
                 _update(bar, logs / f"{step.name}.log")
@@ -128,8 +129,8 @@ def _update(bar: tqdm, log: Path) -> None:
         content.seek(max(0, log.stat().st_size - 2000))
         found = PROGRESS.findall(content.read().decode(errors="replace"))
     if found:
-        bar.n, bar.total = map(int, found[-1])
-        bar.refresh()
+        done, bar.total = map(int, found[-1])
+        bar.update(done - bar.n)
 
 
 class Pipeline:

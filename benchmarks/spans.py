@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from collap.evaluation.localization import Span, find_spans
 from collap.evaluation.retrievers import CollapRetriever, load_retriever
 from collap.files import markdown_table, write_json
 from collap.metrics import moment_metrics
+from collap.progress import progress_bar
 
 from .questions import Song, described_spans, read_songs
 from .tables import with_intervals
@@ -47,7 +47,7 @@ def measure(retriever: CollapRetriever, songs: Sequence[Song], suffix: str) -> d
     """Metrics over the sentences of all songs, with intervals, by the way of finding spans."""
     of_sentences: dict[str, list[dict[str, float]]] = {}
     units = []
-    for number, song in enumerate(tqdm(songs, unit="song")):
+    for number, song in enumerate(progress_bar(songs, unit="song")):
         true_spans = described_spans(song, suffix)
         units += [number for true_span in true_spans if true_span is not None]
         for way, spans in find_in_each_way(retriever, song, song[f"text{suffix}"]).items():

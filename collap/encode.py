@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 import shutil
-import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +32,7 @@ from collap.files import atomic_write, first_few
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor
+from collap.progress import progress_bar
 
 # Processes wait at the end for the last one. The default of ten minutes is less than hours of work may differ by.
 MAX_WAIT = timedelta(days=1)
@@ -316,12 +316,6 @@ def embed_songs(
     paths, given = list(songs.values()), {"on_bad_audio": on_bad_audio, "num_workers": num_workers}
     listed = encode_songs(paths, cache, retriever.embed_song, list, state, **given)
     return cache, dict(zip(songs, listed, strict=True))
-
-
-def progress_bar(items: Iterable[Item] | None = None, **options: Any) -> tqdm:
-    """A bar that in a log, which is no terminal, writes a line a minute."""
-    in_log = {"mininterval": 60.0, "maxinterval": 60.0, "bar_format": "{l_bar}{bar}{r_bar}\n"}
-    return tqdm(items, **options, **({} if sys.stderr.isatty() else in_log))
 
 
 def bytes_per_minute(config: CollapConfig) -> float:

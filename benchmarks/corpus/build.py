@@ -15,9 +15,9 @@ from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import soundfile
-from tqdm import tqdm
 
 from collap.files import atomic_write, write_json
+from collap.progress import progress_bar
 
 from . import plan
 from .audio import place_words, play_song
@@ -221,7 +221,7 @@ def build_corpus(output_dir: Path, recipe: Recipe, num_processes: int = 1) -> No
             pool = ProcessPoolExecutor(num_processes, mp_context=spawn, initializer=_leave_with_parent)
             stack.callback(pool.shutdown, cancel_futures=True)  # an error or Ctrl-C renders no more songs
             results = pool.map(make, jobs, chunksize=4)
-        bar = tqdm(results, total=len(jobs), unit="song", desc="song corpus", disable=None)  # only on a terminal
+        bar = progress_bar(results, total=len(jobs), unit="song", desc="song corpus")
         for (split, _), line in zip(jobs, bar, strict=True):
             lines[split].append(line)
     for leftover in output_dir.rglob(".*.tmp.*"):  # of a build that was killed

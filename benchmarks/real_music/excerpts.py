@@ -19,9 +19,9 @@ from typing import Any
 
 import av
 import numpy as np
-from tqdm.auto import tqdm
 
 from collap.files import this_command, write_json
+from collap.progress import progress_bar
 from collap.search.index import SongIndex
 from collap.search.query import Query
 
@@ -71,7 +71,7 @@ def search_excerpts(index: SongIndex, num_excerpts: int, seed: int = 0) -> list[
     found = []
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "excerpt.mp3"
-        for path in tqdm(paths, unit="excerpt"):
+        for path in progress_bar(paths, unit="excerpt"):
             excerpt, start_s = cut(read_stereo(path), generator)
             write_mp3(file, excerpt)
             (match,) = index.search(Query(like=str(file), top=1)).matches

@@ -19,9 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tqdm.auto import tqdm
-
 from collap.files import atomic_write, first_few
+from collap.progress import progress_bar
 
 from . import captions
 
@@ -36,7 +35,7 @@ Track = dict[str, Any]  # a line of tracks.jsonl
 def find_faults(tracks: Sequence[Track], music: Path) -> dict[str, str]:
     """Files that are missing or not those that were labelled, each with its package."""
     faults = {}
-    for track in tqdm(tracks, unit="song", desc="check"):
+    for track in progress_bar(tracks, unit="song", desc="check"):
         path = music / track["path"]
         if not path.is_file():
             faults[f"{path} is missing"] = track["package"]
@@ -92,14 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tracks = [track for track in tracks if track["path"] not in SPLITS["unreadable"]]
         faults = find_faults(tracks, music)
         if faults and given.music is None:
-            for package in tqdm(sorted(set(faults.values())), unit="package", desc="fetch"):
+            for package in progress_bar(sorted(set(faults.values())), unit="package", desc="fetch"):
                 unpack(package, music)
             faults = find_faults(tracks, music)
         if faults:
             raise ValueError("\n".join([f"{len(faults)} of {len(tracks)} songs:", *first_few(list(faults))]))
     except (OSError, ValueError) as error:
         parser.error(str(error))
-    songs = [describe_track(track, music, tag_names) for track in tqdm(tracks, unit="song", desc="captions")]
+    songs = [describe_track(track, music, tag_names) for track in progress_bar(tracks, unit="song", desc="captions")]
     in_splits = [song for song in songs if not song["audio"].endswith(tuple(SPLITS["left_out"]))]
     for split in ("train", "validation", "test", "all"):
         rows = songs if split == "all" else [song for song in in_splits if song["album"] in SPLITS[split]]

@@ -22,11 +22,11 @@ import numpy as np
 import soundfile
 import torch
 from torch.nn.functional import mse_loss
-from tqdm.auto import tqdm
 
 from collap import CollapFeatureExtractor
 from collap.data.audio_files import read_audio
 from collap.files import atomic_write, this_command, write_json
+from collap.progress import progress_bar
 
 from ..towers import SAMPLING_RATE, Labels, crops, pretrain
 from .fetch import SHARED_DATA
@@ -88,7 +88,9 @@ def validation_metrics(logits: np.ndarray, targets: np.ndarray) -> dict[str, flo
 def decode(data: Path, split: str, tracks: Mapping[str, Mapping[str, Any]]) -> Path:
     """A manifest of the waveforms of a split, with the tags; those that are not there are written: 16 kHz, int16."""
     manifest, rows = data / "waveforms" / f"{split}.jsonl", []
-    for line in tqdm((data / f"{split}.jsonl").read_text().splitlines(), unit="song", desc=f"Decoding {split}"):
+    for line in progress_bar(
+        (data / f"{split}.jsonl").read_text().splitlines(), unit="song", desc=f"Decoding {split}"
+    ):
         song = json.loads(line)
         file = manifest.parent / f"{song['song_id']}.wav"
         if not file.is_file():

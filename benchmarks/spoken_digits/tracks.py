@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from tqdm.auto import tqdm
 
 from collap.files import atomic_write
+from collap.progress import progress_bar
 
 from .recordings import SAMPLING_RATE, Recordings, load_digits, load_prompts
 
@@ -47,7 +47,7 @@ def compose(recordings: Recordings, corpus: Path, name: str, split: str, num_tra
     `text_other` has other words in phrases of the same lengths: what still finds its track does so by the rhythm.
     """
     words, lines = " ".join(recordings).split(), []
-    for number in tqdm(range(num_tracks), unit="track", desc=f"{name}, {split}"):
+    for number in progress_bar(range(num_tracks), unit="track", desc=f"{name}, {split}"):
         # A stream of its own for each track: a larger corpus begins with the tracks of the smaller one.
         random = np.random.default_rng([zlib.crc32(f"{name}, {split}".encode()), number])
         waveform, line = make_track(recordings, LENGTHS_S[split], random)

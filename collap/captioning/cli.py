@@ -9,8 +9,9 @@ from typing import Any
 
 from collap.cli import HelpFormatter
 from collap.data.audio_files import AudioHashes, find_audio_files, read_audio
-from collap.encode import SONG_ERRORS, progress_bar
+from collap.encode import SONG_ERRORS
 from collap.files import atomic_write, flush
+from collap.progress import progress_bar
 
 from .captioner import LanguageModelCaptioner, find_licence
 from .sections import SAMPLING_RATE

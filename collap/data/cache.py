@@ -19,7 +19,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import nn
-from tqdm.auto import tqdm
 from transformers import PreTrainedConfig, PreTrainedModel
 
 from collap.files import atomic_write, first_few, write_json
@@ -27,6 +26,7 @@ from collap.modeling_collap.configuration_beats import BeatsConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.modeling_collap.modeling_collap_base import is_trainable
 from collap.processing.feature_extraction_collap import CollapFeatureExtractor
+from collap.progress import progress_bar
 
 from .audio_files import AudioHashes, audio_name
 
@@ -222,7 +222,8 @@ class TensorCache:
             ValueError: says how many songs are missing, the first few, and the command that extracts them.
         """
         self.hashes.read()
-        found = [self._look_up(song)[1] for song in tqdm(songs, "Looking for cached features", unit="song", delay=5)]
+        progress = progress_bar(songs, desc="Looking for cached features", unit="song", delay=5)
+        found = [self._look_up(song)[1] for song in progress]
         if problems := [problem for problem in found if problem is not None]:
             raise self._missing(problems, len(found))
 

@@ -12,7 +12,6 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
 
 from collap.cli import HelpFormatter
 from collap.data.audio_files import audio_path
@@ -21,6 +20,7 @@ from collap.files import MAX_SHOWN, atomic_write, first_few
 from collap.processing.audio_loading_collap import load_songs
 from collap.processing.feature_extraction_beats import SAMPLING_RATE
 from collap.processing.processing_collap import CollapProcessor
+from collap.progress import progress_bar
 
 # Lengths in headers of files and in manifests are rounded: an issue is a difference of more than both of these.
 LENGTH_TOLERANCE_S = 1.0
@@ -126,7 +126,7 @@ def find_issues(
     with state.split_between_processes(list(range(len(rows)))) as indices:
         checked = _CheckedRows(rows, list(indices), processor, truncate_songs, truncate_texts)
         loader = DataLoader(checked, batch_size=None, num_workers=num_workers, collate_fn=list)
-        for issues in tqdm(loader, desc="Validating", unit="song", disable=not state.is_main_process):
+        for issues in progress_bar(loader, desc="Validating", unit="song", disable=not state.is_main_process):
             found += issues
     return sorted(gather_object(found), key=lambda row: row.index)
 

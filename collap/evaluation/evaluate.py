@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from tqdm.auto import tqdm
 from transformers.hf_argparser import HfArg
 
 from collap.encode import embed_songs
 from collap.files import atomic_write, first_few, write_json
+from collap.progress import progress_bar
 
 from .evaluation_set import EvaluationSet, MissingSong, load_evaluation_set
 from .moments import find_moments
@@ -58,7 +58,7 @@ def score_songs(
     text_blocks = [texts[start : start + BLOCK_TEXTS] for start in range(0, len(texts), BLOCK_TEXTS)]
     scored = []
     hidden = not state.is_main_process
-    for block in tqdm(own, desc=f"Scoring {len(texts)} texts", unit="block", delay=5, disable=hidden):
+    for block in progress_bar(own, desc=f"Scoring {len(texts)} texts", unit="block", delay=5, disable=hidden):
         frames = [load_frames(index) for index in block]
         scores = np.concatenate([retriever.score(frames, part) for part in text_blocks], axis=1)
         if not np.isfinite(scores).all():

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from tqdm.auto import tqdm
 
 from collap.metrics import MOMENTS_AT, moment_metrics
+from collap.progress import progress_bar
 
 from .evaluation_set import EvaluationSet
 from .localization import Span, find_spans
@@ -41,7 +41,7 @@ def find_moments(
     queries = retriever.frame_queries(texts)  # (T, d)
     own = [*enumerate(evaluation_set.songs)][state.process_index :: state.num_processes]
     found = []
-    for place, song in tqdm(own, desc="Moments", unit="song", delay=5, disable=not state.is_main_process):
+    for place, song in progress_bar(own, desc="Moments", unit="song", delay=5, disable=not state.is_main_process):
         asked = [(index, text) for index, text in enumerate(evaluation_set.texts) if song in text.spans]
         if not asked:
             continue

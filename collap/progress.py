@@ -1,0 +1,16 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""Progress bars."""
+
+import sys
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from tqdm.auto import tqdm
+
+Item = TypeVar("Item")
+
+
+def progress_bar(items: Iterable[Item] | None = None, **options: Any) -> tqdm:
+    """A bar that in a log, which is no terminal, writes a line a minute."""
+    in_log = {"mininterval": 60.0, "maxinterval": 60.0, "bar_format": "{l_bar}{bar}{r_bar}\n"}
+    return tqdm(items, **options, **({} if sys.stderr.isatty() else in_log))
