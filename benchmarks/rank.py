@@ -84,22 +84,25 @@ def rank_questions(
 def rearrange_songs(
     retriever: Retriever, songs: Sequence[Song], frames: Sequence[np.ndarray], queries: Sequence[Query], number: int
 ) -> tuple[list[np.ndarray], list[Query], list[int]]:
-    """Frames of the songs that have several sections, each with others of its sections in another order; queries."""
+    """
+    Frames of the songs of three sections or more, each with `number` others of its sections in different orders (two
+    sections have one other order); their queries; their groups.
+    """
     gallery, moved, groups = [], [], []
     for query in queries:
         song, of_song = songs[query.place], frames[query.place]
         starts_s = [section["start_s"] for section in song["sections"]]
-        if len(starts_s) < 2:
+        if len(starts_s) < 3:
             continue
         moved.append(Query(len(gallery), query.sentences))
         times = retriever.frame_times(len(of_song), song["duration_s"])
         section_of_frame = np.searchsorted(starts_s[1:], times.mean(1), side="right")
-        places, generator = list(range(len(starts_s))), random.Random(query.place)
-        gallery.append(of_song)
-        while len(gallery) % (number + 1):
-            order = generator.sample(places, len(places))
-            if order != places:
-                gallery.append(np.concatenate([of_song[section_of_frame == place] for place in order]))
+        places, generator = range(len(starts_s)), random.Random(query.place)
+        orders = dict.fromkeys([tuple(places)])
+        while len(orders) <= number:
+            orders[tuple(generator.sample(places, len(places)))] = None
+        for order in orders:
+            gallery.append(np.concatenate([of_song[section_of_frame == place] for place in order]))
         groups += [query.place] * (number + 1)
     return gallery, moved, groups
 

@@ -70,6 +70,14 @@ def test_both_writers_have_words_for_all(writer: str) -> None:
     assert set(words["course"]) == {"even", "grows", "fades", "arch", "dip", "contrasts"}
 
 
+def test_the_writers_share_no_phrase() -> None:
+    def phrases(words: Any) -> set[str]:
+        parts = words.values() if isinstance(words, dict) else words
+        return {words} if isinstance(words, str) else set().union(*map(phrases, parts))
+
+    assert set.intersection(*map(phrases, captions.WORDS.values())) == {"{genre}"}
+
+
 def test_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
     song = captions.describe(captions.read_frames(track(), NAMES))
     words = {**captions.WORDS["train"], "what": ["{genre} with {things}"], "first": ["First {what}, {level}."]}
