@@ -1,9 +1,10 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """
-"Without drums": do captions that tell what is absent teach it, and songs that differ in nothing else?
+Does training on captions that mention absences, or on pairs of songs that differ in one instrument, help with queries
+such as "without drums"?
 
-Trains on the songs of the demo, all rows with the same number of steps: captions of the demo, captions that tell
-absences, twins in any batch, twins in the same batch. Needs what `make demo` leaves.
+Trains on the songs of the demo, all rows with the same number of steps: captions of the demo, captions that mention
+absences, twins in random batches, twins in the same batch. Needs what `make demo` leaves.
 docs/experiments/absences.md has the results.
 """
 
@@ -11,13 +12,13 @@ import argparse
 import json
 from pathlib import Path
 
-from collap.files import atomic_write, write_json
+from collap.files import this_command, write_json, write_jsonl
 
 from .long_form.rows import OURS, TUNED
 from .pipeline import MODEL, RECIPE, Pipeline
 from .tables import read_metrics
 
-ROWS = {"plain": 16, "told": 16, "twins": 8, "batch": 8}  # epochs: with twins there are twice as many songs
+ROWS = {"plain": 16, "mentioned": 16, "twins": 8, "batch": 8}  # epochs: with twins there are twice as many songs
 
 
 def main() -> None:
@@ -34,17 +35,16 @@ def main() -> None:
     work.run([rendered])
     manifests = {"plain": given.demo / "corpus" / "train.jsonl", "batch": work.manifest("train_twins")}
     lines = [json.loads(line) | {"group": None} for line in manifests["batch"].read_text().splitlines()]
-    for row, chosen in {"told": lines[::2], "twins": lines}.items():  # the first of each pair is a song of the demo
+    # The first of each pair is a song of the demo.
+    for row, chosen in {"mentioned": lines[::2], "twins": lines}.items():
         manifests[row] = work.manifest(f"train_{row}_alone")
-        with atomic_write(manifests[row]) as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in chosen))
+        write_jsonl(manifests[row], chosen)
     encoded = [manifests["plain"], *map(work.manifest, ("train_twins", "content", "twins"))]
     extracted = work.extract(encoded, work.towers() | MODEL, [rendered])
 
     name = Path(given.text_model).name if given.text_model else "new"
-    model = RECIPE | work.towers() | MODEL | OURS | {"features": work.features, "use_cpu": "true"}
-    if given.text_model:
-        model |= {"text_model": given.text_model, "text_pooling": None} | TUNED
+    model = RECIPE | work.towers(given.text_model) | MODEL | OURS | (TUNED if given.text_model else {})
+    model |= {"features": work.features, "use_cpu": "true"}
     steps = [extracted]
     for row, seed in ((row, seed) for seed in given.seeds for row in given.rows):
         key, special = f"{row}-{name}-{seed}", {"train_manifest": manifests[row], "num_train_epochs": ROWS[row]}
@@ -53,7 +53,9 @@ def main() -> None:
         steps += [trained, work.rank(key, f"Ranking {key}", ["polarity"], after=[trained], features=work.features)]
     work.run(steps)
     ranks = {row: [work.ranks(f"{row}-{name}-{seed}") for seed in given.seeds] for row in given.rows}
-    write_json(work.folder / f"results-{name}.json", {row: read_metrics(files) for row, files in ranks.items()})
+    result = {"command": this_command(), "seeds": given.seeds, "text_model": name}
+    result |= {"rows": {row: {"title": row, "questions": read_metrics(files)} for row, files in ranks.items()}}
+    write_json(work.folder / f"results-{name}.json", result)
 
 
 if __name__ == "__main__":

@@ -20,17 +20,18 @@ from collap.files import write_json
 from collap.progress import progress_bar
 
 ROOT = Path(__file__).resolve().parents[1]
+SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA") or ROOT.parent / "shared" / "data")
+TOWERS = ("music", "speech", "text")
+RANKING_CODE = ("questions.py", "rank.py")
 PROGRESS = re.compile(r"(\d+)/(\d+) \[")  # what tqdm writes into the log of a step
 
 # The small CoLLAP: frames of 1.28 s, segments of four of them. A short training does better from a logit scale of
-# 1 / 0.03 than from the paper's 1 / 0.07, and a text tower that starts from random weights learns far more from the
-# mean over its tokens than from the first of them (docs/log.md).
+# 1 / 0.03 than from the paper's 1 / 0.07 (docs/log.md).
 MODEL = {
     "projection_dim": 96,
     "frame_pooling": 64,
     "kernel_size": 4,
     "kernel_stride": 4,
-    "text_pooling": "mean",
     "logit_scale_init_value": math.log(1 / 0.03),
 }
 # Training arguments that all rows share.
@@ -76,8 +77,8 @@ def named(values: Mapping[str, object]) -> list[str]:
 
 def run_steps(steps: Sequence[Step], logs: Path, at_once: int) -> None:
     """
-    Runs the steps that are not done yet, `at_once` at a time, each with one thread, in their order but for those that
-    wait for another.
+    Runs the steps that are not done yet, `at_once` at a time, each with one thread, in order; a step that depends on
+    another waits for it.
 
     Raises:
         RuntimeError: if a step fails; its log's last lines are in the message, and the other steps are stopped. Or if
@@ -184,23 +185,26 @@ class Pipeline:
         command = run_module("benchmarks.corpus", "--output_dir", self.corpus, "--num_processes", self.num_processes)
         return self.step("corpus", "Corpus", [*command, *map(str, arguments)])
 
-    def make_towers(self, rendered: Step, kinds: Sequence[str] = ("music", "speech"), **options: object) -> list[Step]:
+    def make_towers(self, rendered: Step, kinds: Sequence[str] = TOWERS, **options: object) -> list[Step]:
         """Pretrains small encoders on tags of crops, and builds a text tower; `options` are those of the encoders."""
         manifest, steps = self.manifest("train"), []
-        for kind in kinds:
+        for kind in [kind for kind in kinds if kind != "text"]:
             given = {"manifest": manifest, "output_dir": self.encoders / kind, "device": self.device} | options
             command = run_module("benchmarks.towers", kind, *named(given))
             steps.append(self.step(f"pretrain-{kind}", f"Small {kind} encoder", command, [rendered]))
-        command = run_module("benchmarks.towers", "text", "--manifest", manifest, "--output_dir", self.text)
-        return [*steps, self.step("text", "New text tower", command, [rendered])]
+        if "text" in kinds:
+            command = run_module("benchmarks.towers", "text", "--manifest", manifest, "--output_dir", self.text)
+            steps.append(self.step("text", "New text tower", command, [rendered]))
+        return steps
 
-    def towers(self) -> dict[str, Path]:
-        """The arguments of a training that name the towers of this folder."""
-        return {
-            "music_model": self.encoders / "music",
-            "speech_model": self.encoders / "speech",
-            "text_model": self.text,
-        }
+    def towers(self, text_model: str | Path | None = None) -> dict[str, str | Path]:
+        """The arguments of a training that name the towers of this folder, or another text tower."""
+        audio = {"music_model": self.encoders / "music", "speech_model": self.encoders / "speech"}
+        if text_model is not None:
+            return audio | {"text_model": text_model}  # it says its pooling
+        # One that starts from random weights learns far more from the mean over its tokens than from the first of
+        # them (docs/log.md).
+        return audio | {"text_model": self.text, "text_pooling": "mean"}
 
     def extract(
         self,
@@ -217,7 +221,7 @@ class Pipeline:
         launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", num_processes)
         command = run_module(*launch, ROOT / "examples" / "extract_features.py", "--manifests", *manifests)
         command += [*(["--use_cpu"] if on_cpu else []), *named({"features": features or self.features} | dict(model))]
-        return self.step(name, title, command, after)
+        return self.step(name, title, command, after, manifests)
 
     def train(
         self,
@@ -227,10 +231,10 @@ class Pipeline:
         after: Sequence[Step] = (),
         mean_pooling: bool = False,
     ) -> Step:
-        """Trains the model `name`; `arguments` are those of examples/train.py."""
+        """Trains the model `name`; `arguments` are those of examples/train.py, among them `train_manifest`."""
         command = run_module("benchmarks.train_row", *named({"output_dir": self.model(name)} | dict(arguments)))
         command += ["--mean_pooling"] if mean_pooling else []
-        return self.step(f"train-{name}", title, command, after)
+        return self.step(f"train-{name}", title, command, after, [Path(arguments["train_manifest"])])
 
     def rank(
         self,
@@ -239,11 +243,12 @@ class Pipeline:
         questions: Sequence[str],
         model: Path | None = None,
         after: Sequence[Step] = (),
+        inputs: Sequence[Path] = (),
         **options: object,
     ) -> Step:
         """Ranks of the model `name`, or of the folder `model`; `options` are more arguments of benchmarks.rank."""
         model = model or self.model(name)
         command = run_module("benchmarks.rank", "--questions", *questions)
         given = {"model": model, "corpus": self.corpus, "output": self.ranks(name), "device": self.device}
-        inputs = (model / SAFE_WEIGHTS_NAME, ROOT / "benchmarks" / "questions.py")
+        inputs = [model / SAFE_WEIGHTS_NAME, *(ROOT / "benchmarks" / file for file in RANKING_CODE), *inputs]
         return self.step(f"rank-{name}", title, [*command, *named(given | options)], after, inputs)

@@ -20,6 +20,7 @@ class Query(NamedTuple):
 
 
 Queries = Callable[[Sequence[Song]], list[Query]]  # of the songs of a split
+WRITERS = {"seen": "", "other": "_other"}  # of captions of real music: the end of the columns' names
 LONG_SPLITS = ("long_2", "long_5", "long_10", "long_20")  # by minutes
 # The benchmark's wordings, by the columns of captions and of section queries.
 WORDING_COLUMNS = {
@@ -75,7 +76,10 @@ def sections(column: str, every: int = 1) -> Queries:
 
 
 def polarity(tag: str, is_absent: bool, column: str | None = None) -> Queries:
-    """A query for each section without what the song's twin has of a tag (or the other way round), or a short one."""
+    """
+    Queries about the sections that lack a tag that the twin has (`is_absent`), or the reverse. Without `column` the
+    query is short: "flute and harp without drums".
+    """
     short = "{lead} and {accompaniment} without " + {"voice": "vocals"}.get(tag, tag)
     return lambda songs: [
         Query(place, section[column] if column else [short.format(**section["tags"]).removeprefix("none and ")])
@@ -185,7 +189,7 @@ def real_music_questions(split: str) -> list[Question]:
     tell their song from three of its rearrangements.
     """
     questions = []
-    for writer, suffix in {"seen": "", "other": "_other"}.items():
+    for writer, suffix in WRITERS.items():
         texts, parts = captions(f"text{suffix}"), sections(f"query{suffix}")
         for gallery, source in {"held-out": None, "all": "all"}.items():
             questions.append(Question(f"captions, {gallery}, {writer}", split, texts, filled_from=source))

@@ -31,16 +31,17 @@ def with_intervals(of_queries: dict[str, np.ndarray], groups: Sequence[int] | No
     return {name: {"value": value, "interval": [*intervals[name]]} for name, value in average(of_queries).items()}
 
 
-def read_metrics(files: Sequence[Path]) -> dict[str, Any]:
+def read_metrics(files: Sequence[Path | Sequence[Path]]) -> dict[str, Any]:
     """
-    Metrics of one model by the names of the questions, in percent; over several seeds, a file each, their mean.
+    Metrics of one model by the names of the questions, in percent; over several seeds, their mean. A seed has a file,
+    or several whose queries are taken together.
 
     Returns:
         Of each question `recall@k`, each `{"value", "interval", "seeds"}`, `median_rank`, `mrr`, `num_queries`,
         `gallery_size`, `num_cut` (most texts that were cut in a seed). For the interval songs are drawn anew, with
         their group where they come in groups, each with all of its queries.
     """
-    found = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    found = [_read_ranks([of_seed] if isinstance(of_seed, Path) else of_seed) for of_seed in files]
     result: dict[str, Any] = {}
     for name in dict.fromkeys(name for of_seed in found for name in of_seed):
         of_seeds = [of_seed[name] for of_seed in found if name in of_seed]
@@ -59,6 +60,18 @@ def read_metrics(files: Sequence[Path]) -> dict[str, Any]:
             "num_cut": max(of_seed["num_cut"] for of_seed in of_seeds),
         }
     return result
+
+
+def _read_ranks(files: Sequence[Path]) -> dict[str, dict[str, Any]]:
+    """The ranks of several files with the same questions, one after the other."""
+    parts = [json.loads(file.read_text(encoding="utf-8")) for file in files]
+    joined = parts[0]
+    for number, part in enumerate(parts[1:], start=1):
+        for name, found in part.items():
+            joined[name]["ranks"] += found["ranks"]
+            joined[name]["units"] += [f"{number}: {unit}" for unit in found["units"]]
+            joined[name]["num_cut"] += found["num_cut"]
+    return joined
 
 
 def read_shares(file: Path) -> dict[str, dict[str, float]]:

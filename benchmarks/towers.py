@@ -183,7 +183,8 @@ def pretrain(
 ) -> Tagger:
     """
     Pretrains a small encoder (`kind` is `"music"` or `"speech"`) and writes it to `output_dir`. Every
-    `CHECKPOINT_STEPS` steps its state is written there too: the same call continues after an interruption.
+    `CHECKPOINT_STEPS` steps its state is written there too: the same call, with equal arguments, continues after an
+    interruption.
     """
     torch.manual_seed(seed)
     torch.set_num_threads(1)
@@ -192,10 +193,13 @@ def pretrain(
     optimizer = torch.optim.AdamW(tagger.parameters(), lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, num_steps, pct_start=0.1)
     checkpoint, step = output_dir / "pretraining.pt", 0
-    if checkpoint.is_file():
-        state = torch.load(checkpoint, map_location=device, weights_only=True)
+    parts = {"tagger": tagger, "optimizer": optimizer, "schedule": schedule}
+    options = {"kind": kind, "manifest": str(manifest), "num_steps": num_steps, "chunk_length_s": chunk_length_s}
+    options |= {"seed": seed, "batch_size": batch_size, "learning_rate": learning_rate, **sizes}
+    state = torch.load(checkpoint, map_location=device, weights_only=True) if checkpoint.is_file() else {}
+    if state.get("options") == options:  # otherwise it is another pretraining, which begins anew
         step = state["step"]
-        for part, name in ((tagger, "tagger"), (optimizer, "optimizer"), (schedule, "schedule")):
+        for name, part in parts.items():
             part.load_state_dict(state[name])
     batches = crops(manifest, extractor, kind, batch_size, seed, labels, first_batch=step)
 
@@ -210,9 +214,9 @@ def pretrain(
         schedule.step()
         progress.set_postfix(loss=f"{loss.item():.3f}")
         if (step + 1) % CHECKPOINT_STEPS == 0:
-            parts = {"tagger": tagger, "optimizer": optimizer, "schedule": schedule}
+            states = {name: part.state_dict() for name, part in parts.items()}
             with atomic_write(checkpoint) as temporary:
-                torch.save({"step": step + 1} | {name: part.state_dict() for name, part in parts.items()}, temporary)
+                torch.save({"step": step + 1, "options": options} | states, temporary)
     tagger.encoder.save_pretrained(output_dir)
     checkpoint.unlink(missing_ok=True)
     return tagger

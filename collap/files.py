@@ -7,7 +7,7 @@ import platform
 import shlex
 import sys
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,6 +49,14 @@ def write_json(path: str | Path, content: Any) -> None:
     """Writes a JSON file, and its folder if it is missing, by [`atomic_write`]."""
     with atomic_write(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_jsonl(path: str | Path, rows: Iterable[Any]) -> None:
+    """Writes a file of a JSON object a line, by [`atomic_write`]; one that has this content already stays as it is."""
+    path, content = Path(path), "".join(json.dumps(row) + "\n" for row in rows).encode()
+    if not path.is_file() or path.read_bytes() != content:
+        with atomic_write(path) as temporary:
+            temporary.write_bytes(content)
 
 
 def first_few(lines: Sequence[str], most: int = MAX_SHOWN) -> list[str]:

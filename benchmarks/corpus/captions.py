@@ -53,14 +53,16 @@ class CaptionWriter:
         wording (`str`): "seen" (training, and the first text of test songs) or "new" (test songs only).
         rng (`np.random.Generator`): makes every choice.
         clock_times (`bool`): whether the sections' times are told, as "0:14 to 0:32".
-        tell_absences (`bool`): whether the absence of a voice is always told, and every absence in more wordings.
+        mention_absences (`bool`): whether a missing voice is always mentioned, and all absences in more wordings.
     """
 
-    def __init__(self, wording: str, rng: np.random.Generator, clock_times: bool = False, tell_absences: bool = False):
+    def __init__(
+        self, wording: str, rng: np.random.Generator, clock_times: bool = False, mention_absences: bool = False
+    ):
         self.wording = wording
         self.rng = rng
         self.clock_times = clock_times
-        self.tell_absences = tell_absences
+        self.mention_absences = mention_absences
         self._used: set[str] = set()
 
     def write(self, song: Song) -> Caption:
@@ -131,7 +133,7 @@ class CaptionWriter:
         melody = "melody" if "lead" in slots else "no_melody"
         chosen = [PHRASES[melody], self._absence(rhythm, PHRASES[rhythm]), PHRASES["dynamics"][section.dynamics]]
         tags = [*ALWAYS_TOLD]
-        if section.voice != "none" or self.rng.random() < 0.3 or self.tell_absences:
+        if section.voice != "none" or self.rng.random() < 0.3 or self.mention_absences:
             chosen.append(self._absence(f"{section.voice} voice", PHRASES["voice"][section.voice]))
             tags.append("voice")
         told = [self._choose(options) for options in chosen]
@@ -141,8 +143,8 @@ class CaptionWriter:
         return [frame.format(place=place, **slots) for frame in told], "{place}" in told[0], tags
 
     def _absence(self, name: str, options: Phrases) -> Phrases:
-        """More options where something is absent, if absences are told."""
-        more = PHRASES["absences"].get(name, {}) if self.tell_absences else {}
+        """More options where something is absent, if absences are mentioned."""
+        more = PHRASES["absences"].get(name, {}) if self.mention_absences else {}
         return {wording: [*phrases, *more.get(wording, [])] for wording, phrases in options.items()}
 
     def _join(self, clauses: list[str]) -> list[str]:

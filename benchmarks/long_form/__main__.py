@@ -25,14 +25,13 @@ from typing import Any
 
 from collap.files import this_command, write_json
 
-from ..pipeline import MODEL, RECIPE, ROOT, Pipeline, Step
+from ..pipeline import MODEL, RECIPE, SHARED_DATA, Pipeline, Step
 from ..questions import SETS
 from ..speed.gpu import describe_machine
 from ..tables import format_benchmark, read_metrics
 from .rows import CHUNK_LENGTH_S, ROWS, SIZES
 
 TRAINING_SPLITS = ("train", "validation", "validation_order")
-SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", ROOT.parent / "shared" / "data"))
 
 
 class Benchmark(Pipeline):
@@ -113,9 +112,8 @@ class Benchmark(Pipeline):
             "seed": seed,
         }
         recipe |= {"use_cpu": "true"} if self.device == "cpu" else {"bf16": "true"}
-        recipe |= {"features": self.features} | self.towers() | MODEL
-        if row.is_pretrained:
-            recipe["text_model"] = self.given.pretrained_text_model
+        text_model = self.given.pretrained_text_model if row.is_pretrained else None
+        recipe |= {"features": self.features} | self.towers(text_model) | MODEL
         title, arguments = f"{row.title}, seed {seed}", recipe | row.special
         return self.train(f"{name}-{seed}", title, arguments, [self.extracted], row.mean_pooling)
 

@@ -40,7 +40,7 @@ ROWS = {
     ),
     "sentences": Row("sentence queries", special=SENTENCES),
     "sentences-time": Row("sentence queries, time", special=SENTENCES | TIME),
-    "ours-new-text": Row("ours, text model from nothing", special=OURS, is_main=True),
+    "ours-new-text": Row("ours, text model from scratch", special=OURS, is_main=True),
     "ours-frozen": Row("ours, text model frozen", special=OURS | FROZEN, is_main=True, is_pretrained=True),
     "ours-lora": Row("ours, text model with LoRA", special=OURS | LORA, is_main=True, is_pretrained=True),
     "ours": Row("ours", special=OURS | TUNED, is_main=True, is_pretrained=True),

@@ -24,13 +24,12 @@ import numpy as np
 from collap.files import this_command, write_json
 
 from ..long_form.rows import DOCUMENT, FROZEN, OURS, TUNED
-from ..pipeline import MODEL, RECIPE, Pipeline, Step, named, run_module
+from ..pipeline import MODEL, RECIPE, SHARED_DATA, Pipeline, Step, named, run_module
+from ..questions import WRITERS
 from ..tables import Columns, as_table, read_metrics, spread
-from .fetch import SHARED_DATA
 
 MUSIC_CHUNK_S = 6.42  # 5 frames; with Whisper chunks are as long as it takes
 WHOLE_TEXT = DOCUMENT | {"max_text_tokens": 512, "truncate_texts": "true"}
-WRITERS = {"seen": "", "other": "_other"}
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,7 @@ class RealMusic(Pipeline):
 
     def model_arguments(self, has_speech: bool) -> dict[str, Any]:
         """Towers, configuration and features of a new model."""
-        fields = {name: value for name, value in MODEL.items() if name != "text_pooling"}  # its folder says it
-        fields |= {"music_model": self.encoders / "music", "text_model": self.given.text_model}
+        fields = MODEL | {"music_model": self.encoders / "music", "text_model": self.given.text_model}
         if has_speech:
             return fields | {"features": self.folder / "features-speech", "speech_model": self.given.speech_model}
         return fields | {"features": self.features, "chunk_length_s": MUSIC_CHUNK_S}
@@ -85,17 +83,18 @@ class RealMusic(Pipeline):
             steps[extracted] = self.extract([self.manifest("all")], towers, [self.pretrained], name=extracted)
         if trained not in steps:
             recipe = {"train_manifest": self.manifest("train"), "seed": seed, "use_cpu": "true"}
-            recipe |= {"num_train_epochs": self.given.num_epochs, "contrastive_batch_size": self.given.batch_size}
+            recipe |= {"num_train_epochs": self.given.num_epochs, "contrastive_batch_size": 16}
             recipe = RECIPE | recipe | towers | row.special
             steps[trained] = self.train(trained, title, recipe, [steps[extracted]], row.is_mean)
         questions, ranked = [f"real-music-{self.given.split}"], f"{self.given.split}-{name}-{seed}"
         options = {"features": towers["features"], "first_s": row.first_s}
-        steps[ranked] = self.rank(ranked, f"Ranking: {title}", questions, model, [steps[trained]], **options)
+        queries = [self.manifest(self.given.split), self.manifest("all")]
+        steps[ranked] = self.rank(ranked, f"Ranking: {title}", questions, model, [steps[trained]], queries, **options)
         for writer, suffix in WRITERS.items() if "text_granularity" in row.special else ():
             options = {"model": model, "manifest": self.manifest(self.given.split), "features": towers["features"]}
             options |= {"wording": suffix, "output": self.ranks(f"{ranked}-where-{writer}")}
             command, place = run_module("benchmarks.spans", *named(options)), f"{ranked}-where-{writer}"
-            steps[place] = self.step(place, f"Where: {title}", command, [steps[trained]])
+            steps[place] = self.step(place, f"Where: {title}", command, [steps[trained]], queries)
 
     def make(self) -> dict[str, Any]:
         """Runs all steps; returns the result."""
@@ -145,7 +144,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="whose texts are the queries")
     parser.add_argument("--num_epochs", type=int, default=20)
-    parser.add_argument("--batch_size", type=int, default=16)
     parser.add_argument("--num_pretraining_steps", type=int, default=1200)
     given = parser.parse_args(arguments)
     result = {"command": this_command(), **RealMusic(given).make()}

@@ -12,22 +12,21 @@ with their labels in `--tracks`.
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from collap.files import atomic_write, first_few
+from collap.files import first_few, write_jsonl
 from collap.progress import progress_bar
 
+from ..pipeline import SHARED_DATA
 from . import captions
 
-# By package, that is by game. Nobody composed for two splits but for the song that is left out of them.
-# FFmpeg refuses the heads of those that are unreadable; they are in no manifest.
+# The packages (games) of each split. `left_out` is in no split, because its composer also wrote for a game of another
+# one. FFmpeg cannot decode what is `unreadable`.
 SPLITS = json.loads(Path(__file__).with_name("splits.json").read_text(encoding="utf-8"))
-SHARED_DATA = Path(os.environ.get("COLLAP_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
 Track = dict[str, Any]  # a line of tracks.jsonl
 
@@ -102,8 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     in_splits = [song for song in songs if not song["audio"].endswith(tuple(SPLITS["left_out"]))]
     for split in ("train", "validation", "test", "all"):
         rows = songs if split == "all" else [song for song in in_splits if song["album"] in SPLITS[split]]
-        with atomic_write(given.output_dir / f"{split}.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_jsonl(given.output_dir / f"{split}.jsonl", rows)
         hours = sum(row["duration_s"] for row in rows) / 3600
         print(f"{split}: {len(rows)} songs, {hours:.2f} h, {sum(len(row['sections']) for row in rows)} sections")
 

@@ -6,9 +6,8 @@ A small BEATs for the real music, pretrained on the machine tags of the training
 
 DIR is the folder of `benchmarks.real_music.fetch`, whose `--tracks` has the tags of each track every 3 s, with their
 probabilities, and the level. The tower learns to predict both in each half of a crop of 6.4 s. Songs are decoded
-first, to DIR/waveforms (115 MB an hour). `validation.json` beside the tower says how well it tells, in crops of the
-validation albums, those with a tag from those without: area under the ROC curve and average precision, means over the
-tags.
+first, to DIR/waveforms (115 MB an hour). `validation.json` beside the tower has the area under the ROC curve and the
+average precision, means over the tags, on crops of the validation albums.
 """
 
 import argparse
@@ -28,8 +27,8 @@ from collap.data.audio_files import read_audio
 from collap.files import atomic_write, this_command, write_json
 from collap.progress import progress_bar
 
+from ..pipeline import SHARED_DATA
 from ..towers import SAMPLING_RATE, Labels, crops, pretrain
-from .fetch import SHARED_DATA
 
 CROP_S, NUM_WINDOWS, NUM_TAGS = 6.42, 2, 100  # 40 time steps of BEATs, 5 frames of 1.28 s
 BELOW_LEAST = 0.02  # probability of a tag that is not in the list, which begins at 0.05

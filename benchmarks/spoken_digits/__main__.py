@@ -28,7 +28,7 @@ from .tracks import SPEAKERS
 # Frames of 0.16 s. A kernel is much of a phrase, wherever it starts; its temperature makes nearly a mean, because a
 # phrase is all of its words.
 MODEL = {"frame_pooling": 8, "kernel_size": 16, "kernel_stride": 4, "kernel_temperature": 1.0}
-MODEL |= {"projection_dim": 64, "text_pooling": "mean", "logit_scale_init_value": 3.5}
+MODEL |= {"projection_dim": 64, "logit_scale_init_value": 3.5}
 TRAINING = RECIPE | {"learning_rate": 2e-3, "lr_scheduler_type": "cosine", "num_train_epochs": 8, "use_cpu": "true"}
 TRAINING |= {"contrastive_batch_size": 16, "sentence_shuffle_probability": 0}
 WITH_TIME = {"text_granularity": "sentence", "temporal_position": "true"}
@@ -49,18 +49,23 @@ class SpokenDigits(Pipeline):
 
     def __init__(self, given: argparse.Namespace):
         super().__init__(given.output_dir, given.num_processes)
-        folders = [given.data_dir] + ([given.prompts] if given.prompts else [])
-        command = run_module("benchmarks.spoken_digits.tracks", self.corpus, *given.num_tracks, *folders)
-        self.given, self.composed = given, self.step("corpus", "Tracks", command)
-        self.extracted, self.steps, self.rows = {}, [], {}  # the steps before, trainings and ranks, files by row
+        self.given, arguments = given, (self.corpus, *given.num_tracks)
+        command = run_module("benchmarks.spoken_digits.tracks", "digits", given.data_dir, *arguments)
+        self.composed = [self.step("corpus", "Tracks of digits", command)]
+        if given.prompts:
+            command = run_module("benchmarks.spoken_digits.tracks", "prompts", given.prompts, *arguments)
+            self.composed.append(self.step("prompts", "Tracks of prompts", command, self.composed))
+        self.extracted, self.steps = {}, []  # by manifests; trainings and ranks
+        self.rows, self.by_speaker = {}, {}  # files of ranks by title and seed; by title and speaker
 
-    def add(self, title: str, name: str, folder: str, tests: Sequence[str], special: dict[str, Any]) -> None:
-        """Trains the model `name` on the tracks of a folder, and ranks the test tracks of others."""
+    def add(self, title: str, kind: str, folder: str, tests: Sequence[str], special: dict[str, Any]) -> None:
+        """Trains the model `{kind}-{folder}-{seed}` on the tracks of a folder, and ranks the test tracks of others."""
+        name = f"{kind}-{folder}-{special['seed']}"
         arguments = MODEL | {"speech_model": self.given.speech_model} | special
         manifests = [self.manifest(f"{folder}/train"), *(self.manifest(f"{test}/test") for test in tests)]
-        frames = {key: arguments[key] for key in ("speech_model", "text_model", "frame_pooling")}
+        frames = {key: arguments[key] for key in ("speech_model", "frame_pooling")} | {"text_model": self.text / "0"}
         step = "-".join(("extract", folder, *tests))
-        extracted = self.extract(manifests, frames, [self.composed], name=step, title=step)
+        extracted = self.extract(manifests, frames, self.composed, name=step, title=step)
         extracted = self.extracted.setdefault(step, extracted)
         arguments |= TRAINING | {"train_manifest": manifests[0], "features": self.features}
         trained = self.train(name, f"Training {name}", arguments, [extracted])
@@ -69,21 +74,29 @@ class SpokenDigits(Pipeline):
             ranks, options = f"{name}-{test}", {"corpus": self.corpus / test, "features": self.features}
             self.steps += [self.rank(ranks, f"Ranking {ranks}", ["spoken"], self.model(name), [trained], **options)]
             row = title if len(tests) == 1 else f"{title}, {test}"
-            self.rows.setdefault(row, []).append(self.ranks(ranks))
+            self.rows.setdefault(row, {}).setdefault(special["seed"], []).append(self.ranks(ranks))
+            if test in self.given.held_out and kind != "prompts":
+                self.by_speaker.setdefault(f"{title}, {test}", []).append(self.ranks(ranks))
 
     def make(self) -> dict[str, Any]:
-        """Runs all steps; returns the rows of the table."""
+        """Runs all steps; returns the rows of the table, with all speakers taken together and with each alone."""
+        for seed in (0, *self.given.seeds):  # the songs are encoded with the text tower of seed 0: it does not matter
+            build_text_tower(self.text / str(seed), seed)
         for seed in self.given.seeds:
-            text_model = self.text / str(seed)
-            build_text_tower(text_model, seed)
             for held_out, (title, special) in itertools.product(self.given.held_out, ROWS.items()):
-                name = f"{title.split(' (')[0].replace(' ', '-')}-{held_out}-{seed}"
-                self.add(title, name, held_out, [held_out], special | {"text_model": text_model, "seed": seed})
+                kind, text_model = title.split(" (")[0].replace(" ", "-"), self.text / str(seed)
+                given = {"text_model": text_model, "text_pooling": "mean", "seed": seed}
+                self.add(title, kind, held_out, [held_out], special | given)
             for folder, title in PROMPT_ROWS.items() if self.given.prompts else ():
                 special = PRETRAINED_TEXT | {"text_model": self.given.text_model, "seed": seed}
-                self.add(title, f"prompts-{folder}-{seed}", folder, ["nicolas", *POOLS], special)
-        self.run([self.composed, *self.extracted.values(), *self.steps])
-        return {title: {"title": title, "questions": read_metrics(files)} for title, files in self.rows.items()}
+                self.add(title, "prompts", folder, ["nicolas", *POOLS], special)
+        self.run([*self.composed, *self.extracted.values(), *self.steps])
+        files = {title: [*of_seeds.values()] for title, of_seeds in self.rows.items()}
+        tables = {"rows": files, "rows_by_speaker": self.by_speaker}
+        return {
+            name: {title: {"title": title, "questions": read_metrics(found)} for title, found in rows.items()}
+            for name, rows in tables.items()
+        }
 
 
 def build_text_tower(output_dir: Path, seed: int) -> None:
@@ -108,8 +121,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--num_tracks", type=int, nargs=2, default=(100, 100), help="of a speaker: training, test")
     parser.add_argument("--num_processes", type=int, default=1)
     given = parser.parse_args(arguments)
-    result = {"seeds": given.seeds, "held_out": given.held_out, "rows": SpokenDigits(given).make()}
+    result = {"seeds": given.seeds, "held_out": given.held_out, **SpokenDigits(given).make()}
     print(as_table(result, COLUMNS, spread))
+    print(f"\nEach speaker held out:\n\n{as_table({'rows': result['rows_by_speaker']}, COLUMNS, spread)}")
     write_json(given.results, {"command": this_command(), **result})
 
 

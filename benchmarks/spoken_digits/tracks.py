@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from collap.files import atomic_write
+from collap.files import atomic_write, write_jsonl
 from collap.progress import progress_bar
 
 from .recordings import SAMPLING_RATE, Recordings, load_digits, load_prompts
@@ -23,22 +23,28 @@ PAUSE_S = (0.02, 0.20)  # between recordings
 PHRASE_PAUSE_S = (0.50, 1.20)
 
 
-def main(corpus: Path, num_train: int, num_test: int, data_dir: Path, prompts: Path | None = None) -> None:
-    """Writes `tracks/`, and the manifests `{speaker or pool of prompts}/{train,test}.jsonl` in the folder."""
-    pools = load_prompts(prompts) if prompts else {}
-    voices = {speaker: load_digits(data_dir, speaker, "test") for speaker in SPEAKERS} | pools
-    manifests = {f"{name}/test": compose(voices[name], corpus, name, "test", num_test) for name in voices}
-    voices = {speaker: load_digits(data_dir, speaker, "train") for speaker in SPEAKERS}
-    train = {speaker: compose(voices[speaker], corpus, speaker, "train", num_train) for speaker in SPEAKERS}
+def compose_digits(data_dir: Path, corpus: Path, num_train: int, num_test: int) -> None:
+    """Writes tracks of each speaker, and `{speaker}/{train,test}.jsonl`: training tracks are those of the others."""
+    train = {}
+    for speaker in SPEAKERS:
+        tracks = compose(load_digits(data_dir, speaker, "test"), corpus, speaker, "test", num_test)
+        write_jsonl(corpus / speaker / "test.jsonl", tracks)
+        train[speaker] = compose(load_digits(data_dir, speaker, "train"), corpus, speaker, "train", num_train)
     for held_out in SPEAKERS:
         others = (train[speaker] for speaker in SPEAKERS if speaker != held_out)
-        manifests[f"{held_out}/train"] = [*itertools.chain(*others)]
-    if prompts:
-        prompt_tracks = compose(pools["seen"], corpus, "seen", "train", num_train)
-        manifests["seen/train"] = manifests["nicolas/train"] + prompt_tracks
-    for name, lines in manifests.items():
-        with atomic_write(corpus / f"{name}.jsonl") as temporary:
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+        write_jsonl(corpus / held_out / "train.jsonl", itertools.chain(*others))
+
+
+def compose_prompts(prompts: Path, corpus: Path, num_train: int, num_test: int) -> None:
+    """
+    Writes tracks and `{pool}/test.jsonl` of each pool of prompts, and `seen/train.jsonl`: tracks of the seen ones, and
+    the digits of all speakers but nicolas, which have to be there.
+    """
+    pools = load_prompts(prompts)
+    for name, recordings in pools.items():
+        write_jsonl(corpus / name / "test.jsonl", compose(recordings, corpus, name, "test", num_test))
+    digits = [json.loads(line) for line in (corpus / "nicolas" / "train.jsonl").read_text("utf-8").splitlines()]
+    write_jsonl(corpus / "seen" / "train.jsonl", digits + compose(pools["seen"], corpus, "seen", "train", num_train))
 
 
 def compose(recordings: Recordings, corpus: Path, name: str, split: str, num_tracks: int) -> list[dict]:
@@ -94,4 +100,5 @@ def make_track(
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *map(Path, sys.argv[4:]))
+    write = {"digits": compose_digits, "prompts": compose_prompts}[sys.argv[1]]
+    write(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), int(sys.argv[5]))

@@ -68,15 +68,12 @@ def main() -> None:
     demo.say(
         "Making the towers: small audio encoders pretrained on tags of short crops stand in for BEATs and Whisper"
     )
-    models = {"music_model": given.music_model, "speech_model": given.speech_model}
-    models = {name: path for name, path in models.items() if path is not None}
-    kinds = [kind for kind in ("music", "speech") if f"{kind}_model" not in models]
+    models = {"music": given.music_model, "speech": given.speech_model, "text": given.text_model}
+    kinds = [kind for kind, path in models.items() if path is None]
     towers = demo.make_towers(rendered, kinds, seed=given.seed, num_steps=given.num_pretraining_steps)
     demo.run(towers)
-    model, of_text_model = demo.towers() | models | MODEL, {}
-    if given.text_model is not None:
-        # The pooling is that of the text model.
-        model, of_text_model = model | {"text_model": given.text_model, "text_pooling": None}, PRETRAINED_TEXT
+    model = demo.towers(given.text_model) | MODEL
+    model |= {f"{kind}_model": path for kind, path in models.items() if path is not None}
 
     demo.say("Encoding all songs once (the encoders are frozen), and the first seconds of each for the crops")
     manifests = [demo.manifest(split) for split in ("train", "validation", "content", "order")]
@@ -101,7 +98,7 @@ def main() -> None:
             "num_train_epochs": given.num_epochs,
             "seed": given.seed,
         }
-        | of_text_model
+        | (PRETRAINED_TEXT if given.text_model is not None else {})
     )
     steps = []
     for title, (name, special, is_mean) in ROWS.items():

@@ -2,6 +2,7 @@
 """Real music: targets of crops, metrics of tags, rearranged songs and versions."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -83,6 +84,10 @@ def test_pretraining_that_was_stopped_goes_on_as_if_it_had_not(tmp_path, monkeyp
         small_towers.pretrain("music", None, tmp_path / "stopped", **options)
     monkeypatch.setattr(small_towers, "crops", lambda *args, first_batch: iter(batches[first_batch:]))
     assert (tmp_path / "stopped" / "pretraining.pt").is_file()
+    shutil.copytree(tmp_path / "stopped", tmp_path / "shorter")
+    shorter = small_towers.pretrain("music", None, tmp_path / "shorter", **options | {"num_steps": 1})
+    anew = small_towers.pretrain("music", None, tmp_path / "anew", **options | {"num_steps": 1})
+    assert all(map(torch.equal, shorter.parameters(), anew.parameters()))  # what another call has left is not used
     again = small_towers.pretrain("music", None, tmp_path / "stopped", **options)
     for one, other in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
