@@ -2,6 +2,7 @@
 """Real music: targets of crops, metrics of tags, rearranged songs and versions."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -10,9 +11,13 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from benchmarks import towers as small_towers
+from benchmarks.pipeline import Pipeline
 from benchmarks.questions import Query
 from benchmarks.rank import rearrange_songs
 from benchmarks.real_music import towers, versions
+from benchmarks.real_music.__main__ import RealMusic
+from benchmarks.real_music.__main__ import main as real_music
+from collap.files import write_json
 
 TRACK = {"frames_s": 3.0, "tags": [{"0": 50}, {"0": 90, "7": 20}], "level_db": [-20.0, -60.0]}
 
@@ -92,3 +97,28 @@ def test_pretraining_that_was_stopped_goes_on_as_if_it_had_not(tmp_path, monkeyp
     for one, other in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     assert not (tmp_path / "stopped" / "pretraining.pt").exists()
+
+
+def test_a_changed_manifest_repeats_the_steps_that_read_it(tmp_path, monkeypatch):
+    steps = {}
+    monkeypatch.setattr(Pipeline, "run", lambda self, given: steps.update({step.name: step for step in given}))
+    monkeypatch.setattr(RealMusic, "read_row", lambda self, name: {})
+    for split in ("train", "test", "all"):
+        (tmp_path / f"{split}.jsonl").write_text("{}\n")
+    given = [f"--data={tmp_path}", f"--output_dir={tmp_path / 'out'}", "--text_model=mini", "--seeds=0"]
+    monkeypatch.setattr("benchmarks.real_music.__main__.format_tables", str)
+    real_music([*given, "--rows", "mean", "ours"])
+    for name in ("mean-0", "ours-0"):
+        (tmp_path / "out" / "models" / name).mkdir(parents=True)
+        (tmp_path / "out" / "models" / name / "model.safetensors").touch()
+    for step in steps.values():
+        write_json(step.marker, step.command)
+    assert all(step.is_done() for step in steps.values())
+    later = 1 + max(step.marker.stat().st_mtime_ns for step in steps.values())
+    for split, changed in {"test": ("rank", "where"), "train": ("train",), "all": ("extract",)}.items():
+        os.utime(tmp_path / f"{split}.jsonl", ns=(later, later))
+        for name, step in steps.items():
+            if any(word in name for word in changed):
+                assert not step.is_done(), name
+            elif split == "test":
+                assert step.is_done(), name
