@@ -33,16 +33,16 @@ def test_targets_are_means_over_the_frames_that_a_window_covers():
     assert towers.crop_targets(TRACK, 7.0, 9.0)[0, 0] == pytest.approx(0.9)  # the last frame goes on
 
 
-def test_a_constant_loses_one_and_the_targets_nothing(tmp_path):
-    (tmp_path / "tracks.jsonl").write_text(json.dumps(TRACK) + "\n")
+def test_the_loss_is_of_standardised_roots(tmp_path):
+    """One tag goes from 4 to 64 %: the roots are 0.2 and 0.8, their mean 0.5, their deviation 0.3. All else is equal."""
+    track = {"frames_s": 3.0, "tags": [{"0": 4}, {"0": 64}], "level_db": [-20.0, -20.0]}
+    (tmp_path / "tracks.jsonl").write_text(json.dumps(track) + "\n")
     loss = towers.standardised_loss(tmp_path / "tracks.jsonl")
-    targets = torch.from_numpy(towers.frame_targets(TRACK))[None]
-    roots = targets.sqrt()
-    scale = roots[0].std(0, unbiased=False) + 0.01
-    assert loss((roots - roots.mean(1)) / scale, targets) == pytest.approx(0, abs=1e-10)
-    assert loss(torch.zeros_like(targets), targets) == pytest.approx(
-        float(((roots[0].std(0, unbiased=False) / scale) ** 2).mean())
-    )
+    targets = torch.from_numpy(towers.frame_targets(track))[None]
+    predicted = torch.zeros_like(targets)
+    assert loss(predicted, targets).item() == pytest.approx((0.3 / 0.31) ** 2 / 101, rel=1e-4)
+    predicted[0, :, 0] = torch.tensor([-0.3, 0.3]) / 0.31
+    assert loss(predicted, targets).item() == pytest.approx(0, abs=1e-9)
 
 
 def test_auc_and_average_precision():
