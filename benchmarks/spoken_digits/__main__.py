@@ -65,7 +65,8 @@ class SpokenDigits(Pipeline):
         manifests = [self.manifest(f"{folder}/train"), *(self.manifest(f"{test}/test") for test in tests)]
         frames = {key: arguments[key] for key in ("speech_model", "frame_pooling")} | {"text_model": self.text / "0"}
         step = "-".join(("extract", folder, *tests))
-        extracted = self.extract(manifests, frames, self.composed, name=step, title=step)
+        composed = self.composed if kind == "prompts" else self.composed[:1]
+        extracted = self.extract(manifests, frames, composed, name=step, title=step)
         extracted = self.extracted.setdefault(step, extracted)
         arguments |= TRAINING | {"train_manifest": manifests[0], "features": self.features}
         trained = self.train(name, f"Training {name}", arguments, [extracted])

@@ -34,7 +34,7 @@ def test_targets_are_means_over_the_frames_that_a_window_covers():
 
 
 def test_the_loss_is_of_standardised_roots(tmp_path):
-    """One tag goes from 4 to 64 %: the roots are 0.2 and 0.8, their mean 0.5, their deviation 0.3. All else is equal."""
+    """One tag goes from 4 to 64 %: roots 0.2 and 0.8, of mean 0.5 and deviation 0.3. All else is equal."""
     track = {"frames_s": 3.0, "tags": [{"0": 4}, {"0": 64}], "level_db": [-20.0, -20.0]}
     (tmp_path / "tracks.jsonl").write_text(json.dumps(track) + "\n")
     loss = towers.standardised_loss(tmp_path / "tracks.jsonl")
