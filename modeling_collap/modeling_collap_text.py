@@ -151,7 +151,8 @@ class CollapTextModel(CollapPreTrainedModel):
             sentence_counts (`torch.Tensor` of shape `(num_texts,)`, *optional*):
                 Sentences of each text, in order. By default every row is a text of its own, a document.
             pooled_text_states (`torch.Tensor` of shape `(num_sentences, hidden_size)`, *optional*):
-                Output of the text model for these sentences, pooled ([`pool_tokens`]): it is not called again.
+                Output of the text model for these sentences, pooled ([`pool_tokens`]): it is not called again, and
+                the output has no `last_hidden_state`. `input_ids` are still needed, for their number of rows.
             kwargs: Further arguments of the text model. The inputs of [`CollapAudioModel`] are ignored, so that a
                 whole batch of [`CollapProcessor`] can be given.
 
@@ -159,9 +160,9 @@ class CollapTextModel(CollapPreTrainedModel):
             [`CollapTextOutput`]
 
         Raises:
-            ValueError: if there are neither `input_ids` nor `inputs_embeds`, or both; if a row has no token; or if
-                `sentence_counts` do not sum to the number of rows, hold a zero, or hold a text of several sentences
-                while `config.text_granularity` is `"document"`.
+            ValueError: if there are neither `input_ids` nor `inputs_embeds`, or both; if a row has no token; if
+                `pooled_text_states` has another number of rows; or if `sentence_counts` do not sum to the number of
+                rows, hold a zero, or hold a text of several sentences while `config.text_granularity` is `"document"`.
         """
         if (input_ids is None) == (inputs_embeds is None):
             given = "none" if input_ids is None else "both"
@@ -174,12 +175,6 @@ class CollapTextModel(CollapPreTrainedModel):
             sentence_counts = torch.ones(tokens.shape[0], dtype=torch.long, device=tokens.device)
         if not torch.compiler.is_compiling():  # a graph cannot raise errors that depend on values
             self._check_values(attention_mask, sentence_counts)
-            limit = self.config.max_text_tokens
-            if position_ids is None and limit is not None and tokens.shape[1] > limit:
-                raise ValueError(
-                    f"input_ids must have at most {limit} tokens a row, as the text model has positions, got "
-                    f"{tokens.shape[1]}: set max_text_tokens={limit} in the processor."
-                )
         if pooled_text_states is not None and len(pooled_text_states) != len(tokens):
             raise ValueError(f"pooled_text_states must have {len(tokens)} rows, got {len(pooled_text_states)}.")
         if position_ids is not None:
@@ -187,12 +182,9 @@ class CollapTextModel(CollapPreTrainedModel):
         names = ("input_ids", "token_type_ids", "position_ids", "inputs_embeds")
         values = (input_ids, token_type_ids, position_ids, inputs_embeds)
         inputs = {name: value for name, value in zip(names, values, strict=True) if value is not None}
-        kwargs = with_output_flags(self.config, without_inputs(kwargs, AUDIO_INPUTS))
         output, pooled = BaseModelOutput(), pooled_text_states
         if pooled is None:
-            output = self._encode(attention_mask, inputs | kwargs)
-            states = output.last_hidden_state  # (S, tokens, hidden)
-            pooled = pool_tokens(states, attention_mask.to(states.device), self.config.text_pooling)  # (S, hidden)
+            output, pooled = self.pool_sentences(attention_mask, **inputs, **without_inputs(kwargs, AUDIO_INPUTS))
         queries = nn.functional.normalize(self.projection(pooled).float(), dim=-1)  # (S, d)
         sentence_counts = sentence_counts.to(queries.device)
         text_embeds = mean_over_sentences(queries.T, sentence_counts).T  # (T, d)
@@ -211,6 +203,23 @@ class CollapTextModel(CollapPreTrainedModel):
             sentence_counts=sentence_counts,
             model_fingerprint=None if self.training else fingerprint(self, text_embeds.shape[0]),
         )
+
+    def pool_sentences(self, attention_mask: torch.Tensor, **inputs: Any) -> tuple[BaseModelOutput, torch.Tensor]:
+        """
+        Output of the text model for sentences, and its token states pooled, `(S, hidden)`: `pooled_text_states`.
+
+        The inputs are those of `forward` that go to the text model; a ValueError says that a row is too long for it.
+        """
+        limit, num_tokens = self.config.max_text_tokens, attention_mask.shape[1]
+        is_limited = limit is not None and "position_ids" not in inputs and not torch.compiler.is_compiling()
+        if is_limited and num_tokens > limit:
+            raise ValueError(
+                f"input_ids must have at most {limit} tokens a row, as the text model has positions, got "
+                f"{num_tokens}: set max_text_tokens={limit} in the processor."
+            )
+        output = self._encode(attention_mask, with_output_flags(self.config, inputs))
+        states = output.last_hidden_state  # (S, tokens, hidden)
+        return output, pool_tokens(states, attention_mask.to(states.device), self.config.text_pooling)
 
     def _encode(self, attention_mask: torch.Tensor, inputs: dict[str, Any]) -> BaseModelOutput:
         """

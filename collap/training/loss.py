@@ -22,8 +22,8 @@ from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutput, CollapTextOutput
 from collap.modeling_collap.scoring_collap import text_of_each_sentence
 
-# One row a sentence; all other inputs have one row a pair.
-TEXT_ROWS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+TOKEN_COLUMNS = ("input_ids", "attention_mask", "token_type_ids", "position_ids", "inputs_embeds")
+TEXT_ROWS = (*TOKEN_COLUMNS, "pooled_text_states")  # a row a sentence; all other inputs have one row a pair
 IDS = ("song_ids", "text_ids", "section_ids")
 
 
@@ -266,7 +266,7 @@ def split_pairs(inputs: dict[str, Any], num_parts: int) -> list[dict[str, Any]]:
 def _without_padding(part: dict[str, Any]) -> dict[str, Any]:
     """Cuts off the columns (tokens, frames, chunks) that are padding in every row."""
     padded = {
-        "attention_mask": TEXT_ROWS,
+        "attention_mask": TOKEN_COLUMNS,
         "frame_mask": ("encoder_frames", "frame_mask"),
         "audio_attention_mask": ("fbank_features", "input_features", "audio_attention_mask"),
     }

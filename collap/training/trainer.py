@@ -61,7 +61,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
     `gradient_accumulation_steps` average the losses of several such batches, which is a different loss. Songs that
     share an id, or their text, are no negatives of each other. A step whose gradient is not finite is skipped and
     counted in the logs as `skipped_steps`. Checkpoints are atomic ([`AtomicCheckpointMixin`]), and a resumed run
-    equals the uninterrupted one.
+    equals the uninterrupted one (with a frozen text model within rounding).
 
     **FSDP2.** The weights must be one unit, gathered once a step. Songs differ in length, so that processes call the
     layers of the encoders differently often: with layers as units they would wait for each other forever. Mixed

@@ -15,6 +15,7 @@ from collap.training.arguments import CollapTrainingArguments
 from collap.training.build import freeze_text_layers
 from collap.training.frozen_text import encode_once
 from collap.training.lora import lora_config
+from collap.training.loss import split_pairs
 from collap.training.trainer import CollapTrainer
 
 
@@ -67,29 +68,34 @@ def train(model: CollapModel, folder, **changes) -> CollapTrainer:
     return run
 
 
-@pytest.mark.parametrize("micro_batch_size", [None, 1, 3])
-def test_training_and_evaluation_are_those_of_the_plain_path(tmp_path, monkeypatch, micro_batch_size):
+@pytest.mark.parametrize(("micro_batch_size", "bf16"), [(None, False), (1, False), (3, False), (None, True)])
+def test_training_and_evaluation_are_those_of_the_plain_path(tmp_path, monkeypatch, micro_batch_size, bf16):
     model = make_model()
-    ours = train(model, tmp_path, micro_batch_size=micro_batch_size)
+    ours = train(model, tmp_path, micro_batch_size=micro_batch_size, bf16=bf16)
     monkeypatch.setattr(trainer, "encode_once", lambda model, inputs, known: inputs)
-    plain = train(model, tmp_path, micro_batch_size=micro_batch_size)
+    plain = train(model, tmp_path, micro_batch_size=micro_batch_size, bf16=bf16)
     names = ("loss", "grad_norm", "eval_loss", "eval_text_to_audio_median_rank")
     for name in names:
         values = [[entry[name] for entry in run.state.log_history if name in entry] for run in (ours, plain)]
-        assert values[0] == pytest.approx(values[1], rel=1e-5)
         assert len(values[0]) >= 2
-    expected = dict(plain.model.named_parameters())
+        if not bf16:
+            assert values[0] == pytest.approx(values[1], rel=1e-5)
+        elif not name.startswith("eval"):  # rounding grows from step to step, and changes ranks: the first step only
+            assert values[0][0] == pytest.approx(values[1][0], rel=0.02)
+    expected, before = dict(plain.model.named_parameters()), dict(model.named_parameters())
     for name, weight in ours.model.named_parameters():  # the first weights and the sum of all gradients
-        torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-6)
-    projection = ours.model.text_model.projection.weight
-    assert not torch.allclose(projection, model.text_model.projection.weight, atol=1e-3)
+        if not bf16:
+            torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-6)
+        if name.startswith(("text_model.projection", "text_model.time_query.mlp")):
+            assert not torch.equal(weight, before[name])
 
 
-@pytest.mark.parametrize("limit", [2**30, 0])
+@pytest.mark.parametrize("limit", [2**32, 0])
 def test_a_sentence_is_encoded_once(tmp_path, monkeypatch, limit):
-    monkeypatch.setattr(frozen_text, "MAX_NUMBERS", limit)
+    monkeypatch.setattr(frozen_text, "MAX_BYTES", limit)
     model = make_model().train()
-    encoded = []
+    encoded, projected = [], []
+    model.text_model.projection.register_forward_hook(lambda *_: projected.append(1))
     model.text_model.encoder.register_forward_pre_hook(
         lambda module, args, inputs: encoded.append(len(inputs["input_ids"])), with_kwargs=True
     )
@@ -97,7 +103,7 @@ def test_a_sentence_is_encoded_once(tmp_path, monkeypatch, limit):
     inputs = text_inputs([3, 5, 3, 4])
     inputs["input_ids"][2] = inputs["input_ids"][0]
     known = encode_once(model, inputs, memory)
-    assert sum(encoded) == 3
+    assert (sum(encoded), projected) == (3, [])  # under autocast, what is trained would lose its gradient
     given = model.text_model(**known)
     assert sum(encoded) == 3
     again = encode_once(model, {name: value[:2] for name, value in inputs.items()}, memory)
@@ -110,12 +116,32 @@ def test_a_sentence_is_encoded_once(tmp_path, monkeypatch, limit):
 
 
 def test_what_is_trained_is_encoded_anew():
-    inputs = text_inputs([3, 5])
+    inputs, memory = text_inputs([3, 5]), {}
     for model in (make_model(1), make_model(2), get_peft_model(make_model(), lora_config(make_model()))):
-        assert encode_once(model, inputs, {}) is inputs
+        encode_once(make_model(), inputs, memory)
+        assert len(memory) == 2
+        assert encode_once(model, inputs, memory) is inputs
+        assert memory == {}  # of other weights, once it is frozen again
     audio_only = make_model()
     audio_only = get_peft_model(audio_only, lora_config(audio_only, towers=["music"]))
     assert encode_once(audio_only, inputs, {})["pooled_text_states"].shape == (2, 16)
+
+
+def test_inputs_that_differ_in_more_than_token_ids_are_encoded_anew():
+    model, inputs = make_model(), text_inputs([3, 5])
+    ids = inputs["input_ids"]
+    embeds = {"inputs_embeds": model.get_input_embeddings()(ids), "attention_mask": inputs["attention_mask"]}
+    own_types = inputs | {"token_type_ids": torch.ones_like(ids)}
+    known = inputs | {"pooled_text_states": torch.ones(2, 16)}
+    for given in (embeds, own_types, known, inputs | {"position_ids": torch.arange(ids.shape[1])[None]}):
+        assert encode_once(model, given, {}) is given
+    assert "pooled_text_states" in encode_once(model, inputs | {"token_type_ids": torch.zeros_like(ids)}, {})
+
+
+def test_micro_batches_cut_pooled_states_by_sentences():
+    inputs = text_inputs([2, 3, 4]) | {"sentence_counts": torch.tensor([2, 1]), "pooled_text_states": torch.eye(3, 16)}
+    parts = [part["pooled_text_states"] for part in split_pairs(inputs, 2)]
+    torch.testing.assert_close(parts, [torch.eye(3, 16)[:2], torch.eye(3, 16)[2:]])
 
 
 def test_frozen_layers_have_no_dropout():
