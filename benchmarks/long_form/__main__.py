@@ -3,9 +3,11 @@ r"""
 The long-form benchmark: whole songs found by long captions, one model a row, the same songs and rules for all.
 
     make benchmark                                                        (small: 29 minutes on 2 cores)
-    python -m benchmarks.long_form --all_questions --pretrained_text_model sentence-transformers/all-MiniLM-L6-v2
     python -m benchmarks.long_form --all_questions \
         --results benchmarks/results/long_form_all_seeds.json             (after it: 4 minutes more)
+    python -m benchmarks.long_form --all_questions --rows ours \
+        --pretrained_text_model sentence-transformers/all-MiniLM-L6-v2 \
+        --results benchmarks/results/long_form_text_models.json
     python -m benchmarks.long_form --size full --device cuda --structures song_structures.jsonl \
         --results benchmarks/results/long_form_full.json
 
