@@ -11,9 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
+from benchmarks.real_music import __main__ as command
 from benchmarks.real_music import captions, fetch
+from benchmarks.spoken_digits.__main__ import build_text_tower
 from collap.data.manifest import load_manifest
 
 NAMES = ["piano", "drums", "classical", "rock", "female", "woman", "slow"]
@@ -150,6 +154,35 @@ def test_packages_are_unpacked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "out" / "music" / "a.ogg").unlink()
     with pytest.raises(ValueError, match="mine could not be fetched: mv:"):
         fetch.unpack("mine", tmp_path / "out" / "music")
+
+
+@pytest.mark.slow
+def test_the_command_on_a_handful_of_tracks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Captions, music tower, features, trainings, ranks and spans; a second call finds all done."""
+    tracks, packages = [], ["wesnoth-1.16-music"] * 4 + ["hyperrogue-music"] * 2 + ["naev-data"] * 3
+    for number, package in enumerate(packages):
+        noise = 0.1 * np.random.default_rng(number).standard_normal(round(60.5 * 16000))
+        soundfile.write(tmp_path / f"{number}.wav", noise, 16000)
+        data = (tmp_path / f"{number}.wav").read_bytes()
+        tags = ([QUIET_PIANO] * 7 + [LOUD_DRUMS] * 7 + [QUIET_PIANO] * 6)[:: (-1) ** number]
+        tracks.append(track(f"{number}.wav", data, package=package, tags=tags))
+    write_tracks(tmp_path, *tracks)
+    fetch.main([f"--output_dir={tmp_path / 'data'}", f"--tracks={tmp_path}", f"--music={tmp_path}"])
+    build_text_tower(tmp_path / "text", 0)
+    given = [f"--data={tmp_path / 'data'}", f"--tracks={tmp_path}", f"--output_dir={tmp_path / 'out'}"]
+    given += [f"--text_model={tmp_path / 'text'}", "--rows", "mean-first", "mean", "ours", "--seeds", "0"]
+    given += ["--num_pretraining_steps", "2", "--num_epochs", "1"]
+    for _ in range(2):
+        capsys.readouterr()
+        command.main(given)
+    printed = capsys.readouterr()
+    assert printed.out.count("done before") == 9
+    tables = [line for line in printed.out.splitlines() if line.startswith("|")]
+    rows = json.loads((tmp_path / "out" / "test.json").read_text())["rows"]
+    assert [row["questions"]["captions, all, other"]["gallery_size"] for row in rows.values()] == [9, 9, 9]
+    assert rows["ours"]["questions"]["order, seen"]["gallery_size"] == 4
+    assert 0 <= rows["ours"]["questions"]["aligned together, seen"]["iou"]["value"] <= 100
+    assert len(tables) == 15  # three tables of three rows
 
 
 @pytest.fixture(scope="module")
