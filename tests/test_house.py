@@ -105,13 +105,14 @@ def test_basenames_are_unique(rooms: tuple[str, ...]) -> None:
 
 
 # Which parts of the package a part may import, beside itself, the two inner rooms and the public names of `collap`.
-EVERYWHERE = {"extras", "files", "modeling_collap", "processing"}
+EVERYWHERE = {"extras", "files", "progress", "modeling_collap", "processing"}
 MAY_IMPORT = {
     "__init__": {"towers", "hub"},  # what is pushed brings its code
     "__main__": {"cli"},
     "cli": set(),  # its commands are imported when they are called
     "extras": set(),
     "files": set(),
+    "progress": set(),
     "metrics": set(),
     "towers": set(),
     "data": {"cli"},

@@ -9,26 +9,36 @@ from typing import Any
 
 import numpy as np
 import torch
+import yaml
 from huggingface_hub import ModelCard
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoProcessor, PreTrainedModel
 
-from collap.data.cache import hash_weights
-from collap.data.futga import has_time_ranges, parse_caption
+from collap.data.futga import has_times, parse_caption
+from collap.modeling_collap.modeling_collap_base import load_complete
 
 from .sections import SAMPLING_RATE, Spans, cut, find_sections, split_long
 
-PROMPTS_FILE = Path(__file__).with_name("prompts.json")
-PROMPTS = json.loads(PROMPTS_FILE.read_text(encoding="utf-8"))
+PROMPTS, TEMPLATES = json.loads(Path(__file__).with_name("prompts.json").read_text(encoding="utf-8")).values()
 MAX_NEW_TOKENS = 1024  # of an answer
 # Model type -> most seconds of audio in a request: beyond, their processors cut silently.
 FAMILIES = {"musicflamingo": 1200.0, "audioflamingo3": 600.0, "qwen2_audio": 30.0}
 
 
-def describe_captioner(model: PreTrainedModel, name: str) -> dict[str, str]:
+def describe_captioner(model: PreTrainedModel, name: str, prompts: dict[str, str]) -> dict[str, str]:
     """What captions depend on: model, its commit (of a folder a hash of the weights), prompts, version of `collap`."""
-    revision = getattr(model.config, "_commit_hash", None) or hash_weights(model)[:16]
-    prompts = hashlib.sha256(PROMPTS_FILE.read_bytes()).hexdigest()[:16]
-    return {"model": name, "revision": revision, "prompts": prompts, "collap_version": version("collap")}
+    revision = getattr(model.config, "_commit_hash", None) or _hash_weight_files(Path(name))
+    prompts_hash = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]
+    return {"model": name, "revision": revision, "prompts": prompts_hash, "collap_version": version("collap")}
+
+
+def _hash_weight_files(folder: Path) -> str:
+    """Not of the weights in the model, which are not there while they are offloaded."""
+    digest = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".safetensors", ".bin"):
+            with file.open("rb") as weights:
+                digest.update(hashlib.file_digest(weights, "sha256").digest())
+    return digest.hexdigest()[:16]
 
 
 def make_columns(sentences: list[str], spans: Spans, texts: list[Any], **how: Any) -> dict[str, Any]:
@@ -42,7 +52,7 @@ def find_licence(name: str) -> str:
     """The licence in the card of a model, a folder or a name on the Hub; `"unknown"` without a card or a network."""
     try:
         data = ModelCard.load(Path(name, "README.md") if Path(name).is_dir() else name).data
-    except (OSError, ValueError):
+    except (OSError, ValueError, yaml.YAMLError):
         return "unknown"
     return data.get("license_name") or data.get("license") or "unknown"
 
@@ -57,11 +67,11 @@ class LanguageModelCaptioner:
                 f"captioner must be 'tags' or a model of type {', '.join(FAMILIES)}, got {name} of type {model_type}. "
                 "Others, such as qwen2_5_omni, qwen3_omni_moe and voxtral, are not supported: they were not tested."
             )
-        self.model = AutoModelForSeq2SeqLM.from_pretrained(name, dtype="auto", device_map="auto").eval()
+        self.model = load_complete(AutoModelForSeq2SeqLM, name, dtype="auto", device_map="auto").eval()
         self.processor = AutoProcessor.from_pretrained(name)
         self.longest_s = getattr(self.processor, "max_audio_len", FAMILIES[model_type])
         self.batch_size = batch_size
-        self.provenance = describe_captioner(self.model, name)
+        self.provenance = describe_captioner(self.model, name, PROMPTS)
 
     def caption(self, waveform: np.ndarray) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """
@@ -126,9 +136,9 @@ def read_answer(text: str) -> dict[str, Any]:
     sentences = answer.get("sentences")
     are_texts = isinstance(sentences, list) and all(isinstance(text, str) and text.strip() for text in sentences)
     if not sentences or not are_texts:
-        raise ValueError('"sentences" is no list of texts, or empty')
-    if any(map(has_time_ranges, sentences)):
-        raise ValueError('"sentences" has times')
+        raise ValueError('"sentences" must be a non-empty list of strings')
+    if any(map(has_times, sentences)):
+        raise ValueError("a sentence contains a time")
     return answer
 
 

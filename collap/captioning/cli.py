@@ -3,7 +3,7 @@
 
 import json
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,7 @@ def caption(arguments: Sequence[str]) -> int:
     parser.add_argument("--captioner", required=True, help="an audio language model, a folder or a name; or `tags`")
     parser.add_argument("--tagger", help="audio classifier for `--captioner tags`, a folder or a name")
     parser.add_argument("--output", required=True, type=Path, help="the manifest; new songs are appended")
-    parser.add_argument("--batch-size", type=int, default=4, help="sections that are encoded at a time")
+    parser.add_argument("--batch-size", type=int, default=4, help="sections (windows, with tags) at a time")
     given = parser.parse_args(arguments)
     is_tags = given.captioner == "tags"
     if is_tags != (given.tagger is not None):
@@ -42,27 +42,35 @@ def caption(arguments: Sequence[str]) -> int:
     songs = find_audio_files(Path(given.folder))
     if not songs:
         raise ValueError(f"{given.folder} is no folder of songs.")
+    known = read_known(given.output)  # a damaged line is an error before the model is loaded
     name = given.tagger if is_tags else given.captioner
     print(
         f"The licence of {name} is {find_licence(name)}: check that it allows what the captions are for.", flush=True
     )
     captioner = (TagCaptioner if is_tags else LanguageModelCaptioner)(name, given.batch_size)
-    print(caption_songs(songs, captioner, given.output))
+    print(caption_songs(songs, captioner, given.output, known))
     return 0
 
 
-def caption_songs(songs: Sequence[Path], captioner: LanguageModelCaptioner | TagCaptioner, output: Path) -> str:
+def caption_songs(
+    songs: Sequence[Path], captioner: LanguageModelCaptioner | TagCaptioner, output: Path, known: list[dict[str, Any]]
+) -> str:
     """
     Appends captions of files of audio to a manifest, and what was refused to `.refused.jsonl` beside it; not again of
-    songs, known by their content, that these have by the same model, revision and prompts. Returns a report.
+    songs, identified by their content, that are in the `known` lines of both with the same revision and prompts.
+    Returns a report. A RuntimeError says at which song the captioner has failed.
     """
     refused_file, me = output.with_suffix(".refused.jsonl"), captioner.provenance
     output.parent.mkdir(parents=True, exist_ok=True)
     hashes, counts = AudioHashes(output.parent), {"captioned": 0, "refused": 0, "done already": 0}
-    known, keys = [*_read_lines(output), *_read_lines(refused_file)], ("model", "revision", "prompts")
-    done = {line["song_id"] for line in known if all(line["captioner"][key] == me[key] for key in keys)}
+    done, unread = set(), []
+    for line in known:
+        unread += [(line.get("audio"), line.get("refused"))] if line.get("song_id") is None else []
+        other = line.get("captioner")
+        if isinstance(other, dict) and all(other.get(key) == me[key] for key in ("revision", "prompts")):
+            done.add(line.get("song_id"))
     for song in progress_bar(songs, desc="Captioning", unit="song"):
-        line: dict[str, Any] = {"audio": str(song.absolute()), "captioner": me, "song_id": None}
+        line = {"audio": str(song.absolute()), "captioner": me, "song_id": None}
         try:
             song_id = hashes.hash(song)
             if song_id in done:
@@ -71,31 +79,59 @@ def caption_songs(songs: Sequence[Path], captioner: LanguageModelCaptioner | Tag
             waveform, line["duration_s"] = read_audio(song, SAMPLING_RATE)
             if line["duration_s"] < 1:
                 raise ValueError("it is shorter than a second")
+        except SONG_ERRORS as error:  # the song is tried again next time
+            counts["refused"] += 1
+            refused = [{"part_s": None, "answers": [{"problem": str(error), "answer": None}]}]
+            if (line["audio"], refused) not in unread:
+                _append(refused_file, line | {"refused": refused})
+            continue
+        try:
             columns, refused = captioner.caption(waveform)
-            line["song_id"] = song_id  # songs that cannot be read are tried again
-        except SONG_ERRORS as error:
-            columns, refused = None, [{"part_s": None, "answers": [{"problem": str(error), "answer": None}]}]
+        except Exception as error:
+            hint = " A smaller --batch-size needs less memory." if "memory" in repr(error).lower() else ""
+            raise RuntimeError(f"{song} could not be captioned: {error!r}.{hint}") from error
+        line["song_id"] = song_id
         if columns is not None:
             _append(output, line | columns)
         if refused:
             _append(refused_file, line | {"refused": refused})
         counts["refused" if columns is None else "captioned"] += 1
-        done.add(line["song_id"])
-    told = ", ".join(f"{number} {what}" for what, number in counts.items())
-    return f"{len(songs)} songs: {told}. What was refused, now or before, is in {refused_file}."
+        done.add(song_id)
+    report = f"{len(songs)} song{'s' * (len(songs) != 1)}: "
+    report += ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
+    return report + f" What was refused, now or before, is in {refused_file}." * refused_file.exists()
 
 
-def _read_lines(file: Path) -> Iterator[dict[str, Any]]:
-    """The lines of a file of JSON; the beginning of one that a killed process has left at the end is removed."""
+def read_known(output: Path) -> list[dict[str, Any]]:
+    """The lines of a manifest and its `.refused.jsonl`, as far as they exist; a ValueError names a damaged line."""
+    return _read_lines(output) + _read_lines(output.with_suffix(".refused.jsonl"))
+
+
+def _read_lines(file: Path) -> list[dict[str, Any]]:
+    """The objects in a file of JSON; of a last line without its end the end is added, or the line removed if torn."""
     content = file.read_bytes() if file.exists() else b""
-    whole = content[: content.rfind(b"\n") + 1]
-    if whole != content:
+    whole, last = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
+    if last:
+        try:
+            json.loads(last)
+            whole = content + b"\n"
+        except ValueError:
+            pass  # a killed process has left it
         with atomic_write(file) as temporary:
             temporary.write_bytes(whole)
-    return map(json.loads, whole.splitlines())
+    found = []
+    for number, line in enumerate(whole.splitlines(), start=1):
+        try:
+            row = json.loads(line.strip() or b"{}")
+        except ValueError:
+            row = None
+        if not isinstance(row, dict):
+            raise ValueError(f"{file}, line {number} must be a JSON object, got {line[:80]!r}.")
+        found.append(row)
+    return found
 
 
 def _append(file: Path, line: dict[str, Any]) -> None:
-    with file.open("ab", buffering=0) as lines:  # one write a line
+    with file.open("ab") as lines:
         lines.write(json.dumps(line, ensure_ascii=False).encode(errors="backslashreplace") + b"\n")
     flush(file)

@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import soxr
 import torch
-from transformers import pipeline
+from transformers import AutoFeatureExtractor, AutoModelForAudioClassification, pipeline
 
+from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.processing.feature_extraction_beats import kaldi_fbank
 
-from .captioner import PROMPTS, describe_captioner, make_columns
+from .captioner import TEMPLATES, describe_captioner, make_columns
 from .sections import SAMPLING_RATE, cut, find_sections
 
-TEMPLATES = PROMPTS["templates"]
 WINDOW_S = 10.0  # of a classifier, as in AudioSet: many cut longer ones silently
 NUM_TAGS = 3  # of a section and of a song
 LEVEL_DB = 3.0  # a section that differs so much from the song is louder or quieter
@@ -35,9 +35,11 @@ class TagCaptioner:
     """Captions by an audio classifier of transformers, a folder or a name on the Hub."""
 
     def __init__(self, name: str, batch_size: int = 4):
-        self.tagger = pipeline("audio-classification", model=name, device_map="auto")
+        model = load_complete(AutoModelForAudioClassification, name, device_map="auto")
+        extractor = AutoFeatureExtractor.from_pretrained(name)
+        self.tagger = pipeline("audio-classification", model=model, feature_extractor=extractor)
         self.batch_size = batch_size
-        self.provenance = describe_captioner(self.tagger.model, name)
+        self.provenance = describe_captioner(model, name, TEMPLATES)
 
     def caption(self, waveform: np.ndarray) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """
@@ -52,14 +54,14 @@ class TagCaptioner:
         sentences = [TEMPLATES["song"].format(tags=_list(ranked[0]))]
         measured = {"tempo": estimate_tempo(waveform), "key": estimate_key(waveform)}
         sentences += [TEMPLATES[name].format(value) for name, value in measured.items() if value is not None]
-        texts, before = [], []
+        texts, before, level_of_song_db = [], [], level_db(waveform)
         for part, tags in zip(parts, ranked[1:], strict=True):
             place = "first" if not texts else "last" if part is parts[-1] else "middle"
             texts.append([TEMPLATES[place].format(tags=_list(tags))])
             if new := [tag for tag in tags if before and tag not in before]:
                 gone = [tag for tag in before if tag not in tags]
                 texts[-1].append(TEMPLATES["changes"].format(new=_list(new), gone=_list(gone)))
-            level = level_db(part) - level_db(waveform)
+            level = level_db(part) - level_of_song_db
             if abs(level) >= LEVEL_DB:
                 texts[-1].append(TEMPLATES["loud" if level > 0 else "quiet"].format(round(abs(level))))
             before = tags

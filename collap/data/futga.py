@@ -224,6 +224,11 @@ def has_time_ranges(caption: str) -> bool:
     return len(parts) > 1 or several
 
 
+def has_times(text: str) -> bool:
+    """Whether a text has a clock time or a time range, so that it may be wrong of a song that is cut or reordered."""
+    return _TIMES.search(text) is not None or has_time_ranges(text)
+
+
 def _split_parts(caption: str) -> tuple[list[_Part], bool]:
     """The general part, a part for each range, and whether a sentence has more than one range."""
     text = re.sub(r"</?s>", " ", caption)

@@ -3,15 +3,17 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import soundfile
+import torch
 from tiny_captioners import save_tiny_captioner, save_tiny_tagger
 from tiny_library import save_tiny_model
 
 from collap.captioning import captioner as captioner_module
-from collap.captioning.cli import caption_songs
+from collap.captioning.cli import caption_songs, read_known
 from collap.captioning.tags import TagCaptioner
 from collap.cli import main
 from collap.data.manifest import load_manifest
@@ -52,8 +54,7 @@ def test_a_manifest_with_sections_and_where_they_come_from(songs, tagger, tmp_pa
     assert caption_by_tags(songs, tagger, output) == 0
     licence, report = capsys.readouterr().out.splitlines()
     assert licence.startswith(f"The licence of {tagger} is cc-by-4.0: ")
-    told = f"What was refused, now or before, is in {output.with_suffix('.refused.jsonl')}."
-    assert report == f"3 songs: 3 captioned, 0 refused, 0 done already. {told}"
+    assert report == "3 songs: 3 captioned, 0 refused, 0 done already."  # and no file of what was refused
     rows = load_manifest(output, keep_extra_columns=True)
     assert [Path(path).name for path in rows["audio"]] == ["a.wav", "b.wav", "c.wav"]
     assert rows["duration_s"] == [20, 22, 24]
@@ -74,7 +75,7 @@ def test_a_manifest_with_sections_and_where_they_come_from(songs, tagger, tmp_pa
 def test_it_continues_where_it_was_killed(songs, tagger, tmp_path, capsys) -> None:
     output = tmp_path / "songs.jsonl"
     captioner = TagCaptioner(tagger)
-    caption_songs([songs / "a.wav"], captioner, output)
+    assert caption_songs([songs / "a.wav"], captioner, output, []).startswith("1 song: 1 captioned")
     with output.open("a", encoding="utf-8") as file:
         file.write('{"audio": "b.wav", "te')  # the beginning of a line
     (songs / "a.wav").rename(songs / "moved.wav")
@@ -83,10 +84,44 @@ def test_it_continues_where_it_was_killed(songs, tagger, tmp_path, capsys) -> No
     assert [Path(row["audio"]).name for row in read(output)] == ["a.wav", "b.wav", "c.wav"]
     assert caption_by_tags(songs, tagger, output) == 0
     assert "3 songs: 0 captioned, 0 refused, 3 done already." in capsys.readouterr().out
+    captioner.provenance = captioner.provenance | {"model": "the same under another name"}
+    assert "1 done already" in caption_songs([songs / "b.wav"], captioner, output, read_known(output))
     captioner.provenance = captioner.provenance | {"prompts": "others"}
-    report = caption_songs([songs / "b.wav"], captioner, output)
-    assert report.startswith("1 songs: 1 captioned, 0 refused, 0 done already.")
+    assert "1 captioned" in caption_songs([songs / "b.wav"], captioner, output, read_known(output))
     assert len(read(output)) == 4
+
+
+def test_a_last_line_without_its_end_is_kept_if_it_is_whole(tmp_path) -> None:
+    output, rows = tmp_path / "songs.jsonl", [{"audio": "a.wav", "text": ["Ö."]}, {"audio": "b.wav", "captioner": "I"}]
+    whole = "\n".join(json.dumps(row, ensure_ascii=False) for row in rows).encode()
+    for content, expected in [(whole, rows), (whole[:-1], rows[:1]), (whole[: whole.index(b"\x96")], []), (b"", [])]:
+        output.write_bytes(content)
+        assert read_known(output) == read_known(output) == expected
+    for line in (b'{"audio": ', b"12"):
+        output.write_bytes(b"\n" + line + b"\n")  # a blank line is none
+        with pytest.raises(ValueError, match=f"songs.jsonl, line 2 must be a JSON object, got {line!r}."):
+            read_known(output)
+
+
+def test_rows_of_others_stay_and_their_songs_are_captioned(songs, tagger, tmp_path, capsys) -> None:
+    output, row = tmp_path / "songs.jsonl", {"audio": "b.wav", "text": ["By hand."], "captioner": "me"}
+    output.write_text(json.dumps(row) + "\n", encoding="utf-8")
+    assert caption_by_tags(songs, tagger, output) == 0
+    assert "3 captioned" in capsys.readouterr().out
+    assert (read(output)[0], len(read(output))) == (row, 4)
+
+
+def test_a_captioner_that_fails_ends_the_run_and_names_the_song(songs, tagger, tmp_path, monkeypatch, capsys) -> None:
+    for error, told in [
+        (torch.OutOfMemoryError("CUDA out of memory."), "memory.'). A smaller --batch-size needs less memory."),
+        (TypeError("no batch"), "no batch')."),
+    ]:
+        monkeypatch.setattr(TagCaptioner, "caption", Mock(side_effect=error))
+        assert caption_by_tags(songs, tagger, tmp_path / "songs.jsonl") == 1
+        message = capsys.readouterr().err.splitlines()[-1]
+        assert message.startswith(f"collap caption: {songs / 'a.wav'} could not be captioned: {type(error).__name__}(")
+        assert message.endswith(told)
+    assert not list(tmp_path.glob("*.refused.jsonl"))
 
 
 def test_what_is_refused_is_kept_and_not_asked_again(songs, tmp_path, capsys, monkeypatch) -> None:
@@ -108,7 +143,9 @@ def test_what_is_refused_is_kept_and_not_asked_again(songs, tmp_path, capsys, mo
     assert short["refused"][0]["answers"][0]["problem"] == "it is shorter than a second"
     assert "b.wav" in damaged["refused"][0]["answers"][0]["problem"]
     assert main(command) == 0
-    assert "4 songs: 0 captioned, 2 refused, 2 done already." in capsys.readouterr().out
+    report = capsys.readouterr().out
+    assert "4 songs: 0 captioned, 2 refused, 2 done already. What was refused, now or before, is in " in report
+    assert len(read(tmp_path / "songs.refused.jsonl")) == 4  # the same problem of the same file is told once
 
 
 @pytest.mark.parametrize(

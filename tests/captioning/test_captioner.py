@@ -3,15 +3,25 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
-from tiny_captioners import save_tiny_captioner
+from safetensors.torch import load_file, save_file
+from tiny_captioners import save_tiny_captioner, save_tiny_tagger
 from transformers import MusicFlamingoForConditionalGeneration
 
 from collap.captioning import captioner as captioner_module
-from collap.captioning.captioner import FAMILIES, PROMPTS, LanguageModelCaptioner, find_licence, read_answer
+from collap.captioning.captioner import (
+    FAMILIES,
+    PROMPTS,
+    LanguageModelCaptioner,
+    describe_captioner,
+    find_licence,
+    read_answer,
+)
+from collap.captioning.tags import TagCaptioner
 
 RATE = 16_000
 SONG_S = 40.0
@@ -130,7 +140,7 @@ def test_a_repaired_and_a_refused_section(monkeypatch, folders, waveform) -> Non
     (section,) = song["sections"]
     assert section["text"] == SECTION["sentences"]
     assert refused["part_s"] == [pytest.approx(15, abs=0.5), 40]
-    problem = '"sentences" is no list of texts, or empty'
+    problem = '"sentences" must be a non-empty list of strings'
     texts = ['{"sentences": []}', '{"sentences": [1]}']
     assert refused["answers"] == [{"problem": problem, "answer": text} for text in texts]
 
@@ -154,10 +164,14 @@ def test_what_an_answer_must_be() -> None:
         ("} {", "no JSON object"),
         ('{"sentences": ["A."', "no JSON object"),
         ("{" * 100_000 + "}", "no JSON object"),
-        ("{}", "no list of texts"),
-        ('{"sentences": "A."}', "no list of texts"),
-        ('{"sentences": ["A.", " "]}', "no list of texts"),
-        ('{"sentences": ["From 0:10 to 0:20, a guitar plays."]}', "has times"),
+        ("{}", "must be a non-empty list of strings"),
+        ('{"sentences": "A."}', "must be a non-empty list of strings"),
+        ('{"sentences": ["A.", " "]}', "must be a non-empty list of strings"),
+        ('{"sentences": ["From 0:10 to 0:20, a guitar plays."]}', "a sentence contains a time"),
+        ('{"sentences": ["Calm.", "At 0:45 the drums set in."]}', "a sentence contains a time"),
+        ('{"sentences": ["It rises from 0:10."]}', "a sentence contains a time"),
+        ('{"sentences": ["It starts at 1:05 and lasts until 1:30."]}', "a sentence contains a time"),
+        ('{"sentences": ["It grows from 20% to 40%."]}', "a sentence contains a time"),
     ]:
         with pytest.raises(ValueError, match=problem):
             read_answer(text)
@@ -168,10 +182,32 @@ def test_the_licence_is_that_of_the_card(folders, tmp_path: Path) -> None:
     card = tmp_path / "README.md"
     card.write_text("---\nlicense: other\nlicense_name: only-on-sundays\n---\n", encoding="utf-8")
     assert find_licence(str(tmp_path)) == "only-on-sundays"
-    card.write_text("No metadata.\n", encoding="utf-8")
-    assert find_licence(str(tmp_path)) == "unknown"
+    for content in ("No metadata.\n", "---\nlicense: [\n---\n"):
+        card.write_text(content, encoding="utf-8")
+        assert find_licence(str(tmp_path)) == "unknown"
     card.unlink()
     assert find_licence(str(tmp_path)) == "unknown"
+
+
+@pytest.mark.parametrize("make", [LanguageModelCaptioner, TagCaptioner])
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path: Path, make) -> None:
+    is_tags = make is TagCaptioner
+    folder = save_tiny_tagger(tmp_path, "wav2vec2") if is_tags else save_tiny_captioner(tmp_path, "qwen2_audio")
+    weights = load_file(tmp_path / "model.safetensors")
+    dropped = weights.popitem()[0]
+    save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=rf"lacks 1 weights of a .*{dropped}"):
+        make(folder)
+
+
+def test_the_revision_of_a_folder_is_that_of_its_weight_files(tmp_path: Path) -> None:
+    """Also of weights that are not in memory."""
+    first, again = (describe_captioner(Mock(config=None), save_tiny_tagger(tmp_path, "wav2vec2"), {}) for _ in "ab")
+    assert first == again
+    weights = load_file(tmp_path / "model.safetensors")
+    weights["classifier.bias"] += 1
+    save_file(weights, tmp_path / "model.safetensors")
+    assert describe_captioner(Mock(config=None), str(tmp_path), {})["revision"] != first["revision"]
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:
