@@ -6,11 +6,12 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
+from tqdm.notebook import tqdm_notebook
 
 Item = TypeVar("Item")
 
 
 def progress_bar(items: Iterable[Item] | None = None, **options: Any) -> tqdm:
-    """A bar that in a log, which is no terminal, writes a line a minute."""
+    """A bar that in a log, which is neither a terminal nor a notebook, writes a line a minute."""
     in_log = {"mininterval": 60.0, "maxinterval": 60.0, "bar_format": "{l_bar}{bar}{r_bar}\n"}
-    return tqdm(items, **options, **({} if sys.stderr.isatty() else in_log))
+    return tqdm(items, **options, **({} if sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook) else in_log))

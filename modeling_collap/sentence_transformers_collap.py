@@ -32,9 +32,8 @@ def find_text_pooling(name_or_path: str, text_pooling: str | None, hub: dict[str
     if modules is None:
         found = isdir(name_or_path) or try_to_load_from_cache(name_or_path, "modules.json", hub.get("cache_dir"))
         if text_pooling is None and not found:  # and also not known to be absent
-            logger.warning(
-                "%s is not in the cache, so its pooling is unknown offline: give text_pooling.", name_or_path
-            )
+            warning = "modules.json of %s is not in the cache, so its pooling is unknown offline: give text_pooling."
+            logger.warning(warning, name_or_path)
         return text_pooling
     # The classes have moved between versions; the last part of their name has not changed.
     paths = {module["type"].rsplit(".", 1)[-1]: module["path"] for module in modules}
@@ -45,7 +44,10 @@ def find_text_pooling(name_or_path: str, text_pooling: str | None, hub: dict[str
         logger.warning("%s was trained with prompts, which are not used: %s.", name_or_path, named)
     if text_pooling is not None or "Pooling" not in paths:
         return text_pooling
-    pooling = _read_json(name_or_path, f"{paths['Pooling']}/config.json", hub) or {}
+    file = f"{paths['Pooling']}/config.json"
+    pooling = _read_json(name_or_path, file, hub)
+    if pooling is None:
+        raise ValueError(f"text_pooling must be given for {name_or_path}, because {file} with its own is missing.")
     start = "pooling_mode_"  # in old versions each has a field of its own
     old = [name.removeprefix(start) for name, is_on in pooling.items() if name.startswith(start) and is_on]
     modes = pooling.get("pooling_mode", old)

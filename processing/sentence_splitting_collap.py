@@ -49,14 +49,18 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
     return [sentence.strip() for sentence in sentences]
 
 
-# Words that begin the next event ("next to a piano" and "now and then" do not).
+# Words that begin the next event ("next to a piano", "after all" and "now and then" do not).
 _NEXT = (
-    r"(?:(?:and|but)\s+)?(?:much\s+)?(?:then|later|next(?!\s+to\b)|after(?!-)|afterwards|before|until|eventually|finally|"
+    r"(?:(?:and|but)\s+)?(?:much\s+)?"
+    r"(?:then|later|next(?!\s+(?:to|door)\b)|after(?!-|\s+all\s*[,;])|afterwards|before|until|eventually|finally|"
     r"(?:followed|preceded)\s+by|(?:at|in|near)\s+the\s+(?:very\s+)?(?:beginning|start|end)|at\s+last|it\s+ends|"
     r"ending\s+(?:in|with))\b"
 )
-_INSIDE = r"(?<!\bnow)\s+(?=and\s+(?:then|later|finally)\b)|(?<!\band|.\bis)\s+(?=followed\s+by\b)"  # without a comma
+_INSIDE = (  # without a comma
+    r"(?<!\bnow)\s+(?=and\s+(?:then|later|finally|followed\s+by)\b)|(?<!\band|.\bis|\bare)\s+(?=followed\s+by\b)"
+)
 _BORDER = re.compile(rf"\s*[,;]\s*(?={_NEXT})|{_INSIDE}", re.IGNORECASE)
+_BARE = re.compile(rf"{_NEXT}\W*", re.IGNORECASE)  # "then" alone tells nothing
 
 
 def split_clauses(sentence: str) -> list[str]:
@@ -72,4 +76,5 @@ def split_clauses(sentence: str) -> list[str]:
 
     ```
     """
-    return [clause.strip() for clause in _BORDER.split(sentence) if clause.strip()]
+    clauses = [clause.strip() for clause in _BORDER.split(sentence)]
+    return [clause for clause in clauses if clause and not _BARE.fullmatch(clause)] or [sentence.strip()]

@@ -29,9 +29,10 @@ from safetensors.torch import load_file
 from tiny_models import CHUNK_LENGTH_S, tiny_beats_config, tiny_config, tiny_text_config, tiny_whisper_config
 from tiny_retrieval import tiny_collap
 from tiny_songs import shards, write_song, write_songs
+from tqdm.notebook import tqdm_notebook
 from transformers import ByT5Tokenizer
 
-from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor, encode
+from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, CollapProcessor, encode, progress
 from collap.data.cache import SongEmbedding, TensorCache
 from collap.encode import ListedSong, embed_songs, extract_features
 from collap.evaluation.retrievers import CollapRetriever
@@ -162,7 +163,7 @@ def test_what_is_computed_ahead():
     assert list(encode.ahead(str, range(9), 3)) == list("012345678")
 
 
-def test_progress_in_a_log_is_a_line_a_minute(songs, extract, capsys):
+def test_progress_in_a_log_is_a_line_a_minute(songs, extract, capsys, monkeypatch):
     extract(songs)
     lines = [line.strip() for line in capsys.readouterr().err.splitlines()]
     bars = [line for line in lines if line.startswith(("Checking songs", "Encoding 3 songs"))]
@@ -175,6 +176,16 @@ def test_progress_in_a_log_is_a_line_a_minute(songs, extract, capsys):
     for _ in progress_bar(range(10_000)):
         pass
     assert capsys.readouterr().err.count("%") == 2
+
+    class NotebookBar(tqdm_notebook):
+        def __init__(self, items, **options):
+            self.disable = True
+            seen.append(options)
+
+    seen = []
+    monkeypatch.setattr(progress, "tqdm", NotebookBar)
+    progress_bar(range(3), desc="A notebook")
+    assert seen == [{"desc": "A notebook"}]
 
 
 def test_an_encoder_that_fails_leaves_no_thread(tmp_path, monkeypatch):

@@ -129,11 +129,12 @@ class Library:
             lanes = [{"sentence": text, **lane} for text, lane in lanes.items()]
             songs.append({**song, "score": match.score, "probability": match.probability, "lanes": lanes})
         message = f"{len(songs)} of {result.num_songs:,} songs{like and f' like {like}'}"
-        message += ". The sentence was split at its clauses." * bool(result.split_texts)
         if not songs:
             message = "No song passes these filters."
         elif result.is_match is False:
             message = "Nothing here matches. These come closest:"
+        if result.split_texts:
+            message = message.rstrip(".:") + ". The sentence was split at its clauses."
         return {"message": message, "is_match": result.is_match, "songs": songs}
 
     def folders(self) -> dict[str, str]:

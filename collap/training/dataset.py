@@ -261,9 +261,12 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
         seeds = torch.randint(2**62, (self.num_songs,), generator=generator).tolist()
         order = torch.randperm(self.num_songs, generator=generator)
         if self.groups is not None:
-            keys = [index if self.groups[index] is None else self.groups[index] for index in order.tolist()]
-            first = {key: place for place, key in reversed([*enumerate(keys)])}
-            order = order[torch.tensor([first[key] for key in keys]).argsort(stable=True)]
+            first: dict[Any, int] = {}  # of each group the place of its first song, to which the others move
+            places = []
+            for place, index in enumerate(order.tolist()):
+                group = self.groups[index]
+                places.append(place if group is None else first.setdefault(group, place))
+            order = order[torch.tensor(places).argsort(stable=True)]
         if self.drop_last:
             order = order[: self.num_batches * self.batch_size]
         for batch in order.tensor_split(self.num_batches):

@@ -9,6 +9,7 @@ that are done are cached; delete the output folder to begin anew.
 """
 
 import argparse
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -137,16 +138,16 @@ def main() -> None:
     demo.say("Answering two long queries")
     for target, query in QUERIES.items():
         answer(index, query, target)
-    if sys.stdin.isatty():
-        text = input("\nYour own description of a song (or nothing, to go on): ").strip()
-        if text:
-            answer(index, text)
     retriever = load_retriever(str(model), features=demo.features)
     frames = retriever.embed_song(songs[0]["audio"]).frames
     draw_attention(retriever, songs[0], frames, given.output_dir / "attention.png")
     demo.say(
         f"Done. The model is in {model}, its index in {index}: collap app --index {index} shows a page to search."
     )
+    if sys.stdin.isatty():
+        with contextlib.suppress(EOFError):  # Ctrl-D
+            if text := input("\nYour own description of a song (or nothing, to end): ").strip():
+                answer(index, text)
 
 
 def print_tables(results: dict[str, dict[str, Any]]) -> None:

@@ -8,6 +8,8 @@ import pytest
 from collap.modeling_collap import sentence_transformers_collap
 from collap.modeling_collap.sentence_transformers_collap import find_text_pooling
 
+COMMIT = "0" * 40
+
 
 def write_model(folder, pooling, *more_kinds, prompts=None):
     """The JSON files of a model of sentence-transformers; the pooling does not lie where it usually does."""
@@ -86,6 +88,21 @@ def test_a_name_of_the_hub_without_the_hub(tmp_path, warnings):
     hub = {"local_files_only": True, "cache_dir": str(tmp_path)}
     assert find_text_pooling("somebody/unknown", None, hub) is None
     (warning,) = warnings
-    assert warning == "somebody/unknown is not in the cache, so its pooling is unknown offline: give text_pooling."
+    expected = "modules.json of %s is not in the cache, so its pooling is unknown offline: give text_pooling."
+    assert warning == expected % "somebody/unknown"
     assert find_text_pooling("somebody/unknown", "mean", hub) == "mean"
     assert len(warnings) == 1
+    # The model is there, but was loaded without sentence-transformers.
+    repository = tmp_path / "models--somebody--known"
+    (repository / "snapshots" / COMMIT).mkdir(parents=True)
+    (repository / "snapshots" / COMMIT / "config.json").write_text("{}")
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(COMMIT)
+    assert find_text_pooling("somebody/known", None, hub) is None
+    assert warnings[1:] == [expected % "somebody/known"]
+    write_model(repository / "snapshots" / COMMIT, {"pooling_mode": "mean"})
+    assert find_text_pooling("somebody/known", None, hub) == "mean"
+    (repository / "snapshots" / COMMIT / "part-1" / "config.json").unlink()
+    with pytest.raises(ValueError, match=r"text_pooling must be given for somebody/known, because part-1/config.json"):
+        find_text_pooling("somebody/known", None, hub)
+    assert find_text_pooling("somebody/known", "last", hub) == "last"

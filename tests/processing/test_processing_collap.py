@@ -71,7 +71,18 @@ def test_split_sentences(text, expected):
         ("a flute, then drums; later a choir.", ["a flute", "then drums", "later a choir."]),
         ("a flute followed by drums and then a choir", ["a flute", "followed by drums", "and then a choir"]),
         ("A choir is quiet, before that it is loud", ["A choir is quiet", "before that it is loud"]),  # as they stand
-        ("A flute is followed by drums.", ["A flute is followed by drums."]),
+        ("A flute is followed by drums.",) * 2,
+        (
+            "A flute is followed by drums and followed by a choir",
+            ["A flute is followed by drums", "and followed by a choir"],
+        ),
+        ("flutes are followed by drums",) * 2,
+        ("A singer, after all, is singing; a tune, next door, plays",) * 2,
+        ("A choir, after all others stop", ["A choir", "after all others stop"]),
+        ("drums, then", ["drums"]),  # no clause without a word of its own
+        ("Then, later, drums, then, finally a flute.", ["later, drums", "finally a flute."]),
+        ("Finally, then.",) * 2,
+        ("A fast, later famous, tune", ["A fast", "later famous, tune"]),  # not known from an event without grammar
         ("Before a choir sings, a harp next to a flute; both are soft, next to silence now and then.",) * 2,
     ],
 )

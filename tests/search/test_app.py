@@ -5,6 +5,7 @@ import io
 import json
 import runpy
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from collap import extras
 from collap.cli import main
 from collap.search.app import FIELDS, NUM_BARS, Library, _heats, make_app
 from collap.search.index import SongIndex
+from collap.search.query import Query
 
 QUERY = {"q": "A slow piano. Then drums."}
 
@@ -152,7 +154,7 @@ def test_no_path_is_in_what_the_browser_gets(client, index):
         assert "Traceback" not in text
 
 
-def test_an_answer_has_lanes_and_spans(index):
+def test_an_answer_has_lanes_and_spans(index, monkeypatch):
     answer = Library(index).answer(QUERY)
     assert answer["link"] == QUERY
     assert answer["message"] == "3 of 3 songs"
@@ -170,6 +172,10 @@ def test_an_answer_has_lanes_and_spans(index):
     split = Library(index).answer({"q": "A slow piano, then drums"})
     assert split["message"] == "3 of 3 songs. The sentence was split at its clauses."
     assert [lane["sentence"] for lane in split["songs"][0]["lanes"]] == ["A slow piano", "then drums"]
+    result = index.search(Query(["A slow piano, then drums"]))
+    monkeypatch.setattr(index, "search", lambda query: replace(result, is_match=False))
+    closest = "Nothing here matches. These come closest. The sentence was split at its clauses."
+    assert Library(index).answer(QUERY)["message"] == closest
 
 
 def test_filters_and_orders(index):

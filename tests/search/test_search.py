@@ -79,6 +79,14 @@ def test_one_long_sentence_is_searched_by_its_clauses(index):
     assert found(whole) == pytest.approx(scores_of(index, text, section_query=True), abs=1e-6)
 
 
+@pytest.mark.parametrize(("option", "value"), [("language", "de"), ("text_granularity", "document")])
+def test_a_sentence_is_not_split_where_clauses_are_unknown(index, monkeypatch, option, value):
+    monkeypatch.setattr(index.retriever.processor, option, value)
+    text = "A slow piano, then drums; later a fast bass."
+    result = index.search(Query([text]))
+    assert (result.sentences, result.split_texts) == ([text], [])
+
+
 def test_candidates_are_those_of_the_first_stage(index, monkeypatch):
     monkeypatch.setattr(search_module, "NUM_CANDIDATES", 3)
     expected = search_module.Description(index.retriever, STORY, "caption").candidates(index.first_stage, 3, None)

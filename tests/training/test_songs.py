@@ -16,8 +16,10 @@ from collap import CollapDataCollator, CollapFeatureExtractor, CollapModel, Coll
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
 from collap.encode import extract_features
+from collap.training.arguments import CollapTrainingArguments
 from collap.training.augmentation import StructureAugmentation
 from collap.training.dataset import ContrastiveBatchSampler, SongDataset, SongReader
+from collap.training.trainer import CollapTrainer
 
 WORDINGS = [["A song.", "Low first.", "High then."], ["Music.", "It is low.", "It is high."]]
 RATE = 16_000
@@ -70,6 +72,20 @@ def store(folder, processor, model) -> TensorCache:
     audio = load_manifest(folder / "songs.jsonl")["audio"]
     extract_features(audio, folder / "features", model.audio_model, processor.feature_extractor)
     return TensorCache(folder / "features", describe_features(model.audio_model, processor.feature_extractor))
+
+
+def test_the_trainer_draws_the_songs_of_a_group_into_one_batch(make, model, processor, tmp_path):
+    songs = make()
+    groups = [None if index < 8 else str(index // 2) for index in range(24)]
+    rows = songs.rows.select([0, 1] * 12)
+    arguments = CollapTrainingArguments(
+        output_dir=str(tmp_path), contrastive_batch_size=8, report_to="none", use_cpu=True, seed=3
+    )
+    for columns, expected in ((rows.add_column("group", groups), groups), (rows, None)):
+        dataset = SongDataset(columns, songs.reader)
+        trainer = CollapTrainer(model, arguments, train_dataset=dataset, data_collator=CollapDataCollator(processor))
+        sampler = ContrastiveBatchSampler(24, 8, dataset.lengths(), seed=3, groups=expected)
+        assert list(trainer.get_train_dataloader().batch_sampler) == list(sampler)
 
 
 def test_evaluation_takes_the_whole_song_and_its_first_text(make, folder):
