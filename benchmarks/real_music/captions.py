@@ -58,7 +58,7 @@ def read_frames(track: dict[str, Any], names: Sequence[str]) -> Frames:
 
 
 def find_sections(frames: Frames) -> list[tuple[float, float]]:
-    """At most [`MAX_SECTIONS`] sections of 8 s or more, start and end in seconds; of long songs they are longer."""
+    """Sections of 8 s or more, start and end in seconds. They are longer where there would be over [`MAX_SECTIONS`]."""
     features = np.concatenate((np.sqrt(frames.tags), frames.level_db[:, None] / LEVEL_SCALE_DB), axis=1)
     for least_s in (8.0, 10.0, 14.0, 20.0, 30.0, 45.0, 70.0, 100.0):
         sections = find_boundaries(features, frames.times, least_s, KERNEL_S)
@@ -128,7 +128,7 @@ def describe_section(frames: Frames, start_s: float, end_s: float) -> dict[str, 
 
 
 def find_gone(section: dict[str, Any], other: dict[str, Any]) -> list[str]:
-    """Instruments and voices of a section that another has not."""
+    """Instruments and voices of `section` that `other` lacks."""
     return [name for name in section["thing"] if other["tags"][name] < GONE * TAGS[name]["least"]]
 
 

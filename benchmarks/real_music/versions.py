@@ -29,6 +29,7 @@ from ..towers import SAMPLING_RATE
 
 SUFFIXES = ("_fast", "_f", "_enhanced", "_old", "-old")
 PLAYED_S = 180
+PIECES = "planetblupi-music-ogg"  # the recordings of the MIDI files
 
 
 def find_pairs(songs: Sequence[Song]) -> list[tuple[int, int]]:
@@ -70,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     np.fill_diagonal(scores, -np.inf)
     ranks = {"versions": query_metrics(scores[[one for one, _ in pairs]], np.array([other for _, other in pairs]))}
     retriever, played, targets = load_retriever(str(given.model)), [], []
-    titles = [song["title"] for song in songs]
+    titles = [song["title"] if song["album"] == PIECES else None for song in songs]
     with tempfile.TemporaryDirectory() as folder:
         for file in sorted(given.midi.rglob("*.mid")):
             soundfile.write(Path(folder) / "played.wav", play_midi(file), SAMPLING_RATE)
