@@ -58,7 +58,7 @@ def read_frames(track: dict[str, Any], names: Sequence[str]) -> Frames:
 
 
 def find_sections(frames: Frames) -> list[tuple[float, float]]:
-    """Sections of 8 s or more, start and end in seconds. They are longer where there would be over [`MAX_SECTIONS`]."""
+    """Sections of 8 s or more, start and end in s. They are longer where there would be over [`MAX_SECTIONS`]."""
     features = np.concatenate((np.sqrt(frames.tags), frames.level_db[:, None] / LEVEL_SCALE_DB), axis=1)
     for least_s in (8.0, 10.0, 14.0, 20.0, 30.0, 45.0, 70.0, 100.0):
         sections = find_boundaries(features, frames.times, least_s, KERNEL_S)
