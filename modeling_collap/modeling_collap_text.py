@@ -205,17 +205,12 @@ class CollapTextModel(CollapPreTrainedModel):
         )
 
     def pool_sentences(self, attention_mask: torch.Tensor, **inputs: Any) -> tuple[BaseModelOutput, torch.Tensor]:
-        """
-        Output of the text model for sentences, and its token states pooled, `(S, hidden)`: `pooled_text_states`.
-
-        The inputs are those of `forward` that go to the text model; a ValueError says that a row is too long for it.
-        """
-        limit, num_tokens = self.config.max_text_tokens, attention_mask.shape[1]
-        is_limited = limit is not None and "position_ids" not in inputs and not torch.compiler.is_compiling()
-        if is_limited and num_tokens > limit:
+        """Output of the text model, and `pooled_text_states` of it; a ValueError if a row has too many tokens."""
+        limit = None if "position_ids" in inputs or torch.compiler.is_compiling() else self.config.max_text_tokens
+        if limit is not None and attention_mask.shape[1] > limit:
             raise ValueError(
                 f"input_ids must have at most {limit} tokens a row, as the text model has positions, got "
-                f"{num_tokens}: set max_text_tokens={limit} in the processor."
+                f"{attention_mask.shape[1]}: set max_text_tokens={limit} in the processor."
             )
         output = self._encode(attention_mask, with_output_flags(self.config, inputs))
         states = output.last_hidden_state  # (S, tokens, hidden)

@@ -51,10 +51,9 @@ def split_sentences(text: str, language: str = "en") -> list[str]:
 
 # Words that begin the next event ("next to a piano", "after all" and "now and then" do not).
 _NEXT = (
-    r"(?:(?:and|but)\s+)?(?:much\s+)?"
-    r"(?:then|later|next(?!\s+(?:to|door)\b)|after(?!-|\s+all\s*[,;])|afterwards|before|until|eventually|finally|"
-    r"(?:followed|preceded)\s+by|(?:at|in|near)\s+the\s+(?:very\s+)?(?:beginning|start|end)|at\s+last|it\s+ends|"
-    r"ending\s+(?:in|with))\b"
+    r"(?:(?:and|but)\s+)?(?:much\s+)?(?:then|later|next(?!\s+(?:to|door)\b)|after(?!-|\s+all\s*[,;])|afterwards|"
+    r"before|until|eventually|finally|(?:followed|preceded)\s+by|at\s+last|"
+    r"(?:at|in|near)\s+the\s+(?:very\s+)?(?:beginning|start|end)|it\s+ends|ending\s+(?:in|with))\b"
 )
 _INSIDE = (  # without a comma
     r"(?<!\bnow)\s+(?=and\s+(?:then|later|finally|followed\s+by)\b)|(?<!\band|.\bis|\bare)\s+(?=followed\s+by\b)"

@@ -34,10 +34,9 @@ def describe_captioner(model: PreTrainedModel, name: str, prompts: dict[str, str
 def _hash_weight_files(folder: Path) -> str:
     """Not of the weights in the model, which are not there while they are offloaded."""
     digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix in (".safetensors", ".bin"):
-            with file.open("rb") as weights:
-                digest.update(hashlib.file_digest(weights, "sha256").digest())
+    for file in sorted(file for file in folder.iterdir() if file.suffix in (".safetensors", ".bin")):
+        with file.open("rb") as weights:
+            digest.update(hashlib.file_digest(weights, "sha256").digest())
     return digest.hexdigest()[:16]
 
 

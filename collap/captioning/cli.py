@@ -9,6 +9,7 @@ from typing import Any
 
 from collap.cli import HelpFormatter
 from collap.data.audio_files import AudioHashes, find_audio_files, read_audio
+from collap.data.manifest import read_json_lines
 from collap.encode import SONG_ERRORS
 from collap.files import atomic_write, flush
 from collap.progress import progress_bar
@@ -42,11 +43,10 @@ def caption(arguments: Sequence[str]) -> int:
     songs = find_audio_files(Path(given.folder))
     if not songs:
         raise ValueError(f"{given.folder} is no folder of songs.")
-    known = read_known(given.output)  # a damaged line is an error before the model is loaded
+    known = read_lines(given.output)  # before the model is loaded: a damaged line is an error
+    known += read_lines(given.output.with_suffix(".refused.jsonl"))
     name = given.tagger if is_tags else given.captioner
-    print(
-        f"The licence of {name} is {find_licence(name)}: check that it allows what the captions are for.", flush=True
-    )
+    print(f"The licence of {name} is {find_licence(name)}: check that it allows your use of the captions.", flush=True)
     captioner = (TagCaptioner if is_tags else LanguageModelCaptioner)(name, given.batch_size)
     print(caption_songs(songs, captioner, given.output, known))
     return 0
@@ -58,17 +58,14 @@ def caption_songs(
     """
     Appends captions of files of audio to a manifest, and what was refused to `.refused.jsonl` beside it; not again of
     songs, identified by their content, that are in the `known` lines of both with the same revision and prompts.
-    Returns a report. A RuntimeError says at which song the captioner has failed.
+    Returns a report; a RuntimeError says at which song the captioner has failed.
     """
     refused_file, me = output.with_suffix(".refused.jsonl"), captioner.provenance
     output.parent.mkdir(parents=True, exist_ok=True)
     hashes, counts = AudioHashes(output.parent), {"captioned": 0, "refused": 0, "done already": 0}
-    done, unread = set(), []
-    for line in known:
-        unread += [(line.get("audio"), line.get("refused"))] if line.get("song_id") is None else []
-        other = line.get("captioner")
-        if isinstance(other, dict) and all(other.get(key) == me[key] for key in ("revision", "prompts")):
-            done.add(line.get("song_id"))
+    ours, keys = [line for line in known if isinstance(line.get("captioner"), dict)], ("revision", "prompts")
+    done = {line.get("song_id") for line in ours if all(line["captioner"].get(key) == me[key] for key in keys)}
+    unread = [(line.get("audio"), line.get("refused")) for line in ours]
     for song in progress_bar(songs, desc="Captioning", unit="song"):
         line = {"audio": str(song.absolute()), "captioner": me, "song_id": None}
         try:
@@ -97,38 +94,25 @@ def caption_songs(
             _append(refused_file, line | {"refused": refused})
         counts["refused" if columns is None else "captioned"] += 1
         done.add(song_id)
-    report = f"{len(songs)} song{'s' * (len(songs) != 1)}: "
-    report += ", ".join(f"{number} {what}" for what, number in counts.items()) + "."
-    return report + f" What was refused, now or before, is in {refused_file}." * refused_file.exists()
+    told = ", ".join(f"{number} {what}" for what, number in counts.items())
+    where = f" What was refused, now or before, is in {refused_file}." * refused_file.exists()
+    return f"{len(songs)} song{'s' * (len(songs) != 1)}: {told}.{where}"
 
 
-def read_known(output: Path) -> list[dict[str, Any]]:
-    """The lines of a manifest and its `.refused.jsonl`, as far as they exist; a ValueError names a damaged line."""
-    return _read_lines(output) + _read_lines(output.with_suffix(".refused.jsonl"))
-
-
-def _read_lines(file: Path) -> list[dict[str, Any]]:
-    """The objects in a file of JSON; of a last line without its end the end is added, or the line removed if torn."""
-    content = file.read_bytes() if file.exists() else b""
-    whole, last = content[: content.rfind(b"\n") + 1], content[content.rfind(b"\n") + 1 :]
-    if last:
+def read_lines(file: Path) -> list[dict[str, Any]]:
+    """The lines of a file. A last line without its end gets it, or is removed if a killed process has left it torn."""
+    if not file.exists():
+        return []
+    content = file.read_bytes()
+    if last := content.rpartition(b"\n")[2]:
         try:
             json.loads(last)
-            whole = content + b"\n"
+            content += b"\n"
         except ValueError:
-            pass  # a killed process has left it
+            content = content.removesuffix(last)
         with atomic_write(file) as temporary:
-            temporary.write_bytes(whole)
-    found = []
-    for number, line in enumerate(whole.splitlines(), start=1):
-        try:
-            row = json.loads(line.strip() or b"{}")
-        except ValueError:
-            row = None
-        if not isinstance(row, dict):
-            raise ValueError(f"{file}, line {number} must be a JSON object, got {line[:80]!r}.")
-        found.append(row)
-    return found
+            temporary.write_bytes(content)
+    return read_json_lines(file)
 
 
 def _append(file: Path, line: dict[str, Any]) -> None:

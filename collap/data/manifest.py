@@ -154,6 +154,15 @@ def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return row
 
 
+def read_json_lines(path: Path) -> list[Row]:
+    """The objects in a file of one JSON object a line; a [`ManifestError`] names the lines that are none."""
+    issues: list[str] = []
+    rows = [row for _, row in _read_json_lines(_read_lines(path, issues), issues)]
+    if issues:
+        raise ManifestError(list(map(_one_line, issues)), path)
+    return rows
+
+
 def _read_json_lines(lines: list[str], issues: list[str]) -> Iterator[PlacedRow]:
     # Not load_dataset("json"): it has no line numbers and infers types from the first block of lines only.
     for number, line in enumerate(lines, start=1):

@@ -25,9 +25,8 @@ def encode_once(model: nn.Module, inputs: dict[str, Any], known: dict[bytes, tor
     if not isinstance(text, CollapTextModel) or is_trainable(text.encoder) or has_sharded_layers(text.encoder):
         known.clear()  # the weights may change before it is frozen again
         return inputs
-    types = inputs.get("token_type_ids")
-    given = any(inputs.get(name) is not None for name in ("position_ids", "inputs_embeds", "pooled_text_states"))
-    if given or (types is not None and types.any()):
+    has_types = "token_type_ids" in inputs and inputs["token_type_ids"].any()
+    if has_types or {"position_ids", "inputs_embeds", "pooled_text_states"}.intersection(inputs):
         return inputs
     rows = {name: inputs[name] for name in ("input_ids", "attention_mask", "token_type_ids") if name in inputs}
     mask = rows.setdefault("attention_mask", torch.ones_like(rows["input_ids"]))  # (S, tokens)

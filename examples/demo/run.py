@@ -66,9 +66,7 @@ def main() -> None:
     rendered = demo.render("--size", "demo", "--seed", given.seed, *num_songs)
     demo.run([rendered])
 
-    demo.say(
-        "Making the towers: small audio encoders pretrained on tags of short crops stand in for BEATs and Whisper"
-    )
+    demo.say("Making the towers: audio encoders pretrained on tags of short crops stand in for BEATs and Whisper")
     models = {"music": given.music_model, "speech": given.speech_model, "text": given.text_model}
     kinds = [kind for kind, path in models.items() if path is None]
     towers = demo.make_towers(rendered, kinds, seed=given.seed, num_steps=given.num_pretraining_steps)
@@ -141,13 +139,10 @@ def main() -> None:
     retriever = load_retriever(str(model), features=demo.features)
     frames = retriever.embed_song(songs[0]["audio"]).frames
     draw_attention(retriever, songs[0], frames, given.output_dir / "attention.png")
-    demo.say(
-        f"Done. The model is in {model}, its index in {index}: collap app --index {index} shows a page to search."
-    )
-    if sys.stdin.isatty():
-        with contextlib.suppress(EOFError):  # Ctrl-D
-            if text := input("\nYour own description of a song (or nothing, to end): ").strip():
-                answer(index, text)
+    demo.say(f"Done. The model is in {model}, its index in {index}: collap app --index {index} opens a search page.")
+    with contextlib.suppress(EOFError):  # Ctrl-D
+        if sys.stdin.isatty() and (text := input("\nYour own description of a song (or nothing, to end): ").strip()):
+            answer(index, text)
 
 
 def print_tables(results: dict[str, dict[str, Any]]) -> None:
