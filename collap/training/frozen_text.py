@@ -37,6 +37,5 @@ def encode_once(model: nn.Module, inputs: dict[str, Any], known: dict[bytes, tor
     if new := {key: row for row, key in enumerate(keys) if key not in known}:
         rows = {name: value[list(new.values())] for name, value in rows.items()}
         with torch.no_grad():  # nothing that is trained: autocast may keep its weights without a gradient
-            _, pooled = text.pool_sentences(**rows)  # (new sentences, hidden)
-        known |= zip(new, pooled.cpu(), strict=True)
+            known |= zip(new, text.pool_sentences(**rows)[1].cpu(), strict=True)  # (new sentences, hidden)
     return inputs | {"pooled_text_states": torch.stack([known[key] for key in keys]).to(mask.device)}
