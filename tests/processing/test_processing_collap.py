@@ -1,4 +1,5 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+import copy
 import io
 import json
 import logging
@@ -248,6 +249,10 @@ def test_which_limit_holds(feature_extractor, tokenizer, gpt2_tokenizer):
     assert wider(text=LONG).text_coverage[0].num_encoded_tokens == 42
     unlimited = CollapProcessor(feature_extractor, gpt2_tokenizer)  # its model_max_length is 1e30
     assert unlimited(text=" ".join([LONG] * 100)).text_coverage[0].num_encoded_tokens == 4000
+    # As in several models of sentence-transformers: what is saved with a tokenizer is no limit of the processor.
+    saved = copy.deepcopy(tokenizer)
+    saved.init_kwargs["max_length"] = 5
+    assert CollapProcessor(feature_extractor, saved)(text=text).text_coverage[0].num_encoded_tokens == 12
 
 
 # --- errors of texts ------------------------------------------------------------------------------------------------
