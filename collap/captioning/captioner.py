@@ -3,15 +3,25 @@
 
 import hashlib
 import json
+import re
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 import yaml
 from huggingface_hub import ModelCard
-from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoProcessor, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModelForMultimodalLM,
+    AutoModelForSeq2SeqLM,
+    AutoProcessor,
+    PreTrainedModel,
+    ProcessorMixin,
+    Qwen3OmniMoeProcessor,
+)
 
 from collap.data.futga import has_times, parse_caption
 from collap.modeling_collap.modeling_collap_base import load_complete
@@ -20,8 +30,43 @@ from .sections import SAMPLING_RATE, Spans, cut, find_sections, split_long
 
 PROMPTS, TEMPLATES = json.loads(Path(__file__).with_name("prompts.json").read_text(encoding="utf-8")).values()
 MAX_NEW_TOKENS = 1024  # of an answer
-# Model type -> most seconds of audio in a request: beyond, their processors cut silently.
-FAMILIES = {"musicflamingo": 1200.0, "audioflamingo3": 600.0, "qwen2_audio": 30.0}
+
+
+class Qwen3OmniAudioProcessor(Qwen3OmniMoeProcessor):
+    """[`Qwen3OmniMoeProcessor`] without those of images and videos, which need torchvision."""
+
+    # To 30 s, not to the longest of a batch: the last frame of a shorter one would depend on the others.
+    audio_kwargs = Qwen3OmniMoeProcessor.audio_kwargs | {"padding": "max_length", "max_length": 480_000}
+    audio_kwargs["truncation"] = True  # of the sample that rounding may add
+
+    def __init__(self, feature_extractor=None, tokenizer=None, chat_template=None):
+        # The names of the arguments are the parts to load: the parent's `__init__` takes no fewer than four.
+        ProcessorMixin.__init__(self, feature_extractor, tokenizer, chat_template=chat_template)
+        self.audio_token, self.audio_token_id = tokenizer.audio_token, tokenizer.audio_token_id
+
+
+class Family(NamedTuple):
+    """How the models of one type are loaded and asked."""
+
+    longest_s: float  # most seconds of audio in a request: beyond, their processors cut silently
+    model_class: Any = AutoModelForSeq2SeqLM
+    processor_class: Any = AutoProcessor
+    prompts: dict[str, str] = PROMPTS  # none: they take audio alone and answer in prose
+    prefix: str = ""  # of the arguments of `generate` that are for text
+
+
+FAMILIES = {
+    "musicflamingo": Family(1200.0),
+    "audioflamingo3": Family(600.0),
+    "qwen2_audio": Family(30.0),
+    "qwen3_omni_moe": Family(
+        30.0,
+        partial(AutoModelForMultimodalLM.from_pretrained, enable_audio_output=False),  # not the part that speaks
+        Qwen3OmniAudioProcessor,
+        prompts={},
+        prefix="thinker_",
+    ),
+}
 
 
 def describe_captioner(model: PreTrainedModel, name: str, prompts: dict[str, str]) -> dict[str, str]:
@@ -64,13 +109,14 @@ class LanguageModelCaptioner:
         if model_type not in FAMILIES:
             raise ValueError(
                 f"captioner must be 'tags' or a model of type {', '.join(FAMILIES)}, got {name} of type {model_type}. "
-                "Others, such as qwen2_5_omni, qwen3_omni_moe and voxtral, are not supported: they were not tested."
+                "Others, such as qwen2_5_omni and voxtral, are not supported: they were not tested."
             )
-        self.model = load_complete(AutoModelForSeq2SeqLM, name, dtype="auto", device_map="auto").eval()
-        self.processor = AutoProcessor.from_pretrained(name)
-        self.longest_s = getattr(self.processor, "max_audio_len", FAMILIES[model_type])
+        self.family = FAMILIES[model_type]
+        self.model = load_complete(self.family.model_class, name, dtype="auto", device_map="auto").eval()
+        self.processor = self.family.processor_class.from_pretrained(name)
+        self.longest_s = getattr(self.processor, "max_audio_len", self.family.longest_s)
         self.batch_size = batch_size
-        self.provenance = describe_captioner(self.model, name, PROMPTS)
+        self.provenance = describe_captioner(self.model, name, self.family.prompts)
 
     def caption(self, waveform: np.ndarray) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         """
@@ -81,30 +127,35 @@ class LanguageModelCaptioner:
         """
         duration_s, refused = len(waveform) / SAMPLING_RATE, []
         covered_s = min(duration_s, self.longest_s)
-        (answer,) = self._ask(waveform, [(0.0, covered_s)], PROMPTS["song"], refused)
+        (answer,) = self._ask(waveform, [(0.0, covered_s)], "song", refused)
         if answer is None:
             return None, refused
         spans = read_sections(answer.get("sections"), duration_s) if covered_s == duration_s else None
         how = {"coverage": covered_s / duration_s, "boundaries": "model" if spans else "novelty"}
         spans = split_long(spans or find_sections(waveform), self.longest_s)
-        texts = [part and part["sentences"] for part in self._ask(waveform, spans, PROMPTS["section"], refused)]
+        texts = [part and part["sentences"] for part in self._ask(waveform, spans, "section", refused)]
         return make_columns(answer["sentences"], spans, texts, **how) if any(texts) else None, refused
 
-    def _ask(self, waveform: np.ndarray, spans: Spans, prompt: str, refused: list[dict[str, Any]]) -> list[Any]:
-        """The answer on each part of a song; None, and both answers in `refused`, if the second is no better."""
-        talks = [[_message("user", prompt, {"type": "audio", "audio": part})] for part in cut(waveform, spans)]
+    def _ask(self, waveform: np.ndarray, spans: Spans, about: str, refused: list[dict[str, Any]]) -> list[Any]:
+        """
+        The answer on each part of a song to the prompt `about` it; None, and both answers in `refused`, if the second
+        is no better. A family without prompts is asked once.
+        """
+        prompts = self.family.prompts
+        read = read_answer if prompts else read_prose
+        talks = [[_message("user", prompts.get(about), part)] for part in cut(waveform, spans)]
         answers: list[Any] = [None] * len(spans)
         problems: list[dict[str, Any]] = [{"part_s": list(span), "answers": []} for span in spans]
-        for _ in range(2):
+        for _ in range(2 if prompts else 1):
             unanswered = [index for index, answer in enumerate(answers) if answer is None]
             for start in range(0, len(unanswered), self.batch_size):
                 batch = unanswered[start : start + self.batch_size]
                 for index, text in zip(batch, self._generate([talks[index] for index in batch]), strict=True):
                     try:
-                        answers[index] = read_answer(text)
+                        answers[index] = read(text)
                     except ValueError as error:
                         problems[index]["answers"].append({"problem": str(error), "answer": text})
-                        again = PROMPTS["repair"].replace("{problem}", str(error))
+                        again = prompts.get("repair", "").replace("{problem}", str(error))
                         talks[index] += [_message("assistant", text), _message("user", again)]
         refused += [problem for problem, answer in zip(problems, answers, strict=True) if answer is None]
         return answers
@@ -117,12 +168,15 @@ class LanguageModelCaptioner:
         inputs = self.processor.apply_chat_template(
             talks, tokenize=True, add_generation_prompt=True, return_dict=True, processor_kwargs=settings
         ).to(self.model.device, self.model.dtype)  # only floating point changes its type
-        tokens = self.model.generate(**inputs, do_sample=False, max_new_tokens=MAX_NEW_TOKENS)
+        prefix = self.family.prefix
+        options = {f"{prefix}do_sample": False, f"{prefix}max_new_tokens": MAX_NEW_TOKENS}
+        tokens = self.model.generate(**inputs, **options)
         return self.processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
-def _message(role: str, text: str, *audio: dict[str, Any]) -> dict[str, Any]:
-    return {"role": role, "content": [*audio, {"type": "text", "text": text}]}
+def _message(role: str, text: str | None, audio: np.ndarray | None = None) -> dict[str, Any]:
+    parts = [{"type": kind, kind: part} for kind, part in (("audio", audio), ("text", text)) if part is not None]
+    return {"role": role, "content": parts}
 
 
 def read_answer(text: str) -> dict[str, Any]:
@@ -139,6 +193,19 @@ def read_answer(text: str) -> dict[str, Any]:
     if any(map(has_times, sentences)):
         raise ValueError("a sentence contains a time")
     return answer
+
+
+def read_prose(text: str) -> dict[str, Any]:
+    """
+    The `sentences` of an answer without markdown, but for those with times, and for the last one if it is not
+    complete, as [`MAX_NEW_TOKENS`] may have cut it; a ValueError if none is left.
+    """
+    complete = re.match(r".*[.!?…][\"'”’)*_]*(?=\s|$)", text, re.DOTALL)
+    sentences = parse_caption(complete[0].replace("*", ""), duration_s=0.0).sentences if complete else []
+    sentences = [sentence for sentence in sentences if not has_times(sentence)]
+    if not sentences:
+        raise ValueError("it has no complete sentence without a time")
+    return {"sentences": sentences}
 
 
 def read_sections(sections: Any, duration_s: float) -> Spans | None:

@@ -148,6 +148,20 @@ def test_what_is_refused_is_kept_and_not_asked_again(songs, tmp_path, capsys, mo
     assert len(read(tmp_path / "songs.refused.jsonl")) == 4  # the same problem of the same file is told once
 
 
+def test_songs_captioned_in_prose_are_done(songs, tmp_path, capsys, monkeypatch) -> None:
+    monkeypatch.setattr(captioner_module, "MAX_NEW_TOKENS", 4)
+    prose = lambda _, rows, **__: ["A guitar plays. It ends."] * len(rows)  # noqa: E731
+    monkeypatch.setattr(captioner_module.Qwen3OmniAudioProcessor, "batch_decode", prose)
+    model = save_tiny_captioner(tmp_path / "model", "qwen3_omni_moe")
+    command = ["caption", str(songs), "--captioner", model, "--output", str(tmp_path / "songs.jsonl")]
+    for report in ("3 captioned, 0 refused, 0 done already", "0 captioned, 0 refused, 3 done already"):
+        assert main(command) == 0
+        assert report in capsys.readouterr().out
+    rows = load_manifest(tmp_path / "songs.jsonl", keep_extra_columns=True)
+    assert rows[0]["text"] == ["A guitar plays.", "It ends."] * 3  # the song, and its sections
+    assert [(row["boundaries"], row["captioner"]["model"]) for row in rows] == [("novelty", model)] * 3
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [

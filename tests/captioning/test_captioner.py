@@ -10,7 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tiny_captioners import save_tiny_captioner, save_tiny_tagger
-from transformers import MusicFlamingoForConditionalGeneration
+from transformers import Qwen3OmniMoeProcessor
+from transformers.processing_utils import ImagesKwargs, VideosKwargs
 
 from collap.captioning import captioner as captioner_module
 from collap.captioning.captioner import (
@@ -20,6 +21,7 @@ from collap.captioning.captioner import (
     describe_captioner,
     find_licence,
     read_answer,
+    read_prose,
 )
 from collap.captioning.tags import TagCaptioner
 
@@ -27,6 +29,7 @@ RATE = 16_000
 SONG_S = 40.0
 SONG = {"sentences": ["A calm song.", "It grows."], "sections": []}
 SECTION = {"sentences": ["A guitar plays."]}
+OMNI = "qwen3_omni_moe"  # takes no prompts
 
 
 @pytest.fixture(autouse=True)
@@ -65,7 +68,7 @@ def answer_by(monkeypatch: pytest.MonkeyPatch, captioner: LanguageModelCaptioner
     return seen
 
 
-@pytest.mark.parametrize("model_type", FAMILIES)
+@pytest.mark.parametrize("model_type", sorted(FAMILIES.keys() - {OMNI}))
 def test_what_is_no_json_is_refused_after_one_repair(folders, waveform, model_type: str) -> None:
     columns, (refused,) = LanguageModelCaptioner(folders[model_type]).caption(waveform)
     assert columns is None
@@ -87,11 +90,16 @@ def test_a_caption(monkeypatch, folders, waveform, model_type: str) -> None:
     assert refused == []
 
 
-def test_a_model_in_half_precision_gets_audio_in_half_precision(tmp_path: Path, waveform) -> None:
-    folder = save_tiny_captioner(tmp_path, "musicflamingo")
-    MusicFlamingoForConditionalGeneration.from_pretrained(folder).bfloat16().save_pretrained(folder)
-    captioner = LanguageModelCaptioner(folder)
+@pytest.mark.parametrize("model_type", ["musicflamingo", OMNI])
+def test_a_model_in_half_precision_gets_audio_in_half_precision(
+    monkeypatch, folders, tmp_path: Path, waveform, model_type: str
+) -> None:
+    captioner = LanguageModelCaptioner(folders[model_type])
+    captioner.model.bfloat16().save_pretrained(tmp_path)
+    captioner.processor.save_pretrained(tmp_path)
+    captioner = LanguageModelCaptioner(str(tmp_path))
     assert captioner.model.dtype == torch.bfloat16
+    answer_by(monkeypatch, captioner, "No sentence", "No sentence")
     columns, refused = captioner.caption(waveform)
     assert (columns, len(refused)) == (None, 1)
 
@@ -177,6 +185,75 @@ def test_what_an_answer_must_be() -> None:
             read_answer(text)
 
 
+def test_a_caption_in_prose(monkeypatch, folders, waveform) -> None:
+    """Of audio alone: no prompt, no repair, and the first 30 s of the song."""
+    captioner = LanguageModelCaptioner(folders[OMNI], batch_size=2)
+    seen = answer_by(monkeypatch, captioner, "A *calm* song. It gr", "At 0:05 a guitar plays.", "**Drums.** And bass.")
+    song, (refused,) = captioner.caption(waveform)
+    assert song["text"] == ["A calm song.", "Drums.", "And bass."]
+    assert [section["text"] for section in song["sections"]] == [["Drums.", "And bass."]]
+    assert (song["boundaries"], song["coverage"]) == ("novelty", 0.75)
+    assert seen == [["user assistant"], ["user assistant"] * 2]
+    problem = "it has no complete sentence without a time"
+    assert refused["answers"] == [{"problem": problem, "answer": "At 0:05 a guitar plays."}]
+
+
+def ask_about_audio(captioner: LanguageModelCaptioner, parts: list[np.ndarray]) -> list[str]:
+    return captioner._generate([[{"role": "user", "content": [{"type": "audio", "audio": part}]}] for part in parts])
+
+
+def test_audio_alone_has_a_placeholder_for_each_of_its_vectors(monkeypatch, folders) -> None:
+    """13 a second. Batches are as songs alone, and both as by the processor of transformers."""
+    captioner = LanguageModelCaptioner(folders[OMNI])
+    noise = 0.1 * np.random.default_rng(0).standard_normal(30 * RATE).astype(np.float32)
+    parts = [noise[:RATE], np.cumsum(noise[: 5 * RATE + 7]) / 100, noise[: 13 * RATE + 100], noise[:-1], noise]
+    seen, generate = [], captioner.model.generate
+    monkeypatch.setattr(captioner.model, "generate", lambda **inputs: seen.append(inputs) or generate(**inputs))
+    together = ask_about_audio(captioner, parts)
+    assert together == [ask_about_audio(captioner, [part])[0] for part in parts]
+    assert len(set(together)) > 1
+    for number, alone in enumerate(seen[1:]):
+        placeholders = (alone["input_ids"] == captioner.processor.audio_token_id).sum()
+        audio = {name: alone[name] for name in ("input_features", "feature_attention_mask")}
+        assert placeholders == len(captioner.model.thinker.get_audio_features(**audio).pooler_output)
+        for name, values in audio.items():
+            torch.testing.assert_close(seen[0][name][number], values[0], rtol=0, atol=0)
+    assert [(row == captioner.processor.audio_token_id).sum() for row in seen[0]["input_ids"]] == [
+        13,
+        66,
+        170,
+        390,
+        390,
+    ]
+
+
+def test_the_processor_for_audio_is_that_of_transformers(monkeypatch, folders) -> None:
+    """But for the last frame, which has silence after it."""
+    ours = LanguageModelCaptioner(folders[OMNI]).processor
+    monkeypatch.setattr(Qwen3OmniMoeProcessor, "check_argument_for_proper_class", lambda *_: None)  # of the mocks
+    parts = {"feature_extractor": ours.feature_extractor, "tokenizer": ours.tokenizer}
+    unused = [Mock(valid_kwargs=kwargs) for kwargs in (ImagesKwargs, VideosKwargs)]
+    theirs = Qwen3OmniMoeProcessor(*unused, **parts, chat_template=ours.chat_template)
+    part = np.random.default_rng(0).standard_normal(3 * RATE).astype(np.float32)
+    talks = [[{"role": "user", "content": [{"type": "audio", "audio": part}]}]]
+    options = {"tokenize": True, "return_dict": True, "processor_kwargs": {"return_tensors": "pt"}}
+    mine, expected = (processor.apply_chat_template(talks, **options) for processor in (ours, theirs))
+    assert mine.keys() == expected.keys()
+    assert mine["input_ids"].equal(expected["input_ids"])
+    assert mine["feature_attention_mask"].sum() == expected["feature_attention_mask"].sum() == 300
+    frames = [inputs["input_features"][:, :, :299] for inputs in (mine, expected)]
+    torch.testing.assert_close(*frames)
+
+
+def test_what_prose_must_be() -> None:
+    text = "# The song\n\nIt is *calm*, in 3/4 time. At 0:05 it grows.\n- Guitar (0:00 - 0:12): plucked.\nIt takes 3.5"
+    assert read_prose(text) == {"sentences": ["The song.", "It is calm, in 3/4 time.", "Guitar: plucked."]}
+    assert read_prose('He sings "hope."') == {"sentences": ['He sings "hope."']}
+    for nothing in ("", "...", "A guitar", "At 0:05 it ends."):
+        with pytest.raises(ValueError, match="no complete sentence without a time"):
+            read_prose(nothing)
+
+
 def test_the_licence_is_that_of_the_card(folders, tmp_path: Path) -> None:
     assert find_licence(folders["qwen2_audio"]) == "cc-by-4.0"
     card = tmp_path / "README.md"
@@ -211,6 +288,6 @@ def test_the_revision_of_a_folder_is_that_of_its_weight_files(tmp_path: Path) ->
 
 
 def test_other_models_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "qwen3_omni_moe"}', encoding="utf-8")
-    with pytest.raises(ValueError, match=r"musicflamingo, audioflamingo3, qwen2_audio, got .* of type qwen3_omni_moe"):
+    (tmp_path / "config.json").write_text('{"model_type": "qwen2_5_omni"}', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"musicflamingo, .*, qwen3_omni_moe, got .* of type qwen2_5_omni"):
         LanguageModelCaptioner(str(tmp_path))

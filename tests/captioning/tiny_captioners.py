@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Folders of tiny random captioners and taggers, saved as those on the Hub are."""
 
+import json
 from pathlib import Path
 
 import torch
@@ -20,6 +21,8 @@ from transformers import (
     Qwen2AudioConfig,
     Qwen2AudioForConditionalGeneration,
     Qwen2AudioProcessor,
+    Qwen3OmniMoeConfig,
+    Qwen3OmniMoeForConditionalGeneration,
     Wav2Vec2Config,
     Wav2Vec2FeatureExtractor,
     Wav2Vec2ForSequenceClassification,
@@ -38,9 +41,19 @@ ENCODER = {
 }  # fmt: skip
 
 
+# Qwen3-Omni's tokens, by the names that its tokenizer has for them.
+OMNI_TOKENS = {
+    "audio_token": "<|audio_pad|>", "audio_bos_token": "<|audio_start|>", "audio_eos_token": "<|audio_end|>",
+    "image_token": "<|image_pad|>", "video_token": "<|video_pad|>",
+    "vision_bos_token": "<|vision_start|>", "vision_eos_token": "<|vision_end|>",
+}  # fmt: skip
+
+
 def save_tiny_captioner(folder: Path, model_type: str) -> str:
-    """A random model of one of three types, with its processor and a card."""
+    """A random model of one of four types, with its processor and a card."""
     torch.manual_seed(0)
+    if model_type == "qwen3_omni_moe":
+        return save_tiny_omni(folder)
     audio_tokens = ["<|AUDIO|>", "<|audio_bos|>", "<|audio_eos|>", "<sound>", "<|sound_bos|>", "<|sound_eos|>"]
     words = ["user", "assistant", "music", "a", "guitar", "plays", "."]
     ids = {word: index for index, word in enumerate([*SPECIAL_TOKENS.values(), *audio_tokens, *words])}
@@ -71,6 +84,46 @@ def save_tiny_captioner(folder: Path, model_type: str) -> str:
             model = AudioFlamingo3ForConditionalGeneration(AudioFlamingo3Config(**fields))
             processor = AudioFlamingo3Processor(extractor, tokenizer, CHAT_TEMPLATE)
     return _save(folder, model, processor)
+
+
+def save_tiny_omni(folder: Path) -> str:
+    """A random Qwen3-Omni with its files as on the Hub: no processor's, and the chat template in a file of its own."""
+    words = ["user", "assistant", "music", "a", "guitar", "plays", "."]
+    ids = {word: index for index, word in enumerate([*SPECIAL_TOKENS.values(), *OMNI_TOKENS.values(), *words])}
+    tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.add_special_tokens(list(OMNI_TOKENS.values()))
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL_TOKENS, extra_special_tokens=OMNI_TOKENS)
+    text_config = {
+        "vocab_size": len(ids), "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "head_dim": 8,
+        "num_attention_heads": 2, "num_key_value_heads": 2, "moe_intermediate_size": 8, "num_experts": 4,
+        "num_experts_per_tok": 2, "pad_token_id": 1, "initializer_range": 1.0,
+        "rope_parameters": {"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [2, 1, 1]},
+    }  # fmt: skip
+    audio_config = ENCODER | {
+        "num_mel_bins": 128,
+        "output_dim": 16,
+        "downsample_hidden_size": 4,
+        "initializer_range": 1.0,
+    }
+    vision_config = {
+        "depth": 1, "hidden_size": 16, "num_heads": 2, "intermediate_size": 16, "out_hidden_size": 16,
+        "num_position_embeddings": 16, "deepstack_visual_indexes": [0],
+    }  # fmt: skip
+    tokens = {
+        "audio_token_id": ids["<|audio_pad|>"], "audio_start_token_id": ids["<|audio_start|>"],
+        "image_token_id": ids["<|image_pad|>"], "video_token_id": ids["<|video_pad|>"],
+        "vision_start_token_id": ids["<|vision_start|>"],
+    }  # fmt: skip
+    thinker = {"text_config": text_config, "audio_config": audio_config, "vision_config": vision_config, **tokens}
+    config = Qwen3OmniMoeConfig(thinker_config=thinker | {"initializer_range": 1.0}, enable_audio_output=False)
+    tokenizer.save_pretrained(folder)
+    template = CHAT_TEMPLATE.replace("<sound>", "<|audio_start|><|audio_pad|><|audio_end|>")
+    template += "{% if add_generation_prompt %}assistant{% endif %}"
+    (folder / "chat_template.json").write_text(json.dumps({"chat_template": template}), encoding="utf-8")
+    model = Qwen3OmniMoeForConditionalGeneration(config)
+    model.config.enable_audio_output = True  # but the part that speaks is not there, nor is it asked for
+    return _save(folder, model, WhisperFeatureExtractor(feature_size=128, chunk_length=300))
 
 
 def save_tiny_tagger(folder: Path, model_type: str) -> str:
