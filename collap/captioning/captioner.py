@@ -46,12 +46,12 @@ class Qwen3OmniAudioProcessor(Qwen3OmniMoeProcessor):
 
 
 class Family(NamedTuple):
-    """How the models of one type are loaded and asked."""
+    """How models of one type are loaded and prompted."""
 
     longest_s: float  # most seconds of audio in a request: beyond, their processors cut silently
     model_class: Any = AutoModelForSeq2SeqLM
     processor_class: Any = AutoProcessor
-    prompts: dict[str, str] = PROMPTS  # none: they take audio alone and answer in prose
+    prompts: dict[str, str] = PROMPTS  # empty: they take audio alone and answer in prose
     prefix: str = ""  # of the arguments of `generate` that are for text
 
 
@@ -139,7 +139,7 @@ class LanguageModelCaptioner:
     def _ask(self, waveform: np.ndarray, spans: Spans, about: str, refused: list[dict[str, Any]]) -> list[Any]:
         """
         The answer on each part of a song to the prompt `about` it; None, and both answers in `refused`, if the second
-        is no better. A family without prompts is asked once.
+        is no better. A family without prompts has one try.
         """
         prompts = self.family.prompts
         read = read_answer if prompts else read_prose
