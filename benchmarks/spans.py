@@ -5,13 +5,15 @@ How near is the span that is found for a sentence to the section that it describ
     python -m benchmarks.spans --model demo/models/sentences --manifest demo/corpus/content.jsonl
 
 It finds the spans of all sentences of a caption in its own song (`collap.evaluation.localization.find_spans`): aligned
-together in the order of the text, each sentence alone, and each alone with its time query. The metrics are the mean
+together in the order of the text, each sentence alone, and each alone with its time query; and as a baseline without
+a model, as many equal parts of the song as there are sentences. The metrics are the mean
 intersection over union with the true section, and the share of sentences for which it is at least 0.5 and 0.7.
 Sentences on the whole song are left out. Intervals (95 %) come of drawing the songs anew.
 """
 
 import argparse
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,7 @@ from .tables import with_intervals
 
 METRICS = ("iou", "r1@0.5", "r1@0.7")
 WAYS = ("aligned together", "each alone", "each alone, with time queries")
+EQUAL = "equal parts"  # one for each sentence: a baseline without a model
 
 
 def find_in_each_way(retriever: CollapRetriever, song: Song, sentences: list[str]) -> dict[str, list[Span]]:
@@ -40,7 +43,9 @@ def find_in_each_way(retriever: CollapRetriever, song: Song, sentences: list[str
     if text.time_query_embeds is not None:
         times = text.time_query_embeds.numpy(), model.config.temporal_temperature
         found[WAYS[2]] = find_spans(*of_song, False, *times)
-    return found
+    bounds = np.linspace(0, song["duration_s"], len(sentences) + 1).tolist()
+    equal = [Span(place, start_s, end_s, 0.0) for place, (start_s, end_s) in enumerate(pairwise(bounds))]
+    return found | {EQUAL: equal}
 
 
 def measure(retriever: CollapRetriever, songs: Sequence[Song], suffix: str) -> dict[str, dict[str, Any]]:

@@ -26,6 +26,7 @@ from collap.files import this_command, write_json
 from ..long_form.rows import DOCUMENT, FROZEN, OURS, TUNED
 from ..pipeline import MODEL, RECIPE, SHARED_DATA, Pipeline, Step, named, run_module
 from ..questions import WRITERS
+from ..spans import EQUAL, WAYS
 from ..tables import Columns, as_table, read_metrics, spread
 
 MUSIC_CHUNK_S = 6.42  # 5 frames; with Whisper chunks are as long as it takes
@@ -127,8 +128,8 @@ def format_tables(result: dict[str, Any]) -> str:
         size = first[names[0]]["gallery_size"]
         tables += [f"{size} songs: a guess finds {100 / size:.1f} %.", as_table(result, columns, spread)]
     columns = {f"order, {writer}": (f"order, {writer}", "recall@1") for writer in WRITERS}
-    for way, metric, writer in product(("aligned together", "each alone"), ("iou", "r1@0.5"), WRITERS):
-        columns[f"{way}, {writer}, {metric}"] = f"{way}, {writer}", metric
+    for way, writer in product((*WAYS, EQUAL), WRITERS):
+        columns[f"{way}, {writer}"] = f"{way}, {writer}", "iou"
     return "\n\n".join([*tables, as_table(result, columns, spread)])
 
 
