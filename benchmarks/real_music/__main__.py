@@ -51,6 +51,7 @@ ROWS = {
     "ours-frozen": Row("ours, text model frozen", OURS | FROZEN),
     "ours": Row("ours", OURS | TUNED),
     "mean-speech": Row("mean pooling, with Whisper", WHOLE_TEXT | TUNED, has_speech=True, is_mean=True),
+    "document-speech": Row("document attention, with Whisper", WHOLE_TEXT | TUNED, has_speech=True),
     "ours-speech": Row("ours, with Whisper", OURS | TUNED, has_speech=True),
 }
 
