@@ -199,9 +199,11 @@ class CollapProcessor(ProcessorMixin):
         """
         if text is None and audio is None:
             raise ValueError("text and audio are both None: expected at least one of them.")
-        # Not with the options that were saved with the tokenizer, which would take precedence over `max_text_tokens`:
-        # several models of sentence-transformers have a `max_length` of 128 there.
-        options = self._merge_kwargs(CollapProcessorKwargs, **kwargs)
+        saved = self.tokenizer.init_kwargs
+        if saved.get("padding") != "max_length":
+            # It would take precedence over `max_text_tokens`: models of sentence-transformers have 128 there.
+            saved = {name: value for name, value in saved.items() if name != "max_length"}
+        options = self._merge_kwargs(CollapProcessorKwargs, tokenizer_init_kwargs=saved, **kwargs)
         return_tensors = options["text_kwargs"].pop("return_tensors", None)
         songs, rows, text_coverage = CollapBatchFeature(), {}, []
         if text is not None:  # before the songs, which take longer to check
