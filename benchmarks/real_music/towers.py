@@ -24,7 +24,7 @@ from torch.nn.functional import mse_loss
 
 from collap import CollapFeatureExtractor
 from collap.data.audio_files import read_audio
-from collap.files import atomic_write, this_command, write_json
+from collap.files import atomic_write, this_command, write_json, write_jsonl
 from collap.progress import progress_bar
 
 from ..pipeline import SHARED_DATA
@@ -96,9 +96,8 @@ def decode(data: Path, split: str, tracks: Mapping[str, Mapping[str, Any]]) -> P
             waveform, _ = read_audio(data / song["audio"], SAMPLING_RATE)
             with atomic_write(file) as temporary:
                 soundfile.write(temporary, waveform, SAMPLING_RATE, subtype="PCM_16")
-        rows.append(json.dumps({**tracks[song["song_id"]], "audio": file.name}))
-    with atomic_write(manifest) as temporary:
-        temporary.write_text("\n".join(rows))
+        rows.append({**tracks[song["song_id"]], "audio": file.name})
+    write_jsonl(manifest, rows)
     return manifest
 
 

@@ -81,7 +81,7 @@ class SpokenDigits(Pipeline):
 
     def make(self) -> dict[str, Any]:
         """Runs all steps; returns the rows of the table, with all speakers taken together and with each alone."""
-        for seed in (0, *self.given.seeds):  # the songs are encoded with the text tower of seed 0: it does not matter
+        for seed in {0, *self.given.seeds}:  # the songs are encoded with the text tower of seed 0: it does not matter
             build_text_tower(self.text / str(seed), seed)
         for seed in self.given.seeds:
             for held_out, (title, special) in itertools.product(self.given.held_out, ROWS.items()):
