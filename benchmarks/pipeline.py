@@ -106,7 +106,9 @@ def run_steps(steps: Sequence[Step], logs: Path, at_once: int) -> None:
                 step.marker.parent.mkdir(parents=True, exist_ok=True)
                 with (logs / f"{step.name}.log").open("w") as log:
                     process = subprocess.Popen(step.command, stdout=log, stderr=subprocess.STDOUT, env=environment)
-                running[step] = process, progress_bar(desc=step.title, total=1, position=len(running), unit="step")
+                # No smoothing: the log is read in bursts, from which the rate of the moment would be far too high.
+                options = {"total": 1, "position": len(running), "unit": "step", "smoothing": 0}
+                running[step] = process, progress_bar(desc=step.title, **options)
             time.sleep(0.2)
             for step, (process, bar) in list(running.items()):
                 _update(bar, logs / f"{step.name}.log")

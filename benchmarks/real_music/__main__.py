@@ -24,10 +24,11 @@ import numpy as np
 from collap.files import this_command, write_json
 
 from ..long_form.rows import DOCUMENT, FROZEN, OURS, TUNED
-from ..pipeline import MODEL, RECIPE, SHARED_DATA, Pipeline, Step, named, run_module
+from ..pipeline import MODEL, RECIPE, Pipeline, Step, named, run_module
 from ..questions import WRITERS
 from ..spans import EQUAL, WAYS
 from ..tables import Columns, as_table, read_metrics, spread
+from .fetch import LABELS
 
 MUSIC_CHUNK_S = 6.42  # 5 frames; with Whisper chunks are as long as it takes
 WHOLE_TEXT = DOCUMENT | {"max_text_tokens": 512, "truncate_texts": "true"}
@@ -137,7 +138,7 @@ def format_tables(result: dict[str, Any]) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of benchmarks.real_music.fetch")
-    parser.add_argument("--tracks", type=Path, default=SHARED_DATA / "real_music", help="as of fetch")
+    parser.add_argument("--tracks", type=Path, default=LABELS, help="as of fetch")
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--results", type=Path, help="JSON file; default: SPLIT.json in the folder")
     parser.add_argument("--text_model", required=True, help="folder or Hub name")

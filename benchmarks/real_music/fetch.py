@@ -21,9 +21,9 @@ from typing import Any
 from collap.files import first_few, write_jsonl
 from collap.progress import progress_bar
 
-from ..pipeline import SHARED_DATA
 from . import captions
 
+LABELS = Path(__file__).with_name("labels")  # the default of `--tracks`
 # The packages (games) of each split. `left_out` is in no split, because its composer also wrote for a game of another
 # one. FFmpeg cannot decode what is `unreadable`.
 SPLITS = json.loads(Path(__file__).with_name("splits.json").read_text(encoding="utf-8"))
@@ -77,7 +77,7 @@ def describe_track(track: Track, music: Path, tag_names: Sequence[str]) -> dict[
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output_dir", type=Path, required=True)
-    parser.add_argument("--tracks", type=Path, default=SHARED_DATA / "real_music", help="tracks.jsonl and tags.json")
+    parser.add_argument("--tracks", type=Path, default=LABELS, help="tracks.jsonl and tags.json")
     parser.add_argument("--music", type=Path, help="unpacked packages; nothing is fetched")
     given = parser.parse_args(arguments)
     if not (given.tracks / "tracks.jsonl").is_file():

@@ -27,8 +27,8 @@ from collap.data.audio_files import read_audio
 from collap.files import atomic_write, this_command, write_json, write_jsonl
 from collap.progress import progress_bar
 
-from ..pipeline import SHARED_DATA
 from ..towers import SAMPLING_RATE, Labels, crops, pretrain
+from .fetch import LABELS
 
 CROP_S, NUM_WINDOWS, NUM_TAGS = 6.42, 2, 100  # 40 time steps of BEATs, 5 frames of 1.28 s
 BELOW_LEAST = 0.02  # probability of a tag that is not in the list, which begins at 0.05
@@ -104,7 +104,7 @@ def decode(data: Path, split: str, tracks: Mapping[str, Mapping[str, Any]]) -> P
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of train.jsonl and validation.jsonl")
-    parser.add_argument("--tracks", type=Path, default=SHARED_DATA / "real_music", help="as of fetch")
+    parser.add_argument("--tracks", type=Path, default=LABELS, help="as of fetch")
     parser.add_argument("--output_dir", type=Path, required=True)
     parser.add_argument("--num_steps", type=int, default=1200, help="of 16 crops")
     given = parser.parse_args(arguments)

@@ -3,7 +3,7 @@ r"""
 Transcripts find long spoken tracks, made of real recordings. Each speaker in turn is in no training data.
 
     python -m benchmarks.spoken_digits --data_dir free-spoken-digit-dataset/recordings --output_dir digits \
-        --speech_model openai/whisper-tiny.en --results benchmarks/results/spoken_digits.json
+        --speech_model openai/whisper-tiny.en --results digits.json
 
 It composes the tracks, encodes them once by the frozen Whisper, trains each row on the same tracks, ranks all tracks
 of the held-out speaker for each transcript, and prints the table of README.md. Steps that are done are cached.

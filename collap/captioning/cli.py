@@ -37,7 +37,7 @@ def caption(arguments: Sequence[str]) -> int:
     given = parser.parse_args(arguments)
     is_tags = given.captioner == "tags"
     if is_tags != (given.tagger is not None):
-        parser.error("--captioner tags needs --tagger, and no other captioner takes it")
+        parser.error("--captioner tags needs --tagger; the other captioners do not take it")
     if given.output.suffix != ".jsonl" or given.batch_size < 1:
         parser.error(f"--output must be a .jsonl, --batch-size 1 or more; got {given.output} and {given.batch_size}")
     songs = find_audio_files(Path(given.folder))

@@ -129,7 +129,9 @@ def as_text(result: SearchResult) -> str:
     if not result.matches:
         lines.append("No song is left by the filters." if result.num_songs == 0 else "No song can be scored.")
     if result.is_match is False:
-        lines.append(f"It is likely that nothing here matches. The nearest of {result.num_songs} songs:")
+        lines.append(
+            f"Perhaps nothing here matches: no song is likely enough. The nearest of {result.num_songs} songs:"
+        )
     lines += [f"Split at its clauses: {text}" for text in result.split_texts]
     for rank, match in enumerate(result.matches, start=1):
         song = match.song

@@ -127,6 +127,13 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
                 "micro_batch_size.",
                 args.gradient_accumulation_steps,
             )
+        if has_length(self.train_dataset) and len(self.train_dataset) < args.contrastive_batch_size:
+            logger.warning(
+                "contrastive_batch_size=%d is more than the %d songs of train_dataset: an epoch is one step. For more "
+                "steps, give a smaller one or more epochs.",
+                args.contrastive_batch_size,
+                len(self.train_dataset),
+            )
         if args.device.type == "cpu":
             args.dataloader_pin_memory = False  # without a device, torch warns in every epoch
 

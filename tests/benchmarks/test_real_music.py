@@ -185,26 +185,19 @@ def test_the_command_on_a_handful_of_tracks(tmp_path: Path, capsys: pytest.Captu
     assert len(tables) == 14  # three tables of three rows; the first 10 s have no order
 
 
-@pytest.fixture(scope="module")
-def labels(shared_data: Path) -> Path:
-    if not (shared_data / "real_music").is_dir():
-        pytest.skip(f"no labels of real music in {shared_data}")
-    return shared_data / "real_music"
-
-
-def test_nothing_of_a_test_album_is_in_training(labels: Path) -> None:
-    tracks = [json.loads(line) for line in (labels / "tracks.jsonl").read_text().splitlines()]
+def test_nothing_of_a_test_album_is_in_training() -> None:
+    tracks = [json.loads(line) for line in (fetch.LABELS / "tracks.jsonl").read_text().splitlines()]
     packages = [package for split in ("train", "validation", "test") for package in fetch.SPLITS[split]]
     assert sorted(packages) == sorted({line["package"] for line in tracks})  # and so none twice
     assert len({line["sha256"] for line in tracks}) == len(tracks)
     assert {line["path"] for line in tracks} >= {*fetch.SPLITS["left_out"], *fetch.SPLITS["unreadable"]}
 
 
-def test_what_can_be_reached(labels: Path) -> None:
+def test_what_can_be_reached() -> None:
     """Whoever draws one of the sections, or songs, that have the facts of a query finds the right one so often."""
-    names = [name for _, name in json.loads((labels / "tags.json").read_text())["tags"]]
+    names = [name for _, name in json.loads((fetch.LABELS / "tags.json").read_text())["tags"]]
     songs = []
-    for line in map(json.loads, (labels / "tracks.jsonl").read_text().splitlines()):
+    for line in map(json.loads, (fetch.LABELS / "tracks.jsonl").read_text().splitlines()):
         if line["package"] in fetch.SPLITS["test"]:
             songs.append(captions.describe(captions.read_frames(line, names)))
     said = ("thing", "genre", "tempo", "without", "level", "moves", "new", "gone")

@@ -120,5 +120,5 @@ def test_changes_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     assert song["sections"][0]["text"][0] == "It begins with guitar, singing and bass."
     assert song["sections"][1]["text"][:2] == [
         "It ends with guitar, drums and bass.",
-        "New here is drums, and no longer there is singing.",
+        "The part before has singing, and this one has drums instead.",
     ]

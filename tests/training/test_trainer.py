@@ -248,6 +248,14 @@ def test_accumulation_averages_separate_losses(model, songs, tmp_path, micro_bat
     assert trainer.state.log_history[0]["loss"] == pytest.approx(sum(losses) / 2, rel=1e-5)
 
 
+def test_a_batch_of_more_songs_than_there_are_is_named(model, songs, tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        train(model, tmp_path, songs, contrastive_batch_size=len(songs))
+        assert "is more than" not in caplog.text
+        train(model, tmp_path, songs[:3], contrastive_batch_size=8)
+    assert "contrastive_batch_size=8 is more than the 3 songs of train_dataset" in caplog.text
+
+
 @pytest.mark.parametrize("micro_batch_size", [None, 2])
 def test_bf16_has_its_loss_in_float32(model, songs, tmp_path, micro_batch_size):
     exact = train(model, tmp_path, songs)
