@@ -70,7 +70,7 @@ class TestByHand:
             kernel_size=2, kernel_stride=2, kernel_temperature=tau, temporal_temperature=tau, kernel_weight=0.5
         )
         # Segment 1: weights 3/4 and 1/4, score 3/4. Segment 2: weights 1/2 and 1/2, score 1.
-        cosines = torch.tensor([[[[1.0, 1.0], [0.0, 1.0]]]])  # the first frames of both segments, then the second ones
+        cosines = torch.tensor([[[1.0], [0.0], [1.0], [1.0]]])
         attention = attend_segments(cosines, torch.ones(1, 4, dtype=bool), config)
         expected = torch.tensor([[[[0.75, 0.25], [0.5, 0.5]]]])
         torch.testing.assert_close(attention.kernel_attentions, expected)
