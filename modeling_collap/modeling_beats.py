@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.activations import ACT2FN
@@ -186,8 +187,18 @@ class BeatsAttention(nn.Module):
             self.config._attn_implementation, eager_attention_forward
         )
 
+        def attend_block(
+            query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, gate: torch.Tensor, bias: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor | None]:
+            mask = torch.addcmul(key_bias, gate, bias)  # (batch, heads, block, tokens)
+            dropout = self.attention_dropout if self.training else 0.0
+            return attend(self, query, key, value, mask, dropout=dropout, scaling=self.scaling, **kwargs)
+
         # Eager attention takes all queries at once, so that the weights it returns are those of the graph.
-        block_size = num_tokens if self.config._attn_implementation == "eager" else QUERY_BLOCK_SIZE
+        is_eager = self.config._attn_implementation == "eager"
+        block_size = num_tokens if is_eager else QUERY_BLOCK_SIZE
+        # The masks of all blocks and layers are not kept for the backward pass, which makes each again.
+        recompute = not is_eager and torch.is_grad_enabled()
         outputs, weights = [], None
         for query_block, gate_block, bias_block in zip(
             query.split(block_size, dim=2),
@@ -195,15 +206,9 @@ class BeatsAttention(nn.Module):
             position_bias.split(block_size, dim=1),
             strict=True,
         ):
-            output, weights = attend(
-                self,
-                query_block,
-                key,
-                value,
-                torch.addcmul(key_bias, gate_block, bias_block),  # (batch, heads, block, tokens)
-                dropout=self.attention_dropout if self.training else 0.0,
-                scaling=self.scaling,
-                **kwargs,
+            block = (query_block, key, value, gate_block, bias_block)
+            output, weights = (
+                checkpoint(attend_block, *block, use_reentrant=False) if recompute else attend_block(*block)
             )
             outputs.append(output)  # (batch, block, heads, head_dim)
         return self.out_proj(torch.cat(outputs, dim=1).flatten(2)), weights

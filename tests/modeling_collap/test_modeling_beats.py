@@ -227,6 +227,19 @@ class TestAttention:
         for gradient, naive_gradient in zip(gradients, naive_gradients, strict=True):
             assert largest_difference(gradient, naive_gradient) < 1e-4
 
+    def test_no_mask_is_kept_for_the_backward_pass(self):
+        # 64 time steps of 8 patches. The mask of a block of 256 queries has 2 heads x 256 x 512 numbers.
+        model, kept = random_model().train(), {}
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes() // tensor.element_size()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            model(torch.randn(1, 1024, 128))
+        large = [size for size in kept.values() if size >= 2 * 256 * 512]
+        assert large == [2 * 512 * 512]  # the position bias, which all layers share
+
     def test_weights(self):
         model = random_model(attn_implementation="eager")
         attention_mask = prefix_mask([64, 40], 64)
