@@ -13,13 +13,7 @@ Imports only torch, transformers, numpy and collap's models. README.md beside th
 
 import argparse
 import contextlib
-import functools
-import os
-import platform
-import signal
-import statistics
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,17 +21,14 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils import collect_env
-from torch.utils.flop_counter import FlopCounterMode
 from transformers import RobertaConfig, WhisperConfig
 
 from collap import BeatsConfig, CollapAudioModel, CollapConfig, CollapFeatureExtractor, CollapModel
-from collap.files import library_versions, this_command, write_json
 from collap.modeling_collap.scoring_collap import mean_over_sentences, score_sentences
 from collap.processing.feature_extraction_collap import settings_of_model
 
-PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "collap")
-Row = tuple[str, dict[str, Any]]  # a name and its numbers
+from . import operations
+from .measure import Row, matmul_tflops, measure, now, run_parts
 
 
 @dataclass(frozen=True)
@@ -79,9 +70,11 @@ class Run:
     device: torch.device
     size: Size
 
-    def utilisation(self, row: dict[str, Any]) -> float:
-        """Operations a second as a share of what the device reaches in bf16 products."""
-        return row["tflops"] / max(matmul_tflops(self.device, "bfloat16", width) for width in self.size.matmul)
+    def utilisation(self, num_operations: int, row: dict[str, Any]) -> dict[str, float]:
+        """Operations by hand, and those a second as a share of what the device reaches in bf16 products."""
+        rate = max(matmul_tflops(self.device, "bfloat16", width) for width in self.size.matmul)
+        tflop = num_operations / 1e12
+        return {"tflop": tflop, "tflops": tflop / row["seconds"], "mfu": tflop / row["seconds"] / rate}
 
     def config(self, **fields: Any) -> CollapConfig:
         """BEATs base, the encoder of whisper-large-v2 and RoBERTa base (the defaults); small ones with `--tiny`."""
@@ -99,58 +92,6 @@ class Run:
             kernel_stride=4,
             **fields,
         )
-
-
-# --- machine and timing ---------------------------------------------------------------------------------------------
-
-
-def describe_machine() -> dict[str, Any]:
-    """Processor, cores, GPU, driver and versions; never a host name."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    machine = {"processor": names[0] if names else platform.machine(), "cores": os.cpu_count(), "gpu": None}
-    machine["versions"] = library_versions(PACKAGES)
-    if torch.cuda.is_available():
-        properties = torch.cuda.get_device_properties(0)
-        machine |= {
-            "gpu": properties.name,
-            "gpu_memory_gb": properties.total_memory / 1e9,
-            "compute_capability": f"{properties.major}.{properties.minor}",
-            "bfloat16": torch.cuda.is_bf16_supported(),
-            "cuda": torch.version.cuda,
-        }
-        machine["driver"] = collect_env.get_nvidia_driver_version(collect_env.run)
-    return machine
-
-
-def now(device: torch.device) -> float:
-    """Seconds of a clock, once the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def measure(
-    function: Callable[[], Any], device: torch.device, num_runs: int = 5, budget_s: float = 10.0
-) -> dict[str, Any]:
-    """
-    Median seconds and peak memory of up to `num_runs` calls; none but one starts after `budget_s`. A call before them
-    counts the operations, two for a multiply-add, in matrix products, convolutions and attention.
-    """
-    with FlopCounterMode(display=False) as counter:
-        function()
-    on_gpu = device.type == "cuda"
-    if on_gpu:
-        torch.cuda.reset_peak_memory_stats()
-    seconds: list[float] = []
-    while not seconds or (len(seconds) < num_runs and sum(seconds) < budget_s):
-        started = now(device)
-        function()
-        seconds.append(now(device) - started)
-    row = {"seconds": statistics.median(seconds), "runs": len(seconds), "tflop": counter.get_total_flops() / 1e12}
-    row["peak_memory_gb"] = torch.cuda.max_memory_allocated() / 1e9 if on_gpu else None
-    return row | {"tflops": row["tflop"] / row["seconds"]}
 
 
 # --- models and inputs ----------------------------------------------------------------------------------------------
@@ -199,19 +140,6 @@ def ceilings(run: Run) -> Iterator[Row]:
     yield "copy", {"gb_per_s": 2 * run.size.copy_bytes / seconds / 1e9}  # read and written
 
 
-@functools.cache
-def matmul_tflops(device: torch.device, dtype: str, width: int) -> float:
-    """The rate of a product of square matrices; that of float32 without TF32."""
-    first, second = torch.randn(2, width, width, device=device).to(getattr(torch, dtype))
-    repeats = 10 if device.type == "cuda" else 1
-
-    def multiply() -> None:
-        for _ in range(repeats):
-            first @ second
-
-    return measure(multiply, device, budget_s=1)["tflops"]
-
-
 @torch.no_grad()
 def encode(run: Run) -> Iterator[Row]:
     """Songs to frames: in bf16 autocast, as features are cached, then with bf16 weights and more chunks at a time."""
@@ -223,7 +151,8 @@ def encode(run: Run) -> Iterator[Row]:
         with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=autocast):
             row = measure(lambda: model(**songs), run.device, budget_s=8)
             row["shares"] = encoder_shares(model, lambda: model(**songs), run.device)
-        row |= {"songs_per_s": size.encode_songs / row["seconds"], "mfu": run.utilisation(row)}
+        num_operations = size.encode_songs * operations.encode_song(config, size.song_s)
+        row |= {"songs_per_s": size.encode_songs / row["seconds"], **run.utilisation(num_operations, row)}
         yield f"{batch_size} chunks{', autocast' if autocast else ''}", row
 
 
@@ -256,7 +185,7 @@ def train(run: Run) -> Iterator[Row]:
             model.zero_grad()
         if row is None:
             raise torch.OutOfMemoryError("not even two songs fit")
-        yield granularity, row | {"mfu": run.utilisation(row)}
+        yield granularity, row
         del model
 
 
@@ -279,8 +208,12 @@ def measure_training(run: Run, model: CollapModel, num_songs: int) -> dict[str, 
         optimizer.step()
 
     row = {"songs": num_songs, "frames_per_song": num_frames, **measure(step, device, budget_s=10)}
-    row |= {"sequences": len(batch["attention_mask"]), "tokens": int(batch["attention_mask"].sum())}
-    return row | {"songs_per_s": num_songs / row["seconds"]}
+    lengths = batch["attention_mask"].sum(1).tolist()
+    forward = operations.text_encoder(config.text_config, lengths)
+    forward += operations.linear(num_songs * num_frames, config.encoder_hidden_size, config.projection_dim)
+    forward += operations.score(num_songs, num_frames, len(lengths), config.projection_dim)
+    row |= {"sequences": len(lengths), "tokens": sum(lengths), "songs_per_s": num_songs / row["seconds"]}
+    return row | run.utilisation(3 * forward, row)  # the backward pass takes two products for each
 
 
 @torch.no_grad()
@@ -309,22 +242,6 @@ def score(run: Run) -> Iterator[Row]:
 PARTS = {ceilings: 25, encode: 80, train: 75, score: 40}  # with their time budgets in seconds
 
 
-# --- the runner -----------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def time_budget(seconds: float) -> Iterator[None]:
-    def stop(*_: Any) -> None:
-        raise TimeoutError(f"the time budget of {seconds:g} s is used up")
-
-    signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="JSON file, written again after each row")
@@ -335,30 +252,8 @@ def main(argv: list[str] | None = None) -> int:
     run = Run(torch.device(arguments.device), TINY if arguments.tiny else Size())
     torch.set_float32_matmul_precision("highest")  # no TF32, neither in products ...
     torch.backends.cudnn.allow_tf32 = False  # ... nor in convolutions
-    result = {"command": this_command(), "machine": describe_machine(), "device": str(run.device), "parts": {}}
-    status = 0
-    for part, budget_s in PARTS.items():
-        if part.__name__ in arguments.skip:
-            continue
-        found: dict[str, Any] = result["parts"].setdefault(part.__name__, {"rows": {}})
-        started = time.perf_counter()
-        torch.manual_seed(0)
-        try:
-            with time_budget(budget_s):
-                for name, row in part(run):
-                    found["rows"][name] = row
-                    write_json(arguments.output, result)
-                    numbers = [f"{key} {value:.4g}" for key, value in row.items() if isinstance(value, float)]
-                    print(f"{part.__name__:9} {name:25} {', '.join(numbers)}", flush=True)
-        except Exception as error:  # a part that fails must not take the others with it
-            found["error"] = f"{type(error).__name__}: {error}"
-            status = 1
-            print(f"{part.__name__:9} {found['error']}", flush=True)
-        found["seconds"] = time.perf_counter() - started
-        write_json(arguments.output, result)
-        if run.device.type == "cuda":
-            torch.cuda.empty_cache()
-    return status
+    parts = {part: seconds for part, seconds in PARTS.items() if part.__name__ not in arguments.skip}
+    return run_parts(parts, run, run.device, arguments.output)
 
 
 if __name__ == "__main__":

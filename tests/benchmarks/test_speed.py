@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 import torch
 from torch.utils._pytree import tree_flatten_with_path
-from transformers import WhisperConfig
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import BertConfig, BertModel, WhisperConfig
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
-from benchmarks.speed import gpu
-from collap import CollapModel
+from benchmarks.speed import gpu, measure, operations
+from collap import BeatsConfig, BeatsModel, CollapModel
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+CPU = torch.device("cpu")
 PARTS = ["ceilings", "encode", "train", "score"]
 ON_GPU = pytest.param(
     "cuda",
@@ -82,11 +85,38 @@ def test_all_outputs_are_those_of_the_cpu(device):
         assert (found[path] - value).abs().max() <= 1e-4, path
 
 
-def test_operations_by_hand():
-    first, second = torch.ones(3, 5), torch.ones(5, 7)
-    row = gpu.measure(lambda: first @ second, torch.device("cpu"))
-    assert row["tflop"] * 1e12 == pytest.approx(2 * 3 * 5 * 7)
-    assert row["tflops"] == row["tflop"] / row["seconds"]
+def counted(model: torch.nn.Module, inputs: torch.Tensor) -> int:
+    """What torch counts; eager attention is made of products that it sees."""
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(inputs)
+    return counter.get_total_flops()
+
+
+def test_operations_by_hand_are_those_that_torch_counts():
+    size = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    eager = {"attn_implementation": "eager"}
+    positions = {"num_conv_pos_embeddings": 5, "num_conv_pos_embedding_groups": 4}
+    config = BeatsConfig(embed_dim=24, **positions, **size, **eager)
+    assert operations.beats(config, 100) == counted(BeatsModel(config).eval(), torch.randn(1, 100, 128))
+    layers = {"d_model": 32, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48}
+    config = WhisperConfig(max_source_positions=50, **layers, **eager)
+    assert operations.whisper_encoder(config) == counted(WhisperEncoder(config).eval(), torch.randn(1, 80, 100))
+    config = BertConfig(vocab_size=50, **size, **eager)
+    model = BertModel(config, add_pooling_layer=False).eval()
+    assert operations.text_encoder(config, [7]) == counted(model, torch.ones(1, 7, dtype=torch.long))
+    assert operations.score(2, 5, 3, 8, 4) == 2 * (2 * 5) * 3 * (8 + 4)
+
+
+def test_times_and_memory_of_functions():
+    sizes = {"small": 10**6, "large": 10**8}
+    rows = measure.compare({name: lambda size=size: bytearray(size) for name, size in sizes.items()}, CPU, num_runs=3)
+    assert list(rows) == list(sizes)
+    for row in rows.values():
+        assert row["runs"] == 3
+        assert row["range_s"][0] <= row["seconds"] <= row["range_s"][1]
+    if sys.platform == "linux":
+        assert rows["large"]["peak_memory_gb"] == pytest.approx(0.1, rel=0.2)
+        assert rows["small"]["peak_memory_gb"] < 0.05
 
 
 def test_the_gpu_benchmark_needs_only_torch_transformers_and_numpy():
