@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
+from benchmarks.speed import __main__ as cpu
 from benchmarks.speed import gpu, measure, operations
 from collap import BeatsConfig, BeatsModel, CollapModel
 
@@ -83,6 +84,19 @@ def test_all_outputs_are_those_of_the_cpu(device):
     assert len(expected) > 30
     for path, value in expected.items():
         assert (found[path] - value).abs().max() <= 1e-4, path
+
+
+@pytest.mark.slow
+def test_all_parts_run_on_a_cpu(tmp_path, monkeypatch):
+    tiny = cpu.Size(1.0, 1, 5.0, 10, 20, (1, 2), (1, 2), (1, 10), (10, 100))
+    monkeypatch.setattr(cpu, "QUICK", tiny)
+    file = tmp_path / "cpu.json"
+    assert cpu.main(["--output", str(file), "--quick"]) == 0
+    parts = json.loads(file.read_text())["parts"]
+    assert list(parts) == ["ceilings", "encoders", "steps", "curves", "ceilings_at_the_end"]
+    assert parts["encoders"]["rows"]["BEATs base, float32"]["mfu"] > 0
+    assert parts["steps"]["rows"]["score, 31 frames a song"]["pairs_per_s"] > 0
+    assert list(parts["curves"]["rows"]["sentences, 100 songs"]["seconds"]) == ["1", "10"]
 
 
 def counted(model: torch.nn.Module, inputs: torch.Tensor) -> int:
