@@ -29,7 +29,7 @@ from collap.files import this_command, write_json
 
 from ..pipeline import MODEL, RECIPE, SHARED_DATA, Pipeline, Step
 from ..questions import SETS
-from ..speed.gpu import describe_machine
+from ..speed.measure import describe_machine
 from ..tables import format_benchmark, read_metrics
 from .rows import CHUNK_LENGTH_S, ROWS, SIZES
 
