@@ -286,7 +286,7 @@ class CollapModel(CollapPreTrainedModel):
         with torch.autocast(device_type=audio.last_hidden_state.device.type, enabled=False):
             frames = audio.last_hidden_state.float()
             queries = text.query_embeds.to(frames)
-            attentions = attend_frames(
+            return attend_frames(
                 frames,
                 audio.frame_mask,
                 queries,
@@ -294,8 +294,6 @@ class CollapModel(CollapPreTrainedModel):
                 frame_time_features,
                 None if time_query_embeds is None else time_query_embeds.to(frames),
             )
-            attentions.similarities = torch.einsum("bnd,sd->bsn", frames, queries)  # (B, S, N)
-        return attentions
 
     def _check_origin(self, songs: Sequence[CollapAudioOutput], text: CollapTextOutput) -> None:
         for name, outputs, encoder in (("songs", songs, self.audio_model), ("texts", [text], self.text_model)):

@@ -91,13 +91,14 @@ def attend_segments(
         temporal_attentions=temporal_attentions.transpose(1, 2),
         segment_scores=segment_scores.transpose(1, 2),
         segment_mask=segment_mask,
+        similarities=similarities.transpose(1, 2),
     )
 
 
 def cut_into_segments(values: torch.Tensor, config: CollapConfig) -> torch.Tensor:
     """
     Values of frames `(B, N, ...)` to those of the frames of segments `(B, K, L, ...)`, padded with zeros to whole
-    segments. Nothing is copied, also where segments overlap: the result is a view.
+    segments. Segments that overlap share their memory.
     """
     size, stride = config.kernel_size, config.kernel_stride
     num_segments = count_segments(values.shape[1], size, stride)

@@ -37,6 +37,7 @@ from .measure import Row, compare, matmul_tflops, measure, run_parts
 CPU = torch.device("cpu")
 RATE = 16_000
 MATMUL_WIDTH = 2048
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 WHISPER_BASE = {"d_model": 512, "encoder_layers": 6, "encoder_attention_heads": 8, "encoder_ffn_dim": 2048}
 WINDOWS_PER_SONG = 32  # of the first stage: a song of four minutes
 
@@ -61,7 +62,7 @@ QUICK = Size(10.0, 1, 60.0, 20, 400, (30, 120, 480), (1, 4, 16), (10, 100, 1000)
 
 def ceilings(size: Size) -> Iterator[Row]:
     """What the CPU can do at best: products of square matrices."""
-    for name in ("float32", "bfloat16"):
+    for name in DTYPES:
         rate = matmul_tflops.__wrapped__(CPU, name, MATMUL_WIDTH)  # measured again at the end
         yield f"matmul {name}", {"tflops": rate}
 
@@ -76,27 +77,26 @@ def encoders(size: Size) -> Iterator[Row]:
     """A clip through each encoder alone. Whisper's clips are 30 s, whatever is in them."""
     num_frames, beats, whisper = round(size.clip_s / HOP_S) - 2, BeatsConfig(), WhisperConfig(**WHISPER_BASE)
     fbank, mel = torch.randn(1, num_frames, beats.num_mel_bins), torch.randn(1, 80, 3000)
-    functions, operations_of, minutes = {}, {}, {}
-    for dtype in (torch.float32, torch.bfloat16):
-        name = str(dtype).removeprefix("torch.")
-        functions[f"BEATs base, {name}"] = _call(BeatsModel(beats), fbank, dtype)
-        functions[f"Whisper base, {name}"] = _call(WhisperEncoder(whisper), mel, dtype)
-    functions["BEATs base, eager attention"] = _call(BeatsModel(BeatsConfig(attn_implementation="eager")), fbank)
-    for name in functions:
-        is_beats = name.startswith("BEATs")
-        operations_of[name] = operations.beats(beats, num_frames) if is_beats else operations.whisper_encoder(whisper)
-        minutes[name] = (size.clip_s if is_beats else 30.0) / 60
+    cases = {}  # a call, the seconds of audio that it takes, and its operations where they are counted
+    beats_size = (size.clip_s, operations.beats(beats, num_frames))
+    whisper_size = (30.0, operations.whisper_encoder(whisper))
+    for name, dtype in DTYPES.items():
+        cases[f"BEATs base, {name}"] = _call(BeatsModel(beats), fbank, dtype), *beats_size
+        cases[f"Whisper base, {name}"] = _call(WhisperEncoder(whisper), mel, dtype), *whisper_size
+    eager = BeatsModel(BeatsConfig(attn_implementation="eager"))
+    cases["BEATs base, eager attention"] = _call(eager, fbank), *beats_size
     clap, pe_audio = ClapAudioConfig(), PeAudioEncoderConfig()
-    functions["CLAP (HTSAT)"] = _call(ClapAudioModel(clap), torch.randn(1, 1, 1001, clap.num_mel_bins))
-    minutes["CLAP (HTSAT)"] = 10 / 60
-    samples = round(size.clip_s * pe_audio.dac_config.sampling_rate)
-    functions["PE-Audio"] = _call(PeAudioEncoder(pe_audio), torch.randn(1, 1, samples))
-    minutes["PE-Audio"] = size.clip_s / 60
-    rates = {name: matmul_tflops(CPU, name, MATMUL_WIDTH) for name in ("float32", "bfloat16")}
-    for name, row in compare(functions, CPU, size.num_runs, budget_s=600).items():
-        row["seconds_per_minute"] = row["seconds"] / minutes[name]
-        if name in operations_of:
-            row["tflop"] = operations_of[name] / 1e12
+    log_mel = torch.randn(1, 1, 1001, clap.num_mel_bins)
+    cases["CLAP (HTSAT)"] = _call(ClapAudioModel(clap), log_mel), 10.0, None
+    samples = torch.randn(1, 1, round(size.clip_s * pe_audio.dac_config.sampling_rate))
+    cases["PE-Audio"] = _call(PeAudioEncoder(pe_audio), samples), size.clip_s, None
+    rates = {name: matmul_tflops(CPU, name, MATMUL_WIDTH) for name in DTYPES}
+    rows = compare({name: call for name, (call, _, _) in cases.items()}, CPU, size.num_runs, budget_s=600)
+    for name, row in rows.items():
+        _, seconds, num_operations = cases[name]
+        row["seconds_per_minute"] = 60 * row["seconds"] / seconds
+        if num_operations is not None:
+            row["tflop"] = num_operations / 1e12
             row["mfu"] = row["tflop"] / row["seconds"] / rates["bfloat16" if name.endswith("bfloat16") else "float32"]
         yield name, row
 
@@ -128,7 +128,9 @@ def steps(size: Size) -> Iterator[Row]:
     row = measure(lambda: model(encoder_frames=frames, frame_mask=mask), CPU, size.num_runs)
     yield "adapter", row | {"seconds_per_minute": 60 * row["seconds"] / size.song_s}
     for frame_pooling in (8, 64):
-        yield from _scoring(size, CollapConfig(frame_pooling=frame_pooling, kernel_size=32 // (frame_pooling // 8)))
+        kernel = 256 // frame_pooling  # 5.12 s
+        config = CollapConfig(frame_pooling=frame_pooling, kernel_size=kernel, kernel_stride=kernel)
+        yield from _scoring(size, config)
     row = measure(_search(1000), CPU, size.num_runs)
     yield "first stage, 1,000 songs", row
 
@@ -136,7 +138,7 @@ def steps(size: Size) -> Iterator[Row]:
 def _scoring(size: Size, config: CollapConfig) -> Iterator[Row]:
     """All songs against all sentences with time, and one pair after the other on a hundredth of the pairs."""
     inputs = _score_inputs(config, size.score_songs, size.song_s, size.sentences)
-    frames, mask, queries, times, time_queries = inputs
+    frames, mask, queries, _, times, time_queries = inputs
     few_songs, few_sentences = max(1, size.score_songs // 10), max(1, size.sentences // 10)
 
     def one_by_one() -> None:
@@ -145,10 +147,7 @@ def _scoring(size: Size, config: CollapConfig) -> Iterator[Row]:
                 one, other = slice(song, song + 1), slice(sentence, sentence + 1)
                 score_sentences(frames[one], mask[one], queries[other], config, times[one], time_queries[other])
 
-    functions = {
-        "score": lambda: score_sentences(frames, mask, queries, config, times, time_queries),
-        "one by one": one_by_one,
-    }
+    functions = {"score": lambda: score_sentences(*inputs), "one by one": one_by_one}
     rows = compare(functions, CPU, size.num_runs, budget_s=60)
     rows["score"]["pairs_per_s"] = size.score_songs * size.sentences / rows["score"]["seconds"]
     rows["one by one"]["pairs_per_s"] = few_songs * few_sentences / rows["one by one"]["seconds"]
@@ -156,13 +155,14 @@ def _scoring(size: Size, config: CollapConfig) -> Iterator[Row]:
         yield f"{name}, {frames.shape[1]} frames a song", row
 
 
-def _score_inputs(config: CollapConfig, num_songs: int, song_s: float, num_sentences: int) -> list[torch.Tensor]:
+def _score_inputs(config: CollapConfig, num_songs: int, song_s: float, num_sentences: int) -> tuple[Any, ...]:
+    """The arguments of `score_sentences`."""
     num_frames, num_features = int(song_s / config.frame_length_s), config.num_time_features
     frames = normalize(torch.randn(num_songs, num_frames, config.projection_dim), dim=-1)
     queries = normalize(torch.randn(num_sentences, config.projection_dim), dim=-1)
     times = time_features(torch.linspace(0, 1, num_frames), num_features).expand(num_songs, -1, -1)
     mask = torch.ones(num_songs, num_frames, dtype=torch.bool)
-    return [frames, mask, queries, times, torch.randn(num_sentences, num_features)]
+    return frames, mask, queries, config, times, torch.randn(num_sentences, num_features)
 
 
 def _search(num_songs: int, width: int = 512, num_queries: int = 20) -> Callable[[], Any]:
@@ -194,8 +194,8 @@ def curves(size: Size) -> Iterator[Row]:
 
     def score(num_sentences: int) -> Callable[[], Any]:
         config = CollapConfig(frame_pooling=64, kernel_size=4, kernel_stride=4)
-        frames, mask, queries, times, time_queries = _score_inputs(config, 100, size.song_s, num_sentences)
-        return lambda: score_sentences(frames, mask, queries, config, times, time_queries)
+        inputs = _score_inputs(config, 100, size.song_s, num_sentences)
+        return lambda: score_sentences(*inputs)
 
     yield "seconds of a song, small encoders", _curve(size.lengths_s, lambda length_s: encode(1, length_s))
     yield "songs of 30 s in a batch", _curve(size.batches, lambda num_songs: encode(num_songs, 30.0))
@@ -205,11 +205,11 @@ def curves(size: Size) -> Iterator[Row]:
 
 def _curve(amounts: Sequence[float], make: Callable[[Any], Callable[[], Any]]) -> dict[str, Any]:
     rows = {amount: measure(make(amount), CPU, num_runs=3, budget_s=20) for amount in amounts}
-    seconds = [row["seconds"] for row in rows.values()]
-    exponent = float(np.polyfit(np.log(amounts), np.log(seconds), 1)[0])
-    return {"exponent": exponent, "seconds": dict(zip(map(str, amounts), seconds, strict=True))} | {
-        "peak_memory_gb": {str(amount): row["peak_memory_gb"] for amount, row in rows.items()}
+    exponent, _ = np.polyfit(np.log(amounts), np.log([row["seconds"] for row in rows.values()]), 1)
+    columns = {
+        name: {str(amount): row[name] for amount, row in rows.items()} for name in ("seconds", "peak_memory_gb")
     }
+    return {"exponent": float(exponent), **columns}
 
 
 PARTS = {ceilings: 60, encoders: 900, steps: 400, curves: 600, ceilings_at_the_end: 60}  # with their most seconds

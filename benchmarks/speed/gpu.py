@@ -211,7 +211,8 @@ def measure_training(run: Run, model: CollapModel, num_songs: int) -> dict[str, 
     lengths = batch["attention_mask"].sum(1).tolist()
     forward = operations.text_encoder(config.text_config, lengths)
     forward += operations.linear(num_songs * num_frames, config.encoder_hidden_size, config.projection_dim)
-    forward += operations.score(num_songs, num_frames, len(lengths), config.projection_dim)
+    num_time_features = config.num_time_features if config.temporal_position else 0
+    forward += operations.score(num_songs, num_frames, len(lengths), config.projection_dim, num_time_features)
     row |= {"sequences": len(lengths), "tokens": sum(lengths), "songs_per_s": num_songs / row["seconds"]}
     return row | run.utilisation(3 * forward, row)  # the backward pass takes two products for each
 
