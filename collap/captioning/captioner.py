@@ -127,46 +127,46 @@ class LanguageModelCaptioner:
         """
         duration_s, refused = len(waveform) / SAMPLING_RATE, []
         covered_s = min(duration_s, self.longest_s)
-        (answer,) = self._ask(waveform, [(0.0, covered_s)], "song", refused)
+        (answer,) = self._request(waveform, [(0.0, covered_s)], "song", refused)
         if answer is None:
             return None, refused
         spans = read_sections(answer.get("sections"), duration_s) if covered_s == duration_s else None
         how = {"coverage": covered_s / duration_s, "boundaries": "model" if spans else "novelty"}
         spans = split_long(spans or find_sections(waveform), self.longest_s)
-        texts = [part and part["sentences"] for part in self._ask(waveform, spans, "section", refused)]
+        texts = [part and part["sentences"] for part in self._request(waveform, spans, "section", refused)]
         return make_columns(answer["sentences"], spans, texts, **how) if any(texts) else None, refused
 
-    def _ask(self, waveform: np.ndarray, spans: Spans, about: str, refused: list[dict[str, Any]]) -> list[Any]:
+    def _request(self, waveform: np.ndarray, spans: Spans, about: str, refused: list[dict[str, Any]]) -> list[Any]:
         """
         The answer on each part of a song to the prompt `about` it; None, and both answers in `refused`, if the second
         is no better. A family without prompts has one try.
         """
         prompts = self.family.prompts
         read = read_answer if prompts else read_prose
-        talks = [[_message("user", prompts.get(about), part)] for part in cut(waveform, spans)]
+        conversations = [[_message("user", prompts.get(about), part)] for part in cut(waveform, spans)]
         answers: list[Any] = [None] * len(spans)
         problems: list[dict[str, Any]] = [{"part_s": list(span), "answers": []} for span in spans]
         for _ in range(2 if prompts else 1):
             unanswered = [index for index, answer in enumerate(answers) if answer is None]
             for start in range(0, len(unanswered), self.batch_size):
                 batch = unanswered[start : start + self.batch_size]
-                for index, text in zip(batch, self._generate([talks[index] for index in batch]), strict=True):
+                for index, text in zip(batch, self._generate([conversations[index] for index in batch]), strict=True):
                     try:
                         answers[index] = read(text)
                     except ValueError as error:
                         problems[index]["answers"].append({"problem": str(error), "answer": text})
                         again = prompts.get("repair", "").replace("{problem}", str(error))
-                        talks[index] += [_message("assistant", text), _message("user", again)]
+                        conversations[index] += [_message("assistant", text), _message("user", again)]
         refused += [problem for problem, answer in zip(problems, answers, strict=True) if answer is None]
         return answers
 
     @torch.inference_mode()
-    def _generate(self, talks: list[list[dict[str, Any]]]) -> list[str]:
+    def _generate(self, conversations: list[list[dict[str, Any]]]) -> list[str]:
         """The next answer in each of some conversations with audio."""
         # Of text only: the encoders need audio that is padded to 30 s, as their processors do without being told.
         settings = {"text_kwargs": {"padding": True, "padding_side": "left"}, "return_tensors": "pt"}
         inputs = self.processor.apply_chat_template(
-            talks, tokenize=True, add_generation_prompt=True, return_dict=True, processor_kwargs=settings
+            conversations, tokenize=True, add_generation_prompt=True, return_dict=True, processor_kwargs=settings
         ).to(self.model.device, self.model.dtype)  # only floating point changes its type
         prefix = self.family.prefix
         options = {f"{prefix}do_sample": False, f"{prefix}max_new_tokens": MAX_NEW_TOKENS}
