@@ -16,6 +16,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,15 @@ class Run:
     device: torch.device
     size: Size
 
+    @cached_property
+    def bf16_tflops(self) -> float:
+        return max(matmul_tflops(self.device, "bfloat16", width) for width in self.size.matmul)
+
     def utilisation(self, num_operations: int, row: dict[str, Any]) -> dict[str, float]:
         """Operations by hand, and those a second as a share of what the device reaches in bf16 products."""
-        rate = max(matmul_tflops(self.device, "bfloat16", width) for width in self.size.matmul)
         tflop = num_operations / 1e12
-        return {"tflop": tflop, "tflops": tflop / row["seconds"], "mfu": tflop / row["seconds"] / rate}
+        rate = tflop / row["seconds"]
+        return {"tflop": tflop, "tflops": rate, "mfu": rate / self.bf16_tflops}
 
     def config(self, **fields: Any) -> CollapConfig:
         """BEATs base, the encoder of whisper-large-v2 and RoBERTa base (the defaults); small ones with `--tiny`."""

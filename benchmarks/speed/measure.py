@@ -7,7 +7,6 @@ Imports only torch, transformers, numpy and collap's models: a machine with a GP
 
 import contextlib
 import ctypes
-import functools
 import os
 import platform
 import signal
@@ -123,7 +122,6 @@ def _status_gb(status: Path, name: str) -> float:
     return int(line.split()[1]) * 1024 / 1e9
 
 
-@functools.cache
 def matmul_tflops(device: torch.device, dtype: str, width: int) -> float:
     """The rate of a product of square matrices; that of float32 without TF32."""
     first, second = torch.randn(2, width, width, device=device).to(getattr(torch, dtype))
