@@ -1,7 +1,7 @@
 # Every target makes .venv and installs what it needs; once that is done, a second run costs nothing.
 #   make test PYTEST_ARGS="-k beats"        a part of the tests
 #   make install BASE_PYTHON=python3.12     another Python for .venv
-#   make demo TEXT_MODEL=sentence-transformers/all-MiniLM-L6-v2     the demo with a pretrained text model (26 minutes)
+#   make demo TEXT_MODEL=sentence-transformers/all-MiniLM-L6-v2     the demo with a pretrained text model (half an hour)
 BASE_PYTHON ?= python3
 VENV ?= .venv
 PYTEST_ARGS ?=
