@@ -19,11 +19,18 @@ from typing import Any
 import torch
 from torch.utils import collect_env
 
-from collap.files import library_versions, this_command, write_json
+from collap.files import library_versions, markdown_table, this_command, write_json
 
 PACKAGES = ("torch", "transformers", "accelerate", "peft", "datasets", "collap")
 Row = tuple[str, dict[str, Any]]  # a name and its numbers
 Function = Callable[[], Any]
+STATUS = Path("/proc/self/status")
+COLUMNS = {
+    "seconds": "seconds",
+    "seconds_per_minute": "seconds a minute of song",
+    "mfu": "MFU",
+    "peak_memory_gb": "peak, GB",
+}
 
 
 def describe_machine() -> dict[str, Any]:
@@ -105,21 +112,23 @@ def peak_memory_gb(function: Function, device: torch.device) -> float | None:
         torch.cuda.reset_peak_memory_stats()
         function()
         return torch.cuda.max_memory_allocated() / 1e9
-    clear, status = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-    if not status.is_file():
+    if status_gb("VmHWM") is None:
         function()
         return None
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)  # what earlier calls have freed is no room for this one
-        clear.write_text("5")  # the peak begins anew
-    before = _status_gb(status, "VmRSS")
+        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before = status_gb("VmRSS")
     function()
-    return max(0.0, _status_gb(status, "VmHWM") - before)
+    return max(0.0, status_gb("VmHWM") - before)
 
 
-def _status_gb(status: Path, name: str) -> float:
-    (line,) = (line for line in status.read_text().splitlines() if line.startswith(name))
-    return int(line.split()[1]) * 1024 / 1e9
+def status_gb(name: str, status: str | None = None) -> float | None:
+    """A size in the status of a process, by default of this one: VmRSS what it holds, VmHWM its peak (Linux only)."""
+    if status is None:
+        status = STATUS.read_text() if STATUS.is_file() else ""
+    sizes = [line.split()[1] for line in status.splitlines() if line.startswith(f"{name}:")]
+    return int(sizes[0]) * 1024 / 1e9 if sizes else None
 
 
 def matmul_tflops(device: torch.device, dtype: str, width: int) -> float:
@@ -176,4 +185,23 @@ def run_parts(
         write_json(output, result)
         if device.type == "cuda":
             torch.cuda.empty_cache()
+    print("\n" + table(result["parts"]))
     return status
+
+
+def table(parts: Mapping[str, Any]) -> str:
+    """The rows of all parts in Markdown: the numbers that most have, of a curve the first and the last, and others."""
+
+    def cell(value: Any) -> str:
+        ends = list(value.values()) if isinstance(value, dict) else [value]
+        shown = [f"{end:.3g}" if isinstance(end, float) else str(end or "") for end in (ends[0], ends[-1])]
+        return " to ".join(dict.fromkeys(shown))
+
+    rows = [["row", *COLUMNS.values(), "else"]]
+    for part, found in parts.items():
+        for name, row in found["rows"].items():
+            more = [
+                f"{key} {cell(row[key])}" for key in row if key not in COLUMNS and isinstance(row[key], float | str)
+            ]
+            rows.append([f"{part}: {name}", *(cell(row.get(key)) for key in COLUMNS), ", ".join(more)])
+    return markdown_table(rows)

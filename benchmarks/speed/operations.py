@@ -70,3 +70,14 @@ def text_encoder(config: PretrainedConfig, lengths: list[int]) -> int:
 def score(num_songs: int, num_frames: int, num_sentences: int, width: int, num_time_features: int = 0) -> int:
     """Dot products of all frames and all sentences, and of their time features."""
     return linear(num_songs * num_frames, width + num_time_features, num_sentences)
+
+
+def train_step(config: CollapConfig, lengths: list[int], num_songs: int, num_frames: int) -> int:
+    """
+    A step on cached frames and sequences of so many tokens. The backward pass takes two products for each of the
+    forward pass, for the gradients of both its factors; one in the adapter, whose frames need none.
+    """
+    num_time_features = config.num_time_features if config.temporal_position else 0
+    adapter = linear(num_songs * num_frames, config.encoder_hidden_size, config.projection_dim)
+    scores = score(num_songs, num_frames, len(lengths), config.projection_dim, num_time_features)
+    return 2 * adapter + 3 * (text_encoder(config.text_config, lengths) + scores)

@@ -16,8 +16,9 @@ from transformers import BertConfig, BertModel, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from benchmarks.speed import __main__ as cpu
-from benchmarks.speed import gpu, measure, operations
-from collap import BeatsConfig, BeatsModel, CollapModel
+from benchmarks.speed import cases, curves, encoders, gpu, measure, operations, process, scores, steps
+from collap import BeatsConfig, BeatsModel, CollapConfig, CollapModel
+from collap.modeling_collap.scoring_collap import score_sentences
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -86,17 +87,95 @@ def test_all_outputs_are_those_of_the_cpu(device):
         assert (found[path] - value).abs().max() <= 1e-4, path
 
 
-@pytest.mark.slow
-def test_all_parts_run_on_a_cpu(tmp_path, monkeypatch):
-    tiny = cpu.Size(1.0, 1, 5.0, 10, 20, (1, 2), (1, 2), (1, 10), (10, 100))
-    monkeypatch.setattr(cpu, "QUICK", tiny)
+# Clips of 3 s, songs of 5 s.
+TINY_CPU = cases.Size(1, 3.0, 5.0, 10, 2, 12, (1, 2), (1, 2), (1, 10), (10, 100))
+ROWS = {
+    cpu.ceilings: ["matmul float32", "matmul bfloat16"],
+    steps.steps: ["features", "fusion", "first stage, 1,000 songs", "decode flac", "decode mp3"],
+    steps.batches: ["alone", "together"],
+    scores.scores: [
+        f"{name}, {frames} frames a song" for frames in (3, 31) for name in ("all pairs", "pair by pair", "naive loop")
+    ],
+    steps.training: [
+        f"{granularity}, frame_pooling {pooling}" for granularity in ("document", "sentence") for pooling in (8, 64)
+    ],
+    curves.curves: [
+        "seconds of a song",
+        "seconds of a song, from its file",
+        "songs of 30 s in a batch",
+        "sentences, 100 songs",
+        "songs, first stage of a search",
+    ],
+    process.imports: ["import json", "import math"],
+    process.leak: ["index of 12 songs"],
+}
+ENCODERS = ["CoLLAP (both)", "BEATs base, the original's algorithm", "ClapModel (HTSAT)", "PE-Audio"]
+ENCODERS += [f"{name} base, {dtype}" for dtype in cases.DTYPES for name in ("BEATs", "Whisper")]
+
+
+@pytest.fixture
+def tiny_parts(monkeypatch):
+    monkeypatch.setattr(cpu, "QUICK", TINY_CPU)
+    monkeypatch.setattr(cases, "MATMUL_WIDTH", 64)
+    monkeypatch.setattr(cpu, "MATMUL_WIDTH", 64)
+    monkeypatch.setattr(steps, "MINI_LM", {**steps.MINI_LM, "hidden_size": 24, "num_hidden_layers": 1})
+    monkeypatch.setattr(gpu, "Size", lambda: gpu.TINY)  # of the texts of a training step
+    monkeypatch.setattr(process, "IMPORTS", ("import json", "import math"))
+
+
+def run_part(part, tmp_path) -> dict[str, Any]:
     file = tmp_path / "cpu.json"
     assert cpu.main(["--output", str(file), "--quick"]) == 0
-    parts = json.loads(file.read_text())["parts"]
-    assert list(parts) == ["ceilings", "encoders", "steps", "curves", "ceilings_at_the_end"]
-    assert parts["encoders"]["rows"]["BEATs base, float32"]["mfu"] > 0
-    assert parts["steps"]["rows"]["score, 31 frames a song"]["pairs_per_s"] > 0
-    assert list(parts["curves"]["rows"]["sentences, 100 songs"]["seconds"]) == ["1", "10"]
+    return json.loads(file.read_text())["parts"][part.__name__]["rows"]
+
+
+@pytest.mark.parametrize(
+    "part",
+    [pytest.param(part, id=part.__name__, marks=pytest.mark.slow if part is process.leak else ()) for part in ROWS],
+)
+def test_a_part_runs_on_a_cpu(tmp_path, monkeypatch, tiny_parts, capsys, part):
+    monkeypatch.setattr(cpu, "PARTS", {part: 120})
+    rows = run_part(part, tmp_path)
+    assert list(rows) == ROWS[part]
+    table = capsys.readouterr().out.split("\n\n")[-1].splitlines()
+    assert [line.split(" | ")[0].strip("| ") for line in table[2:]] == [f"{part.__name__}: {name}" for name in rows]
+    for row in rows.values():
+        assert row.get("mfu", 0.5) > 0
+        assert row.get("of_alone", 1.0) > 0
+    if part is steps.steps:
+        assert rows["features"]["seconds_per_minute"] == pytest.approx(60 / 5.0 * rows["features"]["seconds"])
+
+
+@pytest.mark.slow
+def test_all_encoders_run_on_a_cpu(tmp_path, monkeypatch, tiny_parts):
+    monkeypatch.setattr(cpu, "PARTS", {encoders.encoders: 600})
+    rows = run_part(encoders.encoders, tmp_path)
+    assert set(rows) == set(ENCODERS)
+    for name, row in rows.items():
+        assert ("skipped" in row) == (name.endswith("bfloat16") and not cases.has_bf16())
+        assert "skipped" in row or row["mfu"] > 0
+
+
+def test_mfu_is_a_share_of_products_that_take_turns(monkeypatch):
+    """2 x 100^3 operations of a product in 0.1 s; half as many in 0.2 s are a quarter of its rate."""
+    monkeypatch.setattr(cases, "MATMUL_WIDTH", 100)
+    seconds = {"ours": {"seconds": 0.2}, "float32": {"seconds": 0.1}}
+    monkeypatch.setattr(cases, "compare", lambda functions, *_: {name: dict(seconds[name]) for name in functions})
+    monkeypatch.setattr(cases, "has_bf16", lambda: False)
+    given = {"half": cases.Case(lambda: None, None, 1, "bfloat16"), "ours": cases.Case(lambda: None, 30.0, 10**6)}
+    rows = dict(cases.run_cases(given, TINY_CPU))
+    assert list(rows["half"]) == ["skipped"]
+    assert rows["ours"]["mfu"] == pytest.approx(0.25)
+    assert rows["ours"]["seconds_per_minute"] == pytest.approx(0.4)
+    assert rows["ours"]["tflop"] == pytest.approx(1e-6)
+
+
+@torch.no_grad()
+def test_the_naive_loop_gives_the_scores():
+    """Segments that overlap, and a last one that is short."""
+    config = CollapConfig(frame_pooling=64, kernel_size=4, kernel_stride=3)
+    inputs = scores.score_inputs(config, 1, 15.0, 3)
+    torch.testing.assert_close(scores.naive_scores(*inputs), score_sentences(*inputs))
 
 
 def counted(model: torch.nn.Module, inputs: torch.Tensor) -> int:
@@ -119,6 +198,17 @@ def test_operations_by_hand_are_those_that_torch_counts():
     model = BertModel(config, add_pooling_layer=False).eval()
     assert operations.text_encoder(config, [7]) == counted(model, torch.ones(1, 7, dtype=torch.long))
     assert operations.score(2, 5, 3, 8, 4) == 2 * (2 * 5) * 3 * (8 + 4)
+
+
+def test_operations_of_a_training_step_by_hand():
+    """Two songs of 5 frames, sentences of 7 and 3 tokens, one layer 4 wide with 6 inside."""
+    text = BertConfig(vocab_size=50, hidden_size=4, num_hidden_layers=1, num_attention_heads=1, intermediate_size=6)
+    config = CollapConfig(music_config=None, text_config=text, projection_dim=8, text_granularity="document")
+    width = config.encoder_hidden_size
+    layers = [2 * (tokens * 4 * 4 * 4 + 2 * tokens * tokens * 4 + 2 * tokens * 4 * 6) for tokens in (7, 3)]
+    # Forward and two products backward; the adapter has one, for its inputs need no gradient.
+    expected = 3 * sum(layers) + 3 * 2 * 10 * 8 * 2 + 2 * (2 * 10 * width * 8)
+    assert operations.train_step(config, [7, 3], 2, 5) == expected
 
 
 def test_times_and_memory_of_functions():

@@ -1,0 +1,74 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""A song from its waveform to vectors, by CoLLAP, by its encoders alone and by other models."""
+
+from collections.abc import Iterator
+
+import torch
+import transformers
+from torch.utils.flop_counter import FlopCounterMode
+from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapAudioModel, CollapConfig
+from collap.baselines.clap import clap_features
+from collap.modeling_collap.configuration_collap import HOP_S
+from collap.processing.feature_extraction_collap import CollapFeatureExtractor, settings_of_model
+
+from . import operations
+from .cases import DTYPES, RATE, WHISPER_BASE, Case, Size, noise, run_cases
+from .measure import Function, Row
+
+HIGH_RATE = 48_000  # of CLAP and PE-Audio
+
+
+@torch.no_grad()
+def encoders(size: Size) -> Iterator[Row]:
+    """All of a song by each model, features included: BEATs and Whisper by chunks of 30 s, CLAP by windows of 10 s."""
+    waveform, at_rate = noise(size.clip_s, HIGH_RATE), {"sampling_rate": RATE, "return_tensors": "pt"}
+    song = waveform[:: HIGH_RATE // RATE]
+    chunks = [song[start : start + 30 * RATE] for start in range(0, len(song), 30 * RATE)]
+    windows = [waveform[start : start + 10 * HIGH_RATE] for start in range(0, len(waveform), 10 * HIGH_RATE)]
+    config = CollapConfig(speech_config=transformers.WhisperConfig(**WHISPER_BASE))
+    extractor, fbank = CollapFeatureExtractor(**settings_of_model(config)), BeatsFeatureExtractor()
+    mel, clap_mel = transformers.WhisperFeatureExtractor(), transformers.ClapFeatureExtractor(truncation="rand_trunc")
+    pe_audio_input = transformers.PeAudioFeatureExtractor()
+
+    def beats(dtype: str, **options: str) -> Function:
+        model = BeatsModel(BeatsConfig(**options)).eval().to(getattr(torch, dtype))
+        return lambda: model(fbank(chunks, **at_rate).input_values)
+
+    def whisper(dtype: str) -> Function:
+        model = WhisperEncoder(config.speech_config).eval().to(getattr(torch, dtype))
+        return lambda: model(mel(chunks, **at_rate).input_features.to(model.dtype))
+
+    def peer(name: str, shape: tuple[int, ...]) -> tuple[torch.nn.Module, int]:
+        """A model of the size of its default configuration, and its operations as torch counts them."""
+        model_class = getattr(transformers, name)
+        with (
+            torch.device("meta"),
+            FlopCounterMode(display=False) as counter,
+        ):  # computes nothing; eager: of fused attention nothing is counted
+            model_class(model_class.config_class(attn_implementation="eager")).eval()(torch.empty(shape))
+        return model_class(model_class.config_class()).eval(), counter.get_total_flops()
+
+    ours = CollapAudioModel(config).eval()
+    clap, of_clap = peer("ClapAudioModelWithProjection", (len(windows), 1, 1001, 64))
+    pe_audio, of_pe_audio = peer("PeAudioEncoder", (1, 1, len(waveform)))
+    of_beats = sum(operations.beats(config.music_config, round(len(own) / RATE / HOP_S) - 2) for own in chunks)
+    of_whisper = len(chunks) * operations.whisper_encoder(config.speech_config)
+
+    def run_pe_audio() -> None:
+        pe_audio(**pe_audio_input(waveform, sampling_rate=HIGH_RATE, return_tensors="pt"))
+
+    of_ours, length_s = operations.encode_song(config, size.clip_s), size.clip_s
+    cases = {
+        "CoLLAP (both)": Case(lambda: ours(**extractor(song, **at_rate)), length_s, of_ours),
+        "BEATs base, the original's algorithm": Case(
+            beats("float32", attn_implementation="eager"), length_s, of_beats
+        ),
+        "ClapModel (HTSAT)": Case(lambda: clap(**clap_features(clap_mel, windows)), length_s, of_clap),
+        "PE-Audio": Case(run_pe_audio, length_s, of_pe_audio),
+    }
+    for dtype in DTYPES:
+        cases[f"BEATs base, {dtype}"] = Case(beats(dtype), length_s, of_beats, dtype)
+        cases[f"Whisper base, {dtype}"] = Case(whisper(dtype), length_s, of_whisper, dtype)
+    yield from run_cases(cases, size, budget_s=400)
