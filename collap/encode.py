@@ -31,6 +31,7 @@ from collap.data.cache import SongEmbedding, TensorCache, describe_features, use
 from collap.files import atomic_write, first_few
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
+from collap.precision import lower_precision
 from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor
 from collap.progress import progress_bar
 
@@ -40,7 +41,6 @@ SKIPPED_FILE = "skipped.jsonl"
 SONG_ERRORS = (ValueError, TypeError, OSError, MemoryError)  # of one song: the others are encoded
 # Seconds of a song that the threads of `extract_features` make features of before it is its turn: all of most songs.
 READ_S = 600.0
-PRECISIONS = {"no": None, "fp16": torch.float16, "bf16": torch.bfloat16}
 
 Song = str | Mapping[str, Any]
 Item = TypeVar("Item")
@@ -187,7 +187,7 @@ def extract_features(
     feature_extractor: CollapFeatureExtractor,
     truncation: bool = False,
     on_bad_audio: Literal["raise", "skip"] = "raise",
-    mixed_precision: Literal["no", "fp16", "bf16"] = "no",
+    precision: str | None = None,
     num_workers: int = 1,
 ) -> TensorCache:
     """
@@ -199,23 +199,21 @@ def extract_features(
         audio_model ([`CollapAudioModel`]): Its encoders run on its device, on `config.encoder_batch_size` chunks at a
             time.
         truncation (`bool`): Whether songs longer than the extractor's `max_length_s` are cut instead of refused.
-        mixed_precision (`"no"`, `"fp16"` or `"bf16"`): Precision of the encoders' products, as in `accelerate`. A
-            folder has one; the training may use another.
+        precision (`str`, *optional*): Of the encoders, which are converted for good ([`lower_precision`]). A folder
+            has one; the training may use another.
 
     Raises:
         ValueError: also if an encoder is trainable, or the folder has frames of other encoders or settings.
         OSError: if the disk has not enough room.
     """
-    if mixed_precision not in PRECISIONS:
-        raise ValueError(f"mixed_precision must be one of {list(PRECISIONS)}, got {mixed_precision!r}.")
     feature_extractor.check_model(audio_model.config)
     # On CPUs Accelerate joins processes only if it is told that CPUs are meant.
     state = PartialState(cpu=audio_model.device.type == "cpu", timeout=MAX_WAIT)
-    fingerprint = describe_features(audio_model, feature_extractor, mixed_precision=mixed_precision)
+    fingerprint = describe_features(audio_model, feature_extractor)  # of the weights that a training has
+    fingerprint["precision"] = lower_precision(audio_model, precision)
     with state.main_process_first():
         cache = TensorCache(folder, fingerprint, create=True)
-    config, device = audio_model.config, audio_model.device
-
+    config = audio_model.config
     num_read = math.ceil(READ_S / (config.encoder_batch_size * config.chunk_length_s))  # parts
 
     def num_chunks(song: ListedSong) -> int:
@@ -225,7 +223,6 @@ def extract_features(
         parts = stream_features(song, feature_extractor, config, truncation)
         return itertools.chain(list(itertools.islice(parts, num_read)), parts)
 
-    @torch.autocast(device.type, PRECISIONS[mixed_precision], enabled=mixed_precision != "no")
     def encode(songs: list[Iterator[CollapBatchFeature]]) -> list[SongEmbedding | Exception]:
         return encode_streams(audio_model, songs, torch.float16)
 

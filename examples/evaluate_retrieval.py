@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> EvaluationResult | None:
         given.max_length_s,
         given.truncate_texts,
         given.features,
+        given.precision,
     )
     result = evaluate(retriever, evaluation_set, given, state)
     if result is not None:

@@ -4,7 +4,7 @@ Encodes every song once by the frozen audio encoders and caches the frames, for 
 
     accelerate launch examples/extract_features.py --manifests train.jsonl validation.jsonl --features features \
         --music_model FOLDER_OF_A_CONVERTED_BEATS --speech_model openai/whisper-large-v2 --text_model roberta-base \
-        --encoder_batch_size 32 --mixed_precision bf16 --num_workers 8
+        --encoder_batch_size 32 --precision bfloat16 --num_workers 8
 
 The model arguments are those of the training. Of the configuration only `--frame_pooling` changes the frames: with 64
 in place of 8 a frame is 1.28 s long and the features take an eighth. The size of a minute and of all songs is printed
@@ -29,6 +29,7 @@ from collap import CollapModel
 from collap.cli import HelpFormatter
 from collap.data.manifest import load_manifest
 from collap.encode import MAX_WAIT, extract_features
+from collap.precision import PRECISIONS
 from collap.training.build import ConfigArguments, ModelArguments, load_model
 
 
@@ -45,8 +46,9 @@ class ExtractArguments:
         help="'raise': stop at songs that cannot be encoded. 'skip': leave them out, and write them to "
         "skipped.jsonl in the folder.",
     )
-    mixed_precision: Literal["no", "fp16", "bf16"] = HfArg(
-        default="no", help="Precision of the encoders' products; 'bf16' is faster on recent GPUs."
+    precision: Literal[PRECISIONS] | None = HfArg(
+        default=None,
+        help="Of the encoders: 'bfloat16' for recent GPUs and CPUs, 'float16' for older GPUs, 'int8' for CPUs.",
     )
     num_workers: int = HfArg(default=1, help="Threads of a process that load songs while the encoders run.")
     use_cpu: bool = HfArg(default=False, help="Do not use a GPU.")
@@ -75,7 +77,7 @@ def main(arguments: list[str] | None = None) -> None:
         processor.feature_extractor,
         truncation=given.max_length_s is not None,
         on_bad_audio=given.on_bad_audio,
-        mixed_precision=given.mixed_precision,
+        precision=given.precision,
         num_workers=given.num_workers,
     )
     state.destroy_process_group()  # threads of the process group that are alive at the exit abort the process

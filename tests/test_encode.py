@@ -265,13 +265,16 @@ def test_each_song_is_encoded_once(songs, extract, tmp_path, capsys):
     assert sum(len(load_file(shard)) for shard in shards(extract.folder)) == 4
 
 
-def test_other_encoders_or_precision_need_another_folder(songs, extract, extractor, tmp_path):
+def test_other_encoders_or_precision_need_another_folder(songs, extract, extractor, tmp_path, monkeypatch):
+    monkeypatch.setattr("collap.precision.is_faster_on_this_cpu", lambda precision: True)
     exact = load_frames(extract(songs), songs[0]).float()
-    with pytest.raises(ValueError, match="mixed_precision: 'no' in the cache, 'bf16' here"):
-        extract(songs, mixed_precision="bf16")
+    lower = copy.deepcopy(extract.model)
+    with pytest.raises(ValueError, match="precision: None in the cache, 'bfloat16' here"):
+        extract(songs, copy.deepcopy(lower), precision="bfloat16")
     with pytest.raises(ValueError, match=r"music_encoder\.weights_sha256"):
         extract(songs, CollapModel(tiny_config()))
-    other = extract_features(songs, tmp_path / "other", extract.model.audio_model, extractor, mixed_precision="bf16")
+    other = extract_features(songs, tmp_path / "other", lower.audio_model, extractor, precision="bfloat16")
+    assert lower.audio_model.music_model.dtype == torch.bfloat16
     rounded = load_frames(other, songs[0]).float()
     assert not torch.equal(exact, rounded)
     torch.testing.assert_close(exact, rounded, atol=0.1, rtol=0.05)

@@ -115,13 +115,14 @@ MAY_IMPORT = {
     "progress": set(),
     "metrics": set(),
     "towers": set(),
+    "precision": set(),
     "data": {"cli"},
-    "encode": {"data"},
+    "encode": {"data", "precision"},
     "baselines": {"data", "encode", "metrics"},
     "captioning": {"data", "encode", "cli"},
     "training": {"data", "encode", "metrics", "baselines", "hub", "cli"},
-    "evaluation": {"data", "encode", "metrics", "baselines"},
-    "search": {"data", "encode", "metrics", "baselines", "evaluation", "cli"},
+    "evaluation": {"data", "encode", "metrics", "baselines", "precision"},
+    "search": {"data", "encode", "metrics", "baselines", "evaluation", "cli", "precision"},
     "hub": {"metrics", "cli"},
 }
 

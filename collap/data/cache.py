@@ -33,7 +33,7 @@ from .audio_files import AudioHashes, audio_name
 logger = logging.getLogger(__name__)
 
 FINGERPRINT_FILE = "cache.json"
-FEATURES_FORMAT = 2  # of the frames that our code makes of the same song; raised when that changes
+FEATURES_FORMAT = 3  # of the frames that our code makes of the same song; raised when that changes
 SHARD_BYTES = 256 * 2**20  # a shard is written when it holds so much ...
 SHARD_SECONDS = 60.0  # ... or so long after the last one: what a kill can lose
 SHARD_NAME = re.compile(r"shard-[0-9a-f]{32}\.safetensors")  # others are not ours, and are left as they are
@@ -305,11 +305,9 @@ REVISION_FORMAT = 2  # of what our code makes of the same song with the same wei
 ORIGIN = ("_name_or_path", "transformers_version", "dtype", "architectures", "processor_class")
 
 
-def describe_features(
-    audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor, **more: Any
-) -> dict[str, Any]:
+def describe_features(audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor) -> dict[str, Any]:
     """
-    The fingerprint of the frames of frozen encoders for [`TensorCache`]; `more` are settings that count beside.
+    The fingerprint of the frames of frozen encoders for [`TensorCache`].
 
     Raises:
         ValueError: if an encoder is trainable, for its frames change.
@@ -326,7 +324,6 @@ def describe_features(
         "feature_extractor": {name: getattr(feature_extractor, name) for name in EXTRACTOR_FIELDS},
         "frame_width": config.encoder_hidden_size,
         "frame_dtype": "float16",
-        **more,
     }
 
 

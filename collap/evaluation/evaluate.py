@@ -14,6 +14,7 @@ from transformers.hf_argparser import HfArg
 
 from collap.encode import embed_songs
 from collap.files import atomic_write, first_few, write_json
+from collap.precision import PRECISIONS
 from collap.progress import progress_bar
 
 from .evaluation_set import EvaluationSet, MissingSong, load_evaluation_set
@@ -108,6 +109,9 @@ class EvaluationArguments:
         default=None, help="Encode only the first seconds of songs (CoLLAP). Default: all."
     )
     features: str | None = HfArg(default=None, help="Folder of extract_features.py for these songs (CoLLAP).")
+    precision: Literal[PRECISIONS] | None = HfArg(
+        default=None, help="Of the audio encoders: bfloat16, float16 or, on a CPU, int8 (CoLLAP)."
+    )
     truncate_texts: bool = HfArg(
         default=False, help="Cut and count too long texts; else an error. Baselines always do."
     )

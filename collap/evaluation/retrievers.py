@@ -19,9 +19,10 @@ from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
 from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
 from collap.encode import encode_streams, in_batches, stream_features
 from collap.modeling_collap.modeling_collap import CollapModel
-from collap.modeling_collap.modeling_collap_base import load_complete
+from collap.modeling_collap.modeling_collap_base import fingerprint, load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.modeling_collap.scoring_collap import mean_over_sentences
+from collap.precision import lower_precision
 from collap.processing.feature_extraction_collap import CollapBatchFeature
 from collap.processing.processing_collap import CollapProcessor
 
@@ -118,9 +119,15 @@ class CollapRetriever:
         max_length_s (`float`, *optional*): Encode only the first seconds of each song. Default: all of it.
         truncate_texts (`bool`): Whether texts (or sentences) that are too long are cut and counted instead of refused.
         features ([`TensorCache`], *optional*): Cached frames of the encoders, in float16; the encoders are not run.
+        precision (`str`, *optional*): Of the audio encoders, which are converted for good ([`lower_precision`]).
 
     Raises:
-        ValueError: if both `features` and `max_length_s` are given, or the processor does not fit the model.
+        ValueError: if both `features` and `max_length_s` or `precision` are given, or the processor does not fit the
+            model.
+
+    Attributes:
+        weights (`str`): Hash of the beginning of all weights, in the precision in which they were loaded.
+        precision (`str`, *optional*): Of the audio encoders; `None` if it is that in which they were loaded.
     """
 
     def __init__(
@@ -132,11 +139,16 @@ class CollapRetriever:
         max_length_s: float | None = None,
         truncate_texts: bool = False,
         features: TensorCache | None = None,
+        precision: str | None = None,
     ):
-        if features is not None and max_length_s is not None:
-            raise ValueError(f"max_length_s must be None with features, which have their own, got {max_length_s:g}.")
+        for name, value in {"max_length_s": max_length_s, "precision": precision}.items():
+            if features is not None and value is not None:
+                raise ValueError(f"{name} must be None with features, which have their own, got {value}.")
         processor.check_model(model.config)
         self.model = model.eval()
+        stamp = fingerprint(model, 1)  # None if the weights are spread over devices
+        self.weights = "" if stamp is None else f"{int(stamp) & (2**64 - 1):016x}"
+        self.precision = lower_precision(model.audio_model, precision)
         self.processor = processor
         self.use_time = use_time
         self.section_query = section_query
@@ -151,6 +163,7 @@ class CollapRetriever:
             "section query": section_query,
             "without time": not use_time and not section_query and model.config.temporal_position,
             f"first {max_length_s} s": max_length_s is not None,
+            f"{self.precision}": self.precision is not None,
         }
         given = ", ".join(name for name, is_given in options.items() if is_given)
         self.name = f"{type(model).__name__} {model.config._name_or_path}".strip() + (f" ({given})" if given else "")
@@ -180,8 +193,10 @@ class CollapRetriever:
         )
 
     @property
-    def _feature_precision(self) -> str | None:
-        return None if self.features is None else self.features.fingerprint["mixed_precision"]
+    def _feature_precision(self) -> list[str | None] | None:
+        if self.features is None:
+            return None
+        return [self.features.fingerprint[name] for name in ("frame_dtype", "precision")]
 
     @property
     def num_truncated_texts(self) -> int:
@@ -271,6 +286,7 @@ def load_retriever(
     max_length_s: float | None = None,
     truncate_texts: bool = False,
     features: str | Path | None = None,
+    precision: str | None = None,
 ) -> Retriever:
     """
     Loads a model of any type that can be evaluated, by the `model_type` of its configuration.
@@ -284,6 +300,7 @@ def load_retriever(
             As in [`ClapRetriever`] (default `"mean"`) and [`PeAudioRetriever`] (default `"whole"`; the only one of a
             `PeAudioFrameLevelModel`).
         features (`str` or `Path`, *optional*): Folder of cached features of a CoLLAP.
+        precision (`str`, *optional*): Of the audio encoders of a CoLLAP, as in [`lower_precision`].
 
     Raises:
         ValueError: if the model is of another type, lacks weights, or has no such option.
@@ -294,7 +311,8 @@ def load_retriever(
         raise ValueError(
             f"name_or_path must hold a model of type collap, clap or pe_audio, got {model_type!r} in {name_or_path}."
         )
-    others = {"windows": windows} if model_type == "collap" else {"features": features, "max_length_s": max_length_s}
+    of_collap = {"features": features, "max_length_s": max_length_s, "precision": precision}
+    others = {"windows": windows} if model_type == "collap" else of_collap
     for name, value in others.items():
         if value is not None:
             raise ValueError(f"{name} must be None for a {model_type} ({name_or_path}), got {value}.")
@@ -310,6 +328,5 @@ def load_retriever(
     cache = None
     if features is not None:
         cache = TensorCache(features, describe_features(model.audio_model, processor.feature_extractor))
-    return CollapRetriever(
-        model, processor, use_time, section_query, max_length_s, truncate_texts=truncate_texts, features=cache
-    )
+    options = {"truncate_texts": truncate_texts, "features": cache, "precision": precision}
+    return CollapRetriever(model, processor, use_time, section_query, max_length_s, **options)

@@ -40,8 +40,6 @@ from collap.evaluation.evaluate import score_songs
 from collap.evaluation.evaluation_set import EvaluationSet, load_evaluation_set
 from collap.evaluation.retrievers import CollapRetriever, load_retriever
 from collap.files import markdown_table, write_json
-from collap.modeling_collap.modeling_collap import CollapModel
-from collap.modeling_collap.modeling_collap_base import fingerprint
 
 CALIBRATION_FILE = "calibration.json"
 FORMAT = 1
@@ -70,13 +68,13 @@ class ScoreFit:
         return odds / (odds.sum(-1, keepdims=True) + np.exp(-highest))
 
 
-def load_calibration(folder: str | Path, model: CollapModel) -> dict[str, ScoreFit]:
+def load_calibration(folder: str | Path, weights: str) -> dict[str, ScoreFit]:
     """
     What `collap calibrate` has written into the folder of a model, or what its Hub repository has, by kind of query;
     empty if there is nothing.
 
     Raises:
-        ValueError: if the file is damaged, or was made for other weights than those of `model`.
+        ValueError: if the file is damaged, or was made for other weights than `weights` ([`CollapRetriever`]).
     """
     quietly = {f"_raise_exceptions_for_{problem}": False for problem in ("missing_entries", "connection_errors")}
     file = cached_file(str(folder), CALIBRATION_FILE, **quietly)
@@ -95,13 +93,9 @@ def load_calibration(folder: str | Path, model: CollapModel) -> dict[str, ScoreF
         made_for = content["model_fingerprint"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{file} is damaged ({error!r}). {cure}") from error
-    if made_for != _fingerprint(model):
+    if made_for != weights:
         raise ValueError(f"{file} was made for other weights than those of the model. {cure}")
     return fits
-
-
-def _fingerprint(model: CollapModel) -> str:
-    return f"{int(fingerprint(model, 1)[0]) & (2**64 - 1):016x}"
 
 
 def fit_scores(scores: np.ndarray, targets: np.ndarray) -> ScoreFit:
@@ -239,7 +233,7 @@ def calibrate(command_line: list[str]) -> None:
             "says_match_without": round(float(after.says_match[~after.has_song].mean()), 4),
         }
         print(_report(kind, kinds[kind], after), flush=True)
-    content = {"format_version": FORMAT, "model_fingerprint": _fingerprint(retriever.model), "kinds": kinds}
+    content = {"format_version": FORMAT, "model_fingerprint": retriever.weights, "kinds": kinds}
     write_json(Path(given.model) / CALIBRATION_FILE, content)
     print(f"Written: {Path(given.model) / CALIBRATION_FILE}")
 

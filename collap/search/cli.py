@@ -13,6 +13,7 @@ from collap.cli import HelpFormatter
 from collap.evaluation.localization import Span
 from collap.evaluation.plots import clock, plot_attention
 from collap.files import atomic_write
+from collap.precision import PRECISIONS
 
 from .index import SongIndex
 from .query import Query, SearchResult
@@ -32,6 +33,7 @@ def index_songs(arguments: Sequence[str]) -> int:
     parser.add_argument("folders", nargs="*", help="folders of songs, in addition to those of earlier calls")
     parser.add_argument("--index", required=True, help="folder of the index")
     parser.add_argument("--model", help="a CoLLAP, a folder or a name on the Hub; needed once")
+    parser.add_argument("--precision", choices=PRECISIONS, help="in which songs are encoded; int8 is for CPUs")
     parser.add_argument("--milvus", metavar="URI", help="Milvus that holds the vectors of the first stage")
     parser.add_argument("--rebuild", action="store_true", help="begin anew, with another model or settings")
     parser.add_argument("--failed", action="store_true", help="only list the files that could not be encoded, and why")
@@ -44,15 +46,15 @@ def index_songs(arguments: Sequence[str]) -> int:
     if given.remove:
         print(SongIndex.open(given.index, given.model).remove(given.remove))
         return 0
-    if given.model is None and (given.rebuild or given.milvus):
-        parser.error("--rebuild and --milvus need --model")
+    if given.model is None and (given.rebuild or given.milvus or given.precision):
+        parser.error("--rebuild, --milvus and --precision need --model")
     for folder in given.folders:
         if not Path(folder).is_dir():
             raise ValueError(f"{folder} is no folder of songs.")
     if given.model is None:
         index = SongIndex.open(given.index)
     else:
-        index = SongIndex.create(given.index, given.model, given.milvus, given.rebuild)
+        index = SongIndex.create(given.index, given.model, given.milvus, given.rebuild, given.precision)
     update = index.update(given.folders)
     print(update)
     if not update.num_files:

@@ -115,7 +115,14 @@ class SongIndex:
         return cls(folder, model)
 
     @classmethod
-    def create(cls, folder: str | Path, model: str, milvus: str | None = None, rebuild: bool = False) -> "SongIndex":
+    def create(
+        cls,
+        folder: str | Path,
+        model: str,
+        milvus: str | None = None,
+        rebuild: bool = False,
+        precision: str | None = None,
+    ) -> "SongIndex":
         """
         Makes an index without songs, or opens the one that is there.
 
@@ -125,6 +132,7 @@ class SongIndex:
             milvus (`str`, *optional*): URI of a Milvus that holds the windows of the first stage, in place of a file.
             rebuild (`bool`): Whether to begin anew if the index was made by another model, or is damaged. Its folders
                 are kept if they can be read.
+            precision (`str`, *optional*): In which songs are encoded, as in [`lower_precision`].
 
         Raises:
             ValueError: if the index was made by another model or with other settings (the message says what differs),
@@ -136,7 +144,9 @@ class SongIndex:
         is_index = (folder / DATABASE).exists()
         if not is_index and folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"index: {folder} holds other files. Give a new folder.")
-        retriever = _load_retriever(model)
+        if precision is None and is_index and not rebuild:
+            precision = cls(folder)._settings.get("precision")
+        retriever = _load_retriever(model, precision)
         described = describe_songs(retriever)
         if rebuild or not is_index:
             folder.mkdir(parents=True, exist_ok=True)
@@ -146,6 +156,7 @@ class SongIndex:
                     "model": os.path.abspath(model) if os.path.isdir(model) else model,
                     "fingerprint": described,
                     "stamp": _stamp(retriever),
+                    "precision": retriever.precision,
                     "milvus": milvus,
                     "collection": f"collap_{uuid.uuid4().hex}",
                     "folders": folders,
@@ -178,7 +189,7 @@ class SongIndex:
     @cached_property
     def retriever(self) -> CollapRetriever:
         """The model, loaded when it is first used; a ValueError if it is another one than that of the index."""
-        retriever = _load_retriever(self.model)
+        retriever = _load_retriever(self.model, self._settings.get("precision"))
         if _stamp(retriever) != self._settings["stamp"]:
             raise ValueError(self._other_model(describe_songs(retriever)))
         return retriever
@@ -191,7 +202,7 @@ class SongIndex:
     @cached_property
     def calibration(self) -> dict[str, ScoreFit]:
         """What makes probabilities of scores, by kind of query; a ValueError if it is of other weights."""
-        return load_calibration(self.model, self.retriever.model)
+        return load_calibration(self.model, self.retriever.weights)
 
     @cached_property
     def first_stage(self) -> ExactFirstStage:
@@ -427,7 +438,8 @@ def describe_songs(retriever: CollapRetriever) -> dict[str, Any]:
     """All that the frames of an index depend on: they are compared with no others."""
     model, extractor = retriever.model, retriever.processor.feature_extractor
     own = describe_model(model, model.audio_model, FIELDS_OF_TEXTS_AND_SCORES, feature_extractor=extractor.to_dict())
-    return own | {"frames": "float16"}
+    lower = {} if retriever.precision is None else {"precision": retriever.precision}
+    return own | {"frames": "float16"} | lower
 
 
 def _stamp(retriever: CollapRetriever) -> int:
@@ -436,10 +448,10 @@ def _stamp(retriever: CollapRetriever) -> int:
     return 0 if stamp is None else int(stamp)
 
 
-def _load_retriever(model: str) -> CollapRetriever:
+def _load_retriever(model: str, precision: str | None) -> CollapRetriever:
     if not os.path.isdir(model) and (os.path.isabs(model) or model.count("/") != 1):
         raise ValueError(f"model: {model} is not there. --model MODEL says where it is.")
-    retriever = load_retriever(model, PartialState().device)
+    retriever = load_retriever(model, PartialState().device, precision=precision)
     if not isinstance(retriever, CollapRetriever):
         raise ValueError(f"model: an index needs a CoLLAP, got {retriever.name}.")
     return retriever

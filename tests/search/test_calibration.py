@@ -12,8 +12,8 @@ from tiny_retrieval import tiny_collap
 from tiny_songs import write_song
 
 from collap.cli import main
+from collap.evaluation.retrievers import CollapRetriever
 from collap.files import write_json
-from collap.search import calibration
 from collap.search.calibration import (
     CALIBRATION_FILE,
     ScoreFit,
@@ -143,15 +143,15 @@ def model_and_manifest(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_the_command_writes_what_is_loaded(model_and_manifest, capsys) -> None:
     folder, manifest = model_and_manifest
-    model, _ = tiny_collap()
-    assert load_calibration(folder, model) == {}
+    weights = CollapRetriever(*tiny_collap()).weights
+    assert load_calibration(folder, weights) == {}
     assert main(["calibrate", str(manifest), "--model", str(folder)]) == 0
     printed = capsys.readouterr().out
     for kind in ("caption: 20 texts of 20 songs", "any_order: 20 texts of 20 songs", "section: 20 texts of 20 songs"):
         assert kind in printed
     assert "Expected calibration error" in printed
 
-    calibrated = load_calibration(folder, model)
+    calibrated = load_calibration(folder, weights)
     assert sorted(calibrated) == ["any_order", "caption", "section"]
     probabilities = calibrated["any_order"].probability(np.array([0.5, 0.4]), 20)
     assert probabilities.shape == (2,)
@@ -163,16 +163,17 @@ def test_the_command_writes_what_is_loaded(model_and_manifest, capsys) -> None:
 
 
 def test_another_or_damaged_file_is_refused(tmp_path: Path) -> None:
-    model, _ = tiny_collap()
+    model, processor = tiny_collap()
+    weights = CollapRetriever(model, processor).weights
     kinds = {"caption": {"temperature": 0.1, "bias": -3.0}}
-    content = {"format_version": 1, "model_fingerprint": calibration._fingerprint(model), "kinds": kinds}
+    content = {"format_version": 1, "model_fingerprint": weights, "kinds": kinds}
     write_json(tmp_path / CALIBRATION_FILE, content)
-    assert load_calibration(tmp_path, model) == {"caption": ScoreFit(0.1, -3.0)}
+    assert load_calibration(tmp_path, weights) == {"caption": ScoreFit(0.1, -3.0)}
 
     with torch.no_grad():
         next(model.parameters()).add_(1)
     with pytest.raises(ValueError, match=r"made for other weights than those of the model.*collap calibrate"):
-        load_calibration(tmp_path, model)
+        load_calibration(tmp_path, CollapRetriever(model, processor).weights)
     for wrong in (
         {**content, "format_version": 2},
         {**content, "kinds": {"caption": {"temperature": 0.0, "bias": 1.0}}},
@@ -182,10 +183,10 @@ def test_another_or_damaged_file_is_refused(tmp_path: Path) -> None:
     ):
         write_json(tmp_path / CALIBRATION_FILE, wrong)
         with pytest.raises(ValueError, match=r"calibration.json is damaged.*collap calibrate"):
-            load_calibration(tmp_path, model)
+            load_calibration(tmp_path, weights)
     (tmp_path / CALIBRATION_FILE).write_bytes(b"\xff{")
     with pytest.raises(ValueError, match="is damaged"):
-        load_calibration(tmp_path, model)
+        load_calibration(tmp_path, weights)
 
 
 def test_bad_arguments_are_one_line(model_and_manifest, tmp_path: Path, capsys) -> None:
