@@ -41,12 +41,9 @@ def encoders(size: Size) -> Iterator[Row]:
         return lambda: model(mel(chunks, **at_rate).input_features.to(model.dtype))
 
     def peer(name: str, shape: tuple[int, ...]) -> tuple[torch.nn.Module, int]:
-        """A model of the size of its default configuration, and its operations as torch counts them."""
+        """A model of the size of its default configuration, and its operations as torch counts them: not if fused."""
         model_class = getattr(transformers, name)
-        with (
-            torch.device("meta"),
-            FlopCounterMode(display=False) as counter,
-        ):  # computes nothing; eager: of fused attention nothing is counted
+        with torch.device("meta"), FlopCounterMode(display=False) as counter:  # "meta" computes nothing
             model_class(model_class.config_class(attn_implementation="eager")).eval()(torch.empty(shape))
         return model_class(model_class.config_class()).eval(), counter.get_total_flops()
 
@@ -56,19 +53,15 @@ def encoders(size: Size) -> Iterator[Row]:
     of_beats = sum(operations.beats(config.music_config, round(len(own) / RATE / HOP_S) - 2) for own in chunks)
     of_whisper = len(chunks) * operations.whisper_encoder(config.speech_config)
 
-    def run_pe_audio() -> None:
-        pe_audio(**pe_audio_input(waveform, sampling_rate=HIGH_RATE, return_tensors="pt"))
-
-    of_ours, length_s = operations.encode_song(config, size.clip_s), size.clip_s
-    cases = {
-        "CoLLAP (both)": Case(lambda: ours(**extractor(song, **at_rate)), length_s, of_ours),
-        "BEATs base, the original's algorithm": Case(
-            beats("float32", attn_implementation="eager"), length_s, of_beats
-        ),
-        "ClapModel (HTSAT)": Case(lambda: clap(**clap_features(clap_mel, windows)), length_s, of_clap),
-        "PE-Audio": Case(run_pe_audio, length_s, of_pe_audio),
-    }
+    high_rate = at_rate | {"sampling_rate": HIGH_RATE}
+    calls = [
+        ("CoLLAP (both)", lambda: ours(**extractor(song, **at_rate)), operations.encode_song(config, size.clip_s)),
+        ("BEATs base, the original's algorithm", beats("float32", attn_implementation="eager"), of_beats),
+        ("ClapModel (HTSAT)", lambda: clap(**clap_features(clap_mel, windows)), of_clap),
+        ("PE-Audio", lambda: pe_audio(**pe_audio_input(waveform, **high_rate)), of_pe_audio),
+    ]
+    cases = {name: Case(call, size.clip_s, count) for name, call, count in calls}
     for dtype in DTYPES:
-        cases[f"BEATs base, {dtype}"] = Case(beats(dtype), length_s, of_beats, dtype)
-        cases[f"Whisper base, {dtype}"] = Case(whisper(dtype), length_s, of_whisper, dtype)
+        cases[f"BEATs base, {dtype}"] = Case(beats(dtype), size.clip_s, of_beats, dtype)
+        cases[f"Whisper base, {dtype}"] = Case(whisper(dtype), size.clip_s, of_whisper, dtype)
     yield from run_cases(cases, size, budget_s=400)

@@ -22,14 +22,15 @@ SENTENCES = 10  # of a caption
 def scores(size: Size) -> Iterator[Row]:
     """Songs against as many captions of sentences with time; the loops take ten of the pairs."""
     for pooling, num_songs in ((64, size.scored), (8, max(1, size.scored // 10))):
-        segment = {"kernel_size": 256 // pooling, "kernel_stride": 256 // pooling}  # 5.12 s
-        config = CollapConfig(frame_pooling=pooling, **segment)
+        frames_per_segment = 256 // pooling  # 5.12 s
+        config = CollapConfig(frame_pooling=pooling, kernel_size=frames_per_segment, kernel_stride=frames_per_segment)
         inputs = score_inputs(config, num_songs, size.song_s, num_songs * SENTENCES)
 
         def loop(score: Callable[..., Tensor], inputs: tuple[Any, ...] = inputs) -> None:
             frames, mask, queries, config, times, time_queries = inputs
-            for song in range(10):
-                one, own = [song % len(frames)], slice(0, SENTENCES)
+            for pair in range(10):
+                song, own = pair % len(frames), slice(0, SENTENCES)
+                one = slice(song, song + 1)
                 score(frames[one], mask[one], queries[own], config, times[one], time_queries[own])
 
         num_frames = inputs[0].shape[1]
