@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
@@ -78,13 +78,15 @@ def encode_songs(
     in a warning and encoded again.
 
     Args:
-        read (`Callable`): Makes of a song what `encode` takes; called by `num_workers` threads ahead. A `ValueError`,
-            `TypeError`, `OSError` or `MemoryError` says that the song cannot be encoded.
-        encode (`Callable`): Encodes what `read` made of a batch of songs. Such errors may stand for songs, too.
+        read (`Callable`): Makes of a song what `encode` takes; called by threads ahead. A `ValueError`, `TypeError`,
+            `OSError` or `MemoryError` says that the song cannot be encoded.
+        encode (`Callable`): Encodes what `read` made of a batch of songs. Such errors may stand for songs, too. On a
+            CPU as many batches at once as PyTorch has threads, each by one of them.
         state (`PartialState`): The processes; on CPUs made by `PartialState(cpu=True)`.
         make_batches (`Callable`): Groups the songs of a process for `encode`; each alone by default.
         on_bad_audio (`"raise"` or `"skip"`): Whether songs that are missing or cannot be encoded are an error, or are
             left out, counted, and named in `skipped.jsonl` in the folder of the cache.
+        num_workers (`int`): Threads that read while an accelerator encodes.
         max_length_s (`float`, *optional*): Most seconds that are encoded of a song.
         bytes_per_minute (`float`, *optional*): Size of the frames, which is then printed and compared with the disk.
 
@@ -97,7 +99,9 @@ def encode_songs(
     """
     if on_bad_audio not in ("raise", "skip"):
         raise ValueError(f"on_bad_audio must be 'raise' or 'skip', got {on_bad_audio!r}.")
-    listed = _list_songs(songs, cache, max_length_s, num_workers, state)
+    on_cpu = state.device.type == "cpu"
+    num_threads = torch.get_num_threads() if on_cpu else num_workers
+    listed = _list_songs(songs, cache, max_length_s, num_threads, state)
     if damaged := gather_object(sorted(cache.damaged)):
         with state.main_process_first():  # the others find that it is done
             cache.discard_damaged(sorted(set(damaged)))
@@ -136,6 +140,9 @@ def encode_songs(
                 bad.append(replace(song, problem=_reason(error, song.name)))
         return good, bad, inputs
 
+    def encode_batch(good: list[ListedSong], bad: list[ListedSong], inputs: list[Any]) -> tuple[list, list, list]:
+        return good, bad, encode(inputs) if inputs else []
+
     mine = split_work(new, state.num_processes)[state.process_index]
     started = time.monotonic()
     failed: list[ListedSong] = []
@@ -145,10 +152,15 @@ def encode_songs(
         unit="s of song",
         disable=not state.is_main_process or not mine,
     )
-    with progress, cache:
-        for good, bad, inputs in ahead(read_batch, make_batches(mine), num_workers):
+    batches = make_batches(mine)
+    if on_cpu:  # a song a thread: several threads in one product wait for each other
+        encoded_batches = ahead(lambda batch: encode_batch(*read_batch(batch)), batches, num_threads)
+    else:
+        encoded_batches = itertools.starmap(encode_batch, ahead(read_batch, batches, num_threads))
+    with progress, cache, one_thread_a_product() if on_cpu else nullcontext():
+        for good, bad, results in encoded_batches:
             length_s = sum(song.length_s for song in [*good, *bad])
-            for song, encoded in zip(good, encode(inputs) if inputs else [], strict=True):
+            for song, encoded in zip(good, results, strict=True):
                 if isinstance(encoded, Exception):
                     bad.append(replace(song, problem=_reason(encoded, song.name)))
                 elif np.isfinite(encoded.frames).all():
@@ -362,8 +374,19 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads
         threads.shutdown(cancel_futures=True)
 
 
+@contextmanager
+def one_thread_a_product() -> Iterator[None]:
+    """PyTorch computes in the thread that calls it, in this block."""
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(num_threads)
+
+
 def _list_songs(
-    songs: Sequence[Song], cache: TensorCache, max_length_s: float | None, num_workers: int, state: PartialState
+    songs: Sequence[Song], cache: TensorCache, max_length_s: float | None, num_threads: int, state: PartialState
 ) -> list[ListedSong]:
     """Hash and length of every song, those in the cache checked; the processes split the work, and each gets all."""
 
@@ -382,7 +405,7 @@ def _list_songs(
         return ListedSong(index, name, song_hash, min(duration_s, max_length_s or math.inf))
 
     mine = range(state.process_index, len(songs), state.num_processes)
-    found = ahead(look, mine, num_workers)
+    found = ahead(look, mine, num_threads)
     hide = not state.is_main_process
     listed = list(progress_bar(found, desc="Checking songs", unit="song", total=len(mine), disable=hide))
     return sorted(gather_object(listed), key=lambda song: song.index)

@@ -50,7 +50,7 @@ class ExtractArguments:
         default=None,
         help="Of the encoders: 'bfloat16' for recent GPUs and CPUs, 'float16' for older GPUs, 'int8' for CPUs.",
     )
-    num_workers: int = HfArg(default=1, help="Threads of a process that load songs while the encoders run.")
+    num_workers: int = HfArg(default=1, help="Threads of a process that load songs while an accelerator encodes.")
     use_cpu: bool = HfArg(default=False, help="Do not use a GPU.")
 
 

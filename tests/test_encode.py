@@ -626,6 +626,29 @@ class TestEmbedSongs:
             assert found.frames.dtype == np.float32
             assert (found.encoded_s, found.duration_s) == (expected.encoded_s, expected.duration_s)
 
+    def test_on_a_cpu_each_thread_encodes_songs(self, collap, gallery, embed, monkeypatch):
+        threads, num_threads = set(), torch.get_num_threads()
+        retriever, both = CollapRetriever(*collap), threading.Barrier(2, timeout=60)
+
+        def embed_song(path: str) -> SongEmbedding:
+            threads.add(threading.current_thread())
+            assert torch.get_num_threads() == 1
+            if not path.endswith("2.wav"):
+                both.wait()  # two songs at once, or an error
+            return CollapRetriever.embed_song(retriever, path)
+
+        monkeypatch.setattr(retriever, "embed_song", embed_song)
+        try:
+            torch.set_num_threads(2)
+            cache, songs = embed(retriever, gallery)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(num_threads)
+        assert len(threads) == 2
+        for song_id, path in gallery.items():
+            expected = CollapRetriever(*collap).embed_song(path).frames
+            np.testing.assert_array_equal(cache.read(songs[song_id].hash).frames, expected)
+
     def test_a_song_is_encoded_once_and_again_when_it_has_changed(self, collap, gallery, embed, tmp_path):
         retriever = Counting(*collap)
         copied = shutil.copy(gallery["song-0"], tmp_path / "copy.wav")

@@ -121,7 +121,7 @@ class EvaluationArguments:
     save_scores: bool = HfArg(
         default=False, help="Write scores.npy, (texts, songs) float32, and scores.json with their ids in that order."
     )
-    num_workers: int = HfArg(default=1, help="Threads of a process that decode songs while one uses the accelerator.")
+    num_workers: int = HfArg(default=1, help="Threads of a process that decode songs while one uses an accelerator.")
     block_frames: int = HfArg(default=BLOCK_FRAMES, help="Frames that are scored at a time; fewer take less memory.")
     use_cpu: bool = HfArg(default=False, help="Do not use a GPU.")
     compare: list[str] = HfArg(
