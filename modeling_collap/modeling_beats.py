@@ -65,14 +65,11 @@ class BeatsRelativePositionBias(nn.Module):
         self.embedding = nn.Embedding(config.num_buckets, config.num_attention_heads)
 
     def forward(self, num_tokens: int, device: torch.device) -> torch.Tensor:
-        """The bias of each query (second dimension) on each key (third), `(heads, num_tokens, num_tokens)`."""
+        """The bias of each distance from query to key, `(heads, 2 * num_tokens - 1)`: `num_tokens - 1` is 0."""
         # Not the device of the weight: offloaded weights are on the device "meta" until their module runs.
         distances = torch.arange(1 - num_tokens, num_tokens, device=device)
         buckets = relative_position_buckets(distances, self.embedding.num_embeddings, self.max_distance)
-        biases = self.embedding(buckets).transpose(0, 1)  # (heads, 2 * num_tokens - 1), one for each distance
-        # The last query sees the first `num_tokens` distances, the query before it begins one distance later: a
-        # sliding window, with the queries in reverse order.
-        return biases.unfold(-1, num_tokens, 1).flip(1)  # (heads, num_tokens, num_tokens)
+        return self.embedding(buckets).transpose(0, 1)
 
 
 class BeatsEmbeddings(nn.Module):
@@ -165,13 +162,15 @@ class BeatsAttention(nn.Module):
         hidden_states: torch.Tensor,
         position_bias: torch.Tensor,
         key_bias: torch.Tensor,
+        keep_masks: bool = False,
         **kwargs: Unpack[TransformersKwargs],
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """
         Args:
             hidden_states: `(batch, tokens, hidden_size)`.
-            position_bias: `(heads, tokens, tokens)`, from [`BeatsRelativePositionBias`].
+            position_bias: `(heads, 2 * tokens - 1)`, from [`BeatsRelativePositionBias`].
             key_bias: `(batch or 1, 1, 1, tokens)`, 0 for the keys to attend to and minus infinity for padding.
+            keep_masks: Whether the backward pass gets the masks of this layer instead of making them again.
 
         Returns:
             The new hidden states, and with eager attention its weights `(batch, heads, queries, keys)`.
@@ -188,8 +187,12 @@ class BeatsAttention(nn.Module):
         )
 
         def attend_block(
-            query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, gate: torch.Tensor, bias: torch.Tensor
+            query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, gate: torch.Tensor, biases: torch.Tensor
         ) -> tuple[torch.Tensor, torch.Tensor | None]:
+            # The last query sees the first `num_tokens` distances, the query before it begins one distance later: a
+            # sliding window, with the queries in reverse order. (A mask of the overlapping view would not be
+            # contiguous, which makes sdpa slow.)
+            bias = biases.unfold(-1, num_tokens, 1).contiguous().flip(1)  # (heads, block, tokens)
             mask = torch.addcmul(key_bias, gate, bias)  # (batch, heads, block, tokens)
             dropout = self.attention_dropout if self.training else 0.0
             return attend(self, query, key, value, mask, dropout=dropout, scaling=self.scaling, **kwargs)
@@ -198,15 +201,13 @@ class BeatsAttention(nn.Module):
         is_eager = self.config._attn_implementation == "eager"
         block_size = num_tokens if is_eager else QUERY_BLOCK_SIZE
         # The masks of all blocks and layers are not kept for the backward pass, which makes each again.
-        recompute = not is_eager and torch.is_grad_enabled()
+        recompute = not (is_eager or keep_masks) and torch.is_grad_enabled()
         outputs, weights = [], None
-        for query_block, gate_block, bias_block in zip(
-            query.split(block_size, dim=2),
-            gate.split(block_size, dim=2),
-            position_bias.split(block_size, dim=1),
-            strict=True,
-        ):
-            block = (query_block, key, value, gate_block, bias_block)
+        last = 2 * num_tokens - 1  # of the distances that the queries of a block see
+        for query_block, gate_block in zip(query.split(block_size, 2), gate.split(block_size, 2), strict=True):
+            first = last - num_tokens - query_block.shape[2] + 1
+            block = (query_block, key, value, gate_block, position_bias[:, first:last])
+            last -= query_block.shape[2]
             output, weights = (
                 checkpoint(attend_block, *block, use_reentrant=False) if recompute else attend_block(*block)
             )
@@ -239,7 +240,10 @@ class BeatsEncoderLayer(GradientCheckpointingLayer):
     ) -> torch.Tensor:
         """`hidden_states` and the result are `(batch, tokens, hidden_size)`; the rest as in [`BeatsAttention`]."""
         layer_input = hidden_states
-        attention, _ = self.self_attn(hidden_states, position_bias, key_bias, **kwargs)
+        # A checkpointed layer is computed again as a whole: its attention must not be computed a third time, and only
+        # its own masks exist at a time.
+        keep_masks = self.gradient_checkpointing and self.training
+        attention, _ = self.self_attn(hidden_states, position_bias, key_bias, keep_masks, **kwargs)
         hidden_states = self.self_attn_layer_norm(hidden_states * self.residual_scale + self.dropout(attention))
 
         feed_forward = self.activation_dropout(self.activation(self.fc1(hidden_states)))

@@ -168,15 +168,18 @@ class CollapAudioModel(CollapPreTrainedModel):
         chunks = torch.arange(num_songs * num_chunks, device=lengths.device)
         if not in_graph:
             chunks = chunks[lengths >= BEATS_PATCH_FRAMES]
-        parts = (chunks,) if torch.compiler.is_exporting() else chunks.split(self.config.encoder_batch_size)
         # Trainable encoders hold the activations of one part at a time and recompute them in the backward pass: the
-        # memory does not grow with the song.
+        # memory does not grow with the song. With gradient checkpointing the layers do so instead, not inside of a
+        # part, where each would be computed three times. Only their inputs are then kept, but those of all parts:
+        # about 0.1 GB for a chunk of 30 s and BEATs' base size, a tenth of its activations.
         recompute = (
             torch.is_grad_enabled()
-            and len(parts) > 1
             and not with_outputs
+            and not self._recomputes_layers()
             and self._needs_graph(fbank_features, input_features)
         )
+        parts = (chunks,) if torch.compiler.is_exporting() else chunks.split(self.config.encoder_batch_size)
+        recompute = recompute and len(parts) > 1
         outputs = [
             checkpoint(run_encoders, part, use_reentrant=False) if recompute else run_encoders(part) for part in parts
         ]
@@ -198,6 +201,12 @@ class CollapAudioModel(CollapPreTrainedModel):
             concatenate_outputs(music_outputs) if with_outputs and self.music_model is not None else None,
             concatenate_outputs(speech_outputs) if with_outputs and self.speech_model is not None else None,
         )
+
+    def _recomputes_layers(self) -> bool:
+        """Whether all layers of the trained encoders are checkpointed."""
+        encoders = [encoder for encoder in (self.music_model, self.speech_model) if encoder is not None]
+        trained = [encoder for encoder in encoders if is_trainable(encoder)]
+        return bool(trained) and all(own.training and own.is_activation_checkpointing for own in trained)
 
     def _needs_graph(self, *features: torch.Tensor | None) -> bool:
         encoders = [encoder for encoder in (self.music_model, self.speech_model) if encoder is not None]

@@ -237,8 +237,7 @@ class TestAttention:
 
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             model(torch.randn(1, 1024, 128))
-        large = [size for size in kept.values() if size >= 2 * 256 * 512]
-        assert large == [2 * 512 * 512]  # the position bias, which all layers share
+        assert [size for size in kept.values() if size >= 2 * 256 * 512] == []
 
     def test_weights(self):
         model = random_model(attn_implementation="eager")

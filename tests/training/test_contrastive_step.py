@@ -1,11 +1,15 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Parts of the exact step: cutting a batch, the same dropout twice, the loss from what the parts gave."""
 
+from collections import Counter
+
 import pytest
 import torch
 from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
+from torch import nn
 
 from collap import CollapModel, CollapTextOutput
+from collap.modeling_collap import modeling_beats
 from collap.training.loss import (
     ContrastiveLoss,
     Pairs,
@@ -27,20 +31,32 @@ def make_batch() -> dict:
     return {**audio_inputs(SONGS), **text, **ids, "return_loss": True}
 
 
-def make_model(dropout: float = 0.0) -> CollapModel:
+def make_model(dropout: float = 0.0, **changes) -> CollapModel:
     torch.manual_seed(0)
-    config = tiny_config(
-        text_granularity="sentence", temporal_position=True, freeze_music_model=False, freeze_speech_model=False
-    )
+    unfrozen = {"freeze_music_model": False, "freeze_speech_model": False}
+    config = tiny_config(text_granularity="sentence", temporal_position=True, **unfrozen, **changes)
     config.text_config.hidden_dropout_prob = dropout
-    config.music_config.hidden_dropout = dropout
-    config.speech_config.dropout = dropout
+    for audio_config, name in ((config.music_config, "hidden_dropout"), (config.speech_config, "dropout")):
+        if audio_config is not None:
+            setattr(audio_config, name, dropout)
     model = CollapModel(config).train()
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.dim() > 1:
                 parameter.mul_(2)
     return model
+
+
+def cached_step(model: CollapModel, parts: list[dict], ids: dict) -> torch.Tensor:
+    return loss_and_backward(
+        lambda part: Pairs.of(model(**part, return_logits=False)),
+        parts,
+        len(parts),
+        lambda pairs: loss_of(model, pairs, ids),
+        lambda value: value.backward(),
+        lambda: torch.enable_grad(),
+        torch.device("cpu"),
+    )
 
 
 def loss_of(model: CollapModel, pairs: Pairs, ids: dict) -> torch.Tensor:
@@ -94,15 +110,7 @@ def test_the_second_embedding_drops_out_what_the_first_did(dropout: float):
         return loss.detach()
 
     def cached(model: CollapModel) -> torch.Tensor:
-        return loss_and_backward(
-            lambda part: Pairs.of(model(**part, return_logits=False)),
-            parts,
-            len(parts),
-            lambda pairs: loss_of(model, pairs, ids),
-            lambda value: value.backward(),
-            lambda: torch.enable_grad(),
-            torch.device("cpu"),
-        )
+        return cached_step(model, parts, ids)
 
     expected, ours = gradients(at_once), gradients(cached)
     torch.testing.assert_close(ours[0], expected[0])
@@ -111,6 +119,63 @@ def test_the_second_embedding_drops_out_what_the_first_did(dropout: float):
         torch.testing.assert_close(ours[1][name], gradient, rtol=1e-4, atol=1e-6)
     if dropout:
         assert abs(gradients(lambda model: at_once(model.eval()))[0] - expected[0]) > 1e-3
+
+
+# How often a layer and its attention are computed, by chunks at a time, gradient checkpointing, micro-batches. BEATs
+# makes the masks of a block of queries again, and so its attention, where the layer is not checkpointed.
+PASSES = {
+    (99, False, 1): (1, 2),
+    (99, True, 1): (2, 2),
+    (1, False, 1): (2, 3),
+    (1, True, 1): (2, 2),  # the layers are, not the parts too
+    (99, False, 3): (2, 3),  # without a graph, with a graph
+    (1, False, 3): (3, 4),
+    (1, True, 3): (3, 3),
+}
+
+
+@pytest.mark.parametrize("tower", ["music", "speech"])
+@pytest.mark.parametrize("case", PASSES)
+def test_what_saves_memory_computes_a_layer_so_often(
+    case: tuple[int, bool, int], tower: str, monkeypatch: pytest.MonkeyPatch
+):
+    inputs = {
+        **audio_inputs([2 * FBANK_FRAMES, 4 * FBANK_FRAMES, 3 * FBANK_FRAMES]),
+        **text_inputs([4, 5, 6], [1, 1, 1]),
+    }
+    attend, computed = nn.functional.scaled_dot_product_attention, Counter()
+    monkeypatch.setattr(modeling_beats, "QUERY_BLOCK_SIZE", 5)
+
+    def count_attention(query: torch.Tensor, key: torch.Tensor, *args: torch.Tensor, **kwargs) -> torch.Tensor:
+        if key.shape[2] > 20:  # not of a text
+            computed["attention"] += query.shape[0] * query.shape[2]
+        return attend(query, key, *args, **kwargs)
+
+    def count_layer(module: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        computed["layer"] += inputs[0].shape[0] * inputs[0].shape[1]
+
+    def step(encoder_batch_size: int, checkpointing: bool, num_parts: int) -> tuple[torch.Tensor, dict]:
+        absent = {"music": "speech_config", "speech": "music_config"}[tower]
+        model = make_model(encoder_batch_size=encoder_batch_size, **{absent: None})
+        if checkpointing:
+            model.audio_model.activation_checkpointing_enable()
+        layers = [module for name, module in model.audio_model.named_modules() if name.endswith(".fc1")]
+        layers[0].register_forward_pre_hook(count_layer)
+        with monkeypatch.context() as patch:
+            patch.setattr(nn.functional, "scaled_dot_product_attention", count_attention)
+            loss = cached_step(model, split_pairs(inputs, num_parts), {})
+        computed["attention"] //= len(layers)
+        return loss, {name: value.grad for name, value in model.named_parameters() if value.requires_grad}
+
+    loss, gradients = step(99, False, 1)
+    once = computed["layer"]
+    computed.clear()
+    found_loss, found_gradients = step(*case)
+    assert computed["layer"] == PASSES[case][0] * once
+    assert computed["attention"] == PASSES[case][tower == "music"] * once  # Whisper has no masks to make again
+    torch.testing.assert_close(found_loss, loss)
+    for name, gradient in gradients.items():
+        assert (found_gradients[name] - gradient).norm() <= 1e-4 * gradient.norm() + 1e-6, name
 
 
 def test_sentences_of_a_section_become_one_text():
