@@ -178,7 +178,9 @@ class CollapAudioModel(CollapPreTrainedModel):
             and not self._recomputes_layers()
             and self._needs_graph(fbank_features, input_features)
         )
-        parts = (chunks,) if torch.compiler.is_exporting() else chunks.split(self.config.encoder_batch_size)
+        # In a graph a number of parts fixes the number of chunks: several only where the memory needs them.
+        in_one_part = torch.compiler.is_exporting() or (in_graph and not recompute)
+        parts = (chunks,) if in_one_part else chunks.split(self.config.encoder_batch_size)
         recompute = recompute and len(parts) > 1
         outputs = [
             checkpoint(run_encoders, part, use_reentrant=False) if recompute else run_encoders(part) for part in parts

@@ -177,20 +177,20 @@ def score_sentences(
         query_embeds = query_embeds.to(frame_embeds)
         if time_query_embeds is not None:
             time_query_embeds = time_query_embeds.to(frame_embeds)
-        if torch.compiler.is_exporting():  # as one block: a number of blocks would fix the numbers of songs and texts
-            times = (frame_time_features, time_query_embeds)
-            return _score_block(frame_embeds, frame_mask, query_embeds, config, *times, temporal_only)
         num_songs, num_frames, _ = frame_embeds.shape
         num_sentences = query_embeds.shape[0]
         block_size = config.score_block_size
-        if frame_embeds.device.type == "cpu":
+        if frame_embeds.device.type == "cpu" and not torch.compiler.is_compiling():
             block_size = min(block_size, CPU_TRAINING_BLOCK_SIZE if torch.is_grad_enabled() else CPU_BLOCK_SIZE)
         num_segments = count_segments(num_frames, config.kernel_size, config.kernel_stride)
         frames_per_pair = config.kernel_size * num_segments  # those of overlapping segments several times
+        # In a graph a number of blocks fixes the numbers of songs, frames and sentences: one block, if it is allowed.
+        if torch.compiler.is_exporting() or num_songs * num_sentences * frames_per_pair <= block_size:
+            times = (frame_time_features, time_query_embeds)
+            return _score_block(frame_embeds, frame_mask, query_embeds, config, *times, temporal_only)
         sentences_at_once = min(num_sentences, max(1, block_size // frames_per_pair))
         songs_at_once = min(num_songs, max(1, block_size // (frames_per_pair * sentences_at_once)))
-        one_block = songs_at_once == num_songs and sentences_at_once == num_sentences
-        recompute = torch.is_grad_enabled() and not one_block
+        recompute = torch.is_grad_enabled()
         rows = []
         frame_counts = frame_mask.sum(-1).tolist() if songs_at_once < num_songs else [num_frames] * num_songs
         for song in range(0, num_songs, songs_at_once):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from tiny_models import FBANK_FRAMES, audio_inputs, text_inputs, tiny_config
 from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.export import Dim
 
 from collap import CollapModel
@@ -67,3 +68,46 @@ def test_compilation_has_no_graph_break(model, part: str):
         inputs = {"input_values": audio["fbank_features"][0], "attention_mask": audio["audio_attention_mask"][0]}
     torch._dynamo.reset()
     assert torch._dynamo.explain(model.get_submodule(part))(**inputs).graph_break_count == 0
+
+
+def cached_batch(num_pairs: int, num_frames: int, model: CollapModel) -> dict[str, torch.Tensor]:
+    """Pairs of so many frames at most, with 1 to 3 sentences."""
+    counts = [1 + (pair + num_frames) % 3 for pair in range(num_pairs)]
+    lengths = torch.linspace(1, num_frames, num_pairs).long()
+    frame_mask = torch.arange(num_frames) < lengths[:, None]
+    frames = torch.randn(num_pairs, num_frames, model.config.encoder_hidden_size)
+    texts = text_inputs([3 + sentence % num_pairs for sentence in range(sum(counts))], counts)
+    return {"encoder_frames": frames, "frame_mask": frame_mask, **texts, "return_loss": True}
+
+
+def test_a_compiled_training_step_takes_all_lengths():
+    """From cached frames: one graph for the first lengths, one for all others, with the loss and the gradients."""
+    model = CollapModel(tiny_config(text_granularity="sentence", temporal_position=True)).train()
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(model, backend=counter, fullgraph=True)
+    for sizes in ((4, 7), (6, 9), (3, 30)):
+        batch = cached_batch(*sizes, model)
+        gradients = []
+        for run in (model, compiled):
+            model.zero_grad()
+            loss = run(**batch).loss
+            loss.backward()
+            gradients.append({name: weight.grad for name, weight in model.named_parameters() if weight.requires_grad})
+            gradients[-1]["loss"] = loss.detach()
+        torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    assert counter.frame_count == 2
+
+
+@torch.no_grad()
+def test_a_compiled_audio_half_takes_all_lengths(model):
+    torch._dynamo.reset()
+    counter = CompileCounter()
+    compiled = torch.compile(model.audio_model, backend=counter, fullgraph=True)
+    # Below 16 chunks: from there on torch chooses another convolution, which is one more graph.
+    for num_songs, num_chunks in ((2, 3), (3, 5), (2, 7)):
+        inputs = audio_inputs([num_chunks * FBANK_FRAMES - 9 * song for song in range(num_songs)])
+        found, expected = compiled(**inputs), model.audio_model(**inputs)
+        num_frames = expected.frame_mask.shape[1]
+        torch.testing.assert_close(found.last_hidden_state[:, :num_frames], expected.last_hidden_state)
+    assert counter.frame_count == 2
