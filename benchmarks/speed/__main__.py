@@ -2,7 +2,7 @@
 r"""
 Seconds and memory of each step of CoLLAP on a CPU, beside other models, in one run.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.speed --output cpu.json              # about 25 minutes
+    OMP_NUM_THREADS=1 python -m benchmarks.speed --output cpu.json              # about half an hour
     OMP_NUM_THREADS=1 python -m benchmarks.speed --output cpu.json --quick      # about 3 minutes
 
 Models have their published sizes and random weights, which cost what trained ones do. Functions that are compared
