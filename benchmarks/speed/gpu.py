@@ -14,7 +14,7 @@ Imports only torch, transformers, numpy and collap's models. README.md beside th
 import argparse
 import contextlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from collap.modeling_collap.scoring_collap import mean_over_sentences, score_sen
 from collap.processing.feature_extraction_collap import settings_of_model
 
 from . import operations
-from .measure import Row, matmul_tflops, measure, now, run_parts
+from .measure import Function, Row, matmul_tflops, measure, now, run_parts
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,28 @@ def make_texts(config: CollapConfig, size: Size, num_texts: int, device: torch.d
     return {name: tensor.to(device) for name, tensor in texts.items()}
 
 
+def make_training(
+    model: CollapModel, size: Size, num_songs: int, num_frames: int, device: torch.device, dtype: torch.dtype
+) -> tuple[Function, list[int]]:
+    """A step on cached frames (forward in autocast, backward, clipping, AdamW), and how many tokens each text has."""
+    batch = make_texts(model.config, size, num_songs, device) | {
+        "encoder_frames": torch.randn(num_songs, num_frames, model.config.encoder_hidden_size, device=device).half(),
+        "frame_mask": torch.ones(num_songs, num_frames, dtype=torch.bool, device=device),
+    }
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(learned, lr=1e-4, fused=device.type == "cuda")
+
+    def step() -> None:
+        optimizer.zero_grad()
+        with torch.autocast(device.type, dtype=dtype, enabled=dtype != torch.float32):
+            loss = model(**batch, return_loss=True).loss
+        loss.backward()
+        nn.utils.clip_grad_norm_(learned, 1.0)
+        optimizer.step()
+
+    return step, batch["attention_mask"].sum(1).tolist()
+
+
 # --- the parts: each yields its rows --------------------------------------------------------------------------------
 
 
@@ -147,21 +169,22 @@ def ceilings(run: Run) -> Iterator[Row]:
 
 @torch.no_grad()
 def encode(run: Run) -> Iterator[Row]:
-    """Songs to frames: in bf16 autocast, as features are cached, then with bf16 weights and more chunks at a time."""
+    """Songs to frames with encoders in bf16, as `extract_features.py --precision bfloat16`; more chunks at a time."""
     config, size = run.config(), run.size
     model = make_model(CollapAudioModel, config, run.device)
+    for encoder in (model.music_model, model.speech_model):
+        encoder.to(torch.bfloat16)
     songs = make_songs(config, [size.song_s] * size.encode_songs, run.device)
-    for batch_size, autocast in ((size.chunks[0], True), *((chunks, False) for chunks in size.chunks)):
-        model.to(torch.float32 if autocast else torch.bfloat16).config.encoder_batch_size = batch_size
-        with torch.autocast(run.device.type, dtype=torch.bfloat16, enabled=autocast):
-            row = measure(lambda: model(**songs), run.device, budget_s=8)
-            row["shares"] = encoder_shares(model, lambda: model(**songs), run.device)
+    for batch_size in size.chunks:
+        model.config.encoder_batch_size = batch_size
+        row = measure(lambda: model(**songs), run.device, budget_s=8)
+        row["shares"] = encoder_shares(model, lambda: model(**songs), run.device)
         num_operations = size.encode_songs * operations.encode_song(config, size.song_s)
         row |= {"songs_per_s": size.encode_songs / row["seconds"], **run.utilisation(num_operations, row)}
-        yield f"{batch_size} chunks{', autocast' if autocast else ''}", row
+        yield f"{batch_size} chunks", row
 
 
-def encoder_shares(model: CollapAudioModel, function: Callable[[], Any], device: torch.device) -> dict[str, float]:
+def encoder_shares(model: CollapAudioModel, function: Function, device: torch.device) -> dict[str, float]:
     """Shares of BEATs, of Whisper and of the rest (joining, pooling, adapter) in the time of a call."""
     marks: dict[str, list[float]] = {"beats": [], "whisper": []}  # beginning, end, beginning, end ...
     hooks = []
@@ -195,31 +218,11 @@ def train(run: Run) -> Iterator[Row]:
 
 
 def measure_training(run: Run, model: CollapModel, num_songs: int) -> dict[str, Any]:
-    config, device = model.config, run.device
-    num_frames = int(run.size.song_s / config.frame_length_s)
-    batch = make_texts(config, run.size, num_songs, device) | {
-        "encoder_frames": torch.randn(num_songs, num_frames, config.encoder_hidden_size, device=device).half(),
-        "frame_mask": torch.ones(num_songs, num_frames, dtype=torch.bool, device=device),
-    }
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=1e-4, fused=device.type == "cuda")
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with torch.autocast(device.type, dtype=torch.bfloat16):
-            loss = model(**batch, return_loss=True).loss
-        loss.backward()
-        nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-
-    row = {"songs": num_songs, "frames_per_song": num_frames, **measure(step, device, budget_s=10)}
-    lengths = batch["attention_mask"].sum(1).tolist()
-    forward = operations.text_encoder(config.text_config, lengths)
-    forward += operations.linear(num_songs * num_frames, config.encoder_hidden_size, config.projection_dim)
-    num_time_features = config.num_time_features if config.temporal_position else 0
-    forward += operations.score(num_songs, num_frames, len(lengths), config.projection_dim, num_time_features)
+    num_frames = int(run.size.song_s / model.config.frame_length_s)
+    step, lengths = make_training(model, run.size, num_songs, num_frames, run.device, torch.bfloat16)
+    row = {"songs": num_songs, "frames_per_song": num_frames, **measure(step, run.device, budget_s=10)}
     row |= {"sequences": len(lengths), "tokens": sum(lengths), "songs_per_s": num_songs / row["seconds"]}
-    return row | run.utilisation(3 * forward, row)  # the backward pass takes two products for each
+    return row | run.utilisation(operations.train_step(model.config, lengths, num_songs, num_frames), row)
 
 
 @torch.no_grad()

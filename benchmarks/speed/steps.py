@@ -92,20 +92,6 @@ def training(size: Size) -> Iterator[Row]:
 
 
 def _train_case(config: CollapConfig, size: Size) -> Case:
-    num_songs, num_frames = size.trained, int(size.song_s / config.frame_length_s)
-    batch = gpu.make_texts(config, gpu.Size(), num_songs, CPU) | {
-        "encoder_frames": torch.randn(num_songs, num_frames, config.encoder_hidden_size).half(),
-        "frame_mask": torch.ones(num_songs, num_frames, dtype=torch.bool),
-    }
-    model = CollapModel(config).train()
-    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(learned, lr=1e-4)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        model(**batch, return_loss=True).loss.backward()
-        torch.nn.utils.clip_grad_norm_(learned, 1.0)
-        optimizer.step()
-
-    lengths = batch["attention_mask"].sum(1).tolist()
-    return Case(step, None, operations.train_step(config, lengths, num_songs, num_frames))
+    model, num_frames = CollapModel(config).train(), int(size.song_s / config.frame_length_s)
+    step, lengths = gpu.make_training(model, gpu.Size(), size.trained, num_frames, CPU, torch.float32)
+    return Case(step, None, operations.train_step(config, lengths, size.trained, num_frames))

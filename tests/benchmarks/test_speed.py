@@ -38,7 +38,7 @@ def test_all_parts_run(tmp_path, device):
     for part in result["parts"].values():
         assert part["rows"]
         assert "error" not in part
-    shares = result["parts"]["encode"]["rows"]["2 chunks, autocast"]["shares"]
+    shares = result["parts"]["encode"]["rows"]["2 chunks"]["shares"]
     assert sum(shares.values()) == pytest.approx(1)
     assert min(shares.values()) > 0
     assert result["parts"]["train"]["rows"]["sentence"]["songs"] == 4
