@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from .audio_decoding_collap import stream_audio
 from .feature_extraction_beats import MIN_SAMPLES, SAMPLING_RATE, validate_waveform
 
 try:  # only other sampling rates need it
@@ -116,6 +115,8 @@ def _load_file(
                 f"{name} must be a file, got {str(source)!r}: addresses are not fetched, download it first."
             )
         source, name = os.path.abspath(source), f"{name} ({str(source)!r})"
+    from .audio_decoding_collap import stream_audio  # it loads FFmpeg, 15 MB that arrays do not need
+
     blocks = stream_audio(source, length_s=max_length_s, block_size=block_size)
     while True:
         try:

@@ -14,7 +14,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from .cases import CPU, DTYPES, MATMUL_WIDTH, QUICK, Size, has_bf16
+from collap.precision import is_faster_on_this_cpu
+
+from .cases import CPU, DTYPES, MATMUL_WIDTH, QUICK, Size
 from .curves import curves
 from .encoders import encoders
 from .measure import Row, matmul_tflops, run_parts
@@ -26,7 +28,7 @@ from .steps import batches, steps, training
 def ceilings(size: Size) -> Iterator[Row]:
     """What the CPU can do at best: products of square matrices; small ones where bf16 is slow."""
     for name in DTYPES:
-        width = MATMUL_WIDTH if name != "bfloat16" or has_bf16() else MATMUL_WIDTH // 4
+        width = MATMUL_WIDTH if name != "bfloat16" or is_faster_on_this_cpu("bfloat16") else MATMUL_WIDTH // 4
         yield f"matmul {name}", {"tflops": matmul_tflops(CPU, name, width), "width": width}
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from collap.precision import is_faster_on_this_cpu
+
 from .measure import Function, Row, compare
 
 CPU = torch.device("cpu")
@@ -47,7 +49,9 @@ class Case:
 
 def run_cases(cases: Mapping[str, Case], size: Size, budget_s: float = 60.0) -> Iterator[Row]:
     """The rows of cases that take turns, with a product of matrices among them: MFU is a share of its rate."""
-    for name in [name for name, case in cases.items() if case.dtype == "bfloat16" and not has_bf16()]:
+    for name in [
+        name for name, case in cases.items() if case.dtype == "bfloat16" and not is_faster_on_this_cpu("bfloat16")
+    ]:
         yield name, {"skipped": "this processor has no instructions for bf16"}
         cases = {other: case for other, case in cases.items() if other != name}
     functions = {name: case.call for name, case in cases.items()}
@@ -63,11 +67,6 @@ def run_cases(cases: Mapping[str, Case], size: Size, budget_s: float = 60.0) -> 
             rate = 2 * MATMUL_WIDTH**3 / rows[case.dtype]["seconds"]
             row |= {"tflop": case.operations / 1e12, "mfu": case.operations / row["seconds"] / rate}
         yield name, row
-
-
-def has_bf16() -> bool:
-    """Whether the processor multiplies in bf16: without such instructions it takes some forty times as long."""
-    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
 def noise(length_s: float, rate: int = RATE, seed: int = 0) -> np.ndarray:

@@ -11,6 +11,7 @@ from transformers.models.whisper.modeling_whisper import WhisperEncoder
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapAudioModel, CollapConfig
 from collap.baselines.clap import clap_features
 from collap.modeling_collap.configuration_collap import HOP_S
+from collap.precision import PRECISIONS, is_faster_on_this_cpu, lower_precision
 from collap.processing.feature_extraction_collap import CollapFeatureExtractor, settings_of_model
 
 from . import operations
@@ -47,7 +48,11 @@ def encoders(size: Size) -> Iterator[Row]:
             model_class(model_class.config_class(attn_implementation="eager")).eval()(torch.empty(shape))
         return model_class(model_class.config_class()).eval(), counter.get_total_flops()
 
-    ours = CollapAudioModel(config).eval()
+    def ours(precision: str | None) -> Function:
+        model = CollapAudioModel(config).eval()
+        lower_precision(model, precision)
+        return lambda: model(**extractor(song, **at_rate))
+
     clap, of_clap = peer("ClapAudioModelWithProjection", (len(windows), 1, 1001, 64))
     pe_audio, of_pe_audio = peer("PeAudioEncoder", (1, 1, len(waveform)))
     of_beats = sum(operations.beats(config.music_config, round(len(own) / RATE / HOP_S) - 2) for own in chunks)
@@ -55,12 +60,14 @@ def encoders(size: Size) -> Iterator[Row]:
 
     high_rate = at_rate | {"sampling_rate": HIGH_RATE}
     calls = [
-        ("CoLLAP (both)", lambda: ours(**extractor(song, **at_rate)), operations.encode_song(config, size.clip_s)),
+        ("CoLLAP (both)", ours(None), operations.encode_song(config, size.clip_s)),
         ("BEATs base, the original's algorithm", beats("float32", attn_implementation="eager"), of_beats),
         ("ClapModel (HTSAT)", lambda: clap(**clap_features(clap_mel, windows)), of_clap),
         ("PE-Audio", lambda: pe_audio(**pe_audio_input(waveform, **high_rate)), of_pe_audio),
     ]
     cases = {name: Case(call, size.clip_s, count) for name, call, count in calls}
+    for precision in filter(is_faster_on_this_cpu, PRECISIONS):
+        cases[f"CoLLAP (both), {precision}"] = Case(ours(precision), size.clip_s)
     for dtype in DTYPES:
         cases[f"BEATs base, {dtype}"] = Case(beats(dtype), size.clip_s, of_beats, dtype)
         cases[f"Whisper base, {dtype}"] = Case(whisper(dtype), size.clip_s, of_whisper, dtype)
