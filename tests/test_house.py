@@ -261,6 +261,7 @@ import importlib, pkgutil, sys
 for name in ("accelerate", "datasets", "evaluate", "matplotlib", "pandas", "peft", "pyarrow", "soundfile"):
     sys.modules[name] = None
 import collap
+assert "av" not in sys.modules  # FFmpeg is loaded when a file of audio is
 for found in pkgutil.walk_packages(collap.__path__, "collap."):
     try:
         importlib.import_module(found.name) if found.name != "collap.__main__" else None
