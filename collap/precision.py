@@ -42,10 +42,12 @@ def lower_precision(audio_model: CollapAudioModel, precision: str | None) -> str
         if encoder is None:
             continue
         encoder.requires_grad_(False)
-        if precision == "int8":
-            _replace_linear_layers(encoder)
-        else:
+        if precision != "int8":
             encoder.to(getattr(torch, precision))
+            continue
+        for name, layer in list(encoder.named_modules()):
+            if type(layer) is nn.Linear:  # not a `SmallLinear`, which has too few outputs to gain anything
+                encoder.set_submodule(name, Int8Linear(layer))
     return precision
 
 
@@ -99,12 +101,3 @@ class Int8Linear(nn.Module):
         weight, _ = torch.ops.quantized.linear_unpack(self.packed_weight)
         destination[prefix + "weight"] = weight.int_repr()
         destination[prefix + "scales"] = weight.q_per_channel_scales()
-
-
-def _replace_linear_layers(module: nn.Module) -> None:
-    # Not subclasses: a `SmallLinear` has too few outputs to gain anything.
-    for name, child in module.named_children():
-        if type(child) is nn.Linear:
-            setattr(module, name, Int8Linear(child))
-        else:
-            _replace_linear_layers(child)

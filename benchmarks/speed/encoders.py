@@ -5,7 +5,6 @@ from collections.abc import Iterator
 
 import torch
 import transformers
-from torch.utils.flop_counter import FlopCounterMode
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapAudioModel, CollapConfig
@@ -41,20 +40,13 @@ def encoders(size: Size) -> Iterator[Row]:
         model = WhisperEncoder(config.speech_config).eval().to(getattr(torch, dtype))
         return lambda: model(mel(chunks, **at_rate).input_features.to(model.dtype))
 
-    def peer(name: str, shape: tuple[int, ...]) -> tuple[torch.nn.Module, int]:
-        """A model of the size of its default configuration, and its operations as torch counts them: not if fused."""
-        model_class = getattr(transformers, name)
-        with torch.device("meta"), FlopCounterMode(display=False) as counter:  # "meta" computes nothing
-            model_class(model_class.config_class(attn_implementation="eager")).eval()(torch.empty(shape))
-        return model_class(model_class.config_class()).eval(), counter.get_total_flops()
-
     def ours(precision: str | None) -> Function:
         model = CollapAudioModel(config).eval()
         lower_precision(model, precision)
         return lambda: model(**extractor(song, **at_rate))
 
-    clap, of_clap = peer("ClapAudioModelWithProjection", (len(windows), 1, 1001, 64))
-    pe_audio, of_pe_audio = peer("PeAudioEncoder", (1, 1, len(waveform)))
+    clap = transformers.ClapAudioModelWithProjection(transformers.ClapAudioConfig()).eval()
+    pe_audio = transformers.PeAudioEncoder(transformers.PeAudioEncoderConfig()).eval()
     of_beats = sum(operations.beats(config.music_config, round(len(own) / RATE / HOP_S) - 2) for own in chunks)
     of_whisper = len(chunks) * operations.whisper_encoder(config.speech_config)
 
@@ -62,8 +54,8 @@ def encoders(size: Size) -> Iterator[Row]:
     calls = [
         ("CoLLAP (both)", ours(None), operations.encode_song(config, size.clip_s)),
         ("BEATs base, the original's algorithm", beats("float32", attn_implementation="eager"), of_beats),
-        ("ClapModel (HTSAT)", lambda: clap(**clap_features(clap_mel, windows)), of_clap),
-        ("PE-Audio", lambda: pe_audio(**pe_audio_input(waveform, **high_rate)), of_pe_audio),
+        ("ClapModel (HTSAT)", lambda: clap(**clap_features(clap_mel, windows)), None),
+        ("PE-Audio", lambda: pe_audio(**pe_audio_input(waveform, **high_rate)), None),
     ]
     cases = {name: Case(call, size.clip_s, count) for name, call, count in calls}
     for precision in filter(is_faster_on_this_cpu, PRECISIONS):

@@ -193,15 +193,15 @@ def table(parts: Mapping[str, Any]) -> str:
     """The rows of all parts in Markdown: the numbers that most have, of a curve the first and the last, and others."""
 
     def cell(value: Any) -> str:
-        ends = list(value.values()) if isinstance(value, dict) else [value]
-        shown = [f"{end:.3g}" if isinstance(end, float) else str(end or "") for end in (ends[0], ends[-1])]
-        return " to ".join(dict.fromkeys(shown))
+        if isinstance(value, dict):
+            first, *_, last = value.values()
+            return f"{cell(first)} to {cell(last)}"
+        return f"{value:.3g}" if isinstance(value, float) else str(value or "")
 
     rows = [["row", *COLUMNS.values(), "else"]]
     for part, found in parts.items():
         for name, row in found["rows"].items():
-            more = [
-                f"{key} {cell(row[key])}" for key in row if key not in COLUMNS and isinstance(row[key], float | str)
-            ]
-            rows.append([f"{part}: {name}", *(cell(row.get(key)) for key in COLUMNS), ", ".join(more)])
+            more = {key: row[key] for key in row.keys() - COLUMNS if isinstance(row[key], float | str)}
+            others = ", ".join(f"{key} {cell(value)}" for key, value in sorted(more.items()))
+            rows.append([f"{part}: {name}", *(cell(row.get(key)) for key in COLUMNS), others])
     return markdown_table(rows)

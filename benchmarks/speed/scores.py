@@ -1,7 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Scores of songs and captions from their frames, all at once and in loops."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -20,25 +20,17 @@ SENTENCES = 10  # of a caption
 
 @torch.no_grad()
 def scores(size: Size) -> Iterator[Row]:
-    """Songs against as many captions of sentences with time; the loops take ten of the pairs."""
+    """Songs against as many captions of sentences with time; the loop takes ten of the pairs."""
     for pooling, num_songs in ((64, size.scored), (8, max(1, size.scored // 10))):
         frames_per_segment = 256 // pooling  # 5.12 s
         config = CollapConfig(frame_pooling=pooling, kernel_size=frames_per_segment, kernel_stride=frames_per_segment)
         inputs = score_inputs(config, num_songs, size.song_s, num_songs * SENTENCES)
-
-        def loop(score: Callable[..., Tensor], inputs: tuple[Any, ...] = inputs) -> None:
-            frames, mask, queries, config, times, time_queries = inputs
-            for pair in range(10):
-                song, own = pair % len(frames), slice(0, SENTENCES)
-                one = slice(song, song + 1)
-                score(frames[one], mask[one], queries[own], config, times[one], time_queries[own])
-
+        one = score_inputs(config, 1, size.song_s, SENTENCES)
         num_frames = inputs[0].shape[1]
         of_pair = operations.score(1, num_frames, SENTENCES, config.projection_dim, config.num_time_features)
         cases = {
             "all pairs": Case(lambda inputs=inputs: score_sentences(*inputs), None, num_songs**2 * of_pair),
-            "pair by pair": Case(lambda loop=loop: loop(score_sentences), None, 10 * of_pair),
-            "naive loop": Case(lambda loop=loop: loop(naive_scores), None, 10 * of_pair),
+            "naive loop": Case(lambda one=one: [naive_scores(*one) for _ in range(10)], None, 10 * of_pair),
         }
         rows = dict(run_cases(cases, size))
         for name, row in rows.items():

@@ -16,16 +16,12 @@ def test_precisions_are_compared(tmp_path, monkeypatch, capsys):
     save_tiny_model(model)
     music.mkdir()
     write_songs(music, (1.5, 1.0, 2.0))
-    manifest = tmp_path / "manifest.jsonl"
-    manifest.write_text(json.dumps({"text": "A slow piano. Then drums."}) + "\n")
-    given = ["--model", str(model), "--songs", str(music), "--manifest", str(manifest), "--output_dir", str(output)]
+    given = ["--model", str(model), "--songs", str(music), "--output_dir", str(output)]
     main(given)
     rows = json.loads((output / "result.json").read_text())["rows"]
     assert list(rows) == ["float32", "int8"]
     assert rows["float32"]["cosine, least"] > 0.999999
     assert rows["int8"]["cosine, mean"] > 0.99
     for row in rows.values():
-        assert row["same top 10, like"] == row["same top 10, text"] == 1.0  # there are three songs
-        assert row["cpu_s"] > 0
-        assert row["peak_memory_gb"] > 0.1
+        assert row["same top 10"] == 1.0  # there are three songs
     assert "| int8" in capsys.readouterr().out
