@@ -204,15 +204,17 @@ class CollapAudioModel(CollapPreTrainedModel):
             concatenate_outputs(speech_outputs) if with_outputs and self.speech_model is not None else None,
         )
 
+    def _trained_encoders(self) -> list[PreTrainedModel]:
+        encoders = (self.music_model, self.speech_model)
+        return [encoder for encoder in encoders if encoder is not None and is_trainable(encoder)]
+
     def _recomputes_layers(self) -> bool:
         """Whether all layers of the trained encoders are checkpointed."""
-        encoders = [encoder for encoder in (self.music_model, self.speech_model) if encoder is not None]
-        trained = [encoder for encoder in encoders if is_trainable(encoder)]
+        trained = self._trained_encoders()
         return bool(trained) and all(own.training and own.is_activation_checkpointing for own in trained)
 
     def _needs_graph(self, *features: torch.Tensor | None) -> bool:
-        encoders = [encoder for encoder in (self.music_model, self.speech_model) if encoder is not None]
-        return any(map(is_trainable, encoders)) or any(own is not None and own.requires_grad for own in features)
+        return bool(self._trained_encoders()) or any(own is not None and own.requires_grad for own in features)
 
     def _check_shapes(
         self,

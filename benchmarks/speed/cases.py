@@ -49,11 +49,10 @@ class Case:
 
 def run_cases(cases: Mapping[str, Case], size: Size, budget_s: float = 60.0) -> Iterator[Row]:
     """The rows of cases that take turns, with a product of matrices among them: MFU is a share of its rate."""
-    for name in [
-        name for name, case in cases.items() if case.dtype == "bfloat16" and not is_faster_on_this_cpu("bfloat16")
-    ]:
+    slow = () if is_faster_on_this_cpu("bfloat16") else ("bfloat16",)
+    for name in (name for name, case in cases.items() if case.dtype in slow):
         yield name, {"skipped": "this processor has no instructions for bf16"}
-        cases = {other: case for other, case in cases.items() if other != name}
+    cases = {name: case for name, case in cases.items() if case.dtype not in slow}
     functions = {name: case.call for name, case in cases.items()}
     for dtype in {case.dtype for case in cases.values()}:
         matrix = torch.randn(MATMUL_WIDTH, MATMUL_WIDTH).to(getattr(torch, dtype))
