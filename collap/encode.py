@@ -274,7 +274,10 @@ def encode_streams(
     audio_model: CollapAudioModel, songs: Sequence[Iterator[CollapBatchFeature]], dtype: torch.dtype = torch.float32
 ) -> list[SongEmbedding | Exception]:
     """
-    Encodes songs, each given as [`stream_features`] gives it, a part of each at a time; threads make the next two.
+    Encodes songs, each given as [`stream_features`] gives it, a part of each at a time.
+
+    Threads make the next two parts while an accelerator encodes. On a CPU nothing is made ahead: each thread has a
+    song of its own ([`encode_songs`]).
 
     Returns the frames `(N, E)` of each song as [`CollapAudioModel.encode`] makes them of the whole song, or the error
     that says that it cannot be encoded.
@@ -282,7 +285,9 @@ def encode_streams(
     frames: list[list[torch.Tensor]] = [[] for _ in songs]
     results: list[Any] = [None] * len(songs)
     with ExitStack() as stack:
-        streams = [stack.enter_context(closing(ahead(next, itertools.repeat(song), 1))) for song in songs]
+        streams = list(songs)
+        if audio_model.device.type != "cpu":
+            streams = [stack.enter_context(closing(ahead(next, itertools.repeat(song), 1))) for song in songs]
         while unfinished := [index for index, result in enumerate(results) if result is None]:
             parts = {}
             for index in unfinished:

@@ -8,7 +8,7 @@ import re
 import stat
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from io import BytesIO
@@ -26,6 +26,7 @@ except ImportError:
 
 SAMPLING_RATES = (1_000, 768_000)  # Hz: what files may have
 TOLERANCE_S = 1.0  # of the length: codecs add some silence at both ends, and tools write rounded lengths
+BLOCK_SIZE = 2**16  # samples that are averaged and resampled at a time: frames have about a thousand
 MARGIN_S = 0.1  # decoded beyond a limit, so that the resampled end is that of the whole file
 UNKNOWN_BYTES = 2**31 - 2**16  # a size in a head from here on means that the size was not known
 
@@ -143,7 +144,6 @@ class _Reading:
         self.sampling_rate: int | None = None  # Hz of the first frame
         self.channels = 0
         self.first_packet: av.Packet | None = None
-        self.decoded_s = Fraction(0)
         self.is_decoded_to_end = True
         self.hole_s = 0.0  # that the times of the packets leave out
         self.error = ""  # the last one
@@ -156,9 +156,18 @@ class _Reading:
         self._start_s = Fraction(start_s)
         self._length_s = length_s
         self._missing = sys.maxsize if length_s is None else round(length_s * target_rate)  # samples
+        # Samples of frames of one kind that are not averaged and resampled yet, as bytes.
+        self._kind: tuple[str, int, int] | None = None  # format, channels, sampling rate
+        self._planes: list[bytearray] = []
+        self._num_waiting = 0  # samples in each plane
+        self._taken_s = Fraction(0)  # before them
         self._rate = target_rate
         self._resampler: soxr.ResampleStream | None = None
         self.waveform = bytearray()  # float32, not taken yet: grows without a copy of the whole
+
+    @property
+    def decoded_s(self) -> Fraction:
+        return self._taken_s + Fraction(self._num_waiting, self._rate)
 
     @property
     def counted_s(self) -> float:
@@ -184,7 +193,7 @@ class _Reading:
                 self.last_time_s = max(self.last_time_s, times[1])
             if packet.stream_index != stream.index:
                 continue
-            self._count(packet)
+            self._count(packet, times)
             if end_s is not None and self.decoded_s >= end_s:
                 self.is_decoded_to_end = False
                 continue
@@ -195,6 +204,7 @@ class _Reading:
                 if packet.size:  # encoders write empty packets at the end, which hold nothing
                     self.error, self.ends_in_error = _reason(error), True
             yield
+        self._take_waiting()
         self._resample(np.zeros(0, np.float32), last=True)
         yield
 
@@ -206,12 +216,12 @@ class _Reading:
         waveform = np.frombuffer(block, np.float32)
         return DecodedAudio(waveform, self.sampling_rate, self.channels, self.duration_s, problem)
 
-    def _count(self, packet: "av.Packet") -> None:
+    def _count(self, packet: "av.Packet", times: tuple[float, float] | None) -> None:
         if packet.size == 0:  # it only ends the stream
             return
         self.first_packet = self.first_packet or packet
         self.ends_in_error, self.ends_in_part = False, packet.is_corrupt
-        if (times := _times_s(packet)) is None:
+        if times is None:
             return
         start_s, end_s = times
         if self._run is None or abs(start_s - self._run[1]) > TOLERANCE_S:
@@ -226,15 +236,40 @@ class _Reading:
             raise ValueError(f"its sampling rate must be 1 kHz to 768 kHz, got {rate} Hz")
         if self.sampling_rate is None:
             self.sampling_rate, self.channels = rate, frame.layout.nb_channels
-        if rate != self._rate:  # of the first frame, or of joined files
+        channels = frame.layout.nb_channels
+        if frame.format.is_planar and channels >= 8:
+            # PyAV reads behind the planes of so many channels.
+            (frame,) = av.AudioResampler(frame.format.packed.name).resample(frame)
+        sample_format = frame.format
+        kind = sample_format.name, channels, rate
+        if kind != self._kind:  # the first frame, or that of a joined file
+            self._take_waiting()
+            self._kind, self._planes = kind, [bytearray() for _ in frame.planes]
+        if rate != self._rate:
             self._resample(np.zeros(0, np.float32), last=True)
             self._rate = rate
             if rate != self._target_rate:
                 self._resampler = soxr.ResampleStream(rate, self._target_rate, 1, "float32", quality="soxr_hq")
-        skipped = round((self._start_s - self.decoded_s) * rate) if self.decoded_s < self._start_s else 0
-        self.decoded_s += Fraction(frame.samples, rate)
-        if skipped < frame.samples:
-            self._resample(_to_mono(frame)[skipped:])
+        # Not `to_ndarray`, nor PyAV's FIFO: the one is slow, and the other frees some layouts of channels twice.
+        num_bytes = frame.samples * sample_format.bytes * (1 if sample_format.is_planar else channels)
+        for plane, waiting in zip(frame.planes, self._planes, strict=True):
+            waiting += memoryview(plane)[:num_bytes]
+        self._num_waiting += frame.samples
+        if self._num_waiting >= BLOCK_SIZE:
+            self._take_waiting()
+
+    def _take_waiting(self) -> None:
+        """Averages the channels of the frames that wait, and resamples them."""
+        if not self._num_waiting:
+            return
+        sample_format, channels, _ = self._kind
+        samples = [np.frombuffer(plane, av.audio.frame.format_dtypes[sample_format]) for plane in self._planes]
+        if len(samples) < channels:  # packed
+            samples = samples[0].reshape(-1, channels).T
+        skipped = max(0, round((self._start_s - self._taken_s) * self._rate))
+        self._taken_s += Fraction(self._num_waiting, self._rate)
+        self._planes, self._num_waiting = [bytearray() for _ in self._planes], 0
+        self._resample(_to_mono(samples)[skipped:])
 
     def _resample(self, samples: np.ndarray, last: bool = False) -> None:
         if self._resampler is not None:
@@ -254,20 +289,15 @@ def _times_s(packet: "av.Packet") -> tuple[float, float] | None:
     return max(packet.pts * unit_s, 0.0), (packet.pts + (packet.duration or 0)) * unit_s
 
 
-def _to_mono(frame: "av.AudioFrame") -> np.ndarray:
-    """The mean of the channels of a frame: `(samples,)` float32, full scale is 1."""
-    if frame.format.is_planar and frame.layout.nb_channels >= 8:
-        # PyAV reads behind the planes of so many channels.
-        (frame,) = av.AudioResampler(frame.format.packed.name).resample(frame)
-    samples = frame.to_ndarray()  # (channels, samples), or (1, samples * channels)
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
-    if samples.dtype.kind in "iu":
-        bits = 8 * samples.dtype.itemsize
-        offset = 2 ** (bits - 1) if samples.dtype.kind == "u" else 0
-        samples = (samples.astype(np.float32) - offset) / 2 ** (bits - 1)
+def _to_mono(samples: Sequence[np.ndarray]) -> np.ndarray:
+    """The mean of channels, each of shape `(samples,)`, as float32; full scale is 1."""
+    dtype = samples[0].dtype
+    if dtype.kind in "iu":
+        bits = 8 * dtype.itemsize
+        offset = 2 ** (bits - 1) if dtype.kind == "u" else 0
+        samples = [(channel.astype(np.float32) - offset) / 2 ** (bits - 1) for channel in samples]
     # Not numpy's mean, which is many times slower over an axis of two.
-    return sum(samples.astype(np.float32, copy=False)) / np.float32(len(samples))
+    return sum(channel.astype(np.float32, copy=False) for channel in samples) / np.float32(len(samples))
 
 
 def _find_problem(

@@ -178,6 +178,14 @@ def test_eight_channels(name, codec, tmp_path):
         np.testing.assert_allclose(decoded.waveform, chirp(2, 48_000, 8).mean(axis=1), atol=1e-4)
 
 
+def test_channels_in_an_unusual_order(tmp_path):
+    """PyAV frees such a layout twice if frames are joined in its FIFO."""
+    encode(tmp_path / "a.mov", "pcm_s16le", 3, 16_000, layout="2 channels (FR+FL)")
+    for _ in range(10):
+        decoded = decode_audio(tmp_path / "a.mov")
+    np.testing.assert_allclose(decoded.waveform, chirp(3, 16_000).mean(axis=1), atol=1e-4)
+
+
 @pytest.mark.parametrize("suffix", ["mkv", "avi"])
 def test_a_film_that_is_cut_off(suffix, tmp_path):
     """Its head says only the length of the whole, of pictures and sound."""
