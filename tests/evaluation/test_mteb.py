@@ -1,0 +1,118 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""mteb's own evaluation of a small task gives the metrics of our evaluation."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from accelerate import PartialState
+from datasets import Audio, Dataset
+from tiny_retrieval import TEXTS, tiny_collap, write_songs
+
+from collap.evaluation.evaluate import EvaluationArguments, evaluate, load_set
+from collap.evaluation.retrievers import load_retriever
+
+mteb = pytest.importorskip("mteb")
+
+from mteb.abstasks.retrieval import AbsTaskRetrieval  # noqa: E402
+from mteb.abstasks.task_metadata import TaskMetadata  # noqa: E402
+
+from collap.evaluation.mteb import MtebModel  # noqa: E402
+
+SONG_OF_TEXT = (0, 1, 2, 3, 1)  # one song has two captions, one has none
+CAPTIONS = [text if isinstance(text, str) else ". ".join(text) + "." for text in TEXTS]
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    """A folder with a model, songs and their manifest; and the paths of the songs."""
+    folder = tmp_path_factory.mktemp("library")
+    for part in tiny_collap():
+        part.save_pretrained(folder / "model")
+    paths = list(write_songs(folder, (2.0, 3.0, 1.0, 2.5, 4.0)).values())
+    texts = [
+        [caption for caption, own in zip(CAPTIONS, SONG_OF_TEXT, strict=True) if own == song] for song in range(4)
+    ]
+    rows = [{"audio": path, "text": own} for path, captions in zip(paths[:4], texts, strict=True) for own in captions]
+    (folder / "songs.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder, paths[:4]
+
+
+def make_task(paths, with_audio_queries):
+    name, category = ("LocalA2TRetrieval", "a2t") if with_audio_queries else ("LocalT2ARetrieval", "t2a")
+    unknown = dict.fromkeys(
+        ("reference", "date", "license", "annotations_creators", "sample_creation", "bibtex_citation")
+    )
+    songs = Dataset.from_dict({"id": [f"s{song}" for song in range(len(paths))], "audio": paths})
+    songs = songs.cast_column("audio", Audio())
+    texts = Dataset.from_dict({"id": [f"t{text}" for text in range(len(CAPTIONS))], "text": CAPTIONS})
+    relevant = {}
+    for text, song in enumerate(SONG_OF_TEXT):
+        query, document = (f"s{song}", f"t{text}") if with_audio_queries else (f"t{text}", f"s{song}")
+        relevant.setdefault(query, {})[document] = 1
+
+    class Task(AbsTaskRetrieval):
+        metadata = TaskMetadata(
+            name=name,
+            description="Noise and words.",
+            dataset={"path": "local/task", "revision": "1"},
+            type="Any2AnyRetrieval",
+            category=category,
+            modalities=["audio", "text"],
+            eval_splits=["test"],
+            eval_langs=["eng-Latn"],
+            main_score="recall_at_1",
+            domains=["Music"],
+            task_subtypes=[],
+            dialect=[],
+            **unknown,
+        )
+
+        def load_data(self, **_):
+            queries, corpus = (songs, texts) if with_audio_queries else (texts, songs)
+            split = {"corpus": corpus, "queries": queries, "relevant_docs": relevant, "top_ranked": None}
+            self.dataset, self.data_loaded = {"default": {"test": split}}, True
+
+    return Task()
+
+
+@pytest.mark.parametrize("with_audio_queries", [False, True])
+def test_metrics_are_those_of_our_evaluation(with_audio_queries, library, tmp_path):
+    folder, paths = library
+    model = MtebModel(str(folder / "model"), device="cpu")
+    (result,) = mteb.evaluate(model, make_task(paths, with_audio_queries), cache=None).task_results
+    (found,) = result.scores["test"]
+
+    given = {"manifest": str(folder / "songs.jsonl"), "model_name_or_path": str(folder / "model")}
+    arguments = EvaluationArguments(**given, output_dir=str(tmp_path), use_cpu=True)
+    retriever = load_retriever(arguments.model_name_or_path)
+    ours = evaluate(retriever, load_set(arguments), arguments, PartialState(cpu=True))
+    metrics = ours.metrics["audio_to_text" if with_audio_queries else "text_to_audio"]
+    names = {"recall@1": "recall_at_1", "map@10": "map_at_10"}
+    assert {name: found[theirs] for name, theirs in names.items()} == pytest.approx(
+        {name: metrics[name] for name in names}, abs=1e-5
+    )  # mteb rounds to five digits
+    assert 0 < metrics["map@10"] < 1
+    assert model.mteb_model_meta.modalities == ["audio", "text"]
+
+
+def test_one_vector_of_each_song_and_text(library):
+    """Those that the model returns as `pooler_output`."""
+    folder, paths = library
+    model = MtebModel(str(folder / "model"), device="cpu")
+    songs = Dataset.from_dict({"audio": paths}).cast_column("audio", Audio())
+    loaders = [torch.utils.data.DataLoader(dataset) for dataset in (songs, Dataset.from_dict({"text": CAPTIONS}))]
+    audio, text = (model.encode(loader) for loader in loaders)
+    own, processor = model.retriever.model, model.retriever.processor
+    with torch.no_grad():
+        one = own.get_audio_features(**processor(audio=paths[1], return_tensors="pt")).pooler_output
+        both = own.get_text_features(**processor(text=CAPTIONS, return_tensors="pt")).pooler_output
+    torch.testing.assert_close(audio[1:2], one, atol=1e-5, rtol=0)
+    torch.testing.assert_close(text, both, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(model.similarity(text, audio), text @ audio.T, atol=1e-6)
+
+
+def test_a_broken_checkpoint_is_refused():
+    with pytest.raises(ValueError, match="all texts have nearly the same vector"):
+        MtebModel("laion/larger_clap_music")
