@@ -36,7 +36,9 @@ def lower_precision(audio_model: CollapAudioModel, precision: str | None) -> str
     if precision == "int8" and device != "cpu":
         raise ValueError(f"precision must be bfloat16 or float16 for a model on {device}: int8 is for CPUs.")
     if device == "cpu" and not is_faster_on_this_cpu(precision):
-        logger.warning("precision: this CPU is not faster in %s, the encoders stay as they are.", precision)
+        logger.warning(
+            "precision: this CPU is not faster in %s, so the encoders keep the precision of the checkpoint.", precision
+        )
         return None
     for encoder in (audio_model.music_model, audio_model.speech_model):
         if encoder is None:

@@ -37,7 +37,7 @@ from collap.training.build import ConfigArguments, ModelArguments, load_model
 class ExtractArguments:
     """Which songs, where to and how."""
 
-    manifests: list[str] = HfArg(help="Songs, as train.py takes them; their texts are not used.")
+    manifests: list[str] = HfArg(help="Songs with texts, as train.py takes them; the texts are not used.")
     features: str = HfArg(help="Folder for the features; made if it is not there.")
     split: str | None = HfArg(default=None, help="Split, if the manifests are data sets.")
     max_length_s: float | None = HfArg(default=None, help="Encode only the first seconds of each song. Default: all.")

@@ -400,8 +400,8 @@ class SongIndex:
     def _other_model(self, described: dict[str, Any]) -> str:
         lines = differences(self._settings["fingerprint"], described)
         lines = [line.replace(" in the cache, ", " in the index, ") for line in lines]
-        lines.insert(0, f"{self.folder} was made by another model, or with other settings:")
-        return "\n  ".join(lines) + "\nUse that model, or begin anew by --rebuild."
+        lines.insert(0, f"{self.folder} was made by another model, or with another precision or other settings:")
+        return "\n  ".join(lines) + "\nGive that model and precision, or begin anew by --rebuild."
 
 
 @contextmanager
