@@ -310,19 +310,19 @@ def encode_streams(
 
 def embed_songs(
     retriever: Any,
-    songs: Mapping[str, str],
+    songs: Mapping[Any, Song],
     folder: str | Path,
     state: PartialState,
     on_bad_audio: Literal["raise", "skip"] = "raise",
     num_workers: int = 1,
-) -> tuple[TensorCache, dict[str, ListedSong]]:
+) -> tuple[TensorCache, dict[Any, ListedSong]]:
     """
     Caches the frames of songs as a retriever embeds them, in float32. Each song is encoded alone, so that its frames
     do not depend on how the work was split. What is not said here is as in [`encode_songs`].
 
-    `songs` has the path of each song by its id, `folder` a [`TensorCache`] for each `song_revision`. The `embed_song`
-    of the retriever is called by several threads at once. Returns the cache, and the songs by their ids, those that
-    cannot be encoded too; the result is equal in all processes.
+    `songs` has the path of each song (or a row of `datasets`) by its id, `folder` a [`TensorCache`] for each
+    `song_revision`. The `embed_song` of the retriever is called by several threads at once. Returns the cache, and the
+    songs by their ids, those that cannot be encoded too; the result is equal in all processes.
     """
     folder, revision = Path(folder), retriever.song_revision
     with state.main_process_first():

@@ -234,9 +234,9 @@ class _Reading:
         rate = frame.sample_rate
         if not SAMPLING_RATES[0] <= rate <= SAMPLING_RATES[1]:
             raise ValueError(f"its sampling rate must be 1 kHz to 768 kHz, got {rate} Hz")
-        if self.sampling_rate is None:
-            self.sampling_rate, self.channels = rate, frame.layout.nb_channels
         channels = frame.layout.nb_channels
+        if self.sampling_rate is None:
+            self.sampling_rate, self.channels = rate, channels
         if frame.format.is_planar and channels >= 8:
             # PyAV reads behind the planes of so many channels.
             (frame,) = av.AudioResampler(frame.format.packed.name).resample(frame)

@@ -5,7 +5,6 @@ CoLLAP and the baselines on the audio tasks of mteb: retrieval by the model's ow
 It needs `pip install "collap[train,mteb]"`.
 """
 
-import datetime
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,9 +19,9 @@ from mteb.similarity_functions import cos_sim, pairwise_cos_sim
 from torch.utils.data import DataLoader
 
 from collap.data.cache import TensorCache
-from collap.encode import MAX_WAIT, encode_songs
+from collap.encode import MAX_WAIT, embed_songs
 from collap.evaluation.evaluate import score_songs
-from collap.evaluation.retrievers import CollapRetriever, load_retriever
+from collap.evaluation.retrievers import load_retriever
 
 BROKEN = {"laion/larger_clap_music": "this checkpoint is broken on the Hub: all texts have nearly the same vector"}
 
@@ -61,8 +60,7 @@ class MtebModel:
         if cache_dir is None:
             self._temporary = tempfile.TemporaryDirectory()
             cache_dir = self._temporary.name
-        revision = self.retriever.song_revision
-        self._cache = TensorCache(Path(cache_dir) / revision, {"song_revision": revision}, create=True)
+        self._cache_dir = cache_dir
         self._corpus: Dataset | None = None
         self.mteb_model_meta = describe_model(self.retriever, name_or_path)
 
@@ -77,12 +75,12 @@ class MtebModel:
         queries_are_songs = _has_audio(queries)
         songs, texts = (queries, self._corpus) if queries_are_songs else (self._corpus, queries)
         embedded = self.retriever.embed_texts(list(texts["text"]))
-        hashes = self._encode_songs(songs)
+        cache, hashes = self._encode_songs(songs)
 
         def load_frames(index: int) -> np.ndarray:
-            return self._cache.read(hashes[index]).frames
+            return cache.read(hashes[index]).frames
 
-        num_frames = [self._cache.songs[song_hash].num_frames for song_hash in hashes]
+        num_frames = [cache.songs[song_hash].num_frames for song_hash in hashes]
         scores = score_songs(self.retriever, load_frames, num_frames, embedded, self._state)  # (texts, songs)
         ids = np.array(self._corpus["id"], object)
         found = {}
@@ -96,8 +94,8 @@ class MtebModel:
         """One vector `(rows, d)` of length 1 for each song or text of the data set behind `inputs`."""
         dataset = inputs.dataset
         if _has_audio(dataset):
-            frames = [self._cache.read(song_hash).frames for song_hash in self._encode_songs(dataset)]
-            vectors = np.stack([own.sum(axis=0) for own in frames])
+            cache, hashes = self._encode_songs(dataset)
+            vectors = np.stack([cache.read(song_hash).frames.sum(axis=0) for song_hash in hashes])
         else:
             vectors = self.retriever.frame_queries(self.retriever.embed_texts(list(dataset["text"])))
         return torch.nn.functional.normalize(torch.from_numpy(vectors), dim=-1)
@@ -110,25 +108,24 @@ class MtebModel:
         """Cosines of vectors of [`encode`], row by row."""
         return pairwise_cos_sim(embeddings1, embeddings2)
 
-    def _encode_songs(self, dataset: Dataset) -> list[str]:
-        """The hashes of songs, whose frames are then in the cache."""
-        songs = dataset.cast_column("audio", Audio(decode=False))["audio"]
-        listed = encode_songs(songs, self._cache, self.retriever.embed_song, list, self._state)
-        return [song.hash for song in listed]
+    def _encode_songs(self, dataset: Dataset) -> tuple[TensorCache, list[str]]:
+        """A cache with the frames of all songs, and their hashes."""
+        songs = dict(enumerate(dataset.cast_column("audio", Audio(decode=False))["audio"]))
+        cache, listed = embed_songs(self.retriever, songs, self._cache_dir, self._state)
+        return cache, [song.hash for song in listed.values()]
 
 
 def describe_model(retriever: Any, name_or_path: str) -> ModelMeta:
     """What mteb's tables say of a model. mteb names are `organization/model`; a folder's are `local/FOLDER`."""
     path = Path(name_or_path)
     name = f"local/{path.resolve().name}" if path.exists() else name_or_path
-    model = getattr(retriever, "model", None)
-    is_collap = isinstance(retriever, CollapRetriever)
+    model = retriever.model
     return ModelMeta(
         loader=MtebModel,
         loader_kwargs={},
         name=name,
         revision=retriever.revision,
-        release_date=datetime.datetime.now(datetime.UTC).date().isoformat(),
+        release_date=None,
         languages=["eng-Latn"],
         n_parameters=model.num_parameters(),
         memory_usage_mb=round(model.get_memory_footprint() / 2**20),
@@ -136,7 +133,7 @@ def describe_model(retriever: Any, name_or_path: str) -> ModelMeta:
         embed_dim=model.config.projection_dim,
         license=None,
         open_weights=True,
-        public_training_code="https://arxiv.org/abs/2410.02271" if is_collap else None,
+        public_training_code=None,
         public_training_data=None,
         framework=["PyTorch", "Transformers"],
         similarity_fn_name="cosine",

@@ -148,9 +148,9 @@ class CollapRetriever:
         self.model = model.eval()
         stamp = fingerprint(model, 1)  # None if the weights are spread over devices
         self.weights = "" if stamp is None else f"{int(stamp) & (2**64 - 1):016x}"
-        self.precision = lower_precision(model.audio_model, precision)
-        if features is not None:
-            self.precision = features.fingerprint["precision"]
+        self.precision = (
+            lower_precision(model.audio_model, precision) if features is None else features.fingerprint["precision"]
+        )
         self.processor = processor
         self.use_time = use_time
         self.section_query = section_query
