@@ -165,6 +165,7 @@ def render_card(template: Path, name: str, tags: list[str], arguments: CardArgum
         license_link=arguments.license_link,
         library_name="transformers",
         pipeline_tag="feature-extraction",  # the Hub's list of tasks has none for audio retrieval
+        inference=False,  # and so no widget that fits
         tags=tags,
         base_model=arguments.base_model or None,
         datasets=arguments.datasets or None,

@@ -19,6 +19,9 @@ from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import repository_problems
 
 
+TAGS = ["collap", "audio", "music", "text-to-audio-retrieval", "contrastive", "sentence-transformers"]
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory) -> Path:
     return save_trained(tmp_path_factory.mktemp("trained"))
@@ -48,7 +51,8 @@ def test_the_metadata_says_all_of_it(trained, tmp_path):
         "language": ["en", "de"],
         "library_name": "transformers",
         "pipeline_tag": "feature-extraction",
-        "tags": ["collap", "audio", "music", "text-to-audio-retrieval", "contrastive", "arxiv:2410.02271"],
+        "inference": False,
+        "tags": [*TAGS, "arxiv:2410.02271"],
         "base_model": ["some/beats", "openai/whisper-tiny"],
         "datasets": ["some/songs"],
     }
@@ -65,6 +69,18 @@ def test_the_metadata_says_all_of_it(trained, tmp_path):
     assert told == {name: value for name, value in METRICS.items() if "recall" in name or "median" in name}
     assert "Two songs." in card.text
     assert "published under `my-terms`" in card.text
+
+
+@pytest.mark.parametrize("granularity", ["sentence", "document"])
+def test_the_card_says_what_to_type(tmp_path, granularity):
+    folder = write(save_trained(tmp_path / "trained", granularity), tmp_path / "out")
+    section = ModelCard.load(folder / "README.md").text.partition("## What to type")[2].partition("\n## ")[0]
+    of_sentences = granularity == "sentence"  # in these models the order of the sentences counts, too
+    assert ("each sentence becomes one vector" in section) == ("use_time=False" in section) == of_sentences
+    assert ("The whole text becomes one vector" in section) != of_sentences
+    assert "\n\n\n" not in section
+    bullets = section.strip().rpartition("\n\n")[2]
+    assert all(line.startswith(("- ", "  ")) for line in bullets.splitlines())
 
 
 def test_no_metrics_but_those_of_the_json(written):
