@@ -20,7 +20,13 @@ from typing import Any
 TOKEN = "hf_of_somebody"
 READ_TOKEN = "hf_that_only_reads"
 USER = "somebody"
-LFS_SUFFIXES = (".safetensors", ".bin", ".pt", ".npy")  # some of what a new repository's .gitattributes names
+LFS_SUFFIXES = (
+    ".safetensors",
+    ".bin",
+    ".pt",
+    ".npy",
+    ".parquet",
+)  # some of what a new repository's .gitattributes names
 
 
 class Hub:
@@ -28,7 +34,8 @@ class Hub:
     What the server holds.
 
     Attributes:
-        files (`dict[str, dict[str, bytes]]`): For each repository its files, as of its last commit.
+        files (`dict[str, dict[str, bytes]]`):
+            For each repository its files, as of its last commit. A data set is "datasets/USER/NAME".
         stored (`dict[str, bytes]`): What LFS was sent, by SHA-256.
         requests (`list[str]`): What was asked for, as in `PUT /lfs/...`.
         failures (`dict[str, list[int]]`):
@@ -104,7 +111,7 @@ class _Handler(BaseHTTPRequestHandler):
         if token not in (TOKEN, READ_TOKEN):
             message = "Invalid credentials in Authorization header"
             self._say(401, {"error": message}, {"X-Error-Message": message})
-        elif write and (token == READ_TOKEN or (repository and not repository.startswith(f"{USER}/"))):
+        elif write and (token == READ_TOKEN or (repository and repository.split("/")[-2] != USER)):
             self._say(403, {"error": "You don't have the rights"})
         elif repository and repository not in self.hub.files:
             self._say(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
@@ -122,15 +129,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def create(self, body: bytes) -> None:
         wanted = json.loads(body)
-        repository = f"{wanted['organization'] or USER}/{wanted['name']}"
+        owner = wanted["organization"] or USER
+        repository = f"{'datasets/' * (wanted.get('type') == 'dataset')}{owner}/{wanted['name']}"
         if not self._may(write=True):
             return
-        if not repository.startswith(f"{USER}/"):
-            self._say(403, {"error": "You don't have the rights to create a model under this namespace"})
+        if owner != USER:
+            self._say(403, {"error": "You don't have the rights to create a repository under this namespace"})
         elif repository in self.hub.files:
-            self._say(
-                409, {"error": "You already created this model repo", "url": f"{self.hub.endpoint}/{repository}"}
-            )
+            self._say(409, {"error": "You already created this repo", "url": f"{self.hub.endpoint}/{repository}"})
         else:
             self.hub.files[repository], self.hub.commits[repository] = {}, 0
             self.hub.private[repository] = wanted.get("visibility") == "private"
@@ -164,6 +170,19 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             etag = hashlib.sha1(content).hexdigest()
             self._say(200, content, {"ETag": f'"{etag}"', "X-Repo-Commit": self.hub.commit_id(repository)})
+
+    def tree(self, body: bytes, repository: str, folder: str | None) -> None:
+        """The files of a folder; of the root also its folders, none of which has folders."""
+        if not self._may(False, repository):
+            return
+        files, listed = self.hub.files[repository], []
+        for path in files:
+            if path.rpartition("/")[0] == (folder or ""):
+                listed.append({"type": "file", "path": path, "size": len(files[path]), "oid": "0"})
+        if folder is None:
+            folders = sorted({path.partition("/")[0] for path in files if "/" in path})
+            listed += [{"type": "directory", "path": path, "oid": "0"} for path in folders]
+        self._say(200, listed)
 
     def lfs_batch(self, body: bytes, repository: str) -> None:
         if not self._may(True, repository):
@@ -206,18 +225,20 @@ class _Handler(BaseHTTPRequestHandler):
         commit = self.hub.commit_id(repository)
         self._say(200, {"commitUrl": f"{self.hub.endpoint}/{repository}/commit/{commit}", "commitOid": commit})
 
-    NAME = r"([\w-]+/[\w.-]+)"
+    NAME = r"((?:datasets/)?[\w-]+/[\w.-]+)"
+    API = rf"/api/(?:models/)?{NAME}"
     ROUTES = (
         (("GET",), "/api/whoami-v2", whoami),
         (("POST",), "/api/validate-yaml", validate),
         (("POST",), "/api/repos/create", create),
-        (("GET",), rf"/api/models/{NAME}(?:/revision/\w+)?", info),
-        (("POST",), rf"/api/models/{NAME}/preupload/main", preupload),
-        (("GET", "HEAD"), rf"/{NAME}/resolve/main/([\w./-]+)", resolve),
+        (("GET",), rf"{API}(?:/revision/\w+)?", info),
+        (("GET",), rf"{API}/tree/\w+(?:/(\w+))?", tree),
+        (("POST",), rf"{API}/preupload/main", preupload),
+        (("GET", "HEAD"), rf"/{NAME}/resolve/\w+/([\w./-]+)", resolve),
         (("POST",), rf"/{NAME}\.git/info/lfs/objects/batch", lfs_batch),
         (("PUT",), r"/lfs/(\w+)", lfs_put),
         (("POST",), r"/lfs/(\w+)/verify", lfs_verify),
-        (("POST",), rf"/api/models/{NAME}/commit/main", commit),
+        (("POST",), rf"{API}/commit/main", commit),
     )
 
 

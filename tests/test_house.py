@@ -123,7 +123,7 @@ MAY_IMPORT = {
     "training": {"data", "encode", "metrics", "baselines", "hub", "cli"},
     "evaluation": {"data", "encode", "metrics", "baselines", "precision"},
     "search": {"data", "encode", "metrics", "baselines", "evaluation", "cli", "precision"},
-    "hub": {"metrics", "cli"},
+    "hub": {"metrics", "cli", "data", "captioning"},
 }
 
 
@@ -238,7 +238,8 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
         archive.extractall(unpacked)
     expected = {path.as_posix() for path in PYTHON_FILES if in_room(path, "collap")}
     expected |= {f"collap/{path.as_posix()}" for path in PYTHON_FILES if in_room(path, *INNER_ROOMS)}
-    expected |= {f"collap/hub/{name}" for name in ("LICENSE", "model_card.md", "model_card_beats.md")}
+    cards = ("dataset_card.md", "model_card.md", "model_card_beats.md")
+    expected |= {f"collap/hub/{name}" for name in ("LICENSE", *cards)}
     expected |= {path.as_posix() for path in FILES if in_room(path, "collap") and "page" in path.parts}
     expected |= {"collap/py.typed", "collap/captioning/prompts.json"}
     assert {name for name in names if ".dist-info/" not in name} == expected

@@ -72,8 +72,12 @@ FAMILIES = {
 def describe_captioner(model: PreTrainedModel, name: str, prompts: dict[str, str]) -> dict[str, str]:
     """What captions depend on: model, its commit (of a folder a hash of the weights), prompts, version of `collap`."""
     revision = getattr(model.config, "_commit_hash", None) or _hash_weight_files(Path(name))
-    prompts_hash = hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]
-    return {"model": name, "revision": revision, "prompts": prompts_hash, "collap_version": version("collap")}
+    return {"model": name, "revision": revision, "prompts": hash_prompts(prompts), "collap_version": version("collap")}
+
+
+def hash_prompts(prompts: dict[str, str]) -> str:
+    """What stands for prompts or templates in a manifest."""
+    return hashlib.sha256(json.dumps(prompts).encode()).hexdigest()[:16]
 
 
 def _hash_weight_files(folder: Path) -> str:

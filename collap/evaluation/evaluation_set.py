@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from collap.data.manifest import load_manifest
-from collap.data.sets.converter import PROVENANCE
+from collap.data.sets.converter import read_provenance
 
 SECTIONS = "sections."  # in front of the name of a key of sections
 SPANS = "spans_s"  # column: what the texts of a row describe, pairs of start and end in seconds
@@ -117,7 +117,7 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
         raise ValueError(f"manifest: there is no file or folder {path}.")
     rows = load_manifest(path, keep_extra_columns=True, check_audio=False)
     folder = (path if path.is_dir() else path.parent).absolute()
-    provenance, notes = _load_provenance(folder / PROVENANCE, path)
+    provenance, notes = read_provenance(path)
 
     files = {song["song_id"]: str(folder / song["audio"]) for song in provenance.pop("songs_without_text", [])}
     texts: dict[Any, EvaluationText] = {}
@@ -166,21 +166,6 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
         notes,
         is_section,
     )
-
-
-def _load_provenance(file: Path, manifest: Path) -> tuple[dict[str, Any], list[str]]:
-    """The content of `provenance.json` and its notes; nothing if it belongs to another manifest of the folder."""
-    provenance = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    described = provenance.get("manifest", {})
-    if described.get("name", manifest.name) != manifest.name:
-        provenance, described = {}, {}
-    notes = list(provenance.pop("notes", []))
-    if manifest.is_file():
-        digest = hashlib.sha256(manifest.read_bytes()).hexdigest()
-        if described.get("sha256", digest) != digest:
-            notes.append(f"{manifest.name} has changed since {PROVENANCE} was written.")
-        provenance["manifest"] = {"name": manifest.name, "sha256": digest}
-    return provenance, notes
 
 
 def _read_spans(pairs: Any, place: str) -> list[TimeSpan]:

@@ -21,6 +21,8 @@ import logging
 import shutil
 import tempfile
 import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,7 @@ from collap.cli import HelpFormatter
 from collap.extras import require_extra
 from collap.files import flush
 from collap.hub.card import CardArguments, render_card
-from collap.hub.checks import repository_files, repository_problems
+from collap.hub.checks import CARD_TYPES, repository_files, repository_problems
 from collap.hub.code import code_is_saved, for_the_hub, is_hub_id
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.processing.processing_collap import UNLIMITED_TOKENS
@@ -167,13 +169,8 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
         ValueError: if `output_dir` exists and is not an empty folder, or the repository has a problem; as
             [`Publication.load`].
     """
-    output = Path(output_dir)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"output_dir must not exist or be an empty folder, got {str(output_dir)!r}.")
-    publication = Publication.load(str(model))
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as temporary:
-        folder = Path(temporary) / output.name
+    with whole_folder(output_dir) as folder:
+        publication = Publication.load(str(model))
         with code_is_saved():
             for_the_hub(publication.model).save_pretrained(folder)
             for_the_hub(publication.processor).save_pretrained(folder)
@@ -185,28 +182,46 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
         files = check_repository(folder, name)
         if unknown := {path.name for path in folder.iterdir()}.difference(files):
             raise ValueError(f"model has files that are not known to belong to a model: {sorted(unknown)}.")
+    return Path(output_dir)
+
+
+@contextmanager
+def whole_folder(output_dir: str | Path) -> Iterator[Path]:
+    """Gives a temporary folder to write to, which becomes `output_dir` when the block ends without an error."""
+    output = Path(output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"output_dir must not exist or be an empty folder, got {str(output_dir)!r}.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as temporary:
+        folder = Path(temporary) / output.name
+        folder.mkdir()
+        yield folder
         if output.exists():
             output.rmdir()  # empty, as was checked; not every system renames onto a folder
         flush(*folder.rglob("*"))
         folder.rename(output)
-    return output
 
 
-def check_repository(folder: Path, name: str) -> list[str]:
+def check_repository(folder: Path, name: str, repo_type: str = "model") -> list[str]:
     """The files of the folder that are uploaded; a `ValueError` with all problems of the folder, if there are any."""
     validate_repo_id(name)
-    problems = repository_problems(folder, name)
+    problems = repository_problems(folder, name, repo_type)
     if problems:
         lines = "\n".join(f"  {problem}" for problem in problems)
         raise ValueError(f"{folder} has {len(problems)} problem(s):\n{lines}")
-    return repository_files(folder)
+    return repository_files(folder, repo_type)
 
 
 def push_repository(
-    folder: str | Path, repo_id: str, token: str | None = None, private: bool | None = None, again: str = ""
+    folder: str | Path,
+    repo_id: str,
+    token: str | None = None,
+    private: bool | None = None,
+    again: str = "",
+    repo_type: str = "model",
 ) -> str:
     """
-    Pushes a folder that [`write_repository`] wrote, in one commit: the model is on the Hub whole or not at all.
+    Pushes a folder that `collap publish` or `publish-dataset` wrote, in one commit: it arrives whole or not at all.
 
     Args:
         folder (`str` or `Path`):
@@ -215,6 +230,7 @@ def push_repository(
         token (`str`, *optional*): Default: that of `hf auth login` or HF_TOKEN.
         private (`bool`, *optional*): For a new repository. Default: the setting of the account.
         again (`str`): The command to try again by, for the message of an error.
+        repo_type (`str`): `"model"` or `"dataset"`.
 
     Returns:
         `str`: address of the commit.
@@ -224,13 +240,13 @@ def push_repository(
         RuntimeError: if the Hub refuses it, with the reason.
     """
     folder = Path(folder)
-    files = check_repository(folder, repo_id)
+    files = check_repository(folder, repo_id, repo_type)
     api = HfApi(token=token)
     try:
-        ModelCard.load(folder / "README.md").validate()  # by the Hub, before anything is created there
-        api.create_repo(repo_id, private=private, exist_ok=True)
-        message = f"Publish {Path(repo_id).name}"
-        commit = api.upload_folder(repo_id=repo_id, folder_path=folder, allow_patterns=files, commit_message=message)
+        CARD_TYPES[repo_type].load(folder / "README.md").validate()  # by the Hub, before anything is created there
+        api.create_repo(repo_id, repo_type=repo_type, private=private, exist_ok=True)
+        where = {"repo_id": repo_id, "repo_type": repo_type, "commit_message": f"Publish {Path(repo_id).name}"}
+        commit = api.upload_folder(folder_path=folder, allow_patterns=files, **where)
     except Exception as error:  # of the HTTP client, of huggingface_hub or of its transfer library
         raise RuntimeError(
             f"{repo_id} was not published: {_reason(error, repo_id)} {folder} is unchanged. {again}".strip()
@@ -276,9 +292,6 @@ class PublishArguments:
     """What is published, and where."""
 
     output_dir: str = HfArg(help="Folder to write (it must not exist or be empty), or written before.")
-    model: str | None = HfArg(
-        default=None, help="Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: output_dir."
-    )
     repo_id: str | None = HfArg(default=None, help="Hub repository to push to, as USER/NAME.")
     private: bool = HfArg(default=False, help="Make a new repository private.")
     dry_run: bool = HfArg(default=False, help="Write the folder and check it, push nothing.")
@@ -286,24 +299,33 @@ class PublishArguments:
 
 def publish(command_line: list[str]) -> None:
     """`collap publish`: writes the folder, and pushes it unless `--dry_run` is given."""
-    types, style = (PublishArguments, CardArguments), HelpFormatter
-    parser = HfArgumentParser(types, prog="collap publish", description=__doc__, formatter_class=style)
-    arguments, card = parser.parse_args_into_dataclasses(command_line)
+    help = "Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: output_dir."
+    publish_by_command(command_line, "publish", __doc__, "model", help, CardArguments, write_repository, "model")
+
+
+def publish_by_command(
+    given: list[str], command: str, doc: str, what: str, help: str, card_type: type, write: Callable, repo_type: str
+) -> None:
+    """A command that writes a folder of its argument `what` by `write`, if it is given, and pushes the folder."""
+    types, style = (PublishArguments, card_type), HelpFormatter
+    parser = HfArgumentParser(types, prog=f"collap {command}", description=doc, formatter_class=style)
+    parser.add_argument(f"--{what}", help=help)
+    arguments, card, rest = parser.parse_args_into_dataclasses(given)
     folder = Path(arguments.output_dir)
     if not arguments.dry_run and (arguments.repo_id is None or "/" not in arguments.repo_id):
         raise ValueError(f"repo_id must be USER/NAME to push (or give --dry_run), got {arguments.repo_id!r}.")
     name = arguments.repo_id or folder.resolve().name
-    if arguments.model is not None:
-        write_repository(arguments.model, folder, name, card)
-    elif card != CardArguments():
-        raise ValueError("Without --model the folder is not changed: edit its README.md in place of arguments.")
-    files = check_repository(folder, name)
+    if (source := getattr(rest, what)) is not None:
+        write(source, folder, name, card)
+    elif card != card_type():
+        raise ValueError(f"Without --{what} the folder is not changed: edit its README.md in place of arguments.")
+    files = check_repository(folder, name, repo_type)
     logger.info("Checked %s: %s", folder, ", ".join(files))
-    if others := sorted({path.name for path in folder.iterdir()}.difference(files)):
-        logger.warning("Not uploaded, as they are no part of model, processor, code or card: %s", ", ".join(others))
+    if others := sorted({path.name for path in folder.iterdir()} - {file.partition("/")[0] for file in files}):
+        logger.warning("Not uploaded, as they are no part of the %s or its card: %s", repo_type, ", ".join(others))
     if not arguments.dry_run:
-        again = f"Try again by `collap publish --output_dir {folder} --repo_id {name}`."
-        address = push_repository(folder, name, private=arguments.private or None, again=again)
+        again = f"Try again by `collap {command} --output_dir {folder} --repo_id {name}`."
+        address = push_repository(folder, name, None, arguments.private or None, again, repo_type)
         logger.info("Pushed: %s", address)
 
 

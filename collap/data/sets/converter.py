@@ -249,6 +249,25 @@ def _write(converter: SetConverter, content: SetContent, output_dir: Path, optio
     return output_dir / MANIFEST
 
 
+def read_provenance(manifest: Path) -> tuple[dict[str, Any], list[str]]:
+    """Content and notes of the `provenance.json` beside a manifest; nothing if that belongs to another manifest."""
+    file = (manifest if manifest.is_dir() else manifest.parent) / PROVENANCE
+    try:
+        provenance = dict(json.loads(file.read_bytes())) if file.is_file() else {}
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"manifest: {file} beside it must be a JSON object, got another: {error}.") from error
+    described = provenance.get("manifest", {})
+    if described.get("name", manifest.name) != manifest.name:
+        provenance, described = {}, {}
+    notes = list(provenance.pop("notes", []))
+    if manifest.is_file():
+        digest = _hash(manifest.read_bytes())
+        if described.get("sha256", digest) != digest:
+            notes.append(f"{manifest.name} has changed since {PROVENANCE} was written.")
+        provenance["manifest"] = {"name": manifest.name, "sha256": digest}
+    return provenance, notes
+
+
 def _hash(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
