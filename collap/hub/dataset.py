@@ -85,8 +85,7 @@ def write_dataset(manifest: str | Path, output_dir: str | Path, name: str, card:
         if not card.source and not origin.get("source"):
             logger.warning("The card says that the source of the songs is not stated: state it by --source.")
         write_json(folder / PROVENANCE, content)
-        template = str(HERE / "dataset_card.md")
-        DatasetCard.from_template(metadata, template_path=template, **content).save(folder / "README.md")
+        DatasetCard.from_template(metadata, HERE / "dataset_card.md", **content).save(folder / "README.md")
         check_repository(folder, name, "dataset")
     return Path(output_dir)
 
