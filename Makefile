@@ -27,7 +27,7 @@ install: $(INSTALLED)  ## The package, editable, with everything that demo, test
 # rendering to an array never calls it.
 $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(PYTHON) || $(BASE_PYTHON) -m venv $(VENV)
-	$(PIP) install --quiet --constraint constraints.txt --editable ".[train,app,milvus,dev]"
+	$(PIP) install --quiet --constraint constraints.txt --editable ".[train,app,milvus,mteb,onnx,dev]"
 	$(PIP) install --quiet --constraint constraints.txt --no-deps tinysoundfont
 	touch $@
 

@@ -69,8 +69,9 @@ class CollapTimeQuery(nn.Module):
         if torch.compiler.is_compiling():
             # No shape may depend on values: each sentence attends to all, and those of other texts are masked.
             same_text = text_of_sentence[:, None] == text_of_sentence
-            attended = nn.functional.scaled_dot_product_attention(*qkv.permute(1, 2, 0, 3), attn_mask=same_text)
-            attended = attended.transpose(0, 1).flatten(1)  # (S, d)
+            as_one_text = qkv.permute(1, 2, 0, 3)[:, None]  # (3, 1, heads, S, head width)
+            attended = nn.functional.scaled_dot_product_attention(*as_one_text, attn_mask=same_text)
+            attended = attended[0].transpose(0, 1).flatten(1)  # (S, d)
         else:
             table = qkv.new_zeros(sentence_counts.shape[0], int(sentence_counts.max()), *qkv.shape[1:])
             table[text_of_sentence, place] = qkv  # (T, most, 3, heads, head width)
@@ -228,7 +229,8 @@ class CollapTextModel(CollapPreTrainedModel):
             return self._encode_by_length(attention_mask, inputs)
         rows = torch.arange(padding.shape[0], device=padding.device)[:, None]
         column = torch.arange(num_tokens, device=padding.device)
-        order, back = (column + padding) % num_tokens, (column - padding) % num_tokens  # (S, tokens)
+        around = torch.cat((column, column))  # in place of a modulo: ONNX has none by a size that is free
+        order, back = around[column + padding], around[column - padding]  # (S, tokens)
         inputs = {
             name: value[rows, order] if is_per_token(value, attention_mask) else value
             for name, value in inputs.items()
@@ -323,10 +325,11 @@ def text_encoder_class(text_config: PreTrainedConfig) -> Any:
     Raises:
         ValueError: if transformers has no encoder of its own for an encoder-decoder.
     """
-    if not text_config.is_encoder_decoder:
-        return AutoModel
+    # First by the type: T5EncoderModel sets `is_encoder_decoder` of its configuration to False.
     if type(text_config) in AutoModelForTextEncoding._model_mapping:
         return AutoModelForTextEncoding
+    if not text_config.is_encoder_decoder:
+        return AutoModel
     raise ValueError(
         "text_config must be of a text encoder, or of an encoder-decoder that AutoModelForTextEncoding takes; got "
         f"{text_config.model_type!r}."

@@ -101,12 +101,10 @@ def cut_into_segments(values: torch.Tensor, config: CollapConfig) -> torch.Tenso
     segments. Segments that overlap share their memory.
     """
     size, stride = config.kernel_size, config.kernel_stride
-    num_segments = count_segments(values.shape[1], size, stride)
-    missing = (num_segments - 1) * stride + size - values.shape[1]
-    if stride > size:  # only then some of the last frames may lie after the last segment
-        missing = max(missing, 0)
-    values = nn.functional.pad(values, (0, 0) * (values.dim() - 2) + (0, missing))
-    return values.unfold(1, size, stride)[:, :num_segments].movedim(-1, 1)
+    covered = (count_segments(values.shape[1], size, stride) - 1) * stride + size
+    # With stride > kernel some of the last frames may lie after the last segment: they are cut off.
+    values = nn.functional.pad(values, (0, 0) * (values.dim() - 2) + (0, covered - values.shape[1]))
+    return values.unfold(1, size, stride).movedim(-1, 1)
 
 
 def attend_frames(
@@ -212,6 +210,9 @@ def score_sentences(
 
 def text_of_each_sentence(sentence_counts: torch.Tensor, num_sentences: int) -> torch.Tensor:
     """Index `(S,)` of the text of each of `num_sentences` sentences, which come text by text; a shape known ahead."""
+    if torch.compiler.is_exporting():  # ONNX cannot repeat to a number of rows known ahead
+        sentences = torch.arange(num_sentences, device=sentence_counts.device)
+        return (sentences[:, None] >= sentence_counts.cumsum(0)).sum(-1)
     texts = torch.arange(sentence_counts.shape[0], device=sentence_counts.device)
     return texts.repeat_interleave(sentence_counts, output_size=num_sentences)
 

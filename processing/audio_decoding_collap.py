@@ -16,8 +16,6 @@ from typing import IO
 
 import numpy as np
 
-from .feature_extraction_beats import SAMPLING_RATE
-
 try:  # only files and other sampling rates need them: a model from the Hub works on arrays at 16 kHz without them
     import av
     import soxr
@@ -50,7 +48,7 @@ class DecodedAudio:
 
 def decode_audio(
     source: str | os.PathLike | bytes,
-    sampling_rate: int = SAMPLING_RATE,
+    sampling_rate: int = 16_000,
     start_s: float = 0.0,
     length_s: float | None = None,
 ) -> DecodedAudio:
@@ -78,7 +76,7 @@ def decode_audio(
 
 def stream_audio(
     source: str | os.PathLike | bytes,
-    sampling_rate: int = SAMPLING_RATE,
+    sampling_rate: int = 16_000,
     start_s: float = 0.0,
     length_s: float | None = None,
     block_size: float = math.inf,

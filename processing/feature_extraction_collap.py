@@ -54,8 +54,12 @@ def whisper_log_mel(waveforms: torch.Tensor, num_mel_bins: int = 80) -> torch.Te
         return_complex=True,
     )[..., :-1]  # (batch, 201, frames): the last frame begins at the end
     # A sum of squares without the root would be faster, but not equal to the last bit.
-    power = spectrum.abs().square_().contiguous()  # (batch, 201, frames)
-    mel = torch.matmul(_whisper_mel_filters(num_mel_bins, waveforms.device), power)  # (batch, num_mel_bins, frames)
+    return whisper_log_mel_of_power(spectrum.abs().square_().contiguous(), num_mel_bins)
+
+
+def whisper_log_mel_of_power(power: torch.Tensor, num_mel_bins: int) -> torch.Tensor:
+    """The last steps of [`whisper_log_mel`], from the power `(batch, 201, frames)` of the Fourier transform."""
+    mel = torch.matmul(_whisper_mel_filters(num_mel_bins, power.device), power)  # (batch, num_mel_bins, frames)
     log_mel = mel.clamp_(min=1e-10).log10_()
     loudest = log_mel.amax(dim=(1, 2), keepdim=True)  # of each clip
     return torch.maximum(log_mel, loudest - WHISPER_DYNAMIC_RANGE).add_(4.0).div_(4.0)

@@ -4,6 +4,7 @@
 import copy
 import math
 import os
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from .sentence_splitting_collap import split_sentences
 logger = logging.get_logger(__name__)
 
 UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit has 1e30
+FILE_NAME = re.compile(r"\.\w{2,5}$")
 
 TextLike = str | Sequence[str] | Sequence[str | Sequence[str]]
 """One text, a list of texts, or a list in which texts may be given as the list of their sentences."""
@@ -193,8 +195,8 @@ class CollapProcessor(ProcessorMixin):
 
         Raises:
             TypeError: if an entry of `text` or `audio` is of another type.
-            ValueError: if there is neither text nor audio; for an empty text; for one of more tokens than its limit
-                without `truncation`; and for all that the feature extractor refuses.
+            ValueError: if there is neither text nor audio; for an empty text, or one that is the path of a file; for
+                one of more tokens than its limit without `truncation`; and for all that the feature extractor refuses.
             ImportError: if a string has to be split into sentences and sentencex is not installed.
         """
         if text is None and audio is None:
@@ -224,7 +226,7 @@ class CollapProcessor(ProcessorMixin):
             `list[list[str]]`: the sentences of each text, or in document granularity the whole text as one.
 
         Raises:
-            TypeError, ValueError: if an entry is no text or an empty one; the message names it, as in `text[3]`.
+            TypeError, ValueError: if an entry is no text, empty or a file; the message names it, as in `text[3]`.
         """
         if isinstance(text, str):
             return [self._split_text(text, "text")]
@@ -236,7 +238,7 @@ class CollapProcessor(ProcessorMixin):
 
     def _split_text(self, text: str | Sequence[str], name: str) -> list[str]:
         if isinstance(text, str):
-            _check_not_empty(text, name)
+            _check_text(text, name)
             return split_sentences(text, self.language) if self.text_granularity == "sentence" else [text]
         if not isinstance(text, list | tuple):
             raise TypeError(f"{name} must be a string or a list of sentences, got {type(text).__name__}.")
@@ -245,7 +247,7 @@ class CollapProcessor(ProcessorMixin):
         for index, sentence in enumerate(text):
             if not isinstance(sentence, str):
                 raise TypeError(f"{name}[{index}] must be a sentence, got {type(sentence).__name__}.")
-            _check_not_empty(sentence, f"{name}[{index}]")
+            _check_text(sentence, f"{name}[{index}]")
         sentences = [sentence.strip() for sentence in text]
         return sentences if self.text_granularity == "sentence" else [" ".join(sentences)]
 
@@ -317,9 +319,15 @@ def _tokenizer_differences(tokenizer: PreTrainedTokenizerBase, config: PreTraine
     return [difference for difference, is_there in shown.items() if is_there]
 
 
-def _check_not_empty(text: str, name: str) -> None:
+def _check_text(text: str, name: str) -> None:
     if not text.strip():
         raise ValueError(f"{name} must not be empty, got {text!r}.")
+    # sentence-transformers takes files for texts if it does not know their suffix.
+    if FILE_NAME.search(text) and os.path.isfile(text):
+        raise ValueError(
+            f"{name} must be a text, got the file {text!r}: pass it as audio (to sentence-transformers as "
+            '{"audio": path}).'
+        )
 
 
 def _with_pad_token(tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

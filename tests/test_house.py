@@ -124,6 +124,7 @@ MAY_IMPORT = {
     "evaluation": {"data", "encode", "metrics", "baselines", "precision"},
     "search": {"data", "encode", "metrics", "baselines", "evaluation", "cli", "precision"},
     "hub": {"metrics", "cli", "data", "captioning"},
+    "export": {"cli"},
 }
 
 
@@ -238,8 +239,9 @@ def test_the_wheel_holds_the_packages_and_nothing_else(tmp_path: Path) -> None:
         archive.extractall(unpacked)
     expected = {path.as_posix() for path in PYTHON_FILES if in_room(path, "collap")}
     expected |= {f"collap/{path.as_posix()}" for path in PYTHON_FILES if in_room(path, *INNER_ROOMS)}
+    jsons = ("modules.json", "sentence_bert_config.json")
     cards = ("dataset_card.md", "model_card.md", "model_card_beats.md")
-    expected |= {f"collap/hub/{name}" for name in ("LICENSE", *cards)}
+    expected |= {f"collap/hub/{name}" for name in ("LICENSE", *jsons, *cards)}
     expected |= {path.as_posix() for path in FILES if in_room(path, "collap") and "page" in path.parts}
     expected |= {"collap/py.typed", "collap/captioning/prompts.json"}
     assert {name for name in names if ".dist-info/" not in name} == expected

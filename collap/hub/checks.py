@@ -13,11 +13,13 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from collap.hub.code import AUTO_CLASSES, is_hub_id
 
-# What the card is, and what a model, a processor, a tokenizer and `collap calibrate` write; the last are vocabularies.
+# What the card is, and what a model, a processor, a tokenizer and `collap calibrate` write, and what is read by
+# sentence-transformers; the last are vocabularies.
 SAVED_FILES = re.compile(
     r"README\.md|LICENSE|((generation_|processor_|preprocessor_|tokenizer_)?config|tokenizer|special_tokens_map"
     r"|added_tokens|model\.safetensors\.index)\.json|model(-\d+-of-\d+)?\.safetensors|chat_template\.jinja"
-    r"|calibration\.json|vocab\.(json|txt)|merges\.txt|(spiece|tokenizer|sentencepiece\.bpe)\.model"
+    r"|calibration\.json|modules\.json|sentence_bert_config\.json|vocab\.(json|txt)|merges\.txt"
+    r"|(spiece|tokenizer|sentencepiece\.bpe)\.model"
 )
 DATASET_FILES = re.compile(r"README\.md|provenance\.json|data/train-\d{5}-of-\d{5}\.parquet")
 CARD_TYPES = {"model": ModelCard, "dataset": DatasetCard}

@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 ADAPTER_CONFIG = "adapter_config.json"
+# It would load the folder without them, but cut long texts silently.
+SENTENCE_TRANSFORMERS_FILES = ("modules.json", "sentence_bert_config.json")
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,9 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
             for_the_hub(publication.model).save_pretrained(folder)
             for_the_hub(publication.processor).save_pretrained(folder)
         shutil.copy(HERE / "LICENSE", folder / "LICENSE")
+        if publication.kind is COLLAP:
+            for file in SENTENCE_TRANSFORMERS_FILES:
+                shutil.copy(HERE / file, folder / file)
         calibration = Path(model) / "calibration.json"
         if calibration.is_file() and not (Path(model) / ADAPTER_CONFIG).is_file():  # merged, it has other weights
             shutil.copy(calibration, folder)

@@ -100,10 +100,12 @@ def test_embeddings_in_place_of_tokens():
     torch.testing.assert_close(model(inputs_embeds=embeds, **inputs).query_embeds, expected.query_embeds)
 
 
-def test_of_an_encoder_decoder_the_encoder_is_taken():
+def test_of_an_encoder_decoder_the_encoder_is_taken(tmp_path):
     model = make_model("t5")
-    assert type(model.encoder).__name__ == "T5EncoderModel"
-    assert model.config.text_pooling == "mean"
+    model.save_pretrained(tmp_path)
+    for of_model in (model, CollapTextModel.from_pretrained(tmp_path)):
+        assert type(of_model.encoder).__name__ == "T5EncoderModel"
+        assert of_model.config.text_pooling == "mean"
     bart = AutoConfig.for_model("bart", vocab_size=VOCAB_SIZE, d_model=16)
     with pytest.raises(ValueError, match=r"text_config must be of a text encoder, .*got 'bart'"):
         CollapTextModel(tiny_config(text_config=bart))

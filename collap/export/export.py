@@ -1,0 +1,168 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""The command `collap export`."""
+
+import logging
+import shutil
+import tempfile
+import warnings
+from argparse import ArgumentParser
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from collap.cli import HelpFormatter
+from collap.extras import require_extra
+from collap.files import flush, write_json
+from collap.modeling_collap.modeling_collap import CollapModel
+from collap.modeling_collap.modeling_collap_base import load_complete
+from collap.processing import audio_decoding_collap, sentence_splitting_collap
+from collap.processing.feature_extraction_beats import MIN_SAMPLES, SAMPLING_RATE
+from collap.processing.processing_collap import UNLIMITED_TOKENS, CollapProcessor
+from collap.progress import progress_bar
+
+from .graphs import Graph, make_graphs
+
+logger = logging.getLogger(__name__)
+
+OPSET = 20  # of ONNX, the first with all operators of the features
+TOLERANCE = 1e-3  # of the outputs of a graph, relative to the largest
+INT8_GRAPHS = ("audio", "text")  # the others have few weights
+SEARCH_FILES = (audio_decoding_collap.__file__, sentence_splitting_collap.__file__)
+
+
+def export(arguments: Sequence[str]) -> None:
+    """
+    Writes the graphs of a CoLLAP: audio, adapter, text and scores.
+
+        collap export --model my-collap --format onnx my-collap-onnx
+        python my-collap-onnx/onnx_search.py --songs *.mp3 --texts "A slow piano opens the song."
+
+    onnx_search.py comes with ONNX graphs and needs no torch. `--format torch` writes what `torch.export.load` takes.
+    """
+    parser = ArgumentParser("collap export", description=export.__doc__, formatter_class=HelpFormatter)
+    parser.add_argument("output_dir", type=Path, help="folder to write; it must not exist, or be empty")
+    parser.add_argument("--model", required=True, help="folder or Hub name of a CoLLAP with its processor")
+    parser.add_argument("--format", choices=("onnx", "torch"), default="onnx", help="format of the graphs")
+    parser.add_argument("--int8", action="store_true", help="write audio and text also with weights of 8 bits (onnx)")
+    given = parser.parse_args(arguments)
+    if given.int8 and given.format != "onnx":
+        parser.error("--int8 needs --format onnx")
+    export_model(given.model, given.output_dir, given.format, given.int8)
+
+
+def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "onnx", int8: bool = False) -> None:
+    """
+    Writes the graphs of [`make_graphs`] to a new folder, or nothing.
+
+    Args:
+        name_or_path (`str`): Folder or Hub name of a CoLLAP with its processor.
+        output_dir (`str` or `Path`): Must not exist, or be empty.
+        file_format (`str`): `"onnx"`, with all that onnx_search.py needs, or `"torch"`.
+        int8 (`bool`): Whether to write also ONNX graphs with weights of 8 bits.
+
+    Raises:
+        ImportError: if the extra `onnx` is not installed, for ONNX.
+        ValueError: if the folder is not empty, the weights are incomplete or have no file tokenizer.json (for ONNX).
+        RuntimeError: if a graph returns other values than the model.
+    """
+    output = Path(output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"output_dir must not exist or be an empty folder, got {str(output_dir)!r}.")
+    if file_format == "onnx":
+        require_extra("onnx", "onnx", "onnxscript", "onnxruntime")
+    model = load_complete(CollapModel, name_or_path, dtype=torch.float32).eval()
+    if file_format == "onnx":
+        model.set_attn_implementation("eager")  # of T5 the other one cannot be converted
+    processor = CollapProcessor.from_pretrained(name_or_path)
+    processor.check_model(model)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
+        folder = Path(temporary) / output.name
+        folder.mkdir()
+        for name, graph in progress_bar(make_graphs(model, processor).items(), desc="Exporting", unit="graph"):
+            if file_format == "torch":
+                torch.export.save(graph.export(), folder / f"{name}.pt2")
+            else:
+                _write_onnx(graph, folder / f"{name}.onnx", with_int8=int8 and name in INT8_GRAPHS)
+        if file_format == "onnx":
+            _write_search(processor, folder)
+        flush(*folder.iterdir())
+        if output.exists():
+            output.rmdir()
+        folder.rename(output)
+
+
+def _write_onnx(graph: Graph, file: Path, with_int8: bool) -> None:
+    with _quiet():
+        program = torch.onnx.export(
+            graph.export(),
+            input_names=list(graph.inputs),
+            output_names=graph.outputs,
+            dynamic_shapes=graph.axes,
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+        program.save(file)
+    _check(graph, file)
+    if with_int8:
+        from onnxruntime.quantization import QuantType, quantize_dynamic
+
+        with _quiet():
+            quantize_dynamic(
+                file,
+                file.with_suffix(".int8.onnx"),
+                op_types_to_quantize=["MatMul", "Gemm"],
+                weight_type=QuantType.QInt8,
+            )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Inside, no library reports its steps, or warns of code that is not ours."""
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _check(graph: Graph, file: Path) -> None:
+    """Compares a file with the model."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    found = session.run(graph.outputs, {name: value.numpy() for name, value in graph.inputs.items()})
+    with torch.no_grad():
+        expected = graph.module(**graph.inputs)
+    expected = expected if isinstance(expected, tuple) else (expected,)
+    for name, values, own in zip(graph.outputs, found, expected, strict=True):
+        error = (torch.from_numpy(values).float() - own.float()).abs().max().item()
+        if not error <= TOLERANCE * own.float().abs().max().item():
+            raise RuntimeError(f"{name} of {file.name} differs from the model by up to {error:g}.")
+
+
+def _write_search(processor: CollapProcessor, folder: Path) -> None:
+    tokenizer = processor.tokenizer
+    if not tokenizer.is_fast:
+        raise ValueError(f"model must have a tokenizer with a tokenizer.json, got a {type(tokenizer).__name__}.")
+    tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
+    tokens = processor.max_text_tokens or tokenizer.model_max_length
+    settings: dict[str, Any] = {
+        "sampling_rate": SAMPLING_RATE,
+        "samples_per_chunk": processor.feature_extractor.num_chunk_samples,
+        "min_samples": MIN_SAMPLES,
+        "text_granularity": processor.text_granularity,
+        "language": processor.language,
+        "max_text_tokens": tokens if tokens < UNLIMITED_TOKENS else None,
+        "pad_token": tokenizer.pad_token,
+        "pad_token_id": tokenizer.pad_token_id,
+        "opset": OPSET,
+    }
+    write_json(folder / "collap_onnx.json", settings)
+    for file in (*SEARCH_FILES, Path(__file__).with_name("onnx_search.py")):
+        shutil.copy(file, folder)

@@ -1,0 +1,111 @@
+# Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
+"""`collap export`: graphs that return what the model does, and a search with them where torch can't be imported."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from tiny_retrieval import TEXTS, tiny_collap, write_songs
+from torch import nn
+
+from collap import CollapModel, CollapProcessor
+from collap.cli import main
+from collap.processing.audio_decoding_collap import decode_audio
+
+CAPTIONS = [text if isinstance(text, str) else ". ".join(text) + "." for text in TEXTS]
+SECONDS = (2.0, 0.3, 1.51)  # several chunks, less than a segment, and a rest that has no frame
+# Runs in a Python that can import neither torch nor what brings it.
+SEARCH = """
+import sys
+sys.modules.update(dict.fromkeys(("torch", "transformers", "collap"), None))
+import json
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+from audio_decoding_collap import decode_audio
+from onnx_search import OnnxCollap, main
+
+songs, captions = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+for int8 in (False, True):
+    model = OnnxCollap(sys.argv[1], int8)
+    texts = model.encode_texts(captions)
+    encoded = [model.encode_song(decode_audio(song).waveform) for song in songs]
+    scores = [model.score(frames, texts) for frames, _ in encoded]
+    np.savez(f"{int8}.npz", scores=scores, songs=np.concatenate([song for _, song in encoded]), **texts)
+sys.argv[1:] = ["--songs", *songs, "--texts", captions[0]]
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A folder with a model, songs and their texts."""
+    folder = tmp_path_factory.mktemp("export")
+    for part in tiny_collap():
+        part.save_pretrained(folder / "model")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def songs(folder):
+    return list(write_songs(folder, SECONDS).values())
+
+
+@pytest.fixture(scope="module")
+def expected(folder, songs):
+    """Songs and texts as the model encodes them, and the scores `(songs, texts)`."""
+    model, processor = CollapModel.from_pretrained(folder / "model"), CollapProcessor.from_pretrained(folder / "model")
+    with torch.no_grad():
+        text = model.get_text_features(**processor(text=CAPTIONS, return_tensors="pt"))
+        audio = model.get_audio_features(**processor(audio=songs, return_tensors="pt"))
+        return audio, text, model.score(audio, text)
+
+
+@pytest.mark.slow
+def test_a_search_without_torch(folder, songs, expected):
+    pytest.importorskip("onnxruntime")
+    assert main(["export", str(folder / "onnx"), "--model", str(folder / "model"), "--int8"]) == 0
+    arguments = [str(folder / "onnx"), json.dumps(songs), json.dumps(CAPTIONS)]
+    run = subprocess.run([sys.executable, "-c", SEARCH, *arguments], cwd=folder, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+
+    audio, text, scores = expected
+    found, int8 = np.load(folder / "False.npz"), np.load(folder / "True.npz")
+    np.testing.assert_allclose(found["scores"], scores, atol=1e-4)
+    np.testing.assert_allclose(found["songs"], audio.pooler_output, atol=1e-5)
+    for name in ("query_embeds", "time_query_embeds"):
+        np.testing.assert_allclose(found[name], text[name], atol=1e-5)
+    np.testing.assert_allclose(found["text_embeds"], text.pooler_output, atol=1e-5)
+    assert 1e-4 < np.abs(int8["scores"] - scores.numpy()).max() < 0.1 * scores.abs().max()
+
+    first, *lines = run.stdout.splitlines()
+    assert first == CAPTIONS[0]
+    ranked = [int(song) for song in scores[:, 0].argsort(descending=True)]
+    assert [line.split()[1] for line in lines] == [songs[song] for song in ranked]
+    assert [float(line.split()[0]) for line in lines] == pytest.approx(scores[ranked, 0].tolist(), abs=1e-4)
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_programs_of_torch(folder, songs, expected):
+    assert main(["export", str(folder / "torch"), "--model", str(folder / "model"), "--format", "torch"]) == 0
+    programs = {
+        name: torch.export.load(folder / "torch" / f"{name}.pt2").module()
+        for name in ("audio", "adapter", "text", "scores")
+    }
+    audio, text, scores = expected
+    processor = CollapProcessor.from_pretrained(folder / "model")
+    waveform = torch.from_numpy(decode_audio(songs[1]).waveform)  # less than a chunk
+    missing = processor.feature_extractor.num_chunk_samples - len(waveform)
+    chunk = {"waveform": nn.functional.pad(waveform, (0, missing))[None], "num_samples": torch.tensor([len(waveform)])}
+    frames, mask = programs["audio"](**chunk)
+    embeds, vectors = programs["adapter"](encoder_frames=frames[:, mask[0]], frame_mask=mask[:, mask[0]])
+    torch.testing.assert_close(vectors, audio.pooler_output[1:2])
+    tokens = processor(text=CAPTIONS, return_tensors="pt")
+    queries, vectors, times = programs["text"](**tokens)
+    torch.testing.assert_close(vectors, text.pooler_output)
+    texts = {"query_embeds": queries, "time_query_embeds": times, "sentence_counts": tokens["sentence_counts"]}
+    found = programs["scores"](frame_embeds=embeds, frame_mask=mask[:, mask[0]], **texts)
+    torch.testing.assert_close(found, scores[1:2])
