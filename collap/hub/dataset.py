@@ -79,9 +79,8 @@ def write_dataset(manifest: str | Path, output_dir: str | Path, name: str, card:
             raise ValueError(f"manifest must have no issue for `collap validate`, got {manifest}: {report}")
         data = load_manifest(manifest, keep_extra_columns=True)
         origin, notes = read_provenance(Path(manifest))
-        content = {"name": name, "licence": card.license_name or card.license, "source": card.source}
-        content |= {"origin": without_folders({**origin, "notes": notes}), "collap_version": version("collap")}
-        content |= _write_shards(data, folder)
+        content = {"name": name, **vars(card), "collap_version": version("collap")}
+        content |= {"origin": without_folders({**origin, "notes": notes}), **_write_shards(data, folder)}
         if not card.source and not origin.get("source"):
             logger.warning("The card says that the source of the songs is not stated: state it by --source.")
         write_json(folder / PROVENANCE, content)
@@ -92,7 +91,7 @@ def write_dataset(manifest: str | Path, output_dir: str | Path, name: str, card:
 
 def _write_shards(data: Any, folder: Path) -> dict[str, Any]:
     """Writes the rows with the bytes of their songs; returns counts, columns, and who captioned how many rows."""
-    from datasets import Audio, Dataset, Features, Value  # at the top it would come before `collap.data` checks for it
+    from datasets import Audio, Dataset, Features, Value, concatenate_datasets  # not before `collap.data` checks it
 
     features = Features(data.features | {name: Value("string") for name in ("song_id", "sha256")})
     features["audio"] = {"bytes": Value("binary"), "path": Value("string")}  # to encode Audio asks for torchcodec
@@ -107,7 +106,8 @@ def _write_shards(data: Any, folder: Path) -> dict[str, Any]:
         song_id = row.get("song_id")
         if song_id is None or re.search(r"[/\\]", song_id):
             song_id = ids.setdefault(song_id or sha256, sha256[:HASH_LENGTH])
-        rows.append(without_folders(row) | {"audio": audio, "song_id": song_id, "sha256": sha256})
+        changed = {"audio": audio, "song_id": song_id, "sha256": sha256}
+        rows.append(Dataset.from_list([without_folders(row) | changed], features=features))  # many take much memory
         seconds[sha256] = seconds.get(sha256) or row.get("duration_s") or audio_duration_s(audio)
         texts += (row.get("text") is not None) + len(row.get("texts") or [])
         sections += len(row.get("sections") or [])
@@ -115,7 +115,7 @@ def _write_shards(data: Any, folder: Path) -> dict[str, Any]:
         size += len(song)
         if size >= SHARD_BYTES or number == len(data):
             shards.append(folder / f"data/{len(shards)}.parquet")
-            Dataset.from_list(rows, features=features).cast_column("audio", Audio()).to_parquet(shards[-1])
+            concatenate_datasets(rows).cast_column("audio", Audio()).to_parquet(shards[-1])
             rows, size = [], 0
     for number, shard in enumerate(shards):
         shard.rename(folder / f"data/train-{number:05d}-of-{len(shards):05d}.parquet")

@@ -100,14 +100,23 @@ def test_a_published_data_set_can_be_published_again(songs, tmp_path, caplog):
     folder = write(write_manifest(tmp_path, *({"audio": str(song), "texts": [TEXT, TEXT[:1]]} for song in songs)))
     assert "source of the songs is not stated" in caplog.text
     assert "\nNot stated by the publisher.\n" in card_of(folder)
-    again = tmp_path / "again"
-    again.mkdir()
-    folder.rename(again / "first")
-    publish_dataset(
-        ["--manifest", str(again / "first"), "--output_dir", str(again / "out"), "--dry_run", "--license", "mit"]
-    )
-    first, second = (load_manifest(again / name, keep_extra_columns=True) for name in ("first", "out"))
+    given = ["--manifest", str(folder), "--output_dir", str(tmp_path / "again"), "--dry_run"]
+    publish_dataset([*given, "--license", "other", "--license_name", "mine", "--license_link", "https://a.b"])
+    first, second = (load_manifest(path, keep_extra_columns=True) for path in (folder, tmp_path / "again"))
     assert first.to_list() == second.to_list()
+    card = card_of(tmp_path / "again")
+    assert "\n- Set: somebody/songs\n- Licence: cc-by-4.0\n" in card
+    assert "The publisher states `mine`" in card
+
+
+def test_another_folder_of_the_same_name_is_not_loaded_from_the_cache(songs, tmp_path):
+    for song in songs[:2]:
+        folder = tmp_path / song.stem
+        folder.mkdir()
+        loaded = load_dataset(
+            str(write(write_manifest(folder, {"audio": str(song), "text": song.stem}))), split="train"
+        )
+        assert loaded["text"][:] == [song.stem]
 
 
 def test_captioners_with_their_licence_and_prompts(songs, tmp_path):
@@ -128,15 +137,15 @@ def test_captioners_with_their_licence_and_prompts(songs, tmp_path):
     assert first == {**known, "model": "captioner", "licence": "cc-by-nc-4.0", "prompt_texts": PROMPTS, "rows": 2}
     assert second == {**first, "revision": "def", "prompts": "0123", "prompt_texts": None, "rows": 1}
     card = card_of(folder)
-    assert "- **captioner**, 2 rows: a model, revision `abc`" in card
-    assert "licence of the model is cc-by-nc-4.0" in card
+    assert "- **captioner**, rows: 2. A model, revision `abc`, run by collap 0.1.0.\n" in card
+    assert "Licence of the model: cc-by-nc-4.0." in card
     assert f"\n  - section: {PROMPTS['section']}\n" in card
-    assert "hash of its prompts is `0123`" in card
+    assert "Hash of its prompts: `0123`." in card
 
 
 def test_a_person_as_captioner(songs, tmp_path):
     card = card_of(write(write_manifest(tmp_path, {"audio": str(songs[0]), "text": TEXT, "captioner": "Jo"})))
-    assert re.search(r"\n- \*\*Jo\*\*, 1 rows\n", card)
+    assert re.search(r"\n- \*\*Jo\*\*, rows: 1\n", card)
 
 
 def test_the_provenance_of_a_public_set_is_taken_over(songs, tmp_path, caplog):
