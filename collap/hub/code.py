@@ -8,6 +8,7 @@ registered only while something is saved for the Hub: else every checkpoint of a
 
 import copy
 import functools
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,11 +94,25 @@ def is_hub_id(name: str) -> bool:
     return not Path(name).exists()
 
 
+def copy_sentence_transformers_files(folder: str | Path) -> None:
+    """Writes the files by which sentence-transformers loads a folder. Without them it would cut long texts silently."""
+    for name in ("modules.json", "sentence_bert_config.json"):
+        shutil.copy(Path(__file__).with_name(name), folder)
+
+
 def push_with_code() -> None:
     """Our classes upload their code with `push_to_hub()` and `save_pretrained(push_to_hub=True)`; called on import."""
     for ours in AUTO_CLASSES:
         for name in ("push_to_hub", "save_pretrained"):
             setattr(ours, name, _with_code(getattr(ours, name)))
+    upload = CollapProcessor._upload_modified_files  # the last step of both
+
+    @functools.wraps(upload)
+    def upload_more(self: CollapProcessor, working_dir: str | Path, *args: Any, **kwargs: Any) -> Any:
+        copy_sentence_transformers_files(working_dir)
+        return upload(self, working_dir, *args, **kwargs)
+
+    CollapProcessor._upload_modified_files = upload_more
 
 
 def _with_code(method: Callable) -> Callable:

@@ -38,7 +38,7 @@ from collap.extras import require_extra
 from collap.files import flush
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import CARD_TYPES, repository_files, repository_problems
-from collap.hub.code import code_is_saved, for_the_hub, is_hub_id
+from collap.hub.code import code_is_saved, copy_sentence_transformers_files, for_the_hub, is_hub_id
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.processing.processing_collap import UNLIMITED_TOKENS
 
@@ -46,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 HERE = Path(__file__).resolve().parent
 ADAPTER_CONFIG = "adapter_config.json"
-# It would load the folder without them, but cut long texts silently.
-SENTENCE_TRANSFORMERS_FILES = ("modules.json", "sentence_bert_config.json")
 
 
 @dataclass(frozen=True)
@@ -178,8 +176,7 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
             for_the_hub(publication.processor).save_pretrained(folder)
         shutil.copy(HERE / "LICENSE", folder / "LICENSE")
         if publication.kind is COLLAP:
-            for file in SENTENCE_TRANSFORMERS_FILES:
-                shutil.copy(HERE / file, folder / file)
+            copy_sentence_transformers_files(folder)
         calibration = Path(model) / "calibration.json"
         if calibration.is_file() and not (Path(model) / ADAPTER_CONFIG).is_file():  # merged, it has other weights
             shutil.copy(calibration, folder)
