@@ -5,6 +5,7 @@ CoLLAP and the baselines on the audio tasks of mteb: retrieval by the model's ow
 It needs `pip install "collap[train,mteb]"`.
 """
 
+import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,17 +23,18 @@ from collap.data.cache import TensorCache
 from collap.encode import MAX_WAIT, embed_songs
 from collap.evaluation.evaluate import score_songs
 from collap.evaluation.retrievers import load_retriever
-
-BROKEN = {"laion/larger_clap_music": "this checkpoint is broken on the Hub: all texts have nearly the same vector"}
+from collap.files import atomic_write
+from collap.progress import progress_bar
 
 
 class MtebModel:
     r"""
     A model for `mteb.evaluate`. It is a `SearchProtocol` and an `EncoderProtocol` of mteb.
 
-    In tasks of retrieval the scores are those of the model, as in `examples/evaluate_retrieval.py`: text-conditioned
-    for a CoLLAP. Other tasks take one vector of each song or text, without text conditioning (`encode`). Songs are
-    encoded whole: the audio columns are read as files, not by mteb's collator, which may cut them.
+    Where texts find songs, or songs texts, the scores are those of the model, as in `examples/evaluate_retrieval.py`:
+    text-conditioned for a CoLLAP. Other tasks take one vector of each song or text, without text conditioning
+    (`encode`). Songs are encoded whole: the audio columns are read as files, not by mteb's collator, which may cut
+    songs.
 
     Args:
         name_or_path (`str`): As in [`load_retriever`].
@@ -41,8 +43,7 @@ class MtebModel:
         options: More arguments of [`load_retriever`], such as `truncate_texts`.
 
     Raises:
-        ValueError: as [`load_retriever`]; for a checkpoint that is known to be broken; if a task has neither texts nor
-            audio, or both in one column of inputs.
+        ValueError: as [`load_retriever`]; if the inputs of a task are neither texts nor audio, or both at once.
     """
 
     def __init__(
@@ -52,8 +53,6 @@ class MtebModel:
         device: str | torch.device | None = None,
         **options: Any,
     ):
-        if name_or_path in BROKEN:
-            raise ValueError(f"name_or_path must be a model that works, got {name_or_path}: {BROKEN[name_or_path]}.")
         self._state = PartialState(cpu=device is not None and torch.device(device).type == "cpu", timeout=MAX_WAIT)
         self.retriever = load_retriever(name_or_path, self._state.device if device is None else device, **options)
         self._temporary = None
@@ -72,19 +71,10 @@ class MtebModel:
         self, queries: Dataset, *, top_k: int, top_ranked: Mapping[str, list[str]] | None = None, **_: Any
     ) -> dict[str, dict[str, float]]:
         """The scores of the `top_k` best documents of each query, by their ids; of those in `top_ranked`, if given."""
-        queries_are_songs = _has_audio(queries)
-        songs, texts = (queries, self._corpus) if queries_are_songs else (self._corpus, queries)
-        embedded = self.retriever.embed_texts(list(texts["text"]))
-        cache, hashes = self._encode_songs(songs)
-
-        def load_frames(index: int) -> np.ndarray:
-            return cache.read(hashes[index]).frames
-
-        num_frames = [cache.songs[song_hash].num_frames for song_hash in hashes]
-        scores = score_songs(self.retriever, load_frames, num_frames, embedded, self._state)  # (texts, songs)
+        scores = self._scores(queries, self._corpus)
         ids = np.array(self._corpus["id"], object)
         found = {}
-        for query, row in zip(queries["id"], scores.T if queries_are_songs else scores, strict=True):
+        for query, row in zip(queries["id"], scores, strict=True):
             chosen = np.arange(len(ids)) if top_ranked is None else np.flatnonzero(np.isin(ids, top_ranked[query]))
             best = chosen[np.argsort(-row[chosen], kind="stable")[:top_k]]
             found[query] = dict(zip(ids[best], row[best].tolist(), strict=True))
@@ -92,13 +82,7 @@ class MtebModel:
 
     def encode(self, inputs: DataLoader, **_: Any) -> torch.Tensor:
         """One vector `(rows, d)` of length 1 for each song or text of the data set behind `inputs`."""
-        dataset = inputs.dataset
-        if _has_audio(dataset):
-            cache, hashes = self._encode_songs(dataset)
-            vectors = np.stack([cache.read(song_hash).frames.sum(axis=0) for song_hash in hashes])
-        else:
-            vectors = self.retriever.frame_queries(self.retriever.embed_texts(list(dataset["text"])))
-        return torch.nn.functional.normalize(torch.from_numpy(vectors), dim=-1)
+        return torch.from_numpy(self._vectors(inputs.dataset))
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> torch.Tensor:
         """Cosines of all pairs of vectors of [`encode`]."""
@@ -108,11 +92,46 @@ class MtebModel:
         """Cosines of vectors of [`encode`], row by row."""
         return pairwise_cos_sim(embeddings1, embeddings2)
 
+    def _scores(self, queries: Dataset, corpus: Dataset) -> np.ndarray:
+        """`(queries, documents)`: the model's scores of songs and texts, or cosines if both are songs or texts."""
+        if _has_audio(queries) == _has_audio(corpus):
+            return self._vectors(queries) @ self._vectors(corpus).T
+        songs, texts = (queries, corpus) if _has_audio(queries) else (corpus, queries)
+        embedded = self.retriever.embed_texts(list(texts["text"]))
+        cache, hashes = self._encode_songs(songs)
+
+        def load_frames(index: int) -> np.ndarray:
+            return cache.read(hashes[index]).frames
+
+        num_frames = [cache.songs[song_hash].num_frames for song_hash in hashes]
+        scores = score_songs(self.retriever, load_frames, num_frames, embedded, self._state)  # (texts, songs)
+        return scores.T if songs is queries else scores
+
+    def _vectors(self, dataset: Dataset) -> np.ndarray:
+        if _has_audio(dataset):
+            cache, hashes = self._encode_songs(dataset)
+            vectors = np.stack([cache.read(song_hash).frames.sum(axis=0) for song_hash in hashes])
+        else:
+            vectors = self.retriever.frame_queries(self.retriever.embed_texts(list(dataset["text"])))
+        return vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)
+
     def _encode_songs(self, dataset: Dataset) -> tuple[TensorCache, list[str]]:
         """A cache with the frames of all songs, and their hashes."""
-        songs = dict(enumerate(dataset.cast_column("audio", Audio(decode=False))["audio"]))
-        cache, listed = embed_songs(self.retriever, songs, self._cache_dir, self._state)
+        audio = dataset.cast_column("audio", Audio(decode=False))["audio"]
+        paths = [self._write_song(song) for song in progress_bar(audio, desc="Reading", unit="song")]
+        cache, listed = embed_songs(self.retriever, dict(enumerate(paths)), self._cache_dir, self._state)
         return cache, [song.hash for song in listed.values()]
+
+    def _write_song(self, song: dict[str, Any]) -> str:
+        """The file of a song. Its bytes, if they came along, become one: those of all songs may exceed the memory."""
+        if song["bytes"] is None:
+            return song["path"]
+        name = hashlib.sha256(song["bytes"]).hexdigest() + Path(song["path"] or "").suffix
+        path = Path(self._cache_dir) / "audio" / name
+        if not path.exists():
+            with atomic_write(path) as temporary:
+                temporary.write_bytes(song["bytes"])
+        return str(path)
 
 
 def describe_model(retriever: Any, name_or_path: str) -> ModelMeta:
@@ -130,7 +149,7 @@ def describe_model(retriever: Any, name_or_path: str) -> ModelMeta:
         n_parameters=model.num_parameters(),
         memory_usage_mb=round(model.get_memory_footprint() / 2**20),
         max_tokens=None,
-        embed_dim=model.config.projection_dim,
+        embed_dim=getattr(model.config, "projection_dim", None),
         license=None,
         open_weights=True,
         public_training_code=None,

@@ -68,6 +68,8 @@ class Retriever(Protocol):
         """A vector `(T, d)` for each of what `embed_texts` gave: its dot products with frames say how they fit."""
 
 
+# https://github.com/embeddings-benchmark/mteb/issues/5069
+BROKEN = {"laion/larger_clap_music": "this checkpoint is broken on the Hub, all texts have nearly the same vector"}
 BATCH_SIZE = 32  # texts that the model takes at a time
 # Fields of a CollapConfig that texts and scores depend on, and the frames of a song do not.
 FIELDS_OF_TEXTS_AND_SCORES = (
@@ -305,8 +307,10 @@ def load_retriever(
         precision (`str`, *optional*): Of the audio encoders of a CoLLAP, as in [`lower_precision`].
 
     Raises:
-        ValueError: if the model is of another type, lacks weights, or has no such option.
+        ValueError: if the model is of another type, lacks weights, is known to be broken, or has no such option.
     """
+    if name_or_path in BROKEN:
+        raise ValueError(f"name_or_path must be a model that works, got {name_or_path!r}: {BROKEN[name_or_path]}.")
     config = load_config(name_or_path)
     model_type = config.get("model_type")
     if model_type not in ("collap", "clap", "pe_audio"):

@@ -95,7 +95,7 @@ def is_hub_id(name: str) -> bool:
 
 
 def copy_sentence_transformers_files(folder: str | Path) -> None:
-    """Writes the files by which sentence-transformers loads a folder. Without them it would cut long texts silently."""
+    """Writes the files by which sentence-transformers loads a folder; without them it cuts long texts silently."""
     for name in ("modules.json", "sentence_bert_config.json"):
         shutil.copy(Path(__file__).with_name(name), folder)
 

@@ -187,3 +187,8 @@ def test_frame_queries_give_the_mean_cosine_of_the_sentences(collap, songs):
     times = retriever.frame_times(len(song.frames), 1.5)
     assert times.shape == (len(song.frames), 2)
     assert (times[0, 0], times[-1, 1]) == (0, pytest.approx(1.5, abs=0.1))
+
+
+def test_a_broken_checkpoint_is_refused():
+    with pytest.raises(ValueError, match="all texts have nearly the same vector"):
+        load_retriever("laion/larger_clap_music")
