@@ -23,7 +23,7 @@ from collap.processing.feature_extraction_beats import MIN_SAMPLES, SAMPLING_RAT
 from collap.processing.processing_collap import UNLIMITED_TOKENS, CollapProcessor
 from collap.progress import progress_bar
 
-from .graphs import Graph, make_graphs
+from .graphs import Export, make_exports
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ def export(arguments: Sequence[str]) -> None:
 
 def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "onnx", int8: bool = False) -> None:
     """
-    Writes the graphs of [`make_graphs`] to a new folder, or nothing.
+    Writes the graphs of [`make_exports`] to a new folder, or nothing.
 
     Args:
         name_or_path (`str`): Folder or Hub name of a CoLLAP with its processor.
@@ -82,9 +82,9 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
         folder = Path(temporary) / output.name
         folder.mkdir()
-        for name, graph in progress_bar(make_graphs(model, processor).items(), desc="Exporting", unit="graph"):
+        for name, graph in progress_bar(make_exports(model, processor).items(), desc="Exporting", unit="graph"):
             if file_format == "torch":
-                torch.export.save(graph.export(), folder / f"{name}.pt2")
+                torch.export.save(graph.program(), folder / f"{name}.pt2")
             else:
                 _write_onnx(graph, folder / f"{name}.onnx", with_int8=int8 and name in INT8_GRAPHS)
         if file_format == "onnx":
@@ -95,13 +95,13 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
         folder.rename(output)
 
 
-def _write_onnx(graph: Graph, file: Path, with_int8: bool) -> None:
+def _write_onnx(graph: Export, file: Path, with_int8: bool) -> None:
     with _quiet():
         program = torch.onnx.export(
-            graph.export(),
+            graph.program(),
             input_names=list(graph.inputs),
             output_names=graph.outputs,
-            dynamic_shapes=graph.axes,
+            dynamic_shapes=(tuple(graph.axes),),
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
@@ -131,15 +131,14 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _check(graph: Graph, file: Path) -> None:
+def _check(graph: Export, file: Path) -> None:
     """Compares a file with the model."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     found = session.run(graph.outputs, {name: value.numpy() for name, value in graph.inputs.items()})
     with torch.no_grad():
-        expected = graph.module(**graph.inputs)
-    expected = expected if isinstance(expected, tuple) else (expected,)
+        expected = graph.graph(*graph.inputs.values())
     for name, values, own in zip(graph.outputs, found, expected, strict=True):
         error = (torch.from_numpy(values).float() - own.float()).abs().max().item()
         if not error <= TOLERANCE * own.float().abs().max().item():

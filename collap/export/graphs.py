@@ -2,6 +2,7 @@
 """A CoLLAP as the four graphs that a search calls one after the other: tensors in, tensors out."""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ from torch import nn
 from torch.export import Dim, ExportedProgram
 
 from collap.modeling_collap.modeling_collap import CollapModel
+from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
+from collap.modeling_collap.modeling_collap_text import CollapTextModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.processing.feature_extraction_beats import FRAME_LENGTH, HOP_LENGTH, kaldi_fbank
 from collap.processing.feature_extraction_collap import WHISPER_FFT_LENGTH, whisper_log_mel_of_power
@@ -16,48 +19,63 @@ from collap.processing.processing_collap import CollapProcessor
 
 Tensors = tuple[torch.Tensor, ...]
 
+OF_SONGS, OF_TOKENS, OF_SENTENCES = {0: "songs", 1: "frames"}, {0: "sentences", 1: "tokens"}, {0: "sentences"}
+# The axes of inputs whose size is free.
+AXES = dict.fromkeys(("encoder_frames", "frame_embeds", "frame_mask"), OF_SONGS)
+AXES |= dict.fromkeys(("input_ids", "attention_mask", "token_type_ids"), OF_TOKENS)
+AXES |= dict.fromkeys(("query_embeds", "time_query_embeds"), OF_SENTENCES) | {"sentence_counts": {0: "texts"}}
+
+
+class Graph(nn.Module):
+    """A function of a model and of tensors."""
+
+    def __init__(self, function: Callable[..., Tensors], model: nn.Module, names: Sequence[str]):
+        super().__init__()
+        self.function, self.model, self.names = function, model, list(names)
+
+    def forward(self, *inputs: torch.Tensor) -> Tensors:
+        return self.function(self.model, **dict(zip(self.names, inputs, strict=True)))
+
 
 @dataclass
-class Graph:
-    """
-    A module with example inputs by name, the axes of them whose size is free, the names of its outputs, and the most
-    tokens of a sentence.
-    """
+class Export:
+    """A function of a model, examples of its inputs, the names of its outputs, and the most tokens of a sentence."""
 
-    module: nn.Module
+    function: Callable[..., Tensors]
+    model: nn.Module
     inputs: dict[str, torch.Tensor]
-    axes: dict[str, dict[int, str]]
     outputs: list[str]
     max_tokens: int | None = None
 
-    def export(self) -> ExportedProgram:
+    def __post_init__(self) -> None:
+        self.graph = Graph(self.function, self.model, self.inputs)
+        self.axes = [AXES.get(name, {}) for name in self.inputs]
+
+    def program(self) -> ExportedProgram:
         """The program of `torch.export`."""
-        limits = {"tokens": self.max_tokens}
-        sizes = {name: Dim(name, max=limits.get(name)) for axes in self.axes.values() for name in axes.values()}
-        shapes = {name: {axis: sizes[size] for axis, size in self.axes.get(name, {}).items()} for name in self.inputs}
+        names = {name for axes in self.axes for name in axes.values()}
+        sizes = {name: Dim(name, max=self.max_tokens if name == "tokens" else None) for name in names}
+        shapes = tuple({axis: sizes[name] for axis, name in axes.items()} for axes in self.axes)
+        inputs = tuple(self.inputs.values())
         with torch.no_grad():
-            self.module(**self.inputs)  # constants are cached by the first call: they must be no traced ones
-            return torch.export.export(self.module, (), self.inputs, dynamic_shapes=shapes)
+            self.graph(*inputs)  # constants are cached by the first call: they must be no traced ones
+            return torch.export.export(self.graph, inputs, dynamic_shapes=(shapes,))
 
 
-class Audio(nn.Module):
-    """One chunk of a song to its frames, before the adapter."""
-
-    def __init__(self, model: CollapModel, num_fbank_frames: int):
-        super().__init__()
-        self.audio_model, self.num_fbank_frames = model.audio_model, num_fbank_frames
-
-    def forward(self, waveform: torch.Tensor, num_samples: torch.Tensor) -> Tensors:
-        """`waveform` `(1, samples of a chunk)` is 0 from `num_samples` `(1,)` on."""
-        config, features = self.audio_model.config, {}
-        if config.music_config is not None:
-            features["fbank_features"] = kaldi_fbank(waveform)[None]
-        if config.speech_config is not None:
-            mel = whisper_log_mel_of_power(_whisper_power(waveform), config.speech_config.num_mel_bins)
-            features["input_features"] = mel[None]
-        num_real = 1 + (num_samples - FRAME_LENGTH) // HOP_LENGTH
-        mask = torch.arange(self.num_fbank_frames) < num_real[:, None]  # (1, fbank frames)
-        return self.audio_model.encode(**features, audio_attention_mask=mask[None].long())
+def encode_chunk(model: CollapAudioModel, waveform: torch.Tensor, num_samples: torch.Tensor) -> Tensors:
+    """
+    A chunk `(1, samples)` at 16 kHz, 0 from `num_samples` `(1,)` on, to `encoder_frames`
+    `(1, frames of a chunk, encoder width)` and `frame_mask`.
+    """
+    config, features = model.config, {}
+    if config.music_config is not None:
+        features["fbank_features"] = kaldi_fbank(waveform)[None]
+    if config.speech_config is not None:
+        mel = whisper_log_mel_of_power(_whisper_power(waveform), config.speech_config.num_mel_bins)
+        features["input_features"] = mel[None]
+    of_chunk, real = (1 + (samples - FRAME_LENGTH) // HOP_LENGTH for samples in (waveform.shape[1], num_samples))
+    mask = torch.arange(of_chunk) < real[:, None]  # (1, frames of 10 ms)
+    return model.encode(**features, audio_attention_mask=mask[None].long())
 
 
 def _whisper_power(waveform: torch.Tensor) -> torch.Tensor:
@@ -77,120 +95,53 @@ def _whisper_power(waveform: torch.Tensor) -> torch.Tensor:
     return (real + imaginary).transpose(1, 2)
 
 
-class Adapter(nn.Module):
-    """The frames of songs to their embeddings, and to the vectors of a first search stage."""
-
-    def __init__(self, model: CollapModel):
-        super().__init__()
-        self.audio_model = model.audio_model
-
-    def forward(self, encoder_frames: torch.Tensor, frame_mask: torch.Tensor) -> Tensors:
-        songs = self.audio_model(encoder_frames=encoder_frames, frame_mask=frame_mask)
-        return songs.last_hidden_state, songs.pooler_output
+def embed_frames(model: CollapAudioModel, **frames: torch.Tensor) -> Tensors:
+    """`encoder_frames` of songs, chunk after chunk, and `frame_mask` to `frame_embeds` and `song_embeds`."""
+    songs = model(**frames)
+    return songs.last_hidden_state, songs.pooler_output
 
 
-class Text(nn.Module):
-    """The tokens of texts to their queries, the times of these if the model has any, and a vector of each text."""
-
-    def __init__(self, model: CollapModel):
-        super().__init__()
-        self.text_model = model.text_model
-
-    def forward(
-        self,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        sentence_counts: torch.Tensor,
-        token_type_ids: torch.Tensor | None = None,
-    ) -> Tensors:
-        texts = self.text_model(input_ids, attention_mask, token_type_ids, sentence_counts=sentence_counts)
-        found = (texts.query_embeds, texts.pooler_output, texts.time_query_embeds)
-        return tuple(tensor for tensor in found if tensor is not None)
+def embed_texts(model: CollapTextModel, **tokens: torch.Tensor) -> Tensors:
+    """Tokens and `sentence_counts` to `query_embeds`, `text_embeds` and, if there are any, `time_query_embeds`."""
+    texts = model(**tokens)
+    found = (texts.query_embeds, texts.pooler_output, texts.time_query_embeds)
+    return tuple(tensor for tensor in found if tensor is not None)
 
 
-class Scores(nn.Module):
-    """The scores of songs and texts, from what the other graphs return."""
-
-    def __init__(self, model: CollapModel):
-        super().__init__()
-        self.model = model
-
-    def forward(
-        self,
-        frame_embeds: torch.Tensor,
-        frame_mask: torch.Tensor,
-        query_embeds: torch.Tensor,
-        sentence_counts: torch.Tensor,
-        time_query_embeds: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        # A graph has no branch for songs that are shorter than a segment, so all get padding of that length.
-        segment = max(self.model.config.kernel_size, self.model.config.kernel_stride)
-        frame_embeds = nn.functional.pad(frame_embeds, (0, 0, 0, segment))
-        songs = CollapAudioOutput(
-            last_hidden_state=frame_embeds, frame_mask=nn.functional.pad(frame_mask, (0, segment))
-        )
-        texts = CollapTextOutput(
-            query_embeds=query_embeds, sentence_counts=sentence_counts, time_query_embeds=time_query_embeds
-        )
-        return self.model.score(songs, texts)
+def score(model: CollapModel, frame_embeds: torch.Tensor, frame_mask: torch.Tensor, **texts: torch.Tensor) -> Tensors:
+    """The scores `(songs, texts)` of the embeddings that the other graphs return."""
+    # A graph has no branch for songs that are shorter than a segment, so all get padding of that length.
+    segment = max(model.config.kernel_size, model.config.kernel_stride)
+    frame_embeds = nn.functional.pad(frame_embeds, (0, 0, 0, segment))
+    songs = CollapAudioOutput(last_hidden_state=frame_embeds, frame_mask=nn.functional.pad(frame_mask, (0, segment)))
+    return (model.score(songs, CollapTextOutput(**texts)),)
 
 
-def make_graphs(model: CollapModel, processor: CollapProcessor) -> dict[str, Graph]:
-    """
-    The graphs of a model in evaluation mode:
-
-    - `audio`: a chunk of a waveform at 16 kHz to `encoder_frames` `(1, frames of a chunk, encoder width)` and
-      `frame_mask`;
-    - `adapter`: the frames of songs, chunk after chunk, to `frame_embeds` `(songs, frames, d)` and `song_embeds`;
-    - `text`: tokens `(sentences, tokens)` and `sentence_counts` `(texts,)` to `query_embeds`, `text_embeds` and, if
-      the model has time queries, `time_query_embeds`;
-    - `scores`: `frame_embeds` and the queries to the `scores` `(songs, texts)`.
-    """
-    extractor, config = processor.feature_extractor, model.config
-    samples = extractor.num_chunk_samples
-    waveform = torch.linspace(-0.1, 0.1, samples)[None].clone()
-    audio = Graph(
-        Audio(model, extractor.num_chunk_fbank_frames),
-        {"waveform": waveform, "num_samples": torch.tensor([samples])},
-        {},
-        ["encoder_frames", "frame_mask"],
-    )
+def make_exports(model: CollapModel, processor: CollapProcessor) -> dict[str, Export]:
+    """The graphs of a model in evaluation mode, by the names of their files."""
+    config, samples = model.config, processor.feature_extractor.num_chunk_samples
     songs, frames, texts = 3, 2 * config.frames_per_chunk + 1, 2
     sentences = 5 if config.text_granularity == "sentence" else texts
-    song_axes, sentence_axes = {0: "songs", 1: "frames"}, {0: "sentences"}
-    mask = torch.ones(songs, frames, dtype=torch.bool)
-    adapter = Graph(
-        Adapter(model),
-        {"encoder_frames": torch.randn(songs, frames, config.encoder_hidden_size), "frame_mask": mask},
-        {"encoder_frames": song_axes, "frame_mask": song_axes},
-        ["frame_embeds", "song_embeds"],
-    )
-    counts = torch.tensor([sentences - 1, 1])
+    chunk = {"waveform": torch.linspace(-0.1, 0.1, samples)[None].clone(), "num_samples": torch.tensor([samples])}
+    mask = {"frame_mask": torch.ones(songs, frames, dtype=torch.bool)}
+    counts = {"sentence_counts": torch.tensor([sentences - 1, 1])}
     words = torch.tensor(processor.tokenizer("a b c d e f")["input_ids"]).expand(sentences, -1).clone()
     tokens = {"input_ids": words, "attention_mask": torch.ones_like(words)}
     if "token_type_ids" in processor.tokenizer.model_input_names:
         tokens["token_type_ids"] = torch.zeros_like(words)
-    of_texts = ["query_embeds", "text_embeds", *["time_query_embeds"] * config.temporal_position]
-    text = Graph(
-        Text(model),
-        {**tokens, "sentence_counts": counts},
-        {name: {0: "sentences", 1: "tokens"} for name in tokens} | {"sentence_counts": {0: "texts"}},
-        of_texts,
-        config.max_text_tokens,
+    queries, of_texts = (
+        {"query_embeds": torch.randn(sentences, config.projection_dim)},
+        ["query_embeds", "text_embeds"],
     )
-    queries = {"query_embeds": torch.randn(sentences, config.projection_dim)}
     if config.temporal_position:
         queries["time_query_embeds"] = torch.randn(sentences, config.num_time_features)
-    scores = Graph(
-        Scores(model),
-        {
-            "frame_embeds": torch.randn(songs, frames, config.projection_dim),
-            "frame_mask": mask,
-            "sentence_counts": counts,
-            **queries,
-        },
-        {"frame_embeds": song_axes, "frame_mask": song_axes, "sentence_counts": {0: "texts"}}
-        | dict.fromkeys(queries, sentence_axes),
-        ["scores"],
-    )
-    return {"audio": audio, "adapter": adapter, "text": text, "scores": scores}
+        of_texts.append("time_query_embeds")
+    encoded = {"encoder_frames": torch.randn(songs, frames, config.encoder_hidden_size)}
+    embeds = {"frame_embeds": torch.randn(songs, frames, config.projection_dim)}
+    audio, text = model.audio_model, model.text_model
+    return {
+        "audio": Export(encode_chunk, audio, chunk, ["encoder_frames", "frame_mask"]),
+        "adapter": Export(embed_frames, audio, encoded | mask, ["frame_embeds", "song_embeds"]),
+        "text": Export(embed_texts, text, tokens | counts, of_texts, config.max_text_tokens),
+        "scores": Export(score, model, embeds | mask | counts | queries, ["scores"]),
+    }

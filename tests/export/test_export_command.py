@@ -98,14 +98,14 @@ def test_programs_of_torch(folder, songs, expected):
     audio, text, scores = expected
     processor = CollapProcessor.from_pretrained(folder / "model")
     waveform = torch.from_numpy(decode_audio(songs[1]).waveform)  # less than a chunk
-    missing = processor.feature_extractor.num_chunk_samples - len(waveform)
-    chunk = {"waveform": nn.functional.pad(waveform, (0, missing))[None], "num_samples": torch.tensor([len(waveform)])}
-    frames, mask = programs["audio"](**chunk)
-    embeds, vectors = programs["adapter"](encoder_frames=frames[:, mask[0]], frame_mask=mask[:, mask[0]])
+    waveform = nn.functional.pad(waveform, (0, processor.feature_extractor.num_chunk_samples - len(waveform)))[None]
+    frames, mask = programs["audio"](waveform, torch.tensor([16_000 * 3 // 10]))
+    frames, mask = frames[:, mask[0]], mask[:, mask[0]]
+    embeds, vectors = programs["adapter"](frames, mask)
     torch.testing.assert_close(vectors, audio.pooler_output[1:2])
     tokens = processor(text=CAPTIONS, return_tensors="pt")
-    queries, vectors, times = programs["text"](**tokens)
+    counts = tokens["sentence_counts"]
+    queries, vectors, times = programs["text"](tokens["input_ids"], tokens["attention_mask"], counts)
     torch.testing.assert_close(vectors, text.pooler_output)
-    texts = {"query_embeds": queries, "time_query_embeds": times, "sentence_counts": tokens["sentence_counts"]}
-    found = programs["scores"](frame_embeds=embeds, frame_mask=mask[:, mask[0]], **texts)
+    (found,) = programs["scores"](embeds, mask, counts, queries, times)
     torch.testing.assert_close(found, scores[1:2])
