@@ -283,8 +283,10 @@ def _times_s(packet: "av.Packet") -> tuple[float, float] | None:
     """Start and end of a packet; before 0 the codec fills up."""
     if packet.pts is None or packet.time_base is None:
         return None
-    unit_s = float(packet.time_base)
-    return max(packet.pts * unit_s, 0.0), (packet.pts + (packet.duration or 0)) * unit_s
+    unit_s, duration = float(packet.time_base), packet.duration or 0
+    if duration >= 2**31:  # FFmpeg counts back to the end of a short Ogg, in unsigned 32 bits
+        duration -= 2**32
+    return max(packet.pts * unit_s, 0.0), (packet.pts + duration) * unit_s
 
 
 def _to_mono(samples: Sequence[np.ndarray]) -> np.ndarray:

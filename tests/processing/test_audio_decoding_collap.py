@@ -226,6 +226,20 @@ def test_an_ogg_that_ends_with_an_empty_packet_is_whole(tmp_path):
     np.testing.assert_allclose(ended.waveform[:num_samples], whole.waveform[:num_samples], atol=1e-6)
 
 
+@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 96_000])
+def test_a_short_ogg_is_whole(rate, tmp_path):
+    """Its sound is one page, so FFmpeg tells the length of its last packet modulo 2**32."""
+    for seconds in (1.1, 1.0, 0.5, 0.2, 0.05, 0.001):
+        soundfile.write(tmp_path / "a.ogg", chirp(seconds, rate), rate)
+        content = (tmp_path / "a.ogg").read_bytes()
+        for length_s in (None, 0.0):
+            decoded = decode_audio(content, length_s=length_s)
+            assert decoded.problem is None
+            assert decoded.duration_s == pytest.approx(seconds, abs=0.04)  # up to a packet of 256 samples more or less
+    with pytest.raises(ValueError, match="its head is damaged"):
+        decode_audio(content[:-1])
+
+
 def test_an_ogg_with_a_damaged_page_is_not_whole(tmp_path):
     WRITERS["a.opus"](tmp_path / "a.opus", 8)
     content = bytearray((tmp_path / "a.opus").read_bytes())
