@@ -371,14 +371,23 @@ class CollapModel(CollapPreTrainedModel):
             [`CollapOutput`]
 
         Raises:
-            ValueError: if `return_loss=True` and songs and texts differ in number, or `return_logits=False`; as the
-                two feature methods.
+            ValueError: if songs or texts are missing; if `return_loss=True` and songs and texts differ in number, or
+                `return_logits=False`; as the two feature methods.
         """
         if return_loss and not return_logits:
             raise ValueError("return_loss=True needs the scores; got return_logits=False.")
         kwargs = with_output_flags(self.config, {**kwargs, "output_attentions": output_attentions})
         songs = (fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask)
         texts = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts)
+        for missing, inputs, other, method, auto_class in (
+            ("Songs", songs, "texts", "get_text_features", "AutoModelForTextEncoding"),
+            ("Texts", texts, "songs", "get_audio_features", "AutoModelForAudioXVector"),
+        ):
+            if all(value is None for value in inputs):
+                raise ValueError(
+                    f"{missing} are missing: CollapModel scores songs against texts. For {other} alone call {method}, "
+                    f"or load that half of the model by {auto_class}."
+                )
         audio = self.get_audio_features(*songs, return_dict=True, **kwargs)
         text = self.get_text_features(*texts, return_dict=True, **kwargs)
         logit_scale = self.logit_scale()

@@ -437,6 +437,14 @@ class TestScoresAndLoss:
         with pytest.raises(ValueError, match=r"song_ids must hold one id for each of the 4 pairs, got \(3,\)"):
             model(**inputs, song_ids=torch.tensor([1, 2, 3]), return_loss=True)
 
+    def test_one_side_alone_is_told_what_to_call(self):
+        message = "^{} are missing: .* For {} alone call {}, or load that half of the model by {}"
+        texts = "Songs", "texts", "get_text_features", "AutoModelForTextEncoding"
+        songs = "Texts", "songs", "get_audio_features", "AutoModelForAudioXVector"
+        for inputs, names in ((text_inputs([5]), texts), (audio_inputs(SONGS), songs)):
+            with pytest.raises(ValueError, match=message.format(*names)):
+                make_model()(**inputs)
+
     def test_unequal_numbers_have_no_loss(self):
         model = make_model()
         inputs = {**audio_inputs(SONGS), **text_inputs([5, 9, 3])}
