@@ -17,8 +17,7 @@ from collap.evaluation.retrievers import load_retriever
 
 mteb = pytest.importorskip("mteb")
 
-from mteb.abstasks.retrieval import AbsTaskRetrieval  # noqa: E402
-from mteb.abstasks.task_metadata import TaskMetadata  # noqa: E402
+from tiny_mteb import make_task  # noqa: E402
 
 from collap.evaluation.mteb import MtebModel  # noqa: E402
 
@@ -42,49 +41,13 @@ def library(tmp_path_factory):
     return folder, paths[:4]
 
 
-def make_task(paths, with_audio_queries):
-    name, category = ("LocalA2TRetrieval", "a2t") if with_audio_queries else ("LocalT2ARetrieval", "t2a")
-    unknown = dict.fromkeys(
-        ("reference", "date", "license", "annotations_creators", "sample_creation", "bibtex_citation")
-    )
-    songs = Dataset.from_dict({"id": [f"s{song}" for song in range(len(paths))], "audio": paths})
-    songs = songs.cast_column("audio", Audio())
-    texts = Dataset.from_dict({"id": [f"t{text}" for text in range(len(CAPTIONS))], "text": CAPTIONS})
-    relevant = {}
-    for text, song in enumerate(SONG_OF_TEXT):
-        query, document = (f"s{song}", f"t{text}") if with_audio_queries else (f"t{text}", f"s{song}")
-        relevant.setdefault(query, {})[document] = 1
-
-    class Task(AbsTaskRetrieval):
-        metadata = TaskMetadata(
-            name=name,
-            description="Noise and words.",
-            dataset={"path": "local/task", "revision": "1"},
-            type="Any2AnyRetrieval",
-            category=category,
-            modalities=["audio", "text"],
-            eval_splits=["test"],
-            eval_langs=["eng-Latn"],
-            main_score="recall_at_1",
-            domains=["Music"],
-            task_subtypes=[],
-            dialect=[],
-            **unknown,
-        )
-
-        def load_data(self, **_):
-            queries, corpus = (songs, texts) if with_audio_queries else (texts, songs)
-            split = {"corpus": corpus, "queries": queries, "relevant_docs": relevant, "top_ranked": None}
-            self.dataset, self.data_loaded = {"default": {"test": split}}, True
-
-    return Task()
-
-
 @pytest.mark.parametrize(("name", "with_audio_queries"), [("collap", False), ("collap", True), ("clap", False)])
 def test_metrics_are_those_of_our_evaluation(name, with_audio_queries, library, tmp_path):
     folder, paths = library
     model = MtebModel(str(folder / name), device="cpu")
-    (result,) = mteb.evaluate(model, make_task(paths, with_audio_queries), cache=None).task_results
+    (result,) = mteb.evaluate(
+        model, make_task(paths, CAPTIONS, SONG_OF_TEXT, with_audio_queries), cache=None
+    ).task_results
     (found,) = result.scores["test"]
 
     given = {"manifest": str(folder / "songs.jsonl"), "model_name_or_path": str(folder / name)}
