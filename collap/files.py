@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 import sys
+import tempfile
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -33,6 +34,23 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(output_dir: str | Path) -> Iterator[Path]:
+    """Gives a temporary folder to write to, which becomes `output_dir` when the block ends without an error."""
+    output = Path(output_dir)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise ValueError(f"output_dir must not exist or be an empty folder, got {str(output_dir)!r}.")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as temporary:
+        folder = Path(temporary) / output.name
+        folder.mkdir()
+        yield folder
+        if output.exists():
+            output.rmdir()  # empty, as was checked; not every system renames onto a folder
+        flush(*folder.rglob("*"))
+        folder.rename(output)
 
 
 def flush(*paths: Path) -> None:

@@ -3,7 +3,6 @@
 
 import logging
 import shutil
-import tempfile
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
@@ -15,7 +14,7 @@ import torch
 
 from collap.cli import HelpFormatter
 from collap.extras import require_extra
-from collap.files import flush, write_json
+from collap.files import whole_folder, write_json
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.processing import audio_decoding_collap, sentence_splitting_collap
@@ -68,31 +67,20 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
         ValueError: if the folder is not empty, the weights are incomplete or have no file tokenizer.json (for ONNX).
         RuntimeError: if a graph returns other values than the model.
     """
-    output = Path(output_dir)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"output_dir must not exist or be an empty folder, got {str(output_dir)!r}.")
     if file_format == "onnx":
         require_extra("onnx", "onnx", "onnxscript", "onnxruntime")
-    model = load_complete(CollapModel, name_or_path, dtype=torch.float32).eval()
-    if file_format == "onnx":
-        model.set_attn_implementation("eager")  # of T5 the other one cannot be converted
-    processor = CollapProcessor.from_pretrained(name_or_path)
-    processor.check_model(model)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".export-") as temporary:
-        folder = Path(temporary) / output.name
-        folder.mkdir()
+    with whole_folder(output_dir) as folder:
+        model = load_complete(CollapModel, name_or_path, dtype=torch.float32).eval()
+        processor = CollapProcessor.from_pretrained(name_or_path)
+        processor.check_model(model)
+        if file_format == "onnx":
+            model.set_attn_implementation("eager")  # of T5 the other one cannot be converted
+            _write_search(processor, folder)
         for name, graph in progress_bar(make_exports(model, processor).items(), desc="Exporting", unit="graph"):
             if file_format == "torch":
                 torch.export.save(graph.program(), folder / f"{name}.pt2")
             else:
                 _write_onnx(graph, folder / f"{name}.onnx", with_int8=int8 and name in INT8_GRAPHS)
-        if file_format == "onnx":
-            _write_search(processor, folder)
-        flush(*folder.iterdir())
-        if output.exists():
-            output.rmdir()
-        folder.rename(output)
 
 
 def _write_onnx(graph: Export, file: Path, with_int8: bool) -> None:

@@ -30,9 +30,9 @@ from collap.data.audio_files import HASH_LENGTH, audio_duration_s, audio_path
 from collap.data.manifest import TEXT_COLUMNS, load_manifest
 from collap.data.sets.converter import PROVENANCE, read_provenance
 from collap.data.validation import validate_manifest
-from collap.files import write_json
+from collap.files import whole_folder, write_json
 from collap.hub.checks import metadata_problems
-from collap.hub.push import HERE, check_repository, publish_by_command, whole_folder
+from collap.hub.push import HERE, check_repository, publish_by_command
 from collap.progress import progress_bar
 
 logger = logging.getLogger(__name__)

@@ -21,8 +21,7 @@ import logging
 import shutil
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,7 +34,7 @@ from transformers.hf_argparser import HfArg
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapConfig, CollapModel, CollapProcessor
 from collap.cli import HelpFormatter
 from collap.extras import require_extra
-from collap.files import flush
+from collap.files import whole_folder
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import CARD_TYPES, repository_files, repository_problems
 from collap.hub.code import code_is_saved, copy_sentence_transformers_files, for_the_hub, is_hub_id
@@ -185,23 +184,6 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
         if unknown := {path.name for path in folder.iterdir()}.difference(files):
             raise ValueError(f"model has files that are not known to belong to a model: {sorted(unknown)}.")
     return Path(output_dir)
-
-
-@contextmanager
-def whole_folder(output_dir: str | Path) -> Iterator[Path]:
-    """Gives a temporary folder to write to, which becomes `output_dir` when the block ends without an error."""
-    output = Path(output_dir)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ValueError(f"output_dir must not exist or be an empty folder, got {str(output_dir)!r}.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".publish-") as temporary:
-        folder = Path(temporary) / output.name
-        folder.mkdir()
-        yield folder
-        if output.exists():
-            output.rmdir()  # empty, as was checked; not every system renames onto a folder
-        flush(*folder.rglob("*"))
-        folder.rename(output)
 
 
 def check_repository(folder: Path, name: str, repo_type: str = "model") -> list[str]:
