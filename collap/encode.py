@@ -31,7 +31,7 @@ from collap.data.cache import SongEmbedding, TensorCache, describe_features, use
 from collap.files import atomic_write, first_few
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
-from collap.precision import lower_precision
+from collap.precision import lower_precision, usable_precision
 from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor
 from collap.progress import progress_bar
 
@@ -146,6 +146,7 @@ def encode_songs(
     mine = split_work(new, state.num_processes)[state.process_index]
     started = time.monotonic()
     failed: list[ListedSong] = []
+    done_s = 0.0
     progress = progress_bar(
         total=round(sum(song.length_s for song in mine)),
         desc=f"Encoding {len(mine)} songs" + (f" (work split 1 of {state.num_processes})" * (state.num_processes > 1)),
@@ -159,7 +160,7 @@ def encode_songs(
         encoded_batches = itertools.starmap(encode_batch, ahead(read_batch, batches, num_threads))
     with progress, cache, one_thread_a_product() if on_cpu else nullcontext():
         for good, bad, results in encoded_batches:
-            length_s = sum(song.length_s for song in [*good, *bad])
+            done_s += sum(song.length_s for song in [*good, *bad])
             for song, encoded in zip(good, results, strict=True):
                 if isinstance(encoded, Exception):
                     bad.append(replace(song, problem=_reason(encoded, song.name)))
@@ -169,7 +170,7 @@ def encode_songs(
                     bad.append(replace(song, problem="its frames are not finite; try a higher precision"))
             _raise_or_skip(bad, len(mine), on_bad_audio)
             failed += bad
-            progress.update(round(length_s))
+            progress.update(round(done_s) - progress.n)  # rounded parts would not add up to the total
     problems = {song.hash: song.problem for song in gather_object(failed)}
     cache.refresh()
     listed = [replace(song, problem=problems.get(song.hash, song.problem)) for song in listed]
@@ -222,9 +223,10 @@ def extract_features(
     # On CPUs Accelerate joins processes only if it is told that CPUs are meant.
     state = PartialState(cpu=audio_model.device.type == "cpu", timeout=MAX_WAIT)
     fingerprint = describe_features(audio_model, feature_extractor)  # of the weights that a training has
-    fingerprint["precision"] = lower_precision(audio_model, precision)
+    fingerprint["precision"] = usable_precision(audio_model, precision)
     with state.main_process_first():
         cache = TensorCache(folder, fingerprint, create=True)
+    lower_precision(audio_model, fingerprint["precision"])  # not of a model whose folder is refused
     config = audio_model.config
     num_read = math.ceil(READ_S / (config.encoder_batch_size * config.chunk_length_s))  # parts
 

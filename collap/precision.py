@@ -13,6 +13,23 @@ PRECISIONS = ("bfloat16", "float16", "int8")
 logger = logging.getLogger(__name__)
 
 
+def usable_precision(audio_model: CollapAudioModel, precision: str | None) -> str | None:
+    """What [`lower_precision`] returns and raises, without a conversion."""
+    if precision is None:
+        return None
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
+    device = audio_model.device.type
+    if precision == "int8" and device != "cpu":
+        raise ValueError(f"precision must be bfloat16 or float16 for a model on {device}: int8 is for CPUs.")
+    if device == "cpu" and not is_faster_on_this_cpu(precision):
+        logger.warning(
+            "precision: this CPU is not faster in %s, so the encoders keep the precision of the checkpoint.", precision
+        )
+        return None
+    return precision
+
+
 def lower_precision(audio_model: CollapAudioModel, precision: str | None) -> str | None:
     """
     Converts the encoders of a model for encoding, in place and for good; the adapter stays as it is.
@@ -28,17 +45,7 @@ def lower_precision(audio_model: CollapAudioModel, precision: str | None) -> str
     Raises:
         ValueError: if `precision` is none of them, or is `"int8"` and the model is not on a CPU.
     """
-    if precision is None:
-        return None
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}.")
-    device = audio_model.device.type
-    if precision == "int8" and device != "cpu":
-        raise ValueError(f"precision must be bfloat16 or float16 for a model on {device}: int8 is for CPUs.")
-    if device == "cpu" and not is_faster_on_this_cpu(precision):
-        logger.warning(
-            "precision: this CPU is not faster in %s, so the encoders keep the precision of the checkpoint.", precision
-        )
+    if (precision := usable_precision(audio_model, precision)) is None:
         return None
     for encoder in (audio_model.music_model, audio_model.speech_model):
         if encoder is None:

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -188,6 +189,11 @@ def test_progress_in_a_log_is_a_line_a_minute(songs, extract, capsys, monkeypatc
     assert seen == [{"desc": "A notebook"}]
 
 
+def test_progress_ends_at_its_total(extract, tmp_path, capsys):
+    extract([write_song(tmp_path / f"{index}.wav", 1.4, index) for index in range(5)])
+    assert re.search(r"Encoding 5 songs: 100%.*7/7 ", capsys.readouterr().err)
+
+
 def test_an_encoder_that_fails_leaves_no_thread(tmp_path, monkeypatch):
     song = write_song(tmp_path / "song.wav", 9.0)
     model, processor = tiny_collap()
@@ -269,8 +275,9 @@ def test_other_encoders_or_precision_need_another_folder(songs, extract, extract
     monkeypatch.setattr("collap.precision.is_faster_on_this_cpu", lambda precision: True)
     exact = load_frames(extract(songs), songs[0]).float()
     lower = copy.deepcopy(extract.model)
-    with pytest.raises(ValueError, match="precision: None in the cache, 'bfloat16' here"):
-        extract(songs, copy.deepcopy(lower), precision="bfloat16")
+    with pytest.raises(ValueError, match=r"precision: none \(that of the checkpoint\) in the cache, 'bfloat16' here"):
+        extract(songs, lower, precision="bfloat16")
+    assert lower.audio_model.music_model.dtype == torch.float32  # nothing was converted for a folder that is refused
     with pytest.raises(ValueError, match=r"music_encoder\.weights_sha256"):
         extract(songs, CollapModel(tiny_config()))
     other = extract_features(songs, tmp_path / "other", lower.audio_model, extractor, precision="bfloat16")

@@ -295,7 +295,11 @@ def differences(made: Any, here: Any, name: str = "") -> list[str]:
         ]
     if made == here:
         return []
-    shown = ["there is one" if isinstance(value, Mapping) else repr(value) for value in (made, here)]
+    none = "none (that of the checkpoint)" if name == "precision" else "None"
+    shown = [
+        "there is one" if isinstance(value, Mapping) else none if value is None else repr(value)
+        for value in (made, here)
+    ]
     return [f"{name}: {shown[0]} in the cache, {shown[1]} here"]
 
 
