@@ -33,7 +33,7 @@ def index_songs(arguments: Sequence[str]) -> int:
     parser.add_argument("folders", nargs="*", help="folders of songs, in addition to those of earlier calls")
     parser.add_argument("--index", required=True, help="folder of the index")
     parser.add_argument("--model", help="a CoLLAP, a folder or a name on the Hub; needed once")
-    parser.add_argument("--precision", choices=PRECISIONS, help="in which songs are encoded; int8 is for CPUs")
+    parser.add_argument("--precision", choices=PRECISIONS, help="of a new index; int8 is for CPUs")
     parser.add_argument("--milvus", metavar="URI", help="Milvus that holds the vectors of the first stage")
     parser.add_argument("--rebuild", action="store_true", help="begin anew, with another model or settings")
     parser.add_argument("--failed", action="store_true", help="only list the files that could not be encoded, and why")
@@ -47,7 +47,10 @@ def index_songs(arguments: Sequence[str]) -> int:
         print(SongIndex.open(given.index, given.model).remove(given.remove))
         return 0
     if given.model is None and (given.rebuild or given.milvus or given.precision):
-        parser.error("--rebuild, --milvus and --precision need --model")
+        parser.error(
+            "--rebuild, --milvus and --precision need --model: they are for a new index. An index that is there is "
+            "brought up to date without them, as it was made"
+        )
     for folder in given.folders:
         if not Path(folder).is_dir():
             raise ValueError(f"{folder} is no folder of songs.")

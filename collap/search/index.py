@@ -144,11 +144,12 @@ class SongIndex:
         is_index = (folder / DATABASE).exists()
         if not is_index and folder.is_dir() and any(path.name != LOCK for path in folder.iterdir()):
             raise ValueError(f"index: {folder} holds other files. Give a new folder.")
-        if precision is None and is_index and not rebuild:
-            precision = cls(folder)._settings.get("precision")
+        index = cls(folder, model) if is_index and not rebuild else None
+        if precision is None and index is not None:
+            precision = index._settings.get("precision")
         retriever = _load_retriever(model, precision)
         described = describe_songs(retriever)
-        if rebuild or not is_index:
+        if index is None:
             folder.mkdir(parents=True, exist_ok=True)
             with _writing(folder):
                 folders = _delete(folder) if is_index else []
@@ -169,7 +170,7 @@ class SongIndex:
                 ):
                     database.executescript(SCHEMA)
                     _write_settings(database, settings)
-        index = cls(folder, model)
+            index = cls(folder, model)
         if milvus not in (None, index._settings["milvus"]):
             raise ValueError(
                 f"milvus: {folder} has its windows in {index._settings['milvus'] or 'a file'}, got {milvus!r}. "

@@ -62,6 +62,13 @@ def by_title(index):
     return {song.title: song for song in index.songs.values()}
 
 
+def test_an_index_that_is_there_is_read_once(made, model, monkeypatch):
+    reads, read = [], SongIndex._read
+    monkeypatch.setattr(SongIndex, "_read", lambda self: reads.append(read(self)))
+    assert len(SongIndex.create(made, model).songs) == 4
+    assert len(reads) == 1
+
+
 def test_an_index_has_songs_tags_lengths_and_failures(made, songs):
     index = SongIndex.open(made)
     found = by_title(index)

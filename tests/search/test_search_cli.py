@@ -124,6 +124,7 @@ def test_a_second_model_needs_rebuild(index, model, tmp_path, capsys):
     other = save_tiny_model(tmp_path / "other", projection_dim=12)
     assert main(["index", "--index", index, "--model", other]) == 1
     assert "projection_dim: 16 in the index, 12 here" in capsys.readouterr().err
-    with pytest.raises(SystemExit):
-        main(["index", "--index", index, "--rebuild"])
-    assert "need --model" in capsys.readouterr().err
+    for folder, option in ((index, ["--rebuild"]), (index, ["--precision", "int8"]), ("new", ["--milvus", "a.db"])):
+        with pytest.raises(SystemExit):
+            main(["index", "--index", folder, *option])
+        assert "need --model: they are for a new index" in capsys.readouterr().err
