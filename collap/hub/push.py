@@ -61,15 +61,7 @@ COLLAP = Kind(
     CollapModel,
     CollapProcessor,
     HERE / "model_card.md",
-    [
-        "collap",
-        "audio",
-        "music",
-        "text-to-audio-retrieval",
-        "contrastive",
-        "sentence-transformers",
-        "arxiv:2410.02271",
-    ],
+    ["collap", "audio", "music", "text-to-audio-retrieval", "sentence-transformers", "arxiv:2410.02271"],
 )
 BEATS = Kind(BeatsModel, BeatsFeatureExtractor, HERE / "model_card_beats.md", ["beats", "audio", "arxiv:2212.09058"])
 KINDS = {CollapConfig.model_type: COLLAP, BeatsConfig.model_type: BEATS}

@@ -18,7 +18,7 @@ from collap import CollapModel, CollapProcessor
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import repository_problems
 
-TAGS = ["collap", "audio", "music", "text-to-audio-retrieval", "contrastive", "sentence-transformers"]
+TAGS = ["collap", "audio", "music", "text-to-audio-retrieval", "sentence-transformers"]
 
 
 @pytest.fixture(scope="module")
