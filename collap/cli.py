@@ -8,7 +8,11 @@ An error of the input is one line and exit status 1; `collap --debug COMMAND ...
 import importlib
 import logging
 import sys
-from argparse import REMAINDER, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
+import traceback
+from argparse import REMAINDER, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 # Command -> its function, imported when it is called, and its line of `collap --help`. A function takes the arguments
 # and returns the exit status, None for 0.
@@ -31,7 +35,28 @@ COMMANDS = {
 
 
 class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
-    """Shows the docstring of a script as it stands, and the default of each argument."""
+    """Shows the docstring of a script as it stands, and the default of each argument that has one."""
+
+    def _get_help_string(self, action: Action) -> str | None:
+        if action.const is False:  # HfArgumentParser adds it to an option that is true by default
+            return f"Same as --{action.dest} false."
+        return action.help if action.default in (None, []) else super()._get_help_string(action)
+
+
+# Errors that these raise say what is wrong with the input; those of NumPy or PyTorch do not.
+EXPLAINING_PACKAGES = ("__main__", "collap", "huggingface_hub", "transformers")
+
+
+def run_script(script: Callable[[], Any]) -> None:
+    """Calls the `main` of a script; an error of the input is one line there, too, unless Python runs with `-X dev`."""
+    try:
+        script()
+    except (ImportError, OSError, ValueError) as error:
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        package = frame.f_globals["__name__"].partition(".")[0]
+        if sys.flags.dev_mode or not (isinstance(error, OSError) or package in EXPLAINING_PACKAGES):
+            raise
+        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -31,7 +31,7 @@ import torch
 from accelerate import PartialState
 from transformers import HfArgumentParser
 
-from collap.cli import HelpFormatter
+from collap.cli import HelpFormatter, run_script
 from collap.encode import MAX_WAIT
 from collap.evaluation.evaluate import EvaluationArguments, evaluate, load_set
 from collap.evaluation.result import DIRECTIONS, EvaluationResult, compare
@@ -73,4 +73,4 @@ def main(arguments: list[str] | None = None) -> EvaluationResult | None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

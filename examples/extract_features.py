@@ -26,7 +26,7 @@ from transformers import HfArgumentParser
 from transformers.hf_argparser import HfArg
 
 from collap import CollapModel
-from collap.cli import HelpFormatter
+from collap.cli import HelpFormatter, run_script
 from collap.data.manifest import load_manifest
 from collap.encode import MAX_WAIT, extract_features
 from collap.precision import PRECISIONS
@@ -84,4 +84,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

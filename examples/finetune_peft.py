@@ -27,7 +27,7 @@ from transformers import HfArgumentParser
 from transformers.hf_argparser import HfArg
 
 from collap import CollapModel
-from collap.cli import HelpFormatter
+from collap.cli import HelpFormatter, run_script
 from collap.files import markdown_table
 from collap.training.arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
 from collap.training.build import make_trainer, take_push_to_hub, train_and_evaluate
@@ -137,5 +137,5 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
     PartialState().destroy_process_group()  # threads of the process group that are alive at the exit abort the process

@@ -16,6 +16,7 @@ import logging
 import sys
 from argparse import ArgumentParser, RawDescriptionHelpFormatter
 
+from collap.cli import run_script
 from collap.data.sets import SETS
 
 
@@ -48,4 +49,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

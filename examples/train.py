@@ -28,7 +28,7 @@ from pathlib import Path
 from accelerate import PartialState
 from transformers import HfArgumentParser
 
-from collap.cli import HelpFormatter
+from collap.cli import HelpFormatter, run_script
 from collap.training.arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
 from collap.training.build import make_trainer, take_push_to_hub, train_and_evaluate
 from collap.training.clap import is_clap
@@ -52,5 +52,5 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
     PartialState().destroy_process_group()  # threads of the process group that are alive at the exit abort the process

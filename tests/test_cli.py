@@ -1,9 +1,18 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """The `collap` command: every command has a help, and an error is one line and an exit status."""
 
-import pytest
+import runpy
+import sys
+from pathlib import Path
 
-from collap.cli import COMMANDS, main
+import numpy as np
+import pytest
+from transformers import HfArgumentParser
+
+from collap.cli import COMMANDS, HelpFormatter, main, run_script
+from collap.evaluation.evaluate import EvaluationArguments
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -20,3 +29,36 @@ def test_an_error_is_one_line(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
     with pytest.raises(FileNotFoundError):
         main(["--debug", *arguments])
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        ("train.py", "--output_dir out", "Give --train_manifest, --eval_manifest or both"),
+        ("train.py", "--output_dir out --unknown 2", "Some specified arguments are not used"),  # by transformers
+        ("finetune_peft.py", "--output_dir out --model_name_or_path model", "Give --train_manifest"),  # by the script
+        ("extract_features.py", "--manifests a.jsonl --features out", "Give --model_name_or_path"),
+        ("evaluate_retrieval.py", "--model_name_or_path model --output_dir out", "--manifest is required."),
+        ("evaluate_retrieval.py", "--compare a.json", "[Errno 2] No such file or directory: 'a.json'"),
+        ("prepare_data.py", "--set futga --data_dir nothing --output_dir out --options a=3", "futga: "),
+    ],
+)
+def test_an_error_of_an_example_is_one_line(script, arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLES / script), *arguments.split()])
+    with pytest.raises(SystemExit) as stopped:
+        runpy.run_path(str(EXAMPLES / script), run_name="__main__")
+    assert stopped.value.code.startswith(f"{script}: {message}")
+    assert "\n" not in stopped.value.code
+
+
+def test_other_errors_of_a_script_keep_their_traceback():
+    with pytest.raises(ValueError, match="need at least one array"):
+        run_script(lambda: np.stack([]))
+
+
+def test_help_says_what_an_option_does_that_was_made_of_another():
+    help = " ".join(HfArgumentParser(EvaluationArguments, formatter_class=HelpFormatter).format_help().split())
+    assert "--no_use_time, --no-use-time Same as --use_time false. --section_query" in help
+    assert "(default: None)" not in help
+    assert "Frames that are scored at a time; fewer take less memory. (default: 32768)" in help

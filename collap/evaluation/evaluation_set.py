@@ -100,7 +100,7 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
     `spans_s` of a row, pairs of start and end in seconds, says where its song is what its texts describe.
 
     Args:
-        manifest (`str` or `Path`): The manifest, or a folder of songs with their texts beside them.
+        manifest (`str` or `Path`): A manifest, or a folder of songs with their texts beside them; no name on the Hub.
         text_column (`str`, *optional*):
             Another column that holds a text or several, or `sections.NAME` for the key `NAME` of the row's sections,
             each of which is a section query with the span of its section then. Default: `text` and `texts`.
@@ -114,7 +114,9 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
     """
     path = Path(manifest)
     if not path.exists():
-        raise ValueError(f"manifest: there is no file or folder {path}.")
+        raise ValueError(
+            f"manifest: there is no file or folder {path}. (It cannot be a name on the Hub: the songs must be files.)"
+        )
     rows = load_manifest(path, keep_extra_columns=True, check_audio=False)
     folder = (path if path.is_dir() else path.parent).absolute()
     provenance, notes = read_provenance(path)

@@ -181,3 +181,8 @@ def test_the_hash_is_of_the_task():
 def test_sets_that_contradict_themselves(changes, message):
     with pytest.raises(ValueError, match=message):
         three_songs(**changes)
+
+
+def test_a_name_on_the_hub_is_refused():
+    with pytest.raises(ValueError, match=r"no file or folder user/songs\. \(It cannot be a name on the Hub"):
+        load_evaluation_set("user/songs")
