@@ -12,7 +12,6 @@ import traceback
 from argparse import REMAINDER, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 # Command -> its function, imported when it is called, and its line of `collap --help`. A function takes the arguments
 # and returns the exit status, None for 0.
@@ -43,18 +42,15 @@ class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
         return action.help if action.default in (None, []) else super()._get_help_string(action)
 
 
-# Errors that these raise say what is wrong with the input; those of NumPy or PyTorch do not.
-EXPLAINING_PACKAGES = ("__main__", "collap", "huggingface_hub", "transformers")
-
-
-def run_script(script: Callable[[], Any]) -> None:
+def run_script(script: Callable[[], object]) -> None:
     """Calls the `main` of a script; an error of the input is one line there, too, unless Python runs with `-X dev`."""
     try:
         script()
     except (ImportError, OSError, ValueError) as error:
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         package = frame.f_globals["__name__"].partition(".")[0]
-        if sys.flags.dev_mode or not (isinstance(error, OSError) or package in EXPLAINING_PACKAGES):
+        clear = ("__main__", "collap", "huggingface_hub", "transformers")  # PyTorch does not say which input is wrong
+        if sys.flags.dev_mode or not (isinstance(error, OSError) or package in clear):
             raise
         sys.exit(f"{Path(sys.argv[0]).name}: {error}")
 

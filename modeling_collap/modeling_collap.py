@@ -379,15 +379,10 @@ class CollapModel(CollapPreTrainedModel):
         kwargs = with_output_flags(self.config, {**kwargs, "output_attentions": output_attentions})
         songs = (fbank_features, input_features, audio_attention_mask, encoder_frames, frame_mask)
         texts = (input_ids, attention_mask, token_type_ids, position_ids, inputs_embeds, sentence_counts)
-        for missing, inputs, other, method, auto_class in (
-            ("Songs", songs, "texts", "get_text_features", "AutoModelForTextEncoding"),
-            ("Texts", texts, "songs", "get_audio_features", "AutoModelForAudioXVector"),
-        ):
-            if all(value is None for value in inputs):
-                raise ValueError(
-                    f"{missing} are missing: CollapModel scores songs against texts. For {other} alone call {method}, "
-                    f"or load that half of the model by {auto_class}."
-                )
+        if all(value is None for value in songs):
+            raise ValueError("Songs are missing. For texts alone use get_text_features or AutoModelForTextEncoding.")
+        if all(value is None for value in texts):
+            raise ValueError("Texts are missing. For songs alone use get_audio_features or AutoModelForAudioXVector.")
         audio = self.get_audio_features(*songs, return_dict=True, **kwargs)
         text = self.get_text_features(*texts, return_dict=True, **kwargs)
         logit_scale = self.logit_scale()

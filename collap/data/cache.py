@@ -295,11 +295,9 @@ def differences(made: Any, here: Any, name: str = "") -> list[str]:
         ]
     if made == here:
         return []
-    none = "none (that of the checkpoint)" if name == "precision" else "None"
-    shown = [
-        "there is one" if isinstance(value, Mapping) else none if value is None else repr(value)
-        for value in (made, here)
-    ]
+    if name == "precision":
+        made, here = made or "that of the checkpoint", here or "that of the checkpoint"
+    shown = ["there is one" if isinstance(value, Mapping) else repr(value) for value in (made, here)]
     return [f"{name}: {shown[0]} in the cache, {shown[1]} here"]
 
 

@@ -87,10 +87,7 @@ def _make_blocks(num_frames: Sequence[int], block_frames: int) -> Iterator[list[
 class EvaluationArguments:
     """What is evaluated on what, and how."""
 
-    manifest: str | None = HfArg(
-        default=None,
-        help="A manifest on this machine, or a folder of songs with their texts beside them; no name on the Hub.",
-    )
+    manifest: str | None = HfArg(default=None, help="A manifest, or a folder of songs and texts; no name on the Hub.")
     text_column: str | None = HfArg(default=None, help="Column of texts; sections.NAME is the key NAME of sections.")
     model_name_or_path: str | None = HfArg(default=None, help="A folder, or a name on the Hub.")
     output_dir: str | None = HfArg(default=None, help="For the result.")

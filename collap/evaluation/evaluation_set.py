@@ -114,9 +114,7 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
     """
     path = Path(manifest)
     if not path.exists():
-        raise ValueError(
-            f"manifest: there is no file or folder {path}. (It cannot be a name on the Hub: the songs must be files.)"
-        )
+        raise ValueError(f"manifest: there is no file or folder {path}; it cannot be a name on the Hub.")
     rows = load_manifest(path, keep_extra_columns=True, check_audio=False)
     folder = (path if path.is_dir() else path.parent).absolute()
     provenance, notes = read_provenance(path)

@@ -47,10 +47,7 @@ def index_songs(arguments: Sequence[str]) -> int:
         print(SongIndex.open(given.index, given.model).remove(given.remove))
         return 0
     if given.model is None and (given.rebuild or given.milvus or given.precision):
-        parser.error(
-            "--rebuild, --milvus and --precision need --model: they are for a new index. An index that is there is "
-            "brought up to date without them, as it was made"
-        )
+        parser.error("--rebuild, --milvus and --precision need --model: they are for a new index, not for an update")
     for folder in given.folders:
         if not Path(folder).is_dir():
             raise ValueError(f"{folder} is no folder of songs.")

@@ -184,5 +184,5 @@ def test_sets_that_contradict_themselves(changes, message):
 
 
 def test_a_name_on_the_hub_is_refused():
-    with pytest.raises(ValueError, match=r"no file or folder user/songs\. \(It cannot be a name on the Hub"):
+    with pytest.raises(ValueError, match="no file or folder user/songs; it cannot be a name on the Hub"):
         load_evaluation_set("user/songs")
