@@ -23,16 +23,18 @@ from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 from huggingface_hub.utils import validate_repo_id
+from transformers import HfArgumentParser
 from transformers.hf_argparser import HfArg
 
 from collap.captioning.captioner import PROMPTS, TEMPLATES, find_licence, hash_prompts
+from collap.cli import HelpFormatter
 from collap.data.audio_files import HASH_LENGTH, audio_duration_s, audio_path
 from collap.data.manifest import TEXT_COLUMNS, load_manifest
 from collap.data.sets.converter import PROVENANCE, read_provenance
 from collap.data.validation import validate_manifest
 from collap.files import whole_folder, write_json
 from collap.hub.checks import metadata_problems
-from collap.hub.push import HERE, check_repository, publish_by_command
+from collap.hub.push import HERE, FolderArguments, check_repository, write_and_push
 from collap.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -56,10 +58,19 @@ class DatasetCardArguments:
     source: str | None = HfArg(default=None, help="In words: where songs and texts come from.")
 
 
+@dataclass
+class DatasetArguments(FolderArguments):
+    """What is published, and where."""
+
+    manifest: str | None = HfArg(default=None, help="Manifest to publish, as for train.py. Default: output_dir.")
+
+
 def publish_dataset(command_line: list[str]) -> None:
     """`collap publish-dataset`: writes the folder, and pushes it unless `--dry_run` is given."""
-    help, how = "Manifest to publish, as for train.py. Default: output_dir.", (DatasetCardArguments, write_dataset)
-    publish_by_command(command_line, "publish-dataset", __doc__, "manifest", help, *how, "dataset")
+    types, style = (DatasetArguments, DatasetCardArguments), HelpFormatter
+    parser = HfArgumentParser(types, prog="collap publish-dataset", description=__doc__, formatter_class=style)
+    arguments, card = parser.parse_args_into_dataclasses(command_line)
+    write_and_push(arguments, card, "dataset", write_dataset)
 
 
 def write_dataset(manifest: str | Path, output_dir: str | Path, name: str, card: DatasetCardArguments) -> Path:

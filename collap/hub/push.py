@@ -264,8 +264,8 @@ def publish_model(
 
 
 @dataclass
-class PublishArguments:
-    """What is published, and where."""
+class FolderArguments:
+    """Which folder is published, and where."""
 
     output_dir: str = HfArg(help="Folder to write (it must not exist or be empty), or written before.")
     repo_id: str | None = HfArg(default=None, help="Hub repository to push to, as USER/NAME.")
@@ -273,27 +273,33 @@ class PublishArguments:
     dry_run: bool = HfArg(default=False, help="Write the folder and check it, push nothing.")
 
 
+@dataclass
+class PublishArguments(FolderArguments):
+    """What is published, and where."""
+
+    model: str | None = HfArg(
+        default=None, help="Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: output_dir."
+    )
+
+
 def publish(command_line: list[str]) -> None:
     """`collap publish`: writes the folder, and pushes it unless `--dry_run` is given."""
-    help = "Folder or Hub name of a CoLLAP with its processor, or of a BEATs. Default: output_dir."
-    publish_by_command(command_line, "publish", __doc__, "model", help, CardArguments, write_repository, "model")
+    types, style = (PublishArguments, CardArguments), HelpFormatter
+    parser = HfArgumentParser(types, prog="collap publish", description=__doc__, formatter_class=style)
+    arguments, card = parser.parse_args_into_dataclasses(command_line)
+    write_and_push(arguments, card, "model", write_repository)
 
 
-def publish_by_command(
-    given: list[str], command: str, doc: str, what: str, help: str, card_type: type, write: Callable, repo_type: str
-) -> None:
-    """A command that writes a folder of its argument `what` by `write`, if it is given, and pushes the folder."""
-    types, style = (PublishArguments, card_type), HelpFormatter
-    parser = HfArgumentParser(types, prog=f"collap {command}", description=doc, formatter_class=style)
-    parser.add_argument(f"--{what}", help=help)
-    arguments, card, rest = parser.parse_args_into_dataclasses(given)
-    folder = Path(arguments.output_dir)
+def write_and_push(arguments: FolderArguments, card: Any, repo_type: str, write: Callable[..., Any]) -> None:
+    """Writes a repository by `write` if its source (a model, or the manifest of a data set) is given; pushes it."""
+    what, command = {"model": ("model", "publish"), "dataset": ("manifest", "publish-dataset")}[repo_type]
+    folder, source = Path(arguments.output_dir), getattr(arguments, what)
     if not arguments.dry_run and (arguments.repo_id is None or "/" not in arguments.repo_id):
         raise ValueError(f"repo_id must be USER/NAME to push (or give --dry_run), got {arguments.repo_id!r}.")
     name = arguments.repo_id or folder.resolve().name
-    if (source := getattr(rest, what)) is not None:
+    if source is not None:
         write(source, folder, name, card)
-    elif card != card_type():
+    elif card != type(card)():
         raise ValueError(f"Without --{what} the folder is not changed: edit its README.md in place of arguments.")
     files = check_repository(folder, name, repo_type)
     logger.info("Checked %s: %s", folder, ", ".join(files))

@@ -15,6 +15,7 @@ import soundfile
 from publish_helpers import save_trained
 
 from collap.hub.card import CardArguments
+from collap.hub.dataset import DatasetArguments, DatasetCardArguments
 from collap.hub.push import PublishArguments
 from collap.training.arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
 from examples.extract_features import ExtractArguments
@@ -73,7 +74,8 @@ ARGUMENTS = {
     "examples/train.py": names(*MODEL, DataArguments, CollapTrainingArguments),
     "examples/finetune_peft.py": names(LoraArguments, DataArguments, FinetuningArguments),
     "examples/extract_features.py": names(ExtractArguments, *MODEL),
-    "collap publish": names(PublishArguments, CardArguments),
+    "collap publish ": names(PublishArguments, CardArguments),
+    "collap publish-dataset ": names(DatasetArguments, DatasetCardArguments),
 }
 
 
