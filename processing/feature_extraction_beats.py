@@ -31,7 +31,7 @@ FRAME_BLOCK_SIZE = 512
 
 
 @functools.lru_cache(maxsize=8)
-def _povey_window(device: torch.device) -> torch.Tensor:
+def povey_window(device: torch.device) -> torch.Tensor:
     """Kaldi's default window, `(400,)`: a Hann window to the power of 0.85. It also scales to integers of 16 bits."""
     window = torch.hann_window(FRAME_LENGTH, periodic=False, dtype=torch.float64) ** 0.85
     # A power of two rounds nothing, so it may come last, and costs nothing here.
@@ -39,7 +39,7 @@ def _povey_window(device: torch.device) -> torch.Tensor:
 
 
 @functools.lru_cache(maxsize=8)
-def _mel_filters(num_mel_bins: int, device: torch.device) -> torch.Tensor:
+def mel_filters(num_mel_bins: int, device: torch.device) -> torch.Tensor:
     """Kaldi's mel filters, `(257 frequencies, num_mel_bins)`: triangles on the mel scale, of height 1."""
     frequencies = torch.arange(FFT_LENGTH // 2 + 1, dtype=torch.float64) * (SAMPLING_RATE / FFT_LENGTH)
     mels = 1127.0 * torch.log1p(frequencies / 700.0)
@@ -71,8 +71,8 @@ def kaldi_fbank(waveform: torch.Tensor, num_mel_bins: int = 128) -> torch.Tensor
     """
     if waveform.ndim == 0 or waveform.shape[-1] < FRAME_LENGTH:
         raise ValueError(f"waveform must have at least {FRAME_LENGTH} samples, got the shape {tuple(waveform.shape)}.")
-    window = _povey_window(waveform.device)
-    filters = _mel_filters(num_mel_bins, waveform.device)
+    window = povey_window(waveform.device)
+    filters = mel_filters(num_mel_bins, waveform.device)
     smallest_power = torch.finfo(torch.float32).eps
 
     *batch_shape, num_samples = waveform.shape

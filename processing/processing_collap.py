@@ -20,7 +20,7 @@ from .sentence_splitting_collap import split_sentences
 logger = logging.get_logger(__name__)
 
 UNLIMITED_TOKENS = 10**9  # a tokenizer without a limit has 1e30
-FILE_NAME = re.compile(r"\.\w{2,5}$")
+AUDIO_NAME = re.compile(r"\S\.(aac|aiff?|flac|m4[ab]|mp[34]|og[ag]|opus|wav|webm|wma)\s*$", re.IGNORECASE)
 
 TextLike = str | Sequence[str] | Sequence[str | Sequence[str]]
 """One text, a list of texts, or a list in which texts may be given as the list of their sentences."""
@@ -322,10 +322,10 @@ def _tokenizer_differences(tokenizer: PreTrainedTokenizerBase, config: PreTraine
 def _check_text(text: str, name: str) -> None:
     if not text.strip():
         raise ValueError(f"{name} must not be empty, got {text!r}.")
-    # sentence-transformers takes files for texts if it does not know their suffix.
-    if FILE_NAME.search(text) and os.path.isfile(text):
+    # sentence-transformers takes a file for a text if there is none of this name, or it does not know the suffix.
+    if AUDIO_NAME.search(text):
         raise ValueError(
-            f"{name} must be a text, got the file {text!r}: pass it as audio (to sentence-transformers as "
+            f"{name} must be a text, got the name of a file, {text!r}: pass it as audio (to sentence-transformers as "
             '{"audio": path}).'
         )
 

@@ -51,6 +51,7 @@ def export(arguments: Sequence[str]) -> None:
     if given.int8 and given.format != "onnx":
         parser.error("--int8 needs --format onnx")
     export_model(given.model, given.output_dir, given.format, given.int8)
+    print(f"Wrote {given.output_dir}.")
 
 
 def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "onnx", int8: bool = False) -> None:

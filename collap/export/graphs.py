@@ -13,7 +13,16 @@ from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.modeling_collap.modeling_collap_text import CollapTextModel
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
-from collap.processing.feature_extraction_beats import FRAME_LENGTH, HOP_LENGTH, kaldi_fbank
+from collap.processing.feature_extraction_beats import (
+    FBANK_MEAN,
+    FBANK_STD,
+    FFT_LENGTH,
+    FRAME_LENGTH,
+    HOP_LENGTH,
+    PREEMPHASIS,
+    mel_filters,
+    povey_window,
+)
 from collap.processing.feature_extraction_collap import WHISPER_FFT_LENGTH, whisper_log_mel_of_power
 from collap.processing.processing_collap import CollapProcessor
 
@@ -69,30 +78,40 @@ def encode_chunk(model: CollapAudioModel, waveform: torch.Tensor, num_samples: t
     """
     config, features = model.config, {}
     if config.music_config is not None:
-        features["fbank_features"] = kaldi_fbank(waveform)[None]
+        features["fbank_features"] = _kaldi_fbank(waveform, config.music_config.num_mel_bins)[None]
     if config.speech_config is not None:
-        mel = whisper_log_mel_of_power(_whisper_power(waveform), config.speech_config.num_mel_bins)
+        half = WHISPER_FFT_LENGTH // 2
+        padded = nn.functional.pad(waveform[:, None], (half, half), mode="reflect")[:, 0]
+        frames = padded.unfold(-1, WHISPER_FFT_LENGTH, HOP_LENGTH)[:, :-1]  # (1, frames, 400)
+        power = _fourier_power(frames, torch.hann_window(WHISPER_FFT_LENGTH, dtype=torch.float64), WHISPER_FFT_LENGTH)
+        mel = whisper_log_mel_of_power(power.transpose(1, 2), config.speech_config.num_mel_bins)
         features["input_features"] = mel[None]
     of_chunk, real = (1 + (samples - FRAME_LENGTH) // HOP_LENGTH for samples in (waveform.shape[1], num_samples))
     mask = torch.arange(of_chunk) < real[:, None]  # (1, frames of 10 ms)
     return model.encode(**features, audio_attention_mask=mask[None].long())
 
 
-def _whisper_power(waveform: torch.Tensor) -> torch.Tensor:
-    """
-    The power `(1, 201 frequencies, frames)` of a short-time Fourier transform by a product of matrices.
+def _kaldi_fbank(waveform: torch.Tensor, num_mel_bins: int) -> torch.Tensor:
+    """The filter bank of `kaldi_fbank`, of a chunk."""
+    frames = waveform.unfold(-1, FRAME_LENGTH, HOP_LENGTH)  # (1, frames, 400)
+    frames = frames - frames.mean(dim=-1, keepdim=True)
+    frames = nn.functional.pad(frames[..., 1:] - PREEMPHASIS * frames[..., :-1], (1, 0))
+    power = _fourier_power(frames, povey_window(waveform.device).double(), FFT_LENGTH)
+    mel = power @ mel_filters(num_mel_bins, waveform.device)
+    return (mel.clamp(min=torch.finfo(torch.float32).eps).log() - FBANK_MEAN) / (2 * FBANK_STD)
 
-    The operator STFT of onnxruntime is a hundred times less exact.
+
+def _fourier_power(frames: torch.Tensor, window: torch.Tensor, fft_length: int) -> torch.Tensor:
     """
-    half = WHISPER_FFT_LENGTH // 2
-    padded = nn.functional.pad(waveform[:, None], (half, half), mode="reflect")[:, 0]
-    frames = padded.unfold(-1, WHISPER_FFT_LENGTH, HOP_LENGTH)[:, :-1]  # (1, frames, 400)
-    time = torch.arange(WHISPER_FFT_LENGTH, dtype=torch.float64)
-    angles = 2 * math.pi / WHISPER_FFT_LENGTH * torch.outer(time, time[: half + 1])  # (400, 201)
-    window = torch.hann_window(WHISPER_FFT_LENGTH, dtype=torch.float64)[:, None]
-    waves = torch.cat((window * angles.cos(), window * angles.sin()), dim=1).float()  # (400, 402)
+    The power `(1, frames, frequencies)` of windowed frames by a product of matrices.
+
+    The operators STFT and DFT of onnxruntime are up to a hundred times less exact.
+    """
+    time, frequency = torch.arange(len(window)), torch.arange(fft_length // 2 + 1)
+    angles = 2 * math.pi / fft_length * torch.outer(time, frequency).double()
+    waves = torch.cat((window[:, None] * angles.cos(), window[:, None] * angles.sin()), dim=1).float()
     real, imaginary = (frames @ waves).square().chunk(2, dim=-1)
-    return (real + imaginary).transpose(1, 2)
+    return real + imaginary
 
 
 def embed_frames(model: CollapAudioModel, **frames: torch.Tensor) -> Tensors:

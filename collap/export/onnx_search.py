@@ -11,6 +11,7 @@ weights of 8 bits. The scores are those of `CollapModel.score`.
 
 import argparse
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -46,13 +47,19 @@ class OnnxCollap:
         self.sessions = {}
         for name in ("audio", "adapter", "text", "scores"):
             file = folder / f"{name}.int8.onnx" if int8 and name in ("audio", "text") else folder / f"{name}.onnx"
+            if not file.is_file():
+                raise ValueError(
+                    f"{file} is not there: the folder must be written by `collap export`, with --int8 for it."
+                )
             self.sessions[name] = onnxruntime.InferenceSession(str(file), providers=providers)
 
     def encode_song(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`frame_embeds` `(1, frames, d)` and `song_embeds` `(1, d)` of a mono waveform at 16 kHz."""
         size, shortest = self.settings["samples_per_chunk"], self.settings["min_samples"]
-        if len(waveform) < shortest:
-            raise ValueError(f"waveform must have at least {shortest} samples, got {len(waveform)}.")
+        if np.ndim(waveform) != 1 or len(waveform) < shortest:
+            raise ValueError(
+                f"waveform must be mono, at least {shortest} samples, got the shape {np.shape(waveform)}."
+            )
         frames = []
         for start in range(0, len(waveform), size):
             chunk = waveform[None, start : start + size].astype(np.float32)
@@ -69,15 +76,16 @@ class OnnxCollap:
 
     def encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
         """`query_embeds`, `text_embeds`, `sentence_counts` and, if the model has any, `time_query_embeds`."""
+        if isinstance(texts, str) or not texts or not all(text.strip() for text in texts):
+            raise ValueError(f"texts must be a list of texts that are not empty, got {texts!r}.")
         by_sentence, most = self.settings["text_granularity"] == "sentence", self.settings["max_text_tokens"]
         rows = [split_sentences(text, self.settings["language"]) if by_sentence else [text] for text in texts]
         sentences = [sentence for row in rows for sentence in row]
         encoded = self.tokenizer.encode_batch(sentences)
         for sentence, tokens in zip(sentences, encoded, strict=True):
             if most is not None and sum(tokens.attention_mask) > most:
-                raise ValueError(
-                    f"A sentence must have at most {most} tokens, got {sum(tokens.attention_mask)}: {sentence!r}."
-                )
+                number = sum(tokens.attention_mask)
+                raise ValueError(f"A sentence must have at most {most} tokens, got {number}: {sentence[:80]!r} ...")
         counts = np.array([len(row) for row in rows])
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         inputs = {
@@ -122,4 +130,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        sys.exit(f"onnx_search.py: {error}")

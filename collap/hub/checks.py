@@ -113,8 +113,10 @@ def metadata_problems(data: CardData) -> list[str]:
     """The problems of what the Hub reads of a card: licence, languages, other repositories."""
     problems = []
     licence, name, link = (data.get(key) for key in ("license", "license_name", "license_link"))
-    if not isinstance(licence, str) or not licence:
-        problems.append(f"license must be the Hub's name of one licence (or 'other'), got {licence!r}")
+    if not isinstance(licence, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
+        problems.append(
+            f"license must be the Hub's name of one licence, such as cc-by-4.0, or 'other', got {licence!r}"
+        )
     if licence == "other" and not (name and re.match("https?://", str(link))):
         problems.append(
             "license 'other' needs a license_name and, as license_link, the address of its text, got "

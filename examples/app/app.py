@@ -7,6 +7,7 @@ from pathlib import Path
 
 import uvicorn
 
+from collap.data.audio_files import find_audio_files
 from collap.search.app import make_app
 from collap.search.index import DATABASE, SongIndex
 
@@ -22,7 +23,7 @@ def open_index() -> SongIndex:
         index = SongIndex.open(INDEX, MODEL)
     elif MODEL is None:
         sys.exit("There is no model: set the variable COLLAP_MODEL, or put one into the folder model.")
-    elif not SONGS.is_dir():
+    elif not find_audio_files(SONGS):
         sys.exit(f"There are no songs: put them into the folder {SONGS.name}.")
     else:
         index = SongIndex.create(INDEX, MODEL)

@@ -57,13 +57,19 @@ def test_audio_as_path_array_and_dict(model, folder, songs, tmp_path):
         model.encode([WAVEFORM])
 
 
-def test_a_suffix_that_it_does_not_know_is_no_text(model, folder, songs, tmp_path):
-    """It takes the paths of .m4a and .opus for texts."""
-    path = shutil.copy(songs[0], tmp_path / "song.opus")  # the content tells what it is, not the name
-    with pytest.raises(ValueError, match=r'got the file .*song\.opus.*sentence-transformers as \{"audio": path\}'):
+@pytest.mark.parametrize("name", ["song.opus", "missing.ogg"])
+def test_a_file_that_it_takes_for_a_text_is_refused(name, model, folder, songs, tmp_path):
+    """So it takes .m4a and .opus, and files that are not there."""
+    path = tmp_path / name
+    if name == "song.opus":
+        shutil.copy(songs[0], path)  # the content tells what it is, not the name
+    with pytest.raises(
+        ValueError, match=rf'got the name of a file, .*{name}.*sentence-transformers as \{{"audio": path'
+    ):
         model.encode([str(path)])
-    found = model.encode([{"audio": str(path)}])
-    np.testing.assert_allclose(found, expected(folder, audio=songs[:1]), atol=1e-5)
+    if name == "song.opus":
+        found = model.encode([{"audio": str(path)}])
+        np.testing.assert_allclose(found, expected(folder, audio=songs[:1]), atol=1e-5)
 
 
 def test_a_text_that_is_too_long_is_refused(model):

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from collap import BeatsFeatureExtractor
-from collap.processing.feature_extraction_beats import _mel_filters, kaldi_fbank, validate_waveform
+from collap.processing.feature_extraction_beats import kaldi_fbank, mel_filters, validate_waveform
 
 PARITY = 3e-5  # what we aim at; the promise is 1e-4, and the reference itself is 2.4e-5 from float64
 SILENCE = -2.391692876815796  # any mel bin of digital silence
@@ -48,7 +48,7 @@ class TestFilterBank:
         """Frame by frame in float64, as in Kaldi's manual."""
         waveform = torch.rand(8000, dtype=torch.float64) - 0.5
         hann = 0.5 - 0.5 * torch.cos(2 * torch.pi * torch.arange(400, dtype=torch.float64) / 399)
-        filters = _mel_filters(128, torch.device("cpu")).double()
+        filters = mel_filters(128, torch.device("cpu")).double()
         expected = []
         for start in range(0, len(waveform) - 399, 160):
             frame = waveform[start : start + 400] * 32768
