@@ -34,16 +34,14 @@ class OnnxCollap:
     Args:
         folder (`str` or `Path`): Of the export.
         int8 (`bool`): Whether audio and texts are encoded by the graphs with weights of 8 bits.
-        providers (`list[str]`, *optional*): Of onnxruntime, such as `["CUDAExecutionProvider"]`.
     """
 
-    def __init__(self, folder: str | Path, int8: bool = False, providers: Sequence[str] | None = None):
+    def __init__(self, folder: str | Path, int8: bool = False):
         folder = Path(folder)
         self.settings = json.loads((folder / "collap_onnx.json").read_text(encoding="utf-8"))
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_truncation()
         self.tokenizer.enable_padding(pad_id=self.settings["pad_token_id"], pad_token=self.settings["pad_token"])
-        providers = providers or ["CPUExecutionProvider"]
         self.sessions = {}
         for name in ("audio", "adapter", "text", "scores"):
             file = folder / f"{name}.int8.onnx" if int8 and name in ("audio", "text") else folder / f"{name}.onnx"
@@ -51,7 +49,7 @@ class OnnxCollap:
                 raise ValueError(
                     f"{file} is not there: the folder must be written by `collap export`, with --int8 for it."
                 )
-            self.sessions[name] = onnxruntime.InferenceSession(str(file), providers=providers)
+            self.sessions[name] = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
 
     def encode_song(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`frame_embeds` `(1, frames, d)` and `song_embeds` `(1, d)` of a mono waveform at 16 kHz."""
