@@ -8,6 +8,7 @@ the song is.
 import json
 import re
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,25 +46,15 @@ class Query(NamedTuple):
     tags: list[str]
 
 
+@dataclass
 class CaptionWriter:
-    """
-    Writes one caption or one query.
+    """Writes one caption or one query."""
 
-    Args:
-        wording (`str`): "seen" (training, and the first text of test songs) or "new" (test songs only).
-        rng (`np.random.Generator`): makes every choice.
-        clock_times (`bool`): whether the sections' times are told, as "0:14 to 0:32".
-        mention_absences (`bool`): whether a missing voice is always mentioned, and all absences in more wordings.
-    """
-
-    def __init__(
-        self, wording: str, rng: np.random.Generator, clock_times: bool = False, mention_absences: bool = False
-    ):
-        self.wording = wording
-        self.rng = rng
-        self.clock_times = clock_times
-        self.mention_absences = mention_absences
-        self._used: set[str] = set()
+    wording: str  # "seen" (training, and the first text of test songs) or "new" (test songs only)
+    rng: np.random.Generator  # makes every choice
+    clock_times: bool = False  # whether the sections' times are told, as "0:14 to 0:32"
+    mention_absences: bool = False  # whether a missing voice is always mentioned, and all absences in more wordings
+    _used: set[str] = field(default_factory=set)
 
     def write(self, song: Song) -> Caption:
         """A caption of the whole song, with its sections in their order."""
