@@ -28,17 +28,6 @@ TWIN_SPLITS = ("train_twins", "twins")  # a song, and the same with bass, drums 
 GROUPED_SPLITS = dict.fromkeys((*ORDER_SPLITS, "near_duplicates"), GROUP_SIZE) | dict.fromkeys(TWIN_SPLITS, 2)
 TRAINING_SPLITS = ("train", "train_twins", "validation", "validation_order")  # never a held-out pair of instruments
 LONG_MINUTES = {"long_2": 2, "long_5": 5, "long_10": 10, "long_20": 20}  # the same songs at four lengths
-SPLITS = (
-    *TRAINING_SPLITS,
-    "content",
-    "order",
-    "near_duplicates",
-    "structures",
-    "instrument_pairs",
-    *LONG_MINUTES,
-    "freehand",
-    "twins",
-)
 
 SECTION_TAGS = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics", "voice")  # what each section draws
 NO_LEAD, NO_BASS, NO_DRUMS = 0.08, 0.2, 0.2  # shares of the sections without
@@ -70,47 +59,39 @@ class CorpusSize:
     """How much is made."""
 
     num_songs: Mapping[str, int]  # of each split; multiples of 4 where a split is made of groups
-    min_duration_s: float  # of all splits but "long_2" to "long_20"
-    max_duration_s: float
-    num_leads: int  # so many of the instruments are used, the first ones
-    num_accompaniments: int
-    audio_format: str  # "wav" (fast to write and read) or "flac" (half the disk space or less)
+    min_duration_s: float = 60.0  # of all splits but "long_2" to "long_20"
+    max_duration_s: float = 120.0
+    num_leads: int = 10  # so many of the instruments are used, the first ones
+    num_accompaniments: int = 8
+    audio_format: str = "wav"  # fast to write and read; "flac" takes half the disk space or less
 
 
 def _songs_of_splits(train: int, validation: int, content: int, other: int, long: int) -> dict[str, int]:
-    others = ("validation_order", "order", "near_duplicates", "structures", "instrument_pairs")
     return {
         "train": train,
+        "train_twins": 2 * train,
         "validation": validation,
+        "validation_order": other,
         "content": content,
-        **dict.fromkeys(others, other),
+        **dict.fromkeys(("order", "near_duplicates", "structures", "instrument_pairs"), other),
         **dict.fromkeys(LONG_MINUTES, long),
         "freehand": 120,  # as many as there are descriptions
-        "train_twins": 2 * train,
         "twins": 2 * other,
     }
 
 
-_DEMO = CorpusSize(
-    _songs_of_splits(train=320, validation=40, content=100, other=100, long=20),
-    min_duration_s=60.0,
-    max_duration_s=120.0,
-    num_leads=10,
-    num_accompaniments=8,
-    audio_format="wav",
-)
 SIZES = {
-    "demo": _DEMO,
-    "small": replace(_DEMO, num_songs=_songs_of_splits(train=640, validation=100, content=1_000, other=200, long=48)),
+    "demo": CorpusSize(_songs_of_splits(train=320, validation=40, content=100, other=100, long=20)),
+    "small": CorpusSize(_songs_of_splits(train=640, validation=100, content=1_000, other=200, long=48)),
     "full": CorpusSize(
         _songs_of_splits(train=10_000, validation=500, content=1_000, other=1_000, long=200),
-        min_duration_s=60.0,
         max_duration_s=300.0,
         num_leads=len(LEADS),
         num_accompaniments=len(ACCOMPANIMENTS),
         audio_format="flac",
     ),
 }
+SPLITS = tuple(SIZES["full"].num_songs)
 
 
 @dataclass(frozen=True)
