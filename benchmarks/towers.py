@@ -30,6 +30,7 @@ from transformers import AutoModel, PreTrainedTokenizerFast, RobertaConfig, Whis
 
 from collap import BeatsConfig, BeatsModel, CollapFeatureExtractor
 from collap.files import atomic_write
+from collap.modeling_collap.configuration_beats import DROPOUTS
 
 from .corpus.tags import TAGS, window_targets
 
@@ -41,16 +42,8 @@ CHECKPOINT_STEPS = 200
 FEATURES = {"music": "fbank_features", "speech": "input_features"}
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 MAX_TOKENS = 768  # a whole caption is one sequence in the paper's reading
-UNUSED_DECODER = {  # a Whisper folder has one
-    "decoder_layers": 1,
-    "vocab_size": 64,
-    "max_target_positions": 8,
-    "decoder_start_token_id": 1,
-    "begin_suppress_tokens": None,
-    "pad_token_id": 0,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
+UNUSED_DECODER = {"decoder_layers": 1, "vocab_size": 64, "max_target_positions": 8, "pad_token_id": 0}
+UNUSED_DECODER |= {"decoder_attention_heads": 4, "decoder_ffn_dim": 64}  # a Whisper folder has one
 BEATS = {
     "embed_dim": 64,
     "hidden_size": 64,
@@ -61,11 +54,9 @@ BEATS = {
     "num_conv_pos_embedding_groups": 16,
     "num_buckets": 64,
     "max_bucket_distance": 256,
-    "hidden_dropout": 0.0,
-    "attention_dropout": 0.0,
-    "feat_proj_dropout": 0.0,
-    "layerdrop": 0.0,
+    **dict.fromkeys(DROPOUTS, 0.0),
 }
+WHISPER = {"d_model": 64, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 192} | UNUSED_DECODER
 
 
 def build_encoder(kind: str, chunk_length_s: float = CHUNK_LENGTH_S, **sizes: int) -> nn.Module:
@@ -75,18 +66,7 @@ def build_encoder(kind: str, chunk_length_s: float = CHUNK_LENGTH_S, **sizes: in
     """
     if kind == "music":
         return BeatsModel(BeatsConfig(**BEATS | sizes))
-    return WhisperModel(
-        WhisperConfig(
-            d_model=64,
-            encoder_layers=2,
-            encoder_attention_heads=2,
-            encoder_ffn_dim=192,
-            decoder_attention_heads=4,
-            decoder_ffn_dim=64,
-            max_source_positions=round(chunk_length_s * 50),
-            **UNUSED_DECODER,
-        )
-    )
+    return WhisperModel(WhisperConfig(max_source_positions=round(chunk_length_s * 50), **WHISPER))
 
 
 @dataclass(frozen=True)
