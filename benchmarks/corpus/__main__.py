@@ -25,21 +25,11 @@ def main() -> None:
     parser.add_argument("--splits", nargs="+", choices=(*SPLITS, "all"), default=DEFAULT_SPLITS, help="what to build")
     parser.add_argument("--num_songs", nargs="+", default=[], metavar="SPLIT=N", help="other numbers of songs")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clock_share", type=float, default=0.0, help="of training captions that tell times (0.25)")
     parser.add_argument(
-        "--clock_share",
-        type=float,
-        default=0.0,
-        help="share of the training captions that tell each section's times (0.25: 4 of 16)",
+        "--test_columns", action="store_true", help="also for size demo: the columns with a star in README.md"
     )
-    parser.add_argument(
-        "--test_columns",
-        action="store_true",
-        help="also for size demo: captions with times, paraphrases and which tags are told, for test songs",
-    )
-    parser.add_argument(
-        "--structures",
-        help="section layouts of real songs (split 'structures'): JSON lines, or a folder of the Harmonix Set",
-    )
+    parser.add_argument("--structures", help="layouts of real songs: JSON lines, or a folder of the Harmonix Set")
     parser.add_argument("--num_processes", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     num_songs = dict(SIZES[arguments.size].num_songs)
