@@ -148,14 +148,10 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
         "--structures",
         type=Path,
         default=structures if structures.is_file() else None,
-        help="section layouts of real songs, as the Harmonix Set's folder dataset/segments (see "
-        "benchmarks/corpus/README.md); without them the split of unseen structures is left out (default: "
-        "song_structures.jsonl in the folder COLLAP_SHARED_DATA or ../shared/data, if it is there)",
+        help="section layouts of real songs, see benchmarks/corpus/README.md; without them their split is left out "
+        "(default: song_structures.jsonl in the folder COLLAP_SHARED_DATA or ../shared/data, if it is there)",
     )
-    parser.add_argument(
-        "--pretrained_text_model",
-        help="folder or Hub name for the rows that need one, such as sentence-transformers/all-MiniLM-L6-v2",
-    )
+    parser.add_argument("--pretrained_text_model", help="folder or Hub name for the rows that need one")
     parser.add_argument("--num_songs", nargs="*", default=[], help="as of benchmarks.corpus: train=40 ...")
     parser.add_argument("--num_epochs", type=int, help="in place of the size's")
     parser.add_argument("--num_pretraining_steps", type=int, help="in place of the size's")

@@ -8,6 +8,8 @@ from ..questions import LONG_SPLITS
 CHUNK_LENGTH_S = 2.58  # 16 time steps of BEATs: all of a song is encoded but 0.02 s a chunk
 # Each kind of row has the learning rate that did best on the validation songs (docs/log.md).
 DOCUMENT = {"learning_rate": 1.2e-3}
+ONLY_KERNEL = {"kernel_weight": 1, "temporal_weight": 0}
+ONLY_TEMPORAL = {"kernel_weight": 0, "temporal_weight": 1}
 SENTENCES = {"text_granularity": "sentence", "learning_rate": 1.2e-3}
 TIME = {"temporal_position": "true"}
 SECTIONS = {"section_loss_weight": 1.0, "learning_rate": 2e-3}
@@ -32,12 +34,8 @@ class Row:
 ROWS = {
     "mean": Row("mean pooling", special=DOCUMENT, mean_pooling=True, is_main=True),
     "document": Row("document attention (the paper)", special=DOCUMENT, is_main=True),
-    "document-no-kernel": Row(
-        "document, no kernel-wise alignment", special=DOCUMENT | {"kernel_weight": 0, "temporal_weight": 1}
-    ),
-    "document-no-temporal": Row(
-        "document, no temporal alignment", special=DOCUMENT | {"kernel_weight": 1, "temporal_weight": 0}
-    ),
+    "document-no-kernel": Row("document, no kernel-wise alignment", special=DOCUMENT | ONLY_TEMPORAL),
+    "document-no-temporal": Row("document, no temporal alignment", special=DOCUMENT | ONLY_KERNEL),
     "sentences": Row("sentence queries", special=SENTENCES),
     "sentences-time": Row("sentence queries, time", special=SENTENCES | TIME),
     "ours-new-text": Row("ours, text model from scratch", special=OURS, is_main=True),
