@@ -22,6 +22,7 @@ class Query(NamedTuple):
 Queries = Callable[[Sequence[Song]], list[Query]]  # of the songs of a split
 WRITERS = {"seen": "", "other": "_other"}  # of captions of real music: the end of the columns' names
 LONG_SPLITS = ("long_2", "long_5", "long_10", "long_20")  # by minutes
+OTHER_SPLITS = ("structures", "instrument_pairs", *LONG_SPLITS)
 # The benchmark's wordings, by the columns of captions and of section queries.
 WORDING_COLUMNS = {
     "seen": ("text", "query"),
@@ -142,16 +143,12 @@ def main_questions() -> list[Question]:
 
 def more_questions() -> list[Question]:
     """The other wordings and splits of the benchmark."""
-    questions = [
-        question for wording in WORDING_COLUMNS if wording != "new" for question in wording_questions(wording, every=2)
-    ]
-    for split in ("structures", "instrument_pairs", *LONG_SPLITS):
+    others = [wording for wording in WORDING_COLUMNS if wording != "new"]
+    questions = [question for wording in others for question in wording_questions(wording, every=2)]
+    for split in OTHER_SPLITS:
         questions.append(Question(f"{split}, new", split, captions("text_new"), filled_from="content"))
     freehand = sections("query_freehand")
-    return [
-        *questions,
-        Question("one section, freehand", "freehand", freehand, section_query=True, filled_from="content"),
-    ]
+    return [*questions, Question("one section, freehand", "freehand", freehand, True, filled_from="content")]
 
 
 def validation_questions() -> list[Question]:

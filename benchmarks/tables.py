@@ -18,10 +18,9 @@ import numpy as np
 from collap.files import markdown_table
 from collap.metrics import MAP_AT, RECALL_AT, average, bootstrap_intervals
 
-from .questions import LONG_SPLITS, WORDING_COLUMNS, validation_questions
+from .questions import OTHER_SPLITS, WORDING_COLUMNS, validation_questions
 
 MAIN = ("content", "order", "shuffled", "near-duplicates", "one section")
-OTHER_SPLITS = ("structures", "instrument_pairs", *LONG_SPLITS)
 Columns = dict[str, tuple[str, str]]  # a question and a metric by the heading
 
 
@@ -79,10 +78,9 @@ def read_shares(file: Path) -> dict[str, dict[str, float]]:
     result = {}
     for name, found in json.loads(file.read_text(encoding="utf-8")).items():
         ranks = np.array(found["ranks"])
-        shares = {f"recall@{k}": float((ranks <= k).mean()) for k in RECALL_AT}
-        shares |= {f"map@{MAP_AT}": float(((ranks <= MAP_AT) / ranks).mean()), "mrr": float((1 / ranks).mean())}
-        shares |= {"median_rank": float(np.median(ranks)), "num_queries": float(len(ranks))}
-        result[name] = shares | {"gallery_size": float(found["gallery_size"])}
+        of_queries = {f"recall@{k}": ranks <= k for k in RECALL_AT} | {f"map@{MAP_AT}": (ranks <= MAP_AT) / ranks}
+        shares = average(of_queries | {"mrr": 1 / ranks, "median_rank": ranks})
+        result[name] = shares | {"num_queries": float(len(ranks)), "gallery_size": float(found["gallery_size"])}
     return result
 
 
