@@ -21,8 +21,7 @@ from .curves import curves
 from .encoders import encoders
 from .measure import Row, matmul_tflops, run_parts
 from .process import imports, leak
-from .scores import scores
-from .steps import batches, steps, training
+from .steps import batches, scores, steps, training
 
 
 def ceilings(size: Size) -> Iterator[Row]:

@@ -19,7 +19,6 @@ from collap.processing.feature_extraction_collap import settings_of_model
 from . import gpu
 from .cases import CPU, RATE, Size, noise
 from .measure import Function, Row, measure
-from .scores import score_inputs
 from .steps import search
 
 BEATS = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128}
@@ -42,7 +41,7 @@ def curves(size: Size) -> Iterator[Row]:
 
     def score(num_sentences: int) -> Function:
         config = CollapConfig(frame_pooling=64, kernel_size=4, kernel_stride=4)
-        inputs = score_inputs(config, 100, size.song_s, num_sentences)
+        inputs = gpu.make_score_inputs(config, 100, size.song_s, num_sentences)
         return lambda: score_sentences(*inputs)
 
     yield "seconds of a song", _curve(size.lengths_s, lambda length_s: encode(1, length_s))

@@ -99,9 +99,6 @@ class Run:
         )
 
 
-# --- models and inputs ----------------------------------------------------------------------------------------------
-
-
 def make_model(model_class: type, config: CollapConfig, device: torch.device) -> Any:
     """A model of random weights, made on the device itself."""
     with device:
@@ -131,6 +128,22 @@ def make_texts(config: CollapConfig, size: Size, num_texts: int, device: torch.d
     return {name: tensor.to(device) for name, tensor in texts.items()}
 
 
+def make_score_inputs(
+    config: CollapConfig,
+    num_songs: int,
+    song_s: float,
+    num_sentences: int,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> tuple[Any, ...]:
+    """The arguments of `score_sentences`: songs without padding, sentences with time."""
+    shapes = (num_songs, int(song_s / config.frame_length_s)), (num_sentences,)
+    rows = [torch.randn(*shape, config.projection_dim, device=device, dtype=dtype) for shape in shapes]
+    frames, queries = (nn.functional.normalize(row, dim=-1) for row in rows)
+    times = [torch.randn(*shape, config.num_time_features, device=device) for shape in shapes]
+    return frames, torch.ones(shapes[0], dtype=torch.bool, device=device), queries, config, *times
+
+
 def make_training(
     model: CollapModel, size: Size, num_songs: int, num_frames: int, device: torch.device, dtype: torch.dtype
 ) -> tuple[Function, list[int]]:
@@ -151,9 +164,6 @@ def make_training(
         optimizer.step()
 
     return step, batch["attention_mask"].sum(1).tolist()
-
-
-# --- the parts: each yields its rows --------------------------------------------------------------------------------
 
 
 def ceilings(run: Run) -> Iterator[Row]:
@@ -229,17 +239,12 @@ def measure_training(run: Run, model: CollapModel, num_songs: int) -> dict[str, 
 def score(run: Run) -> Iterator[Row]:
     """Songs against long texts of sentences with time, all encoded, with different numbers of pairs at a time."""
     size, config = run.size, run.config(text_granularity="sentence", temporal_position=True)
-    num_songs, num_frames = size.score_songs, int(size.song_s / config.frame_length_s)
-    num_sentences = num_songs * size.sentences
-    frames = torch.randn(num_songs, num_frames, config.projection_dim, device=run.device, dtype=torch.bfloat16)
-    queries = torch.randn(num_sentences, config.projection_dim, device=run.device, dtype=torch.bfloat16)
-    frames, queries = (nn.functional.normalize(rows, dim=-1) for rows in (frames, queries))
-    times = [torch.randn(*rows.shape[:-1], config.num_time_features, device=run.device) for rows in (frames, queries)]
-    mask = torch.ones(num_songs, num_frames, dtype=torch.bool, device=run.device)
+    num_songs, num_sentences = size.score_songs, size.score_songs * size.sentences
+    inputs = make_score_inputs(config, num_songs, size.song_s, num_sentences, run.device, torch.bfloat16)
     counts = torch.full((num_songs,), size.sentences, device=run.device)
 
     def score_texts() -> torch.Tensor:
-        return mean_over_sentences(score_sentences(frames, mask, queries, config, *times), counts)
+        return mean_over_sentences(score_sentences(*inputs), counts)
 
     for block_size in size.score_blocks:
         config.score_block_size = block_size

@@ -16,7 +16,7 @@ from transformers import BertConfig, BertModel, WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
 from benchmarks.speed import __main__ as cpu
-from benchmarks.speed import cases, curves, encoders, gpu, measure, operations, process, scores, steps
+from benchmarks.speed import cases, curves, encoders, gpu, measure, operations, process, steps
 from collap import BeatsConfig, BeatsModel, CollapConfig, CollapModel
 from collap.modeling_collap.scoring_collap import score_sentences
 from collap.precision import PRECISIONS, is_faster_on_this_cpu
@@ -94,7 +94,7 @@ ROWS = {
     cpu.ceilings: ["matmul float32", "matmul bfloat16"],
     steps.steps: ["features", "fusion", "first stage, 1,000 songs", "decode flac", "decode mp3"],
     steps.batches: ["alone", "together"],
-    scores.scores: [f"{name}, {frames} frames a song" for frames in (3, 31) for name in ("all pairs", "naive loop")],
+    steps.scores: [f"{name}, {frames} frames a song" for frames in (3, 31) for name in ("all pairs", "naive loop")],
     steps.training: [
         f"{granularity}, frame_pooling {pooling}" for granularity in ("document", "sentence") for pooling in (8, 64)
     ],
@@ -173,8 +173,8 @@ def test_mfu_is_a_share_of_products_that_take_turns(monkeypatch):
 def test_the_naive_loop_gives_the_scores():
     """Segments that overlap, and a last one that is short."""
     config = CollapConfig(frame_pooling=64, kernel_size=4, kernel_stride=3)
-    inputs = scores.score_inputs(config, 1, 15.0, 3)
-    torch.testing.assert_close(scores.naive_scores(*inputs), score_sentences(*inputs))
+    inputs = gpu.make_score_inputs(config, 1, 15.0, 3)
+    torch.testing.assert_close(steps.naive_scores(*inputs), score_sentences(*inputs))
 
 
 def counted(model: torch.nn.Module, inputs: torch.Tensor) -> int:
