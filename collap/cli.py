@@ -27,7 +27,6 @@ COMMANDS = {
     "validate": ("collap.data.validation:validate", "decode all songs of a manifest and report every issue"),
     "calibrate": ("collap.search.calibration:calibrate", "fit the match probabilities of a model on held-out songs"),
     "export": ("collap.export.export:export", "write the graphs of a model: ONNX with a search, or torch.export"),
-    "card": ("collap.hub.push:print_card", "print the model card of a trained model"),
     "publish": ("collap.hub.push:publish", "write a model repository with code and card, and push it to the Hub"),
     "publish-dataset": ("collap.hub.dataset:publish_dataset", "write songs and texts as a data set, and push it"),
 }

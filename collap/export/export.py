@@ -22,7 +22,7 @@ from collap.processing.feature_extraction_beats import MIN_SAMPLES, SAMPLING_RAT
 from collap.processing.processing_collap import UNLIMITED_TOKENS, CollapProcessor
 from collap.progress import progress_bar
 
-from .graphs import Export, make_exports
+from .graphs import Graph, make_graphs
 
 logger = logging.getLogger(__name__)
 
@@ -56,7 +56,7 @@ def export(arguments: Sequence[str]) -> None:
 
 def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "onnx", int8: bool = False) -> None:
     """
-    Writes the graphs of [`make_exports`] to a new folder, or nothing.
+    Writes the graphs of [`make_graphs`] to a new folder, or nothing.
 
     Args:
         name_or_path (`str`): Folder or Hub name of a CoLLAP with its processor.
@@ -78,14 +78,14 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
         if file_format == "onnx":
             model.set_attn_implementation("eager")  # of T5 the other one cannot be converted
             _write_search(processor, folder)
-        for name, graph in progress_bar(make_exports(model, processor).items(), desc="Exporting", unit="graph"):
+        for name, graph in progress_bar(make_graphs(model, processor).items(), desc="Exporting", unit="graph"):
             if file_format == "torch":
                 torch.export.save(graph.program(), folder / f"{name}.pt2")
             else:
                 _write_onnx(graph, folder / f"{name}.onnx", with_int8=int8 and name in INT8_GRAPHS)
 
 
-def _write_onnx(graph: Export, file: Path, with_int8: bool) -> None:
+def _write_onnx(graph: Graph, file: Path, with_int8: bool) -> None:
     with _quiet():
         program = torch.onnx.export(
             graph.program(),
@@ -137,14 +137,14 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _check(graph: Export, file: Path) -> None:
+def _check(graph: Graph, file: Path) -> None:
     """Compares a file with the model."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     found = session.run(graph.outputs, {name: value.numpy() for name, value in graph.inputs.items()})
     with torch.no_grad():
-        expected = graph.graph(*graph.inputs.values())
+        expected = graph(*graph.inputs.values())
     for name, values, own in zip(graph.outputs, found, expected, strict=True):
         error = (torch.from_numpy(values).float() - own.float()).abs().max().item()
         if not error <= TOLERANCE * own.float().abs().max().item():

@@ -2,8 +2,7 @@
 """A CoLLAP as the four graphs that a search calls one after the other: tensors in, tensors out."""
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -36,29 +35,23 @@ AXES |= dict.fromkeys(("query_embeds", "time_query_embeds"), OF_SENTENCES) | {"s
 
 
 class Graph(nn.Module):
-    """A function of a model and of tensors."""
+    """A function of a model and tensors, examples of these, names of its outputs, and the most tokens of a sentence."""
 
-    def __init__(self, function: Callable[..., Tensors], model: nn.Module, names: Sequence[str]):
+    def __init__(
+        self,
+        function: Callable[..., Tensors],
+        model: nn.Module,
+        inputs: dict[str, torch.Tensor],
+        outputs: list[str],
+        max_tokens: int | None = None,
+    ):
         super().__init__()
-        self.function, self.model, self.names = function, model, list(names)
+        self.function, self.model, self.max_tokens = function, model, max_tokens
+        self.inputs, self.outputs = inputs, outputs
+        self.axes = [AXES.get(name, {}) for name in inputs]
 
     def forward(self, *inputs: torch.Tensor) -> Tensors:
-        return self.function(self.model, **dict(zip(self.names, inputs, strict=True)))
-
-
-@dataclass
-class Export:
-    """A function of a model, examples of its inputs, the names of its outputs, and the most tokens of a sentence."""
-
-    function: Callable[..., Tensors]
-    model: nn.Module
-    inputs: dict[str, torch.Tensor]
-    outputs: list[str]
-    max_tokens: int | None = None
-
-    def __post_init__(self) -> None:
-        self.graph = Graph(self.function, self.model, self.inputs)
-        self.axes = [AXES.get(name, {}) for name in self.inputs]
+        return self.function(self.model, **dict(zip(self.inputs, inputs, strict=True)))
 
     def program(self) -> ExportedProgram:
         """The program of `torch.export`."""
@@ -67,8 +60,8 @@ class Export:
         shapes = tuple({axis: sizes[name] for axis, name in axes.items()} for axes in self.axes)
         inputs = tuple(self.inputs.values())
         with torch.no_grad():
-            self.graph(*inputs)  # constants are cached by the first call: they must be no traced ones
-            return torch.export.export(self.graph, inputs, dynamic_shapes=(shapes,))
+            self(*inputs)  # constants are cached by the first call: they must be no traced ones
+            return torch.export.export(self, inputs, dynamic_shapes=(shapes,))
 
 
 def encode_chunk(model: CollapAudioModel, waveform: torch.Tensor, num_samples: torch.Tensor) -> Tensors:
@@ -136,7 +129,7 @@ def score(model: CollapModel, frame_embeds: torch.Tensor, frame_mask: torch.Tens
     return (model.score(songs, CollapTextOutput(**texts)),)
 
 
-def make_exports(model: CollapModel, processor: CollapProcessor) -> dict[str, Export]:
+def make_graphs(model: CollapModel, processor: CollapProcessor) -> dict[str, Graph]:
     """The graphs of a model in evaluation mode, by the names of their files."""
     config, samples = model.config, processor.feature_extractor.num_chunk_samples
     songs, frames, texts = 3, 2 * config.frames_per_chunk + 1, 2
@@ -159,8 +152,8 @@ def make_exports(model: CollapModel, processor: CollapProcessor) -> dict[str, Ex
     embeds = {"frame_embeds": torch.randn(songs, frames, config.projection_dim)}
     audio, text = model.audio_model, model.text_model
     return {
-        "audio": Export(encode_chunk, audio, chunk, ["encoder_frames", "frame_mask"]),
-        "adapter": Export(embed_frames, audio, encoded | mask, ["frame_embeds", "song_embeds"]),
-        "text": Export(embed_texts, text, tokens | counts, of_texts, config.max_text_tokens),
-        "scores": Export(score, model, embeds | mask | counts | queries, ["scores"]),
+        "audio": Graph(encode_chunk, audio, chunk, ["encoder_frames", "frame_mask"]),
+        "adapter": Graph(embed_frames, audio, encoded | mask, ["frame_embeds", "song_embeds"]),
+        "text": Graph(embed_texts, text, tokens | counts, of_texts, config.max_text_tokens),
+        "scores": Graph(score, model, embeds | mask | counts | queries, ["scores"]),
     }

@@ -29,7 +29,7 @@ METRIC = re.compile(r"(?:recall|hit_rate)@\d+|median_rank|mrr")
 class CardArguments:
     """What the publisher adds to the model card."""
 
-    license: str = HfArg(default="apache-2.0", help="Licence of the weights, by the Hub's name for it.")
+    license: str | None = HfArg(default=None, help="Licence of the weights, by the Hub's name for it.")
     license_name: str | None = HfArg(default=None, help="Name of the licence, with --license other.")
     license_link: str | None = HfArg(default=None, help="Address of the text of the licence, with --license other.")
     language: list[str] = HfArg(default_factory=list, help="ISO codes of the languages of the texts, such as en.")

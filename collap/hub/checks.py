@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import yaml
-from huggingface_hub import CardData, DatasetCard, ModelCard
+from huggingface_hub import CardData, DatasetCard, ModelCard, ModelCardData
 from safetensors import SafetensorError, safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
@@ -110,10 +110,11 @@ def _card_problems(folder: Path, name: str, files: list[str], repo_type: str) ->
 
 
 def metadata_problems(data: CardData) -> list[str]:
-    """The problems of what the Hub reads of a card: licence, languages, other repositories."""
+    """The problems of what the Hub reads of a card: licence (a model may have none), languages, other repositories."""
     problems = []
     licence, name, link = (data.get(key) for key in ("license", "license_name", "license_link"))
-    if not isinstance(licence, str) or not re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence):
+    is_unknown = licence is None and isinstance(data, ModelCardData)
+    if not is_unknown and not (isinstance(licence, str) and re.fullmatch(r"[a-z0-9][a-z0-9.+-]*", licence)):
         problems.append(
             f"license must be the Hub's name of one licence, such as cc-by-4.0, or 'other', got {licence!r}"
         )

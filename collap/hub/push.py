@@ -172,6 +172,8 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
         if calibration.is_file() and not (Path(model) / ADAPTER_CONFIG).is_file():  # merged, it has other weights
             shutil.copy(calibration, folder)
         publication.card(name, card).save(folder / "README.md")
+        if card.license is None:
+            logger.warning("The card states no licence for the weights: state it by `license`.")
         files = check_repository(folder, name)
         if unknown := {path.name for path in folder.iterdir()}.difference(files):
             raise ValueError(f"model has files that are not known to belong to a model: {sorted(unknown)}.")
@@ -267,7 +269,9 @@ def publish_model(
 class FolderArguments:
     """Which folder is published, and where."""
 
-    output_dir: str = HfArg(help="Folder to write (it must not exist or be empty), or written before.")
+    output_dir: str = HfArg(
+        help="Folder to write, which must not exist or be empty; or to push, as it was written before."
+    )
     repo_id: str | None = HfArg(default=None, help="Hub repository to push to, as USER/NAME.")
     private: bool = HfArg(default=False, help="Make a new repository private.")
     dry_run: bool = HfArg(default=False, help="Write the folder and check it, push nothing.")
@@ -308,13 +312,4 @@ def write_and_push(arguments: FolderArguments, card: Any, repo_type: str, write:
     if not arguments.dry_run:
         again = f"Try again by `collap {command} --output_dir {folder} --repo_id {name}`."
         address = push_repository(folder, name, None, arguments.private or None, again, repo_type)
-        logger.info("Pushed: %s", address)
-
-
-def print_card(command_line: list[str]) -> None:
-    """`collap card`: prints the model card that `collap publish` would write."""
-    parser = HfArgumentParser((CardArguments,), prog="collap card", description=print_card.__doc__)
-    parser.add_argument("model", help="folder or Hub name of a CoLLAP with its processor, or of a BEATs")
-    parser.add_argument("--name", default="USER/NAME", help="the repository's name in the card")
-    card, rest = parser.parse_args_into_dataclasses(command_line)
-    print(Publication.load(rest.model).card(rest.name, card))
+    logger.info("Nothing was pushed." if arguments.dry_run else f"Pushed: {address}")

@@ -37,7 +37,10 @@ def open_index() -> SongIndex:
     return index
 
 
-app = make_app(open_index(), songs=SONGS)
+try:
+    app = make_app(open_index(), songs=SONGS)
+except (OSError, ValueError) as error:
+    sys.exit(f"{error}\nThe variables COLLAP_MODEL, COLLAP_SONGS and COLLAP_INDEX say where these are.")
 
 if __name__ == "__main__":
     # A Space sets the first of these to 0.0.0.0.

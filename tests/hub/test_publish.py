@@ -190,7 +190,8 @@ def test_the_folder_holds_what_a_repository_needs(trained, tmp_path):
     auto_classes = {"AutoConfig", "AutoModel", "AutoModelForTextEncoding", "AutoModelForAudioXVector"}
     assert set(json.loads(texts["config.json"])["auto_map"]) == auto_classes
     card = ModelCard.load(folder / "README.md")
-    assert (card.data.library_name, card.data.license) == ("transformers", "apache-2.0")
+    assert (card.data.library_name, card.data.license) == ("transformers", None)
+    assert "The publisher states no licence for the weights." in card.text
     assert 'from_pretrained("somebody/songs", trust_remote_code=True)' in card.text
     assert card.text.count("Not stated by the publisher.") == 1  # the training data
     assert "None was published." in card.text  # an evaluation

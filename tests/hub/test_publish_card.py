@@ -162,7 +162,8 @@ def test_towers_of_the_hub_are_named_and_paths_are_not(trained, tmp_path):
 
 
 CARD_FAULTS = [
-    ("license: apache-2.0", "license: other", "license 'other' needs a license_name"),
+    ("tags:", "license: other\ntags:", "license 'other' needs a license_name"),
+    ("tags:", "license: 2\ntags:", "license must be the Hub's name of one licence"),
     ("tags:", "language: english\ntags:", "language must be an ISO code such as 'en', got 'english'"),
     ("tags:", "base_model: ./towers/beats\ntags:", "base_model must name a repository on the Hub"),
     ("(LICENSE)", "(LICENCE)", "links to 'LICENCE', which is not uploaded"),

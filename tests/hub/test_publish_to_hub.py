@@ -20,7 +20,7 @@ from hub_server import READ_TOKEN, TOKEN, serve_hub
 from publish_helpers import TEXTS, contents, save_trained, write
 
 from collap.hub.card import CardArguments
-from collap.hub.push import print_card, publish, publish_model, push_repository
+from collap.hub.push import publish, publish_model, push_repository
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.build import take_push_to_hub
 
@@ -108,8 +108,6 @@ def test_what_is_no_name_of_a_repository_is_refused(hub, trained, folder, tmp_pa
         for more in (["--dry_run"], []):
             with pytest.raises(ValueError, match=r"[Rr]epo"):
                 publish([*given, "--repo_id", name, *more])
-    with pytest.raises(ValueError, match=r"[Rr]epo"):
-        print_card([str(trained), "--name", name])
     with pytest.raises(ValueError, match=r"[Rr]epo"):
         push_repository(folder, name)
     training = CollapTrainingArguments(str(tmp_path), contrastive_batch_size=2, push_to_hub=True, hub_model_id=name)

@@ -21,6 +21,7 @@ from packaging.requirements import Requirement
 from tiny_library import save_tiny_model, write_tagged
 
 from collap.search.app import FIELDS
+from collap.search.index import SongIndex
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 APP = REPOSITORY / "examples" / "app"
@@ -119,12 +120,17 @@ def test_the_first_start_makes_the_index_and_later_ones_encode_what_is_new(tmp_p
     assert "1 songs encoded" in log.read_text()
 
 
-@pytest.mark.parametrize(("there", "missing"), [("songs", "COLLAP_MODEL"), ("model", "folder songs")])
+@pytest.mark.parametrize(
+    ("there", "missing"), [("songs", "COLLAP_MODEL"), ("model", "folder songs"), ("index", "gone is not there")]
+)
 def test_what_is_missing_is_said_in_one_line(tmp_path, monkeypatch, there, missing):
     for name in ("INDEX", "SONGS", "MODEL"):
         monkeypatch.delenv(f"COLLAP_{name}", raising=False)
     folder = shutil.copytree(APP, tmp_path / "app")
     (folder / there).mkdir()
+    if there == "index":  # whose model stayed on another machine
+        SongIndex.create(folder / "index", save_tiny_model(tmp_path / "gone"))
+        shutil.rmtree(tmp_path / "gone")
     with pytest.raises(SystemExit, match=missing):
         runpy.run_path(str(folder / "app.py"))
-    assert not (folder / "index").exists()
+    assert there == "index" or not (folder / "index").exists()
