@@ -35,7 +35,7 @@ AXES |= dict.fromkeys(("query_embeds", "time_query_embeds"), OF_SENTENCES) | {"s
 
 
 class Graph(nn.Module):
-    """A function of a model and tensors, examples of these, names of its outputs, and the most tokens of a sentence."""
+    """A function of a model and tensors, examples of these, names of its outputs, the most tokens of a sentence."""
 
     def __init__(
         self,
