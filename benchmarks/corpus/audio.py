@@ -10,7 +10,7 @@ import ctypes
 import math
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import files
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -215,15 +215,15 @@ def spoken_words() -> dict[tuple[str, str], np.ndarray]:
     return words
 
 
-def place_words(theme_seed: int, num_bars: int, beats_per_minute: int) -> list[tuple[str, float]]:
-    """The words that a voice speaks in a section and the beat on which each begins.
+def place_words(song: Song, section: Section) -> list[tuple[str, float]]:
+    """The words that a voice speaks in a section and the beat on which each begins; none without a voice.
 
     A line begins on the first beat of a bar, two bars or more after the line before; the end of the section cuts the
     last one off.
     """
-    rng = np.random.default_rng([theme_seed, 1])
-    step = 1 if beats_per_minute <= 120 else 2  # beats from one word to the next: half a second or more
-    end, beat = BEATS_PER_BAR * num_bars, 0
+    rng = np.random.default_rng([section.theme_seed, 1])
+    step = 1 if song.beats_per_minute <= 120 else 2  # beats from one word to the next: half a second or more
+    end, beat = 0 if section.voice == "none" else BEATS_PER_BAR * section.num_bars, 0
     placed = []
     while beat < end:
         line = LINES[int(rng.integers(len(LINES)))].split()
@@ -251,8 +251,7 @@ PEAK = 0.95  # of full scale; a section that passes it is turned down as a whole
 
 def sound_font() -> Path:
     """The file of the sound font."""
-    (font,) = (path for path in files("pretty_midi") if path.name == "TimGM6mb.sf2")
-    return Path(font.locate())
+    return Path(find_spec("pretty_midi").origin).with_name("TimGM6mb.sf2")
 
 
 @cache
@@ -264,7 +263,6 @@ def _synthesizer():
     return synthesizer, synthesizer.sfload(str(sound_font()))
 
 
-@cache
 def _raw_note(program: int, pitch: int, seconds: float) -> np.ndarray:
     """One note as the synthesizer plays it, held for `seconds`; float32 mono."""
     synthesizer, font = _synthesizer()
@@ -291,7 +289,7 @@ def program_gain(part: str, program: int) -> float:
 @cache
 def calibrated_note(part: str, program: int, pitch: int) -> np.ndarray:
     """A calibrated note, held for `HELD_S` (drums: 1 s) or until it has died away."""
-    note = _raw_note.__wrapped__(program, pitch, 1.0 if part == "drums" else HELD_S)
+    note = _raw_note(program, pitch, 1.0 if part == "drums" else HELD_S)
     gain = program_gain(part, program) * (DRUM_BOOSTS.get(pitch, 1.0) if part == "drums" else 1.0)
     note = note * np.float32(min(gain, NOTE_PEAK / np.abs(note).max()))
     audible = np.flatnonzero(np.abs(note) > 1e-4)
@@ -336,12 +334,10 @@ def play_section(song: Song, section: Section) -> np.ndarray:
         audio[start : start + len(loop)] += loop[: length - start]
     gain = np.float32(DYNAMICS_GAINS[section.dynamics])
     audio *= gain
-    if section.voice != "none":
-        words = spoken_words()
-        for word, beat in place_words(section.theme_seed, section.num_bars, song.beats_per_minute):
-            start = round(beat * song.bar_samples / BEATS_PER_BAR)
-            sound = words[section.voice, word][: length - start]
-            audio[start : start + len(sound)] += sound * np.sqrt(gain)
+    for word, beat in place_words(song, section):
+        start = round(beat * song.bar_samples / BEATS_PER_BAR)
+        sound = spoken_words()[section.voice, word][: length - start]
+        audio[start : start + len(sound)] += sound * np.sqrt(gain)
     fade = round(SECTION_FADE_S * SAMPLING_RATE)
     audio[-fade:] *= np.linspace(1, 0, fade, dtype=np.float32)
     peak = max(audio.max(), -audio.min())

@@ -22,7 +22,7 @@ from collap.progress import progress_bar
 from . import plan
 from .audio import place_words, play_song
 from .captions import ALWAYS_TOLD, CaptionWriter
-from .plan import SAMPLING_RATE, SPLITS, CorpusSize, Section, Song, draw_song, random_stream, read_freehand, stream_of
+from .plan import SAMPLING_RATE, CorpusSize, Song, draw_song, random_stream, read_freehand, stream_of
 from .tags import TAGS
 
 CORPUS_FILE = "corpus.json"  # lies in the folder of a corpus and says what it was made with
@@ -68,8 +68,6 @@ class Recipe:
         if not 0 <= self.clock_share <= 1:
             raise ValueError(f"`clock_share` must lie in [0, 1], got {self.clock_share}")
         for split in self.splits:
-            if split not in SPLITS:
-                raise ValueError(f"`splits` must be among {SPLITS}, got {split!r}")
             count = self.size.num_songs.get(split, 0)
             if count < 1:
                 raise ValueError(f"`num_songs` must name at least one song of the split {split!r}, got {count}")
@@ -99,7 +97,7 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
                 "end_s": end / SAMPLING_RATE,
                 "label": section.label,
                 "tags": song.tags(section),
-                "words": _spoken(song, section),
+                "words": " ".join(word for word, _ in place_words(song, section)),
             }
             for section, (start, end) in zip(song.sections, bounds, strict=True)
         ],
@@ -116,12 +114,6 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
         entry["query_freehand"] = described["text"]
         entry["query_tags_freehand"] = _surely_told(entry["tags"])
     return line
-
-
-def _spoken(song: Song, section: Section) -> str:
-    if section.voice == "none":
-        return ""
-    return " ".join(word for word, _ in place_words(section.theme_seed, section.num_bars, song.beats_per_minute))
 
 
 def _writer(song: Song, recipe: Recipe, purpose: str, wording: str = "seen", clock_times: bool = False):
@@ -248,9 +240,8 @@ def _warn_of_missing_texts(lines: dict[str, list[str]]) -> None:
     counts = {split: sum('"text_paraphrase": ' not in line for line in own) for split, own in lines.items()}
     missing = [f"{count} songs of {split}" for split, count in counts.items() if count and split != "train"]
     if missing:
-        warnings.warn(
-            f"No text_paraphrase is stored for {', '.join(missing)}: see {TEXTS / 'README.md'}", stacklevel=3
-        )
+        message = f"No text_paraphrase is stored for {', '.join(missing)}: see {TEXTS / 'README.md'}"
+        warnings.warn(message, stacklevel=3)
 
 
 def _is_finished(output_dir: Path, arguments: dict) -> bool:
