@@ -87,10 +87,8 @@ def validation_metrics(logits: np.ndarray, targets: np.ndarray) -> dict[str, flo
 def decode(data: Path, split: str, tracks: Mapping[str, Mapping[str, Any]]) -> Path:
     """A manifest of the waveforms of a split, with the tags; those that are not there are written: 16 kHz, int16."""
     manifest, rows = data / "waveforms" / f"{split}.jsonl", []
-    for line in progress_bar(
-        (data / f"{split}.jsonl").read_text().splitlines(), unit="song", desc=f"Decoding {split}"
-    ):
-        song = json.loads(line)
+    lines = (data / f"{split}.jsonl").read_text().splitlines()
+    for song in progress_bar([json.loads(line) for line in lines], unit="song", desc=f"Decoding {split}"):
         file = manifest.parent / f"{song['song_id']}.wav"
         if not file.is_file():
             waveform, _ = read_audio(data / song["audio"], SAMPLING_RATE)
