@@ -5,11 +5,7 @@ The long-form benchmark: whole songs found by long captions, one model a row, th
     make benchmark                                                        (small: 29 minutes on 2 cores)
     python -m benchmarks.long_form --all_questions \
         --results benchmarks/results/long_form_all_seeds.json             (after it: 4 minutes more)
-    python -m benchmarks.long_form --all_questions --rows ours \
-        --pretrained_text_model sentence-transformers/all-MiniLM-L6-v2 \
-        --results benchmarks/results/long_form_text_models.json
-    python -m benchmarks.long_form --size full --device cuda --structures song_structures.jsonl \
-        --results benchmarks/results/long_form_full.json
+    (docs/benchmark.md has the commands with a pretrained text model, such as sentence-transformers/all-MiniLM-L6-v2)
 
 It renders the song corpus (benchmarks/corpus), pretrains small stand-ins of BEATs and Whisper on it, encodes all songs
 once, trains each row of `rows.py` with the same songs, batches and epochs, ranks all songs for each query
