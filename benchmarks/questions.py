@@ -93,15 +93,12 @@ def polarity(tag: str, is_absent: bool, column: str | None = None) -> Queries:
 def shuffled(column: str, every: int = 1) -> Queries:
     """Captions with their sentences in any order, the same for every model."""
 
-    def queries(songs: Sequence[Song]) -> list[Query]:
-        drawn = []
-        for place, song in [*enumerate(songs)][::every]:
-            generator = random.Random(place)
-            generator.randrange(1, max(2, len(songs)))  # without it the orders would not be those of the results
-            drawn.append(Query(place, generator.sample(song[column], len(song[column]))))
-        return drawn
+    def shuffle(query: Query, num_songs: int) -> Query:
+        generator = random.Random(query.place)
+        generator.randrange(1, max(2, num_songs))  # without it the orders would not be those of the results
+        return Query(query.place, generator.sample(query.sentences, len(query.sentences)))
 
-    return queries
+    return lambda songs: [shuffle(query, len(songs)) for query in captions(column, every)(songs)]
 
 
 def wording_questions(
