@@ -40,8 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         trainer.model.merge_and_unload().save_pretrained(training.output_dir)
         for file in ("adapter_config.json", "adapter_model.safetensors"):  # the folder holds a whole model now
             (Path(training.output_dir) / file).unlink()
-    seconds = {"cpu_seconds": time.process_time() - started}
-    write_json(Path(training.output_dir) / "seconds.json", seconds)
+    write_json(Path(training.output_dir) / "seconds.json", {"cpu_seconds": time.process_time() - started})
 
 
 if __name__ == "__main__":

@@ -93,14 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     index = SongIndex.create(given.index, given.model)
     update = index.update([given.music])
     found = search_excerpts(index, given.num_excerpts)
-    config = index.retriever.model.config
     result = {
         "command": this_command(),
         "num_songs": len(index.songs),
         "hours": round(sum(song.duration_s for song in index.songs.values()) / 3600, 2),
         "failed_files": len(update.failed),
         "revision": index.retriever.revision,
-        "frame_length_s": config.frame_length_s,
+        "frame_length_s": index.retriever.model.config.frame_length_s,
         "num_excerpts": len(found),
         "right_song_first": sum(row["is_first"] for row in found) / len(found),
         "start_within_1_s": sum(row["is_near"] for row in found) / len(found),
