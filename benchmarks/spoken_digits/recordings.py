@@ -6,8 +6,8 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
+
+from collap.data.audio_files import audio_duration_s, read_audio
 
 SAMPLING_RATE = 16_000  # Hz
 LOUDNESS = 0.05  # root mean square; a speaker must not be known by the microphone's gain
@@ -49,7 +49,7 @@ def load_prompts(folder: Path) -> dict[str, Recordings]:
         path = folder / f"{name.removesuffix('.wav')}.wav"
         words = re.findall(r"[a-z']+", re.sub(r"\d", lambda digit: WORDS[int(digit[0])], text.lower()))
         is_plain = len("".join(words)) > 1 and not re.search(r"[^\w\s.,;!?'-]|\d\d", text)
-        if is_plain and path.is_file() and soundfile.info(path).duration <= LONGEST_PROMPT_S:
+        if is_plain and path.is_file() and audio_duration_s(path) <= LONGEST_PROMPT_S:
             recordings.setdefault(" ".join(words), []).append(_read(path))
     return split_by_words(recordings)
 
@@ -65,7 +65,6 @@ def split_by_words(recordings: Recordings) -> dict[str, Recordings]:
 
 
 def _read(path: Path) -> np.ndarray:
-    waveform, rate = soundfile.read(path, dtype="float32")
-    waveform = soxr.resample(waveform, rate, SAMPLING_RATE)
+    waveform, _ = read_audio(path, SAMPLING_RATE)
     gain = LOUDNESS / max(float(np.sqrt(np.mean(waveform**2))), 1e-6)
     return waveform * min(gain, PEAK / max(float(np.abs(waveform).max()), 1e-6))
