@@ -42,8 +42,10 @@ CHECKPOINT_STEPS = 200
 FEATURES = {"music": "fbank_features", "speech": "input_features"}
 SPECIAL_TOKENS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 MAX_TOKENS = 768  # a whole caption is one sequence in the paper's reading
-UNUSED_DECODER = {"decoder_layers": 1, "vocab_size": 64, "max_target_positions": 8, "pad_token_id": 0}
-UNUSED_DECODER |= {"decoder_attention_heads": 4, "decoder_ffn_dim": 64}  # a Whisper folder has one
+# A Whisper folder has a decoder; its vocabulary must hold the ids of its tokens.
+UNUSED_DECODER = {"decoder_layers": 1, "decoder_attention_heads": 4, "decoder_ffn_dim": 64, "max_target_positions": 8}
+UNUSED_DECODER |= {"vocab_size": 64, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+UNUSED_DECODER |= {"decoder_start_token_id": 1, "begin_suppress_tokens": None}
 BEATS = {
     "embed_dim": 64,
     "hidden_size": 64,
