@@ -1,7 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Encodes songs once into a cache, in any number of processes, and continues where it was stopped."""
 
-import heapq
 import itertools
 import json
 import math
@@ -13,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -237,9 +237,6 @@ def extract_features(
         parts = stream_features(song, feature_extractor, config, truncation)
         return itertools.chain(list(itertools.islice(parts, num_read)), parts)
 
-    def encode(songs: list[Iterator[CollapBatchFeature]]) -> list[SongEmbedding | Exception]:
-        return encode_streams(audio_model, songs, torch.float16)
-
     training = audio_model.training
     audio_model.eval()
     try:
@@ -247,7 +244,7 @@ def extract_features(
             songs,
             cache,
             read,
-            encode,
+            partial(encode_streams, audio_model, dtype=torch.float16),
             state,
             lambda listed: in_batches(listed, config.encoder_batch_size, num_chunks),
             on_bad_audio,
@@ -312,26 +309,24 @@ def encode_streams(
 
 def embed_songs(
     retriever: Any,
-    songs: Mapping[Any, Song],
+    songs: Sequence[Song],
     folder: str | Path,
     state: PartialState,
     on_bad_audio: Literal["raise", "skip"] = "raise",
     num_workers: int = 1,
-) -> tuple[TensorCache, dict[Any, ListedSong]]:
+) -> tuple[TensorCache, list[ListedSong]]:
     """
     Caches the frames of songs as a retriever embeds them, in float32. Each song is encoded alone, so that its frames
     do not depend on how the work was split. What is not said here is as in [`encode_songs`].
 
-    `songs` has the path of each song (or a row of `datasets`) by its id, `folder` a [`TensorCache`] for each
-    `song_revision`. The `embed_song` of the retriever is called by several threads at once. Returns the cache, and the
-    songs by their ids, those that cannot be encoded too; the result is equal in all processes.
+    `folder` has a [`TensorCache`] for each `song_revision`. The `embed_song` of the retriever is called by several
+    threads at once. Returns the cache, and what [`encode_songs`] returns.
     """
     folder, revision = Path(folder), retriever.song_revision
     with state.main_process_first():
         cache = TensorCache(folder / revision, {"song_revision": revision}, create=True, hashes=AudioHashes(folder))
-    paths, given = list(songs.values()), {"on_bad_audio": on_bad_audio, "num_workers": num_workers}
-    listed = encode_songs(paths, cache, retriever.embed_song, list, state, **given)
-    return cache, dict(zip(songs, listed, strict=True))
+    given = {"on_bad_audio": on_bad_audio, "num_workers": num_workers}
+    return cache, encode_songs(songs, cache, retriever.embed_song, list, state, **given)
 
 
 def bytes_per_minute(config: CollapConfig) -> float:
@@ -343,11 +338,11 @@ def bytes_per_minute(config: CollapConfig) -> float:
 def split_work(songs: list[ListedSong], num_processes: int) -> list[list[ListedSong]]:
     """Songs for each process, the longest first; their lengths sum to nearly the same."""
     splits: list[list[ListedSong]] = [[] for _ in range(num_processes)]
-    loads = [(0.0, process) for process in range(num_processes)]
+    loads = [0.0] * num_processes
     for song in sorted(songs, key=lambda song: (-song.length_s, song.index)):
-        load, process = heapq.heappop(loads)
+        process = loads.index(min(loads))
         splits[process].append(song)
-        heapq.heappush(loads, (load + song.length_s, process))
+        loads[process] += song.length_s
     return splits
 
 

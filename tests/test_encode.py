@@ -14,7 +14,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -619,7 +618,12 @@ class TestEmbedSongs:
 
     @pytest.fixture
     def embed(self, tmp_path):
-        return partial(embed_songs, folder=tmp_path / "embeddings", state=PartialState(cpu=True))
+        def embed_by_id(retriever, songs, **options):
+            folder, state = tmp_path / "embeddings", PartialState(cpu=True)
+            cache, listed = embed_songs(retriever, list(songs.values()), folder, state, **options)
+            return cache, dict(zip(songs, listed, strict=True))
+
+        return embed_by_id
 
     @pytest.mark.parametrize("num_workers", [1, 3])
     def test_embeddings_are_those_of_the_retriever(self, collap, gallery, embed, num_workers):

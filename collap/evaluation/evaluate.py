@@ -174,14 +174,15 @@ def evaluate(
     output = Path(arguments.output_dir)
     texts = [text.text for text in evaluation_set.texts]
     retriever.check_texts(texts)  # before hours of encoding
-    cache, found = embed_songs(
+    cache, listed = embed_songs(
         retriever,
-        evaluation_set.songs,
+        list(evaluation_set.songs.values()),
         arguments.cache_dir or output / "cache",
         state,
         arguments.on_bad_audio,
         arguments.num_workers,
     )
+    found = dict(zip(evaluation_set.songs, listed, strict=True))
     song_hashes = {song_id: song.hash for song_id, song in found.items() if song.problem is None}
     missing = [MissingSong(song_id, song.name, song.problem) for song_id, song in found.items() if song.problem]
     if missing:

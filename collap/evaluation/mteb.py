@@ -5,7 +5,6 @@ CoLLAP and the baselines on the audio tasks of mteb: retrieval by the model's ow
 It needs `pip install "collap[train,mteb]"`.
 """
 
-import hashlib
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,18 +15,16 @@ import torch
 from accelerate import PartialState
 from datasets import Audio, Dataset
 from mteb.models import ModelMeta
-from mteb.similarity_functions import cos_sim, pairwise_cos_sim
+from mteb.models.abs_encoder import AbsEncoder
 from torch.utils.data import DataLoader
 
 from collap.data.cache import TensorCache
 from collap.encode import MAX_WAIT, embed_songs
 from collap.evaluation.evaluate import score_songs
 from collap.evaluation.retrievers import load_retriever
-from collap.files import atomic_write
-from collap.progress import progress_bar
 
 
-class MtebModel:
+class MtebModel(AbsEncoder):
     r"""
     A model for `mteb.evaluate`. It is a `SearchProtocol` and an `EncoderProtocol` of mteb.
 
@@ -84,14 +81,6 @@ class MtebModel:
         """One vector `(rows, d)` of length 1 for each song or text of the data set behind `inputs`."""
         return torch.from_numpy(self._vectors(inputs.dataset))
 
-    def similarity(self, embeddings1: Any, embeddings2: Any) -> torch.Tensor:
-        """Cosines of all pairs of vectors of [`encode`]."""
-        return cos_sim(embeddings1, embeddings2)
-
-    def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> torch.Tensor:
-        """Cosines of vectors of [`encode`], row by row."""
-        return pairwise_cos_sim(embeddings1, embeddings2)
-
     def _scores(self, queries: Dataset, corpus: Dataset) -> np.ndarray:
         """`(queries, documents)`: the model's scores of songs and texts, or cosines if both are songs or texts."""
         if _has_audio(queries) == _has_audio(corpus):
@@ -99,12 +88,10 @@ class MtebModel:
         songs, texts = (queries, corpus) if _has_audio(queries) else (corpus, queries)
         embedded = self.retriever.embed_texts(list(texts["text"]))
         cache, hashes = self._encode_songs(songs)
-
-        def load_frames(index: int) -> np.ndarray:
-            return cache.read(hashes[index]).frames
-
         num_frames = [cache.songs[song_hash].num_frames for song_hash in hashes]
-        scores = score_songs(self.retriever, load_frames, num_frames, embedded, self._state)  # (texts, songs)
+        scores = score_songs(  # (texts, songs)
+            self.retriever, lambda index: cache.read(hashes[index]).frames, num_frames, embedded, self._state
+        )
         return scores.T if songs is queries else scores
 
     def _vectors(self, dataset: Dataset) -> np.ndarray:
@@ -117,21 +104,10 @@ class MtebModel:
 
     def _encode_songs(self, dataset: Dataset) -> tuple[TensorCache, list[str]]:
         """A cache with the frames of all songs, and their hashes."""
-        audio = dataset.cast_column("audio", Audio(decode=False))["audio"]
-        paths = [self._write_song(song) for song in progress_bar(audio, desc="Reading", unit="song")]
-        cache, listed = embed_songs(self.retriever, dict(enumerate(paths)), self._cache_dir, self._state)
-        return cache, [song.hash for song in listed.values()]
-
-    def _write_song(self, song: dict[str, Any]) -> str:
-        """The file of a song. Its bytes, if they came along, become one: those of all songs may exceed the memory."""
-        if song["bytes"] is None:
-            return song["path"]
-        name = hashlib.sha256(song["bytes"]).hexdigest() + Path(song["path"] or "").suffix
-        path = Path(self._cache_dir) / "audio" / name
-        if not path.exists():
-            with atomic_write(path) as temporary:
-                temporary.write_bytes(song["bytes"])
-        return str(path)
+        # A column, not a list: songs that lie in the data set are loaded one at a time.
+        songs = dataset.cast_column("audio", Audio(decode=False))["audio"]
+        cache, listed = embed_songs(self.retriever, songs, self._cache_dir, self._state)
+        return cache, [song.hash for song in listed]
 
 
 def describe_model(retriever: Any, name_or_path: str) -> ModelMeta:

@@ -49,7 +49,8 @@ class Retriever(Protocol):
 
     def embed_song(self, path: str) -> SongEmbedding:
         """
-        Encodes an audio file. Several threads may call it at once, and the result depends on no other song.
+        Encodes an audio file, or the `bytes` of one in a dict. Several threads may call it at once, and the result
+        depends on no other song.
 
         Raises:
             ValueError: if the file cannot be encoded.

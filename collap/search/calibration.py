@@ -189,8 +189,8 @@ def score_sets(sets: Mapping[str, EvaluationSet], retriever: CollapRetriever) ->
     """Scores `(texts, songs)` of each kind of query; the songs are encoded once."""
     state = PartialState()
     with tempfile.TemporaryDirectory() as cache_dir:
-        cache, songs = embed_songs(retriever, sets["caption"].songs, cache_dir, state)
-        hashes = [song.hash for song in songs.values()]
+        cache, songs = embed_songs(retriever, list(sets["caption"].songs.values()), cache_dir, state)
+        hashes = [song.hash for song in songs]
         num_frames = [cache.songs[song_hash].num_frames for song_hash in hashes]
 
         def load_frames(index: int) -> np.ndarray:
