@@ -5,13 +5,14 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from collap.cli import HelpFormatter
 from collap.data.audio_files import audio_path
@@ -26,16 +27,7 @@ from collap.progress import progress_bar
 LENGTH_TOLERANCE_S = 1.0
 LENGTH_TOLERANCE = 0.01  # of the length
 
-MANIFEST = "the manifest, or a row, is refused"
-MISSING = "audio is missing"
-UNREADABLE = "audio can't be decoded"
-CUT_OFF = "audio is cut off"
-REFUSED = "audio is refused"
-SILENT = "audio is silent"
-TOO_LONG = "audio is too long"
-OTHER_LENGTH = "duration_s is not the length of the audio"
-SECTIONS = "sections go beyond the end of the song"
-TEXT = "text is refused"
+Found = Iterator[tuple[str, str]]  # kind and text of issues
 
 
 @dataclass(frozen=True)
@@ -44,7 +36,7 @@ class RowIssue:
 
     index: int  # of the row, from 0
     song: str  # its file, or its `song_id`
-    kind: str  # one of the above, to be counted
+    kind: str  # to be counted, such as "audio is missing"
     issue: str
 
 
@@ -68,7 +60,7 @@ class ValidationReport:
         """The report with so many issues of each kind."""
         if self.is_valid:
             return f"All {self.num_rows} rows are valid."
-        by_kind = {MANIFEST: [*self.manifest_issues]} if self.manifest_issues else {}
+        by_kind = {"the manifest, or a row, is refused": [*self.manifest_issues]} if self.manifest_issues else {}
         for row in self.issues:
             place = self.places[row.index] if self.places else f"row {row.index + 1}"
             by_kind.setdefault(row.kind, []).append(f"{place}, {row.song}: {row.issue}")
@@ -124,73 +116,71 @@ def find_issues(
     state = PartialState()
     found = []
     with state.split_between_processes(list(range(len(rows)))) as indices:
-        checked = _CheckedRows(rows, list(indices), processor, truncate_songs, truncate_texts)
-        loader = DataLoader(checked, batch_size=None, num_workers=num_workers, collate_fn=list)
+        check = partial(_check_row, rows, processor, truncate_songs, truncate_texts)
+        loader = DataLoader(list(indices), batch_size=None, num_workers=num_workers, collate_fn=check)
         for issues in progress_bar(loader, desc="Validating", unit="song", disable=not state.is_main_process):
             found += issues
     return sorted(gather_object(found), key=lambda row: row.index)
 
 
-@dataclass
-class _CheckedRows(Dataset):
-    """The issues of each of some rows, for a `DataLoader`."""
+def _check_row(
+    rows: Sequence[Mapping[str, Any]],
+    processor: CollapProcessor | None,
+    truncate_songs: bool,
+    truncate_texts: bool,
+    index: int,
+) -> list[RowIssue]:
+    """The issues of a row."""
+    row = rows[index]
+    audio = row["audio"]
+    song = audio if isinstance(audio, str) else audio.get("path") or row.get("song_id") or "a song without a name"
+    found = [*_check_audio(row, processor, truncate_songs), *_check_texts(row, processor, truncate_texts)]
+    return [RowIssue(index, song, kind, issue) for kind, issue in found]
 
-    rows: Sequence[Mapping[str, Any]]
-    indices: list[int]
-    processor: CollapProcessor | None
-    truncate_songs: bool
-    truncate_texts: bool
 
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, place: int) -> list[RowIssue]:
-        index = self.indices[place]
-        row = self.rows[index]
-        audio = row["audio"]
-        song = audio if isinstance(audio, str) else audio.get("path") or row.get("song_id") or "a song without a name"
-        found = [*self._check_audio(row), *self._check_texts(row)]
-        return [RowIssue(index, song, kind, issue) for kind, issue in found]
-
-    def _check_texts(self, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        wordings = {"text": row.get("text")}
-        wordings |= {f"texts[{number}]": text for number, text in enumerate(row.get("texts") or [])}
-        for name, text in wordings.items():
-            if self.processor is None or text is None:
-                continue
-            try:
-                self.processor(text=[text], truncation=self.truncate_texts)
-            except (TypeError, ValueError) as error:
-                yield TEXT, str(error).replace("text[0]", name)
-
-    def _check_audio(self, row: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        path = audio_path(row["audio"])
-        if path is not None and (problem := file_problem(path)):
-            yield MISSING, problem
-            return
+def _check_texts(row: Mapping[str, Any], processor: CollapProcessor | None, truncation: bool) -> Found:
+    wordings = {"text": row.get("text")}
+    wordings |= {f"texts[{number}]": text for number, text in enumerate(row.get("texts") or [])}
+    for name, text in wordings.items():
+        if processor is None or text is None:
+            continue
         try:
-            (song,) = load_songs([row["audio"]])
+            processor(text=[text], truncation=truncation)
         except (TypeError, ValueError) as error:
-            # The loader gives the error of the decoder as the cause of its own.
-            yield (REFUSED if error.__cause__ is None else UNREADABLE), str(error).replace("audio[0]", "audio")
-            return
+            yield "text is refused", str(error).replace("text[0]", name)
 
-        seconds = song.duration_s
-        if song.problem is not None:
-            yield CUT_OFF, song.problem
-        duration_s = row.get("duration_s")
-        if duration_s is not None and (_is_shorter(seconds, duration_s) or _is_shorter(duration_s, seconds)):
-            yield OTHER_LENGTH, f"duration_s is {duration_s:.1f}, the audio has {seconds:.1f} s"
-        if not torch.any(song.waveform):
-            yield SILENT, f"all samples of its {seconds:.1f} s are 0"
-        if self.processor is not None:
-            try:
-                self.processor.feature_extractor.load(song.waveform, self.truncate_songs, sampling_rate=SAMPLING_RATE)
-            except ValueError as error:
-                yield TOO_LONG, str(error)
-        ends = [section["end_s"] for section in row.get("sections") or []]
-        if late := [end_s for end_s in ends if end_s > seconds + END_TOLERANCE_S]:
-            yield SECTIONS, f"{len(late)} section(s) up to {max(late):.1f} s, the audio has {seconds:.1f} s"
+
+def _check_audio(row: Mapping[str, Any], processor: CollapProcessor | None, truncation: bool) -> Found:
+    path = audio_path(row["audio"])
+    if path is not None and (problem := file_problem(path)):
+        yield "audio is missing", problem
+        return
+    try:
+        (song,) = load_songs([row["audio"]])
+    except (TypeError, ValueError) as error:
+        # The loader gives the error of the decoder as the cause of its own.
+        kind = "audio is refused" if error.__cause__ is None else "audio can't be decoded"
+        yield kind, str(error).replace("audio[0]", "audio")
+        return
+
+    seconds = song.duration_s
+    if song.problem is not None:
+        yield "audio is cut off", song.problem
+    duration_s = row.get("duration_s")
+    if duration_s is not None and (_is_shorter(seconds, duration_s) or _is_shorter(duration_s, seconds)):
+        issue = f"duration_s is {duration_s:.1f}, the audio has {seconds:.1f} s"
+        yield "duration_s is not the length of the audio", issue
+    if not torch.any(song.waveform):
+        yield "audio is silent", f"all samples of its {seconds:.1f} s are 0"
+    if processor is not None:
+        try:
+            processor.feature_extractor.load(song.waveform, truncation, sampling_rate=SAMPLING_RATE)
+        except ValueError as error:
+            yield "audio is too long", str(error)
+    ends = [section["end_s"] for section in row.get("sections") or []]
+    if late := [end_s for end_s in ends if end_s > seconds + END_TOLERANCE_S]:
+        issue = f"{len(late)} section(s) up to {max(late):.1f} s, the audio has {seconds:.1f} s"
+        yield "sections go beyond the end of the song", issue
 
 
 def _is_shorter(seconds: float, than: float) -> bool:
