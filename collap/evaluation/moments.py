@@ -70,14 +70,12 @@ def rank_spans(frames: np.ndarray, times: np.ndarray, query: np.ndarray) -> list
         frames (`np.ndarray` of shape `(N, d)`), times (`np.ndarray` of shape `(N, 2)`): As in [`find_spans`].
         query (`np.ndarray` of shape `(d,)`): Of the text, see [`Retriever`].
     """
-    is_real = times[:, 0] < times[:, 1]  # the last frame may start where the song ends
-    frames, times = frames[is_real], times[is_real]
     middles = times.mean(1)
     found: list[Span] = []
     candidates: list[tuple[Span, float, float]] = []  # the span of each part of the song, and the bounds of the part
 
     def search(start_s: float, end_s: float) -> None:
-        part = slice(*np.searchsorted(middles, (start_s, end_s)))
+        part = slice(*np.searchsorted(middles, (start_s, end_s)))  # no frame that starts where the song ends
         if len(middles[part]):
             (span,) = find_spans(frames[part], times[part].clip(start_s, end_s), query[None], in_order=False)
             candidates.append((span, start_s, end_s))

@@ -24,7 +24,7 @@ from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutpu
 from collap.processing.data_collator_collap import pair_ids
 
 from .arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
-from .dataset import SongDataset, draw_text, ids_of
+from .dataset import SongDataset, draw_text, ids_of, text_of_section
 from .trainer import CollapTrainer
 
 logger = logging.get_logger(__name__)
@@ -92,6 +92,7 @@ class TrainableClap(ClapModel):
 TrainableClap.__name__ = "ClapModel"
 
 
+@dataclass
 class ClapSongReader:
     r"""
     Makes an example for [`ClapDataCollator`] from a row of a manifest: a window, one of the song's texts, its ids.
@@ -101,11 +102,12 @@ class ClapSongReader:
     a section is proportional to its length. Songs without `sections` give whole captions.
     """
 
-    def __init__(self, processor: ProcessorMixin, section_probability: float = 0.0):
-        if not 0 <= section_probability <= 1:
-            raise ValueError(f"section_probability must be between 0 and 1, got {section_probability}.")
-        self.processor = processor
-        self.section_probability = section_probability
+    processor: ProcessorMixin
+    section_probability: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.section_probability <= 1:
+            raise ValueError(f"section_probability must be between 0 and 1, got {self.section_probability}.")
 
     def for_evaluation(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The first window of the song with the first of its texts."""
@@ -116,13 +118,13 @@ class ClapSongReader:
         """A window of the song, or of a section, with one of its texts; all of it is drawn by `seed`."""
         generator = torch.Generator().manual_seed(seed)
         wording, text = draw_text(row, generator)
-        sections = [section for section in row.get("sections") or [] if _text_of(section, wording)]
+        sections = [section for section in row.get("sections") or [] if text_of_section(section, wording)]
         is_clip = bool(torch.rand((), generator=generator) < self.section_probability)
         ids = ids_of(row)
         if is_clip and sections:
             lengths = torch.tensor([section["end_s"] - section["start_s"] for section in sections])
             section = sections[int(torch.multinomial(lengths, 1, generator=generator))]
-            start_s, end_s, text = section["start_s"], section["end_s"], _text_of(section, wording)
+            start_s, end_s, text = section["start_s"], section["end_s"], text_of_section(section, wording)
             ids["text_id"] = str(section["text"] if wording is None else section["texts"])
         else:
             start_s, end_s = 0.0, audio_duration_s(row["audio"])
@@ -138,10 +140,6 @@ class ClapSongReader:
     ) -> dict[str, Any]:
         window, _ = read_audio(row["audio"], self.processor.feature_extractor.sampling_rate, start_s, length_s)
         return {"window": window, "text": text if isinstance(text, str) else " ".join(text)}
-
-
-def _text_of(section: Mapping[str, Any], wording: int | None) -> str | list[str]:
-    return section["text"] if wording is None else section["texts"][wording]
 
 
 @dataclass

@@ -3,7 +3,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from collap.processing.sentence_splitting_collap import split_sentences
 from .augmentation import AugmentedSong, Section, StructureAugmentation, cut_frames, cut_waveform, find_section_problem
 
 
+@dataclass
 class SongReader:
     r"""
     Makes an example for [`CollapDataCollator`] from a row of a manifest: the song, one of its texts, and its ids.
@@ -33,28 +34,21 @@ class SongReader:
         ValueError: if `with_sections` is set and the processor does not split texts into sentences.
     """
 
-    def __init__(
-        self,
-        processor: CollapProcessor,
-        config: CollapConfig,
-        features: TensorCache | None = None,
-        augmentation: StructureAugmentation | None = None,
-        truncation: bool = False,
-        with_sections: bool = False,
-    ):
-        if with_sections and processor.text_granularity != "sentence":
-            raise ValueError(
-                f"section_loss_weight needs text_granularity='sentence', got {processor.text_granularity!r}."
-            )
-        self.with_sections = with_sections
-        self.processor = processor
-        self.config = config
-        self.features = features
-        self.augmentation = augmentation or StructureAugmentation()
-        if processor.text_granularity == "document":
+    processor: CollapProcessor
+    config: CollapConfig
+    features: TensorCache | None = None
+    augmentation: StructureAugmentation | None = None
+    truncation: bool = False
+    with_sections: bool = False
+
+    def __post_init__(self) -> None:
+        granularity = self.processor.text_granularity
+        if self.with_sections and granularity != "sentence":
+            raise ValueError(f"section_loss_weight needs text_granularity='sentence', got {granularity!r}.")
+        self.augmentation = self.augmentation or StructureAugmentation()
+        if granularity == "document":
             # A text model encodes a document in its order, so a shuffled document is another text.
             self.augmentation = replace(self.augmentation, sentence_shuffle_probability=0.0)
-        self.truncation = truncation
 
     def for_evaluation(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The whole song with the first of its texts."""
@@ -101,11 +95,10 @@ class SongReader:
         return [number // extractor.num_chunk_samples for number in samples]
 
     def _sections(self, row: Mapping[str, Any], wording: int | None) -> list[Section]:
-        sections = []
-        for section in row.get("sections") or []:
-            text = section["text"] if wording is None else section["texts"][wording]
-            sections.append(Section(section["start_s"], section["end_s"], tuple(self._split(text))))
-        return sections
+        return [
+            Section(section["start_s"], section["end_s"], tuple(self._split(text_of_section(section, wording))))
+            for section in row.get("sections") or []
+        ]
 
     def _split(self, text: str | Sequence[str]) -> list[str]:
         """Sentences, of documents too: the augmentation works on sentences."""
@@ -141,6 +134,7 @@ class SongReader:
         return example | {"audio": song, "sampling_rate": sampling_rate}
 
 
+@dataclass
 class SongDataset(data.Dataset):
     """
     Songs of a manifest. An index gives the example of an evaluation, `(index, seed)` one drawn for training.
@@ -149,9 +143,8 @@ class SongDataset(data.Dataset):
     before. `rows` are those of [`load_manifest`], `reader` makes examples of them.
     """
 
-    def __init__(self, rows: Dataset, reader: SongReader):
-        self.rows = rows
-        self.reader = reader
+    rows: Dataset
+    reader: SongReader
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -175,6 +168,11 @@ def draw_text(row: Mapping[str, Any], generator: torch.Generator) -> tuple[int |
     return wording, row["texts"][wording]
 
 
+def text_of_section(section: Mapping[str, Any], wording: int | None) -> str | list[str]:
+    """The text of a section that belongs to the text of the row that [`draw_text`] gave."""
+    return section["text"] if wording is None else section["texts"][wording]
+
+
 def ids_of(row: Mapping[str, Any]) -> dict[str, str]:
     """`song_id` and `text_id`: rows that share one of them are no negatives of each other."""
     audio = row["audio"]
@@ -195,6 +193,7 @@ def _section_ids(sentences: Sequence[str], sections: Sequence[Section]) -> list[
     return [numbers[0] if len(numbers) == 1 else -1 for numbers in found]
 
 
+@dataclass
 class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
     r"""
     Draws the contrastive batches of an epoch and gives each process its part of each batch.
@@ -217,34 +216,28 @@ class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
             contrasted with; if there is no batch; or if `lengths` do not fit.
     """
 
-    def __init__(
-        self,
-        num_songs: int,
-        batch_size: int,
-        lengths: Sequence[float] | None = None,
-        num_processes: int = 1,
-        process_index: int = 0,
-        seed: int = 0,
-        drop_last: bool = False,
-        groups: Sequence[str | None] | None = None,
-    ):
-        self.num_batches = num_songs // batch_size if drop_last else math.ceil(num_songs / batch_size)
-        smallest = batch_size if drop_last else num_songs // max(self.num_batches, 1)
-        if self.num_batches == 0 or smallest < max(num_processes, 2):
+    num_songs: int
+    batch_size: int
+    lengths: Sequence[float] | None = None
+    num_processes: int = 1
+    process_index: int = 0
+    seed: int = 0
+    drop_last: bool = False
+    groups: Sequence[str | None] | None = None
+
+    def __post_init__(self) -> None:
+        songs, size = self.num_songs, self.batch_size
+        self.num_batches = songs // size if self.drop_last else math.ceil(songs / size)
+        smallest = size if self.drop_last else songs // max(self.num_batches, 1)
+        if self.num_batches == 0 or smallest < max(self.num_processes, 2):
             raise ValueError(
-                f"contrastive_batch_size must give each of {num_processes} process(es) a song of each batch, and each "
-                f"batch two, but {num_songs} songs in batches of {batch_size} make some of {smallest}."
+                f"contrastive_batch_size must give each of {self.num_processes} process(es) a song of each batch, and "
+                f"each batch two, but {songs} songs in batches of {size} make some of {smallest}."
             )
-        if lengths is not None and len(lengths) != num_songs:
-            raise ValueError(f"lengths must hold one length for each of the {num_songs} songs, got {len(lengths)}.")
-        self.num_songs = num_songs
-        self.batch_size = batch_size
-        self.lengths = lengths
-        self.num_processes = num_processes
-        self.process_index = process_index
-        self.seed = seed
-        self.drop_last = drop_last
-        self.groups = None if groups is None else list(groups)  # not a column, which is read anew for each row
+        if self.lengths is not None and len(self.lengths) != songs:
+            raise ValueError(f"lengths must hold one length for each of the {songs} songs, got {len(self.lengths)}.")
+        if self.groups is not None:
+            self.groups = list(self.groups)  # not a column, which is read anew for each row
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
