@@ -24,10 +24,6 @@ _TIMES = re.compile(
 )
 
 
-class _NotInPiecesError(Exception):
-    """A time is in none of the pieces."""
-
-
 def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: float | None) -> str | None:
     """
     Rewrites the times in a sentence for a song that consists of pieces of another song.
@@ -52,7 +48,7 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
             moved = _place(times, pieces, owner, CLOCK_TOLERANCE_S)
             told = [_write_clock(time, match[name]) for time, name in zip(moved, names, strict=True)]
         elif duration_s is None:
-            raise _NotInPiecesError
+            raise ValueError("percents of a song of unknown length")
         else:
             times = [float(match[name]) / 100 * duration_s for name in names]
             moved = _place(times, pieces, owner, PERCENT_TOLERANCE * duration_s)
@@ -62,19 +58,19 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
 
     try:
         return _TIMES.sub(move, sentence)
-    except _NotInPiecesError:
+    except ValueError:
         return None
 
 
 def _place(times: Sequence[float], pieces: Pieces, owner: int | None, tolerance_s: float) -> list[float]:
-    """Times of the song, which must all be in one piece, as times of the new song."""
+    """Times of the song as times of the new song; a ValueError if they are not all in one piece."""
     fitting = [
         number
         for number, (start, end) in enumerate(pieces)
         if start - tolerance_s <= times[0] and list(times) == sorted(times) and times[-1] <= end + tolerance_s
     ]
     if not fitting:
-        raise _NotInPiecesError
+        raise ValueError("times that are not all in one piece")
     # On a border a piece begins rather than ends.
     number = owner if owner in fitting else max(fitting, key=lambda number: pieces[number])
     start, end = pieces[number]
@@ -182,10 +178,6 @@ class _Part:
     sentences: list[str] = field(default_factory=list)
 
 
-class _IssueError(Exception):
-    """Why a caption has no sections."""
-
-
 def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
     """
     Sentences and sections of a caption.
@@ -203,16 +195,16 @@ def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
         parts[-1].sentences = last[: closing[0]] if closing else last
     try:
         if several:
-            raise _IssueError("several ranges in one sentence")
+            raise ValueError("several ranges in one sentence")
         if len(parts) == 1:
-            raise _IssueError("no time ranges")
+            raise ValueError("no time ranges")
         sections = []
         for part in parts[1:]:
             start_s, end_s = _to_seconds(part, duration_s, sections[-1]["end_s"] if sections else 0.0)
             if not part.sentences:
-                raise _IssueError("a section without text")
+                raise ValueError("a section without text")
             sections.append({"start_s": start_s, "end_s": end_s, "text": part.sentences})
-    except _IssueError as issue:
+    except ValueError as issue:
         return ParsedCaption(sentences, None, problem=str(issue))
     units = {part.unit for part in parts[1:]}
     return ParsedCaption(sentences, sections, units.pop() if len(units) == 1 else "mixed")
@@ -305,16 +297,16 @@ def _polish(sentence: str) -> str:
 
 
 def _to_seconds(part: _Part, duration_s: float, before_s: float) -> tuple[float, float]:
-    """Start and end of a section in seconds; `before_s` is where the one before it ended."""
+    """Start and end of a section in seconds, or a ValueError; `before_s` is where the one before it ended."""
     limit_s = duration_s + (0.0 if part.unit == "percent" else TOLERANCE_S)
     start_s, end_s = (_read_time(time, part.unit, duration_s) for time in (part.start, part.end))
     if end_s <= start_s:
-        raise _IssueError("a range that is reversed")
+        raise ValueError("a range that is reversed")
     if end_s > limit_s + 1e-6 or start_s >= duration_s:
-        raise _IssueError("a range beyond the end of the song")
+        raise ValueError("a range beyond the end of the song")
     end_s = min(end_s, duration_s)
     if start_s < before_s - TOLERANCE_S or end_s <= before_s:
-        raise _IssueError("ranges that overlap or are out of order")
+        raise ValueError("ranges that overlap or are out of order")
     return round(max(start_s, before_s), 3), round(end_s, 3)
 
 
@@ -326,5 +318,5 @@ def _read_time(time: str, unit: str, duration_s: float) -> float:
     if unit == "seconds":
         return float(time)
     if any(float(number) >= 60 for number in time.split(":")[1:]):
-        raise _IssueError("a clock time that is none")
+        raise ValueError("a clock time that is none")
     return _read_clock(time)
