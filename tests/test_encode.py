@@ -69,7 +69,7 @@ def test_frames_are_those_of_the_model(songs, extract, extractor):
     inputs = extractor(songs, return_tensors="pt")
     with torch.no_grad():
         expected, mask = extract.model.audio_model.encode(**inputs)
-    assert len(cache) == 3
+    assert len(cache.songs) == 3
     for index, song in enumerate(songs):
         assert load_frames(cache, song).dtype == torch.float16
         torch.testing.assert_close(

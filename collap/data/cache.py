@@ -151,10 +151,6 @@ class TensorCache:
             shard.rename(shard.with_suffix(".damaged"))
             return {}
 
-    def __len__(self) -> int:
-        """Number of different songs."""
-        return len(self.songs)
-
     def __contains__(self, song: str | Mapping[str, Any]) -> bool:
         return self._look_up(song)[1] is None
 

@@ -50,7 +50,7 @@ def test_songs_are_found_by_their_content(cache, songs, tmp_path):
     write_song(Path(songs[1]), 0.4, seed=7)  # as long as before
     unknown = write_song(tmp_path / "unknown.wav", 1.0, seed=8)
     cache = TensorCache(cache.folder, FINGERPRINT)
-    assert len(cache) == 3
+    assert len(cache.songs) == 3
     for song, number in ((in_memory, 2), (moved, 0)):
         torch.testing.assert_close(load_frames(cache, song), torch.full((number + 2, 4), number, dtype=torch.float16))
         assert cache.num_frames(song) == number + 2
@@ -148,7 +148,7 @@ def test_a_torn_shard_is_named_and_set_aside_by_who_encodes(cache, caplog, conte
         TensorCache(cache.folder, FINGERPRINT)
     with TensorCache(cache.folder, FINGERPRINT, create=True) as healed:
         assert f"{shard.name} is damaged" in caplog.text
-        assert len(healed) == 0
+        assert len(healed.songs) == 0
         assert shard.with_suffix(".damaged").exists()
         assert not shard.exists()
         healed.add("a", SongEmbedding(np.ones((2, 4), dtype=np.float16), 1.0, 1.0))
@@ -235,7 +235,7 @@ def test_a_foreign_shard_is_named_and_left_alone(cache, content):
     assert file.read_bytes() == content
     file.unlink()
     os.mkfifo(file)
-    assert len(TensorCache(cache.folder, FINGERPRINT)) == 3  # a pipe is never opened
+    assert len(TensorCache(cache.folder, FINGERPRINT).songs) == 3  # a pipe is never opened
 
 
 @pytest.mark.parametrize("content", [b"", b'{"model": ', b"[]", b"3", b"\xff\xfe{", b"[" * 100_000])
@@ -254,7 +254,7 @@ def test_temporary_files_of_killed_processes_are_removed(cache):
     for file in (old, young):
         file.write_bytes(b"half")
     os.utime(old, (0, 0))
-    assert len(TensorCache(cache.folder, FINGERPRINT, create=True)) == 3
+    assert len(TensorCache(cache.folder, FINGERPRINT, create=True).songs) == 3
     assert not old.exists()
     assert young.exists()  # of another process, perhaps
 

@@ -54,7 +54,7 @@ def open_cache(folder: Path, features: Path, max_length_s: float | None = None, 
 def test_manifests_and_data_sets(folder, main, tmp_path):
     main([*arguments(folder, tmp_path), str(folder / "data")])
     cache = open_cache(folder, tmp_path)
-    assert len(cache) == 5
+    assert len(cache.songs) == 5
     cache.check(load_manifest(folder / "songs.jsonl")["audio"])
     for song in load_manifest(folder / "data")["audio"]:
         assert load_frames(cache, song).shape == (cache.num_frames(song), 28)

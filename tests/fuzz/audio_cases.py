@@ -137,8 +137,8 @@ def _check_other_ways(case: Case, song: Song, source: Any, shown: list[str], loa
         _make_named(case, "good.wav")
         model, extractor = CollapModel(tiny_config()), CollapFeatureExtractor(chunk_length_s=CHUNK_LENGTH_S)
         cache = extract_features(["good.wav", source], "store", model.audio_model, extractor, on_bad_audio="skip")
-        if len(cache) != 1 + (outcome != PROBLEM):
-            raise Fault(f"{outcome}, {len(cache)} songs of 2 extracted")
+        if len(cache.songs) != 1 + (outcome != PROBLEM):
+            raise Fault(f"{outcome}, {len(cache.songs)} songs of 2 extracted")
     else:
         issues = find_issues([{"audio": source if isinstance(source, dict) else os.path.abspath(source), "text": "a"}])
         if bool(issues) != (outcome in (PROBLEM, REFUSED)) and outcome != LONG:
