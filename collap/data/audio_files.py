@@ -133,8 +133,7 @@ class AudioHashes:
         # One write a line, which processes do not interleave; the line break in front ends a torn line.
         line = f"\n{json.dumps(entry)}\n".encode()
         try:
-            descriptor = os.open(self.file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
-            with os.fdopen(descriptor, "wb", buffering=0) as file:
+            with self.file.open("ab", buffering=0) as file:
                 file.write(line)
         except OSError as error:
             if self._is_writable:

@@ -46,11 +46,6 @@ class SetFolders:
     audio: Path | None  # folder of the songs, if it is not in `data`
     output: Path
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the published files."""
-        return self.data.parent if self.data.is_file() else self.data
-
     def find_file(self, name: str, subfolders: Sequence[str] = ("",)) -> Path:
         """A published file: `data` itself if it is a file, else `name` in one of its subfolders."""
         if not self.data.exists():
@@ -66,7 +61,8 @@ class SetFolders:
         """The folder of the songs: `audio`, or the first of `names` in `data`, or `data` itself."""
         if self.audio is not None and not self.audio.is_dir():
             raise ValueError(f"audio_dir: there is no folder {self.audio}.")
-        return self.audio or next((self.folder / name for name in names if (self.folder / name).is_dir()), self.folder)
+        folder = self.data.parent if self.data.is_file() else self.data
+        return self.audio or next((folder / name for name in names if (folder / name).is_dir()), folder)
 
     def find_songs(self, ids: Iterable[str], names: Sequence[str] = ("audio",)) -> dict[str, SetSong]:
         """Songs whose files are named by their ids, see [`find_songs`], in the folder of `find_audio`."""
@@ -326,12 +322,11 @@ def read_table(
     for number, row in enumerate(rows, start=1):
         if None in row or None in row.values():
             raise ValueError(f"data_dir: row {number} of {path} has more or fewer cells than the header.")
-    if unique is not None:
-        check_unique((row[unique].strip() for row in rows), unique, path)
-    for number, row in enumerate(rows, start=1):
         if path_column is not None and not _is_inside(name := row[path_column]):
             place = f"{path.name}, row {number}: {path_column}"
             raise ValueError(f"data_dir: {place} must be a path inside the audio folder, got {name!r}.")
+    if unique is not None:
+        check_unique((row[unique].strip() for row in rows), unique, path)
     return rows
 
 
