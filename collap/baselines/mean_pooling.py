@@ -40,10 +40,8 @@ def load_config(name_or_path: str) -> dict[str, Any]:
 
 def load_collap(name_or_path: str, **options: Any) -> CollapModel:
     """
-    A CoLLAP or a [`MeanPoolingCollap`], whichever was saved; `options` are those of `from_pretrained`.
-
-    Raises:
-        ValueError: if the model was saved from another class.
+    A CoLLAP or a [`MeanPoolingCollap`], whichever was saved; a ValueError if it is of another class. `options` are
+    those of `from_pretrained`.
     """
     classes = {model_class.__name__: model_class for model_class in (CollapModel, MeanPoolingCollap)}
     (architecture,) = load_config(name_or_path).get("architectures") or ["CollapModel"]

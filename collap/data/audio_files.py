@@ -60,10 +60,8 @@ def read_audio(
 ) -> tuple[np.ndarray, float]:
     """
     The waveform `(num_samples,)` of a whole song or of a part of it at `sampling_rate` Hz, and the length of the song
-    in seconds; arguments as in [`decode_audio`].
-
-    Raises:
-        ValueError: also if the song is damaged, or has no sample there, or one that is not finite.
+    in seconds; arguments as in [`decode_audio`]. A ValueError also says that the song is damaged, or has no sample
+    there, or one that is not finite.
     """
     decoded = decode_audio(_content(song), sampling_rate, start_s, length_s)
     problem = decoded.problem

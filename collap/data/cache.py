@@ -159,12 +159,7 @@ class TensorCache:
         return self.songs[self.find(song)].num_frames
 
     def find(self, song: str | Mapping[str, Any]) -> str:
-        """
-        The hash of a song, which is a path or a dict with `bytes` or `path`.
-
-        Raises:
-            ValueError: if it is not in the cache, or has changed.
-        """
+        """The hash of a song, a path or a dict with `bytes` or `path`; a ValueError if it is missing or changed."""
         song_hash, problem = self._look_up(song)
         if problem is not None:
             raise self._missing([problem], 1)
@@ -215,9 +210,7 @@ class TensorCache:
     def check(self, songs: Iterable[str | Mapping[str, Any]]) -> None:
         """
         Checks that all songs are there. Let the main process go first: the others find its hashes of new files.
-
-        Raises:
-            ValueError: says how many songs are missing, the first few, and the command that extracts them.
+        A ValueError says how many songs are missing, the first few, and the command that extracts them.
         """
         self.hashes.read()
         progress = progress_bar(songs, desc="Looking for cached features", unit="song", delay=5)
@@ -306,12 +299,7 @@ ORIGIN = ("_name_or_path", "transformers_version", "dtype", "architectures", "pr
 
 
 def describe_features(audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor) -> dict[str, Any]:
-    """
-    The fingerprint of the frames of frozen encoders for [`TensorCache`].
-
-    Raises:
-        ValueError: if an encoder is trainable, for its frames change.
-    """
+    """The fingerprint of frames for [`TensorCache`]; a ValueError if an encoder is trainable, for they change then."""
     config = audio_model.config
     # Not the fields of every configuration, which change with the way of loading.
     beats_fields = sorted(set(BeatsConfig().to_dict()) - set(PreTrainedConfig().to_dict()))

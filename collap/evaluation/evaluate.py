@@ -141,12 +141,7 @@ class EvaluationArguments:
 
 
 def load_set(arguments: EvaluationArguments) -> EvaluationSet:
-    """
-    The songs and texts that the arguments name.
-
-    Raises:
-        ValueError: as [`load_evaluation_set`]; or if songs are missing and `on_bad_audio` is `"raise"`.
-    """
+    """As [`load_evaluation_set`]; a ValueError also if songs are missing and `on_bad_audio` is `"raise"`."""
     evaluation_set = load_evaluation_set(arguments.manifest, arguments.text_column)
     missing, songs = evaluation_set.missing, list(evaluation_set.songs)
     if missing and arguments.on_bad_audio == "raise":
@@ -165,10 +160,8 @@ def evaluate(
     retriever: Retriever, evaluation_set: EvaluationSet, arguments: EvaluationArguments, state: PartialState
 ) -> EvaluationResult | None:
     """
-    Encodes the songs that are not cached yet, scores all texts, and writes `results.json`.
-
-    Returns:
-        [`EvaluationResult`], in the main process; None in others.
+    Encodes the songs that are not cached yet, scores all texts, and writes `results.json`. Returns the result in the
+    main process, None in others.
     """
     started = time.monotonic()
     output = Path(arguments.output_dir)

@@ -105,9 +105,6 @@ def load_evaluation_set(manifest: str | Path, text_column: str | None = None) ->
             Another column that holds a text or several, or `sections.NAME` for the key `NAME` of the row's sections,
             each of which is a section query with the span of its section then. Default: `text` and `texts`.
 
-    Returns:
-        [`EvaluationSet`]
-
     Raises:
         ValueError: as `load_manifest` and [`EvaluationSet`]; if there is no such column, songs are no files, or
             `text_ids` do not fit the texts, or `spans_s` has other than pairs of a start and a later end.

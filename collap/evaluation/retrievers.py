@@ -49,11 +49,8 @@ class Retriever(Protocol):
 
     def embed_song(self, path: str) -> SongEmbedding:
         """
-        Encodes an audio file, or the `bytes` of one in a dict. Several threads may call it at once, and the result
-        depends on no other song.
-
-        Raises:
-            ValueError: if the file cannot be encoded.
+        Encodes an audio file, or the `bytes` of one in a dict; a ValueError if it cannot be encoded. Several threads
+        may call it at once, and the result depends on no other song.
         """
 
     def embed_texts(self, texts: Sequence[str | list[str]]) -> Any:
@@ -209,12 +206,7 @@ class CollapRetriever:
 
     @torch.inference_mode()
     def embed_song(self, path: str) -> SongEmbedding:
-        """
-        The frames of a song.
-
-        Raises:
-            ValueError: if the file cannot be encoded ([`CollapFeatureExtractor`]), is cut off, or `features` lack it.
-        """
+        """The frames of a song; a ValueError if it cannot be encoded, is cut off, or `features` lack it."""
         if self.features is None:
             model, extractor = self.model, self.processor.feature_extractor
             parts = stream_features(path, extractor, model.config, self._truncates_songs)
@@ -248,12 +240,7 @@ class CollapRetriever:
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str | list[str]]) -> CollapTexts:
-        """
-        The queries of texts.
-
-        Raises:
-            ValueError: if there is none, one is empty, or too long and `truncate_texts` is not set.
-        """
+        """The queries of texts; a ValueError if there is none, one is empty, or too long without `truncate_texts`."""
         parts = [self.model.get_text_features(**inputs.to(self.model.device)) for inputs in self._tokenize(texts)]
         fields = ("query_embeds", "time_query_embeds", "sentence_counts", "model_fingerprint")
         joined = {name: torch.cat([part[name] for part in parts]) for name in fields if name in parts[0]}

@@ -198,12 +198,7 @@ def is_clap(name_or_path: str | None) -> bool:
 def make_clap_trainer(
     arguments: ModelArguments, config: ConfigArguments, data: DataArguments, training: CollapTrainingArguments
 ) -> CollapTrainer:
-    """
-    The trainer with a `ClapModel` and its songs, ready to train.
-
-    Raises:
-        ValueError: if an argument is given that only a CoLLAP has.
-    """
+    """The trainer with a `ClapModel` and its songs; a ValueError if an argument is given that only a CoLLAP has."""
     given = config.given()
     refused = [name for name in ("features", "max_length_s", *REFUSED_PROBABILITIES) if getattr(data, name)]
     refused += ["on_bad_audio"] * (data.on_bad_audio != "raise")

@@ -28,10 +28,8 @@ class SongReader:
 
     `features` are cached encoder frames, which replace the audio; `config` gives their times. With `truncation` songs
     longer than the processor's `max_length_s` are cut; otherwise they are an error. With `with_sections` training
-    examples have `section_ids`, which the section loss needs.
-
-    Raises:
-        ValueError: if `with_sections` is set and the processor does not split texts into sentences.
+    examples have `section_ids`, which the section loss needs; a ValueError if the processor does not split texts into
+    sentences.
     """
 
     processor: CollapProcessor

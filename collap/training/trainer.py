@@ -333,12 +333,10 @@ def _prepare_fsdp(accelerator: Accelerator) -> None:
 
 class SkipNonFiniteSteps(TrainerCallback):
     """
-    Skips the steps whose gradient is not finite, which would make all weights NaN, and counts them.
+    Skips the steps whose gradient is not finite, which would make all weights NaN, and counts them; a
+    FloatingPointError if there are 50 in a row.
 
     The gradient scaler of float16 and DeepSpeed skip steps by themselves: those are only counted.
-
-    Raises:
-        FloatingPointError: if 50 steps in a row had no finite gradient.
     """
 
     def __init__(self) -> None:

@@ -91,10 +91,8 @@ def _make_track(name: str, utterances: list[SetSong], folder: Path) -> SetSong:
 
 def join_audio(files: list[Path], path: Path) -> None:
     """
-    Writes recordings one after the other with pauses, as FLAC of 16 bits, 16 kHz and one channel.
-
-    Raises:
-        ValueError: if a recording cannot be decoded to its end.
+    Writes recordings one after the other with pauses, as FLAC of 16 bits, 16 kHz and one channel; a ValueError if one
+    cannot be decoded to its end.
     """
     pause = np.zeros(round(PAUSE_S * SAMPLING_RATE), dtype=np.float32)
     parts = []
