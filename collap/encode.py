@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import partial
@@ -154,11 +154,14 @@ def encode_songs(
         disable=not state.is_main_process or not mine,
     )
     batches = make_batches(mine)
-    if on_cpu:  # a song a thread: several threads in one product wait for each other
+    if on_cpu:  # a song a thread
         encoded_batches = ahead(lambda batch: encode_batch(*read_batch(batch)), batches, num_threads)
     else:
         encoded_batches = itertools.starmap(encode_batch, ahead(read_batch, batches, num_threads))
-    with progress, cache, one_thread_a_product() if on_cpu else nullcontext():
+    with progress, cache, ExitStack() as stack:
+        if on_cpu:  # one thread a product: several would wait for each other
+            stack.callback(torch.set_num_threads, num_threads)
+            torch.set_num_threads(1)
         for good, bad, results in encoded_batches:
             done_s += sum(song.length_s for song in [*good, *bad])
             for song, encoded in zip(good, results, strict=True):
@@ -374,17 +377,6 @@ def ahead(function: Callable[[Item], Result], items: Iterable[Item], num_threads
             yield result
     finally:  # also when no more are taken
         threads.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def one_thread_a_product() -> Iterator[None]:
-    """PyTorch computes in the thread that calls it, in this block."""
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
 
 
 def _list_songs(

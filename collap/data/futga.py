@@ -242,14 +242,11 @@ def _split_parts(caption: str) -> tuple[list[_Part], bool]:
                 _finish(parts[-1])
                 parts.append(_Part(*matches[0]))
                 label = rest.rstrip(" :–—-")
-                is_label = is_whole_line and _is_label(rest, with_range=True)
-                if _TIME_LABEL.match(label):
-                    parts[-1].label, heading = heading or label.strip() or None, None
-                    continue
-                if is_label:
+                if is_time := _TIME_LABEL.match(label):
+                    label = heading or label.strip() or None
+                if is_time or (is_whole_line and _is_label(rest, with_range=True)):
                     parts[-1].label, heading = label, None
                     continue
-                parts[-1].label, heading = heading, None
             elif is_whole_line and _is_label(rest, with_range=False):
                 heading = rest.rstrip(" :")
                 continue

@@ -52,11 +52,8 @@ class MtebModel(AbsEncoder):
     ):
         self._state = PartialState(cpu=device is not None and torch.device(device).type == "cpu", timeout=MAX_WAIT)
         self.retriever = load_retriever(name_or_path, self._state.device if device is None else device, **options)
-        self._temporary = None
-        if cache_dir is None:
-            self._temporary = tempfile.TemporaryDirectory()
-            cache_dir = self._temporary.name
-        self._cache_dir = cache_dir
+        self._temporary = tempfile.TemporaryDirectory() if cache_dir is None else None
+        self._cache_dir = cache_dir or self._temporary.name
         self._corpus: Dataset | None = None
         self.mteb_model_meta = describe_model(self.retriever, name_or_path)
 
