@@ -65,11 +65,11 @@ class Benchmark(Pipeline):
         if self.rows_left_out:
             self.say(f"Without --pretrained_text_model these rows are left out: {', '.join(self.rows_left_out)}")
         self.say("Rendering songs with long captions")
-        self.run([self.rendered], at_once=1)
+        self.run([self.rendered])
         self.say("Pretraining small encoders on tags of short crops; they stand in for BEATs and Whisper")
         self.run(self.made_towers)
         self.say("Encoding all songs once (the encoders are frozen)")
-        self.run([self.extracted], at_once=1)
+        self.run([self.extracted])
         runs = [(name, seed) for seed in self.given.seeds for name in self.rows(seed)]
         self.say(f"Training {len(runs)} models, and ranking songs that none of them was trained on")
         steps = []
