@@ -132,7 +132,7 @@ class SongReader:
         return example | {"audio": song, "sampling_rate": sampling_rate}
 
 
-@dataclass
+@dataclass(eq=False)
 class SongDataset(data.Dataset):
     """
     Songs of a manifest. An index gives the example of an evaluation, `(index, seed)` one drawn for training.
@@ -191,7 +191,7 @@ def _section_ids(sentences: Sequence[str], sections: Sequence[Section]) -> list[
     return [numbers[0] if len(numbers) == 1 else -1 for numbers in found]
 
 
-@dataclass
+@dataclass(eq=False)
 class ContrastiveBatchSampler(Sampler[list[tuple[int, int]]]):
     r"""
     Draws the contrastive batches of an epoch and gives each process its part of each batch.
