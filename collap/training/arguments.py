@@ -83,7 +83,7 @@ class CollapTrainingArguments(TrainingArguments):
 
     `contrastive_batch_size` replaces `per_device_train_batch_size`. More songs in it are more negatives, so it changes
     the loss; `gradient_accumulation_steps` adds no negatives. `micro_batch_size` changes neither loss nor gradients;
-    with it everything is encoded twice. `section_loss_weight` ([`SectionLoss`], not in the paper) needs `sections` in
+    with it everything is encoded twice. `section_loss_weight` ([`section_loss`], not in the paper) needs `sections` in
     the manifest and sentence granularity.
 
     Raises:

@@ -179,16 +179,12 @@ def gather_pairs(model: CollapModel, pairs: Pairs, ids: dict[str, torch.Tensor])
     )
 
 
-@dataclass(frozen=True)
-class ContrastiveLoss:
+def caption_loss(pairs: GatheredPairs) -> torch.Tensor:
     """The symmetric contrastive loss of songs and whole texts ([`contrastive_loss`])."""
-
-    def __call__(self, pairs: GatheredPairs) -> torch.Tensor:
-        return contrastive_loss(pairs.logits(pairs.texts), pairs.song_ids, pairs.text_ids)
+    return contrastive_loss(pairs.logits(pairs.texts), pairs.song_ids, pairs.text_ids)
 
 
-@dataclass(frozen=True)
-class SectionLoss:
+def section_loss(pairs: GatheredPairs) -> torch.Tensor:
     r"""
     The contrastive loss of songs and section queries (ours; the paper has only whole captions).
 
@@ -196,16 +192,12 @@ class SectionLoss:
     [`CollapModel.score`]). It has to find its song among all songs, and the song has to find it among the sections of
     all texts. The value is 0 if no text describes a section.
     """
-
-    weight: float = 1.0
-
-    def __call__(self, pairs: GatheredPairs) -> torch.Tensor:
-        queries, text_of_query = section_queries_of(pairs.texts, pairs.section_ids)
-        if len(text_of_query) == 0:
-            return pairs.logit_scale.new_zeros(())
-        same_song = pairs.song_ids[:, None] == pairs.song_ids[text_of_query]  # (songs, section queries)
-        same_text = pairs.text_ids[:, None] == pairs.text_ids[text_of_query]
-        return self.weight * symmetric_loss(pairs.logits(queries, section_query=True), same_song | same_text)
+    queries, text_of_query = section_queries_of(pairs.texts, pairs.section_ids)
+    if len(text_of_query) == 0:
+        return pairs.logit_scale.new_zeros(())
+    same_song = pairs.song_ids[:, None] == pairs.song_ids[text_of_query]  # (songs, section queries)
+    same_text = pairs.text_ids[:, None] == pairs.text_ids[text_of_query]
+    return symmetric_loss(pairs.logits(queries, section_query=True), same_song | same_text)
 
 
 def section_queries_of(texts: CollapTextOutput, section_ids: torch.Tensor) -> tuple[CollapTextOutput, torch.Tensor]:

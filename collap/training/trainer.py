@@ -24,13 +24,13 @@ from collap.training.checkpointing import AtomicCheckpointMixin
 from collap.training.dataset import ContrastiveBatchSampler, SongDataset
 from collap.training.frozen_text import encode_once
 from collap.training.loss import (
-    ContrastiveLoss,
     GatheredPairs,
     Pairs,
-    SectionLoss,
+    caption_loss,
     count_micro_batches,
     gather_pairs,
     loss_and_backward,
+    section_loss,
     split_ids,
     split_pairs,
 )
@@ -75,8 +75,8 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
     are one song; songs and texts are in the order of the set.
 
     Args:
-        args ([`CollapTrainingArguments`]): With a `section_loss_weight`, [`SectionLoss`] is added to `loss`.
-        loss (`Callable`, *optional*): [`GatheredPairs`] to a scalar. Default: [`ContrastiveLoss`].
+        args ([`CollapTrainingArguments`]): With a `section_loss_weight`, [`section_loss`] is added to `loss`.
+        loss (`Callable`, *optional*): [`GatheredPairs`] to a scalar. Default: [`caption_loss`].
         kwargs: As in transformers' `Trainer`. With a [`SongDataset`] as `train_dataset` the batches are those of
             [`ContrastiveBatchSampler`], with others transformers' own.
 
@@ -93,7 +93,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         model: nn.Module | None = None,
         args: CollapTrainingArguments | None = None,
         *other_args: Any,
-        loss: Callable[[GatheredPairs], torch.Tensor] | None = None,
+        loss: Callable[[GatheredPairs], torch.Tensor] = caption_loss,
         **kwargs: Any,
     ):
         if not isinstance(args, CollapTrainingArguments):
@@ -115,8 +115,7 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         if args.text_learning_rate is not None and self.optimizer is not None:
             raise ValueError("text_learning_rate must not be given together with `optimizers`.")
         self._check_evaluation()
-        self.loss = ContrastiveLoss() if loss is None else loss
-        self.section_loss = SectionLoss(args.section_loss_weight) if args.section_loss_weight else None
+        self.loss = loss
         self.known_texts: dict[bytes, torch.Tensor] = {}
         self.skipped = SkipNonFiniteSteps()
         self.add_callback(self.skipped)
@@ -220,7 +219,8 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
             if len(gathered.song_ids) < 2:
                 raise ValueError("A contrastive batch must hold at least 2 pairs of song and text, got 1.")
             loss = self.loss(gathered)
-            return loss if self.section_loss is None else loss + self.section_loss(gathered)
+            weight = self.args.section_loss_weight
+            return loss + weight * section_loss(gathered) if weight else loss
 
         num_accumulated = self.current_gradient_accumulation_steps
         # DeepSpeed would divide by the number of accumulated batches once more.

@@ -11,8 +11,8 @@ from torch import nn
 from collap import CollapModel, CollapTextOutput
 from collap.modeling_collap import modeling_beats
 from collap.training.loss import (
-    ContrastiveLoss,
     Pairs,
+    caption_loss,
     gather_pairs,
     loss_and_backward,
     section_queries_of,
@@ -60,7 +60,7 @@ def cached_step(model: CollapModel, parts: list[dict], ids: dict) -> torch.Tenso
 
 
 def loss_of(model: CollapModel, pairs: Pairs, ids: dict) -> torch.Tensor:
-    return ContrastiveLoss()(gather_pairs(model, pairs, ids))
+    return caption_loss(gather_pairs(model, pairs, ids))
 
 
 @pytest.mark.parametrize("num_parts", [1, 2, 3, 5, 9])

@@ -18,7 +18,7 @@ from collap.metrics import text_to_audio_and_audio_to_text
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.build import freeze_text_layers
 from collap.training.lora import lora_config
-from collap.training.loss import ContrastiveLoss
+from collap.training.loss import caption_loss
 from collap.training.trainer import MAX_SKIPPED_IN_A_ROW, CollapTrainer
 
 NUM_SONGS = 7
@@ -308,7 +308,7 @@ def test_the_loss_can_be_replaced_and_a_step_scores_once(model, songs, tmp_path,
     monkeypatch.setattr(CollapModel, "similarity", lambda *args, **kw: calls.append(1) or similarity(*args, **kw))
     plain = train(model, tmp_path, songs, micro_batch_size=2)
     assert len(calls) == 1
-    double = train(model, tmp_path, songs, micro_batch_size=2, loss=lambda pairs: 2 * ContrastiveLoss()(pairs))
+    double = train(model, tmp_path, songs, micro_batch_size=2, loss=lambda pairs: 2 * caption_loss(pairs))
     torch.testing.assert_close(updates(model, double), 2 * updates(model, plain))
     with pytest.raises(TypeError, match="args must be CollapTrainingArguments"):
         CollapTrainer(model, TrainingArguments(output_dir=str(tmp_path)))
