@@ -39,14 +39,9 @@ def audio_name(song: str | os.PathLike | Mapping[str, Any]) -> str:
     return path or f"{song.get('path') or 'a song'} ({len(song['bytes'])} bytes)"
 
 
-def _content(song: str | os.PathLike | Mapping[str, Any]) -> str | bytes:
-    """A file, or the bytes that came along."""
-    return audio_path(song) or song["bytes"]
-
-
 def audio_duration_s(song: str | os.PathLike | Mapping[str, Any]) -> float:
     """Length of a song in seconds, counted without decoding it; a ValueError as in [`read_audio`]."""
-    counted = decode_audio(_content(song), length_s=0.0)
+    counted = decode_audio(audio_path(song) or song["bytes"], length_s=0.0)
     if counted.problem is not None:
         raise ValueError(f"{audio_name(song)}: {counted.problem}.")
     return counted.duration_s
@@ -63,7 +58,7 @@ def read_audio(
     in seconds; arguments as in [`decode_audio`]. A ValueError also says that the song is damaged, or has no sample
     there, or one that is not finite.
     """
-    decoded = decode_audio(_content(song), sampling_rate, start_s, length_s)
+    decoded = decode_audio(audio_path(song) or song["bytes"], sampling_rate, start_s, length_s)
     problem = decoded.problem
     if len(decoded.waveform) == 0:
         problem = problem or f"it has no sample from {start_s:g} s on"

@@ -114,7 +114,6 @@ def describe_model(retriever: Any, name_or_path: str) -> ModelMeta:
     model = retriever.model
     return ModelMeta(
         loader=MtebModel,
-        loader_kwargs={},
         name=name,
         revision=retriever.revision,
         release_date=None,

@@ -61,16 +61,11 @@ def lora_config(
         for name, module in model.get_submodule(TOWERS[tower]).named_modules(prefix=TOWERS[tower]):
             if isinstance(module, nn.Linear | Conv1D):
                 targets[name] = module
+    time_query = [] if model.text_model.time_query is None else ["text_model.time_query"]
     config = {
         "target_modules": list(targets),
-        "modules_to_save": own_layers(model),
+        "modules_to_save": ["audio_model.adapter", "text_model.projection", *time_query, "logit_scale"],
         # GPT-2's layers hold their weight transposed. Where kinds are mixed, PEFT detects it, with a warning.
         "fan_in_fan_out": all(isinstance(target, Conv1D) for target in targets.values()),
     }
     return LoraConfig(r=r, lora_alpha=lora_alpha, lora_dropout=lora_dropout, **{**config, **lora_config_fields})
-
-
-def own_layers(model: CollapModel) -> list[str]:
-    """Names of the layers that CoLLAP adds to its towers, for PEFT's `modules_to_save`."""
-    time_query = [] if model.text_model.time_query is None else ["text_model.time_query"]
-    return ["audio_model.adapter", "text_model.projection", *time_query, "logit_scale"]

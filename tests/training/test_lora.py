@@ -16,7 +16,7 @@ from transformers import AutoModel, BertConfig, DistilBertConfig
 
 from collap import CollapModel
 from collap.training.arguments import CollapTrainingArguments
-from collap.training.lora import lora_config, own_layers
+from collap.training.lora import lora_config
 from collap.training.trainer import CollapTrainer
 
 ALL_TOWERS = ("music", "speech", "text")
@@ -90,11 +90,8 @@ def test_trained_are_lora_and_our_own_layers(way: str):
     }
     heads = {re.split(r"\.modules_to_save", name)[0] for name in trained if "lora_" not in name}
     assert heads == {"audio_model.adapter", "text_model.projection", "text_model.time_query", "logit_scale"}
-    assert own_layers(tiny_model(temporal_position=False)) == [
-        "audio_model.adapter",
-        "text_model.projection",
-        "logit_scale",
-    ]
+    without_time = lora_config(tiny_model(temporal_position=False))
+    assert set(without_time.modules_to_save) == heads - {"text_model.time_query"}
 
 
 @pytest.mark.parametrize(
