@@ -308,9 +308,6 @@ def test_captions_with_times_say_the_same():
     assert [place for place, text in enumerate(line["texts"]) if ":" in " ".join(text)] == [3, 7, 11, 15]
 
 
-# Stored texts
-
-
 # Sound
 
 
@@ -328,6 +325,3 @@ def test_window_targets():
     targets = dict(zip(TAG_NAMES, window_targets(sections, 7.0, 11.0).tolist(), strict=True))
     assert (targets["lead=flute"], targets["lead=violin"], targets["key=C"]) == (0.75, 0.25, 1.0)
     assert sum(targets.values()) == pytest.approx(len(TAGS))
-
-
-# Ceilings
