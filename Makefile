@@ -31,7 +31,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	$(PIP) install --quiet --constraint constraints.txt --no-deps tinysoundfont
 	touch $@
 
-demo: $(INSTALLED)  ## Train on rendered songs, then rank them by long descriptions (9 to 14 minutes on 2 cores)
+demo: $(INSTALLED)  ## Train on rendered songs, then rank them by long descriptions (9 to 16 minutes on 2 cores)
 	$(PYTHON) -m examples.demo.run $(if $(TEXT_MODEL),--text_model $(TEXT_MODEL) --output_dir demo-pretrained)
 
 benchmark: $(INSTALLED)  ## Every row of docs/benchmark.md on 3,200 rendered songs (29 minutes on 2 cores)
