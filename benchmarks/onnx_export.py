@@ -45,8 +45,8 @@ class OnnxRetriever(CollapRetriever):
         return SongEmbedding(self.graphs.encode_song(waveform)[0][0], len(waveform) / 16_000, len(waveform) / 16_000)
 
     def embed_texts(self, texts: list[str | list[str]]) -> CollapTexts:
-        parts = [self.graphs.encode_texts([text if isinstance(text, str) else " ".join(text)]) for text in texts]
-        fields = {name: torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in parts[0]}
+        encoded = self.graphs.encode_texts([text if isinstance(text, str) else " ".join(text) for text in texts])
+        fields = {name: torch.from_numpy(rows) for name, rows in encoded.items()}
         return CollapTexts(CollapTextOutput(pooler_output=fields.pop("text_embeds"), **fields))
 
     def score(self, songs: list[np.ndarray], texts: CollapTexts) -> np.ndarray:

@@ -2,7 +2,7 @@
 """
 CoLLAP and the baselines on the audio tasks of mteb: retrieval by the model's own scores, of whole songs.
 
-It needs `pip install "collap[train,mteb]"`.
+It needs `pip install ".[train,mteb]"`.
 """
 
 import tempfile

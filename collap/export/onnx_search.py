@@ -76,21 +76,26 @@ class OnnxCollap:
         """`query_embeds`, `text_embeds`, `sentence_counts` and, if the model has any, `time_query_embeds`."""
         if isinstance(texts, str) or not texts or not all(text.strip() for text in texts):
             raise ValueError(f"texts must be a list of texts that are not empty, got {texts!r}.")
+        encoded = [self._encode_text(text) for text in texts]
+        return {name: np.concatenate([text[name] for text in encoded]) for name in encoded[0]}
+
+    def _encode_text(self, text: str) -> dict[str, np.ndarray]:
+        # Alone: in 8 bits all inputs of a call have one scale.
         by_sentence, most = self.settings["text_granularity"] == "sentence", self.settings["max_text_tokens"]
-        rows = [split_sentences(text, self.settings["language"]) if by_sentence else [text] for text in texts]
-        sentences = [sentence for row in rows for sentence in row]
+        sentences = split_sentences(text, self.settings["language"]) if by_sentence else [text]
         encoded = self.tokenizer.encode_batch(sentences)
         for sentence, tokens in zip(sentences, encoded, strict=True):
             if most is not None and sum(tokens.attention_mask) > most:
                 number = sum(tokens.attention_mask)
                 raise ValueError(f"A sentence must have at most {most} tokens, got {number}: {sentence[:80]!r} ...")
-        counts = np.array([len(row) for row in rows])
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         inputs = {
-            name: np.array([getattr(tokens, columns[name]) for tokens in encoded]) if name in columns else counts
-            for name in self._inputs("text")
+            name: np.array([getattr(tokens, column) for tokens in encoded])
+            for name, column in columns.items()
+            if name in self._inputs("text")
         }
-        return {**self._run("text", inputs), "sentence_counts": counts}
+        inputs["sentence_counts"] = np.array([len(sentences)])
+        return {**self._run("text", inputs), "sentence_counts": inputs["sentence_counts"]}
 
     def score(self, frame_embeds: np.ndarray, texts: dict[str, np.ndarray]) -> np.ndarray:
         """The scores `(texts,)` of one song, of `encode_song`, and all texts, of `encode_texts`."""

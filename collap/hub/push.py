@@ -173,7 +173,7 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
             shutil.copy(calibration, folder)
         publication.card(name, card).save(folder / "README.md")
         if card.license is None:
-            logger.warning("The card states no licence for the weights: state it by `license`.")
+            logger.warning("The card states no licence for the weights: `collap publish --license` states it.")
         files = check_repository(folder, name)
         if unknown := {path.name for path in folder.iterdir()}.difference(files):
             raise ValueError(f"model has files that are not known to belong to a model: {sorted(unknown)}.")

@@ -451,7 +451,7 @@ def _stamp(retriever: CollapRetriever) -> int:
 
 def _load_retriever(model: str, precision: str | None) -> CollapRetriever:
     if not os.path.isdir(model) and (os.path.isabs(model) or model.count("/") != 1):
-        raise ValueError(f"model: {model} is not there. --model MODEL says where it is.")
+        raise ValueError(f"model: {model} is not there: give the folder where it is now, or its name on the Hub.")
     retriever = load_retriever(model, PartialState().device, precision=precision)
     if not isinstance(retriever, CollapRetriever):
         raise ValueError(f"model: an index needs a CoLLAP, got {retriever.name}.")

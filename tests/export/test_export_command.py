@@ -33,6 +33,7 @@ for int8 in (False, True):
     texts = model.encode_texts(captions)
     encoded = [model.encode_song(decode_audio(song).waveform) for song in songs]
     scores = [model.score(frames, texts) for frames, _ in encoded]
+    assert np.array_equal(scores[0][1:2], model.score(encoded[0][0], model.encode_texts(captions[1:2])))
     np.savez(f"{int8}.npz", scores=scores, songs=np.concatenate([song for _, song in encoded]), **texts)
 sys.argv[1:] = ["--songs", *songs, "--texts", captions[0]]
 main()
