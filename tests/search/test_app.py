@@ -288,5 +288,5 @@ def test_what_is_missing_is_one_line(tmp_path, capsys, monkeypatch, index):
     assert main(["app", "--index", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     monkeypatch.setattr(extras, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'gradio must be installed for this: pip install "collap\[app\]"'):
+    with pytest.raises(ImportError, match=r'gradio must be installed for this: pip install "\.\[app\]" in a checkout'):
         make_app(index)

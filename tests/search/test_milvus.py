@@ -85,5 +85,5 @@ def test_what_is_wrong_is_named(uri, tmp_path, monkeypatch):
 def test_a_missing_pymilvus_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr("collap.extras.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r'pip install "collap\[milvus\]"'):
+    with pytest.raises(ImportError, match=r'pip install "\.\[milvus\]" in a checkout'):
         MilvusFirstStage("milvus.db", "songs")
