@@ -24,6 +24,10 @@ _TIMES = re.compile(
 )
 
 
+class _TimesError(Exception):
+    """Why the times of a caption are not used."""
+
+
 def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: float | None) -> str | None:
     """
     Rewrites the times in a sentence for a song that consists of pieces of another song.
@@ -48,7 +52,7 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
             moved = _place(times, pieces, owner, CLOCK_TOLERANCE_S)
             told = [_write_clock(time, match[name]) for time, name in zip(moved, names, strict=True)]
         elif duration_s is None:
-            raise ValueError("percents of a song of unknown length")
+            raise _TimesError("percents of a song of unknown length")
         else:
             times = [float(match[name]) / 100 * duration_s for name in names]
             moved = _place(times, pieces, owner, PERCENT_TOLERANCE * duration_s)
@@ -58,19 +62,19 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
 
     try:
         return _TIMES.sub(move, sentence)
-    except ValueError:
+    except _TimesError:
         return None
 
 
 def _place(times: Sequence[float], pieces: Pieces, owner: int | None, tolerance_s: float) -> list[float]:
-    """Times of the song as times of the new song; a ValueError if they are not all in one piece."""
+    """Times of the song as times of the new song; a _TimesError if they are not all in one piece."""
     fitting = [
         number
         for number, (start, end) in enumerate(pieces)
         if start - tolerance_s <= times[0] and list(times) == sorted(times) and times[-1] <= end + tolerance_s
     ]
     if not fitting:
-        raise ValueError("times that are not all in one piece")
+        raise _TimesError("times that are not all in one piece")
     # On a border a piece begins rather than ends.
     number = owner if owner in fitting else max(fitting, key=lambda number: pieces[number])
     start, end = pieces[number]
@@ -195,16 +199,16 @@ def parse_caption(caption: str, duration_s: float) -> ParsedCaption:
         parts[-1].sentences = last[: closing[0]] if closing else last
     try:
         if several:
-            raise ValueError("several ranges in one sentence")
+            raise _TimesError("several ranges in one sentence")
         if len(parts) == 1:
-            raise ValueError("no time ranges")
+            raise _TimesError("no time ranges")
         sections = []
         for part in parts[1:]:
             start_s, end_s = _to_seconds(part, duration_s, sections[-1]["end_s"] if sections else 0.0)
             if not part.sentences:
-                raise ValueError("a section without text")
+                raise _TimesError("a section without text")
             sections.append({"start_s": start_s, "end_s": end_s, "text": part.sentences})
-    except ValueError as issue:
+    except _TimesError as issue:
         return ParsedCaption(sentences, None, problem=str(issue))
     units = {part.unit for part in parts[1:]}
     return ParsedCaption(sentences, sections, units.pop() if len(units) == 1 else "mixed")
@@ -294,16 +298,16 @@ def _polish(sentence: str) -> str:
 
 
 def _to_seconds(part: _Part, duration_s: float, before_s: float) -> tuple[float, float]:
-    """Start and end of a section in seconds, or a ValueError; `before_s` is where the one before it ended."""
+    """Start and end of a section in seconds, or a _TimesError; `before_s` is where the one before it ended."""
     limit_s = duration_s + (0.0 if part.unit == "percent" else TOLERANCE_S)
     start_s, end_s = (_read_time(time, part.unit, duration_s) for time in (part.start, part.end))
     if end_s <= start_s:
-        raise ValueError("a range that is reversed")
+        raise _TimesError("a range that is reversed")
     if end_s > limit_s + 1e-6 or start_s >= duration_s:
-        raise ValueError("a range beyond the end of the song")
+        raise _TimesError("a range beyond the end of the song")
     end_s = min(end_s, duration_s)
     if start_s < before_s - TOLERANCE_S or end_s <= before_s:
-        raise ValueError("ranges that overlap or are out of order")
+        raise _TimesError("ranges that overlap or are out of order")
     return round(max(start_s, before_s), 3), round(end_s, 3)
 
 
@@ -315,5 +319,5 @@ def _read_time(time: str, unit: str, duration_s: float) -> float:
     if unit == "seconds":
         return float(time)
     if any(float(number) >= 60 for number in time.split(":")[1:]):
-        raise ValueError("a clock time that is none")
+        raise _TimesError("a clock time that is none")
     return _read_clock(time)
