@@ -26,13 +26,19 @@ METRIC = re.compile(r"(?:recall|hit_rate)@\d+|median_rank|mrr")
 
 
 @dataclass
-class CardArguments:
-    """What the publisher adds to the model card."""
+class LicenceArguments:
+    """What the publisher says of a model or of a data set."""
 
-    license: str | None = HfArg(default=None, help="Licence of the weights, by the Hub's name for it.")
+    license: str | None = HfArg(default=None, help="Licence of what is published, by the Hub's name for it.")
     license_name: str | None = HfArg(default=None, help="Name of the licence, with --license other.")
     license_link: str | None = HfArg(default=None, help="Address of the text of the licence, with --license other.")
     language: list[str] = HfArg(default_factory=list, help="ISO codes of the languages of the texts, such as en.")
+
+
+@dataclass
+class CardArguments(LicenceArguments):
+    """What the publisher adds to the model card."""
+
     datasets: list[str] = HfArg(default_factory=list, help="Hub data sets of the training.")
     base_model: list[str] = HfArg(
         default_factory=list, help="Hub models of its towers. Default: those that its configuration names."

@@ -33,6 +33,7 @@ from collap.data.manifest import TEXT_COLUMNS, load_manifest
 from collap.data.sets.converter import PROVENANCE, read_provenance
 from collap.data.validation import validate_manifest
 from collap.files import whole_folder, write_json
+from collap.hub.card import LicenceArguments
 from collap.hub.checks import metadata_problems
 from collap.hub.push import HERE, FolderArguments, check_repository, write_and_push
 from collap.progress import progress_bar
@@ -48,13 +49,9 @@ LOCAL_FOLDERS = re.compile(rf"(?<![\w.:/\\])(?:{_START})(?:{_NAME}[/\\]+)*")
 
 
 @dataclass
-class DatasetCardArguments:
+class DatasetCardArguments(LicenceArguments):
     """What the publisher says of the data set."""
 
-    license: str | None = HfArg(default=None, help="Licence of songs and texts, by the Hub's name for it.")
-    license_name: str | None = HfArg(default=None, help="Name of the licence, with --license other.")
-    license_link: str | None = HfArg(default=None, help="Address of the text of the licence, with --license other.")
-    language: list[str] = HfArg(default_factory=list, help="ISO codes of the languages of the texts, such as en.")
     source: str | None = HfArg(default=None, help="In words: where songs and texts come from.")
 
 

@@ -309,7 +309,8 @@ def write_and_push(arguments: FolderArguments, card: Any, repo_type: str, write:
     logger.info("Checked %s: %s", folder, ", ".join(files))
     if others := sorted({path.name for path in folder.iterdir()} - {file.partition("/")[0] for file in files}):
         logger.warning("Not uploaded, as they are no part of the %s or its card: %s", repo_type, ", ".join(others))
-    if not arguments.dry_run:
-        again = f"Try again by `collap {command} --output_dir {folder} --repo_id {name}`."
-        address = push_repository(folder, name, None, arguments.private or None, again, repo_type)
-    logger.info("Nothing was pushed." if arguments.dry_run else f"Pushed: {address}")
+    if arguments.dry_run:
+        logger.info("Nothing was pushed.")
+        return
+    again = f"Try again by `collap {command} --output_dir {folder} --repo_id {name}`."
+    logger.info("Pushed: %s", push_repository(folder, name, None, arguments.private or None, again, repo_type))
