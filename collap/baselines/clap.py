@@ -23,7 +23,7 @@ from transformers.audio_utils import window_function
 
 from collap.data.audio_files import read_audio
 from collap.data.cache import SongEmbedding, describe_computation, hash_model
-from collap.encode import in_batches
+from collap.encode import Song, in_batches
 from collap.modeling_collap.modeling_collap_base import load_complete
 
 BATCH_SIZE = 16  # windows, and texts, that a model takes at a time
@@ -179,11 +179,11 @@ class VectorRetriever(ABC):
     def num_truncated_texts(self) -> int:
         return len(self._truncated)
 
-    def embed_song(self, path: str) -> SongEmbedding:
+    def embed_song(self, song: Song) -> SongEmbedding:
         """The vector of a song, as frames of shape `(1, d)`; a ValueError if it cannot be decoded ([`read_audio`])."""
         length_s = self.window_s if self.windows == "first" else None
         sampling_rate = self.processor.feature_extractor.sampling_rate
-        waveform, duration_s = read_audio(path, sampling_rate, length_s=length_s)
+        waveform, duration_s = read_audio(song, sampling_rate, length_s=length_s)
         size = len(waveform) if self.windows == "whole" else round(self.window_s * sampling_rate)
         windows = [waveform[start : start + size] for start in range(0, len(waveform), size)]
         with torch.inference_mode():

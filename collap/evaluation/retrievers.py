@@ -17,7 +17,7 @@ from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import load_collap, load_config
 from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
 from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
-from collap.encode import encode_streams, in_batches, stream_features
+from collap.encode import Song, encode_streams, in_batches, stream_features
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import fingerprint, load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
@@ -47,7 +47,7 @@ class Retriever(Protocol):
     def check_texts(self, texts: Sequence[str | list[str]]) -> None:
         """Raises what `embed_texts` would, without the model."""
 
-    def embed_song(self, path: str) -> SongEmbedding:
+    def embed_song(self, song: Song) -> SongEmbedding:
         """
         Encodes an audio file, or the `bytes` of one in a dict; a ValueError if it cannot be encoded. Several threads
         may call it at once, and the result depends on no other song.
@@ -205,16 +205,16 @@ class CollapRetriever:
         return len(self._truncated)
 
     @torch.inference_mode()
-    def embed_song(self, path: str) -> SongEmbedding:
+    def embed_song(self, song: Song) -> SongEmbedding:
         """The frames of a song; a ValueError if it cannot be encoded, is cut off, or `features` lack it."""
         if self.features is None:
             model, extractor = self.model, self.processor.feature_extractor
-            parts = stream_features(path, extractor, model.config, self._truncates_songs)
+            parts = stream_features(song, extractor, model.config, self._truncates_songs)
             (encoded,) = encode_streams(model.audio_model, [parts])
             if isinstance(encoded, Exception):
                 raise encoded
         else:
-            encoded = self.features.read(self.features.find(path))
+            encoded = self.features.read(self.features.find(song))
         encoder_frames = torch.from_numpy(encoded.frames)[None].to(self.model.device, torch.float32)  # (1, N, E)
         mask = torch.ones(encoder_frames.shape[:2], dtype=torch.bool, device=encoder_frames.device)
         audio = self.model.get_audio_features(encoder_frames=encoder_frames, frame_mask=mask)
