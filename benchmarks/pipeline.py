@@ -96,6 +96,7 @@ def run_steps(steps: Sequence[Step], logs: Path, at_once: int) -> None:
         if missing := [before.title for before in step.after if before not in waiting and not before.is_done()]:
             raise RuntimeError(f"{step.title} needs {', '.join(missing)}, neither done nor among the steps.")
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    environment["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"  # those of loading and saving are not the progress of a step
     environment["PYTHONPATH"] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     running: dict[Step, tuple[subprocess.Popen, tqdm]] = {}
     try:

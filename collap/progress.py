@@ -13,5 +13,7 @@ Item = TypeVar("Item")
 
 def progress_bar(items: Iterable[Item] | None = None, **options: Any) -> tqdm:
     """A bar that in a log, which is neither a terminal nor a notebook, writes a line a minute."""
-    in_log = {"mininterval": 60.0, "maxinterval": 60.0, "bar_format": "{l_bar}{bar}{r_bar}\n"}
-    return tqdm(items, **options, **({} if sys.stderr.isatty() or issubclass(tqdm, tqdm_notebook) else in_log))
+    if not sys.stderr.isatty() and not issubclass(tqdm, tqdm_notebook):
+        in_log = {"mininterval": 60.0, "maxinterval": 60.0, "bar_format": "{l_bar}{bar}{r_bar}\n", "position": 0}
+        options |= in_log
+    return tqdm(items, **options)

@@ -159,13 +159,19 @@ def load_complete(model_class: Any, name_or_path: str, needed: str = "", **optio
         options: Further arguments of `from_pretrained`.
 
     Raises:
-        ValueError: if a weight of the model is not in the checkpoint.
+        ValueError: if a weight of the model is not in the checkpoint, or a model of another class of CoLLAP was saved.
     """
     if os.path.isdir(name_or_path):
         # A configuration remembers the name: relative, it could be a repository's on the Hub in another folder.
         name_or_path = os.path.abspath(name_or_path)
     load = getattr(model_class, "from_pretrained", model_class)
     model, report = load(name_or_path, output_loading_info=True, **options)
+    saved, loaded = model.config.architectures, type(model).__name__
+    if isinstance(model, CollapPreTrainedModel) and saved not in (
+        None,
+        [loaded],
+    ):  # with the same weights, other scores
+        raise ValueError(f"{name_or_path!r} must hold a {loaded}, got a {' or '.join(saved)}.")
     parameters = {name for name, _ in model.named_parameters()}
     missing = sorted(name for name in parameters.intersection(report["missing_keys"]) if name.startswith(needed))
     if missing:

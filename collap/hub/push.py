@@ -99,8 +99,11 @@ class Publication:
         on_the_hub = [tower._name_or_path for tower in towers if tower is not None and is_hub_id(tower._name_or_path)]
         return cls(kind, model, processor, base_models or on_the_hub)
 
-    def card(self, name: str, arguments: CardArguments) -> ModelCard:
-        """The model card; errors as in [`render_card`], or if `name` can't be that of a repository."""
+    def card(self, name: str, arguments: CardArguments, calibrated: bool) -> ModelCard:
+        """
+        The model card; errors as in [`render_card`], or if `name` can't be that of a repository. `calibrated` says
+        whether a calibration is published with the model.
+        """
         validate_repo_id(name)
         if self.kind is BEATS and arguments.evaluation_json:
             raise ValueError("evaluation_json is for retrieval models, got it for a BeatsModel.")
@@ -115,6 +118,7 @@ class Publication:
                 "chunk_encoded_s": config.vectors_per_chunk * config.frame_length_s / config.frame_pooling,
                 "max_length_s": self.processor.feature_extractor.max_length_s,
                 "max_text_tokens": tokens if tokens < UNLIMITED_TOKENS else None,
+                "calibrated": calibrated,
             }
         return render_card(self.kind.template, name, self.kind.tags, arguments, **variables)
 
@@ -169,11 +173,14 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
         if publication.kind is COLLAP:
             copy_sentence_transformers_files(folder)
         calibration = Path(model) / "calibration.json"
-        if calibration.is_file() and not (Path(model) / ADAPTER_CONFIG).is_file():  # merged, it has other weights
+        calibrated = calibration.is_file() and not (Path(model) / ADAPTER_CONFIG).is_file()  # merged: other weights
+        if calibrated:
             shutil.copy(calibration, folder)
-        publication.card(name, card).save(folder / "README.md")
+        publication.card(name, card, calibrated).save(folder / "README.md")
         if card.license is None:
             logger.warning("The card states no licence for the weights: `collap publish --license` states it.")
+        if publication.kind is COLLAP and not card.evaluation_json:
+            logger.info("The card has no metrics: `collap publish --evaluation_json` takes those of a training.")
         files = check_repository(folder, name)
         if unknown := {path.name for path in folder.iterdir()}.difference(files):
             raise ValueError(f"model has files that are not known to belong to a model: {sorted(unknown)}.")

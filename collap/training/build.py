@@ -43,9 +43,6 @@ def load_model(
         if refused:
             raise ValueError(f"{' and '.join(refused)} make a new model: leave them out beside --model_name_or_path.")
         model = load_complete(model_class, arguments.model_name_or_path, **config.given())
-        if model.config.architectures not in (None, [model_class.__name__]):
-            saved = " or ".join(model.config.architectures)
-            raise ValueError(f"--model_name_or_path must hold a {model_class.__name__}, got a {saved}.")
         processor = AutoProcessor.from_pretrained(arguments.model_name_or_path)
         if config.text_granularity is not None:
             processor.text_granularity = config.text_granularity  # as the model's already is

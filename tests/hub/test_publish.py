@@ -18,6 +18,7 @@ from tiny_models import tiny_beats_config
 from tiny_tokenizer import tiny_tokenizer
 
 from collap import BeatsFeatureExtractor, BeatsModel, CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap.baselines.mean_pooling import MeanPoolingCollap
 from collap.hub.checks import repository_files
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -204,6 +205,16 @@ def test_a_calibration_goes_with_the_model(trained, tmp_path):
     folder = write(copy, tmp_path / "out")
     assert (folder / "calibration.json").read_text() == "{}"
     assert "calibration.json" in repository_files(folder)
+    assert "`calibration.json` turns them into probabilities" in (folder / "README.md").read_text()
+
+
+def test_a_baseline_is_not_published_as_a_collap(trained, tmp_path):
+    """It has the same weights, and would load as a CollapModel with other scores."""
+    folder = shutil.copytree(trained, tmp_path / "baseline")
+    MeanPoolingCollap.from_pretrained(trained).save_pretrained(folder)
+    with pytest.raises(ValueError, match="baseline' must hold a CollapModel, got a MeanPoolingCollap"):
+        write(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_publishing_leaves_no_trace_in_later_saves(trained, tmp_path):

@@ -79,7 +79,7 @@ def test_a_model_without_the_weights_of_beats_is_refused(documents, tmp_path):
 def test_a_model_of_another_class_is_refused(documents, tmp_path):
     folder = shutil.copytree(documents, tmp_path / "model")
     MeanPoolingCollap(tiny_config()).save_pretrained(folder)
-    with pytest.raises(ValueError, match="must hold a CollapModel, got a MeanPoolingCollap"):
+    with pytest.raises(ValueError, match=r"model' must hold a CollapModel, got a MeanPoolingCollap"):
         load(folder)
 
 
