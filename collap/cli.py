@@ -7,11 +7,15 @@ An error of the input is one line and exit status 1; `collap --debug COMMAND ...
 
 import importlib
 import logging
+import os
 import sys
 import traceback
 from argparse import REMAINDER, Action, ArgumentDefaultsHelpFormatter, ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable
 from pathlib import Path
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
 
 # Command -> its function, imported when it is called, and its line of `collap --help`. A function takes the arguments
 # and returns the exit status, None for 0.
@@ -30,6 +34,8 @@ COMMANDS = {
     "publish": ("collap.hub.push:publish", "write a model repository with code and card, and push it to the Hub"),
     "publish-dataset": ("collap.hub.dataset:publish_dataset", "write songs and texts as a data set, and push it"),
 }
+INPUT_ERRORS = (ImportError, OSError, StrictDataclassError, ValueError)
+INTERRUPTED = 130  # the exit status of a program that Ctrl-C ends
 
 
 class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
@@ -42,16 +48,28 @@ class HelpFormatter(ArgumentDefaultsHelpFormatter, RawDescriptionHelpFormatter):
 
 
 def run_script(script: Callable[[], object]) -> None:
-    """Calls the `main` of a script; an error of the input is one line there, too, unless Python runs with `-X dev`."""
+    """
+    Calls the `main` of a script and leaves the group of its processes. An error of the input is one line there, too,
+    unless Python runs with `-X dev`.
+    """
+    name = Path(sys.argv[0]).name
     try:
         script()
-    except (ImportError, OSError, ValueError) as error:
-        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
-        package = frame.f_globals["__name__"].partition(".")[0]
-        clear = ("__main__", "collap", "huggingface_hub", "transformers")  # PyTorch does not say which input is wrong
-        if sys.flags.dev_mode or not (isinstance(error, OSError) or package in clear):
+    except INPUT_ERRORS as error:
+        if sys.flags.dev_mode or not _is_clear(error):
             raise
-        sys.exit(f"{Path(sys.argv[0]).name}: {error}")
+        sys.exit(f"{name}: {error}")
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)
+    if torch.distributed.is_initialized():  # threads of the group that are alive at the exit abort the process
+        torch.distributed.destroy_process_group()
+
+
+def _is_clear(error: Exception) -> bool:
+    """Whether the message of an error says what is wrong: those of PyTorch and numpy do not name the input."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return isinstance(error, OSError) or frame.f_globals["__name__"].partition(".")[0] not in ("numpy", "torch")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -66,9 +84,17 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     module, _, function = COMMANDS[given.command][0].partition(":")
     try:
-        return getattr(importlib.import_module(module), function)(given.arguments) or 0
-    except (ImportError, OSError, RuntimeError, ValueError) as error:
-        if given.debug:
+        status = getattr(importlib.import_module(module), function)(given.arguments) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (*INPUT_ERRORS, RuntimeError) as error:
+        if given.debug or not _is_clear(error):
             raise
         print(f"collap {given.command}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"collap {given.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    return status

@@ -68,7 +68,6 @@ def main(arguments: list[str] | None = None) -> EvaluationResult | None:
     result = evaluate(retriever, evaluation_set, given, state)
     if result is not None:
         print(result.format())
-    state.destroy_process_group()  # threads of the process group that are alive at the exit abort the process
     return result
 
 

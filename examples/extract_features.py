@@ -80,7 +80,6 @@ def main(arguments: list[str] | None = None) -> None:
         precision=given.precision,
         num_workers=given.num_workers,
     )
-    state.destroy_process_group()  # threads of the process group that are alive at the exit abort the process
 
 
 if __name__ == "__main__":

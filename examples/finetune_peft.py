@@ -21,7 +21,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from accelerate import PartialState
 from peft import PeftModel, get_peft_model
 from transformers import HfArgumentParser
 from transformers.hf_argparser import HfArg
@@ -138,4 +137,3 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 
 if __name__ == "__main__":
     run_script(main)
-    PartialState().destroy_process_group()  # threads of the process group that are alive at the exit abort the process

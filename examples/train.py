@@ -25,7 +25,6 @@ import logging
 import sys
 from pathlib import Path
 
-from accelerate import PartialState
 from transformers import HfArgumentParser
 
 from collap.cli import HelpFormatter, run_script
@@ -53,4 +52,3 @@ def main(arguments: list[str] | None = None) -> dict[str, float]:
 
 if __name__ == "__main__":
     run_script(main)
-    PartialState().destroy_process_group()  # threads of the process group that are alive at the exit abort the process

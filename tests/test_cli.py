@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """The `collap` command: every command has a help, and an error is one line and an exit status."""
 
+import os
 import runpy
 import sys
 from pathlib import Path
@@ -9,7 +10,9 @@ import numpy as np
 import pytest
 from transformers import HfArgumentParser
 
+from collap import CollapConfig
 from collap.cli import COMMANDS, HelpFormatter, main, run_script
+from collap.data import validation
 from collap.evaluation.evaluate import EvaluationArguments
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -55,6 +58,36 @@ def test_an_error_of_an_example_is_one_line(script, arguments, message, tmp_path
 def test_other_errors_of_a_script_keep_their_traceback():
     with pytest.raises(ValueError, match="need at least one array"):
         run_script(lambda: np.stack([]))
+
+
+def test_a_wrong_value_of_a_configuration_is_no_traceback():
+    with pytest.raises(SystemExit) as stopped:
+        run_script(lambda: CollapConfig(text_granularity="word"))
+    assert "'text_granularity' expected one of ('document', 'sentence'), got word" in stopped.value.code
+
+
+def _interrupt(*_):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr(validation, "validate", _interrupt)
+    assert main(["validate", "songs.jsonl"]) == 130
+    assert capsys.readouterr().err == "collap validate: interrupted\n"
+    with pytest.raises(SystemExit) as stopped:
+        run_script(_interrupt)
+    assert stopped.value.code == 130
+
+
+def test_a_reader_that_ends_early_is_no_error(monkeypatch, capsys):
+    """As `collap search ... | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(validation, "validate", lambda _: print("a line that nobody reads"))
+    with open(writer, "w") as stdout:
+        monkeypatch.setattr(sys, "stdout", stdout)
+        assert main(["validate", "songs.jsonl"]) == 1
+    assert capsys.readouterr().err == ""
 
 
 def test_help_says_what_an_option_does_that_was_made_of_another():
