@@ -36,6 +36,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def read_object(file: Path) -> dict[str, Any]:
+    """The object in a file of JSON; a ValueError if there is something else in it."""
+    content = json.loads(file.read_text(encoding="utf-8"))
+    if not isinstance(content, dict):
+        raise ValueError(f"{file.name} must hold a JSON object, got a {type(content).__name__}")
+    return content
+
+
 @contextmanager
 def whole_folder(output_dir: str | Path) -> Iterator[Path]:
     """Gives a temporary folder to write to, which becomes `output_dir` when the block ends without an error."""
@@ -90,6 +98,7 @@ def markdown_table(rows: Sequence[Sequence[str]]) -> str:
     Returns:
         `str`: lines without a newline at the end.
     """
+    rows = [[text.replace("|", "\\|") for text in row] for row in rows]
     widths = [max(3, *(len(row[column]) for row in rows)) for column in range(len(rows[0]))]
     lines = []
     for row in rows:

@@ -148,6 +148,16 @@ def check_tensors(inputs: dict[str, Any]) -> None:
             )
 
 
+def resolve_name(name_or_path: str) -> str:
+    """The absolute path of a folder, or a Hub name as it is; a ValueError for what can be neither."""
+    if os.path.isdir(name_or_path):
+        # A configuration remembers the name: relative, it could be a repository's on the Hub in another folder.
+        return os.path.abspath(name_or_path)
+    if name_or_path.startswith((".", os.sep)) or name_or_path.count("/") > 1:
+        raise ValueError(f"{name_or_path} must be a folder, or a name on the Hub, got neither: it is not there.")
+    return name_or_path
+
+
 def load_complete(model_class: Any, name_or_path: str, needed: str = "", **options: Any) -> PreTrainedModel:
     """
     Loads a pretrained model and refuses a checkpoint that lacks weights, which would be random ones then.
@@ -159,19 +169,16 @@ def load_complete(model_class: Any, name_or_path: str, needed: str = "", **optio
         options: Further arguments of `from_pretrained`.
 
     Raises:
-        ValueError: if a weight of the model is not in the checkpoint, or a model of another class of CoLLAP was saved.
+        ValueError: if a weight of the model is not in the checkpoint, a model of another class of CoLLAP was saved, or
+            the folder is not there.
     """
-    if os.path.isdir(name_or_path):
-        # A configuration remembers the name: relative, it could be a repository's on the Hub in another folder.
-        name_or_path = os.path.abspath(name_or_path)
+    name_or_path = resolve_name(name_or_path)
     load = getattr(model_class, "from_pretrained", model_class)
     model, report = load(name_or_path, output_loading_info=True, **options)
-    saved, loaded = model.config.architectures, type(model).__name__
-    if isinstance(model, CollapPreTrainedModel) and saved not in (
-        None,
-        [loaded],
-    ):  # with the same weights, other scores
-        raise ValueError(f"{name_or_path!r} must hold a {loaded}, got a {' or '.join(saved)}.")
+    saved = model.config.architectures
+    if isinstance(model, CollapPreTrainedModel) and saved not in (None, [type(model).__name__]):
+        # A baseline has the same weights and other scores.
+        raise ValueError(f"{name_or_path!r} must hold a {type(model).__name__}, got a {' or '.join(saved)}.")
     parameters = {name for name, _ in model.named_parameters()}
     missing = sorted(name for name in parameters.intersection(report["missing_keys"]) if name.startswith(needed))
     if missing:

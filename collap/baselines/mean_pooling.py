@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 from transformers import PreTrainedConfig
 
 from collap import CollapAudioOutput, CollapModel, CollapTextOutput
+from collap.modeling_collap.modeling_collap_base import resolve_name
 from collap.modeling_collap.scoring_collap import mean_over_sentences
 
 
@@ -35,7 +36,7 @@ def load_config(name_or_path: str) -> dict[str, Any]:
     adapter = Path(name_or_path) / "adapter_config.json"
     if adapter.is_file():
         name_or_path = json.loads(adapter.read_text(encoding="utf-8"))["base_model_name_or_path"]
-    return PreTrainedConfig.get_config_dict(name_or_path)[0]
+    return PreTrainedConfig.get_config_dict(resolve_name(name_or_path))[0]
 
 
 def load_collap(name_or_path: str, **options: Any) -> CollapModel:

@@ -40,7 +40,8 @@ class MtebModel(AbsEncoder):
         options: More arguments of [`load_retriever`], such as `truncate_texts`.
 
     Raises:
-        ValueError: as [`load_retriever`]; if the inputs of a task are neither texts nor audio, or both at once.
+        ValueError: as [`load_retriever`]; if the inputs of a task are neither texts nor audio, or both at once; if
+            there is no `cache_dir` for several processes.
     """
 
     def __init__(
@@ -52,10 +53,12 @@ class MtebModel(AbsEncoder):
     ):
         self._state = PartialState(cpu=device is not None and torch.device(device).type == "cpu", timeout=MAX_WAIT)
         self.retriever = load_retriever(name_or_path, self._state.device if device is None else device, **options)
+        if cache_dir is None and self._state.num_processes > 1:
+            raise ValueError("cache_dir must be given with several processes, which share what they encode.")
         self._temporary = tempfile.TemporaryDirectory() if cache_dir is None else None
         self._cache_dir = cache_dir or self._temporary.name
         self._corpus: Dataset | None = None
-        self.mteb_model_meta = describe_model(self.retriever, name_or_path)
+        self.mteb_model_meta = describe_model(self.retriever, name_or_path, options)
 
     def index(self, corpus: Dataset, **_: Any) -> None:
         """Keeps the corpus, of songs or of texts."""
@@ -69,7 +72,9 @@ class MtebModel(AbsEncoder):
         ids = np.array(self._corpus["id"], object)
         found = {}
         for query, row in zip(queries["id"], scores, strict=True):
-            chosen = np.arange(len(ids)) if top_ranked is None else np.flatnonzero(np.isin(ids, top_ranked[query]))
+            chosen = np.arange(len(ids))
+            if top_ranked is not None:
+                chosen = np.flatnonzero(np.isin(ids, top_ranked.get(query, [])))
             best = chosen[np.argsort(-row[chosen], kind="stable")[:top_k]]
             found[query] = dict(zip(ids[best], row[best].tolist(), strict=True))
         return found
@@ -107,17 +112,20 @@ class MtebModel(AbsEncoder):
         return cache, [song.hash for song in listed]
 
 
-def describe_model(retriever: Any, name_or_path: str) -> ModelMeta:
-    """What mteb's tables say of a model. mteb names are `organization/model`; a folder's are `local/FOLDER`."""
+def describe_model(retriever: Any, name_or_path: str, options: Mapping[str, Any]) -> ModelMeta:
+    """
+    What mteb's tables say of a model. mteb names are `organization/model`; a folder's are `local/FOLDER`. Results of
+    other `options` are kept apart.
+    """
     path = Path(name_or_path)
     name = f"local/{path.resolve().name}" if path.exists() else name_or_path
     model = retriever.model
     return ModelMeta(
-        loader=MtebModel,
+        loader=None,
         name=name,
         revision=retriever.revision,
         release_date=None,
-        languages=["eng-Latn"],
+        languages=None,
         n_parameters=model.num_parameters(),
         memory_usage_mb=round(model.get_memory_footprint() / 2**20),
         max_tokens=None,
@@ -131,6 +139,7 @@ def describe_model(retriever: Any, name_or_path: str) -> ModelMeta:
         use_instructions=False,
         training_datasets=None,
         modalities=["audio", "text"],
+        experiment_kwargs=dict(options) or None,
     )
 
 

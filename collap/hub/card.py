@@ -5,7 +5,6 @@ The model card of a published model: its metadata, its text, the metrics of its 
 No number is typed in: recall and ranks come from the JSON that a training wrote, all else from the model itself.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ import jinja2
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from transformers.hf_argparser import HfArg
 
-from collap.files import markdown_table
+from collap.files import markdown_table, read_object
 
 DIRECTIONS = {"text_to_audio": "text → song", "audio_to_text": "song → text"}
 # The loss of the evaluation stays out: it depends on the batch size and so compares with nothing.
@@ -119,8 +118,8 @@ def read_evaluations(arguments: CardArguments) -> list[Evaluation]:
 def _read_evaluation(file: str | Path, dataset: str, dataset_id: str) -> Evaluation:
     """The metrics in a JSON that `CollapTrainer.save_metrics` wrote, such as `eval_text_to_audio_recall@1`."""
     try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+        content = read_object(Path(file))
+    except (OSError, ValueError) as error:
         raise ValueError(f"evaluation_json must be a file of JSON, got {str(file)!r}: {error}.") from error
     values = {name.removeprefix("eval_"): value for name, value in content.items()}
     directions = {}

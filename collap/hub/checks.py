@@ -2,7 +2,6 @@
 """Checks of the repository of a model or a data set in a folder, before anything is sent to the Hub."""
 
 import inspect
-import json
 import re
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from huggingface_hub import CardData, DatasetCard, ModelCard, ModelCardData
 from safetensors import SafetensorError, safe_open
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from collap.files import read_object
 from collap.hub.code import AUTO_CLASSES, is_hub_id
 
 # What the card is, and what a model, a processor, a tokenizer and `collap calibrate` write, and what is read by
@@ -61,8 +61,8 @@ def repository_problems(folder: Path, name: str, repo_type: str = "model") -> li
 def _code_problems(folder: Path, file: str, files: list[str]) -> list[str]:
     """Whether a JSON file names code that is in the folder."""
     try:
-        auto_map = json.loads((folder / file).read_text(encoding="utf-8")).get("auto_map")
-    except (OSError, json.JSONDecodeError) as error:
+        auto_map = read_object(folder / file).get("auto_map")
+    except (OSError, ValueError) as error:
         return [f"{file} can't be read: {error}"]
     if not auto_map:
         return [f"{file} has no auto_map, so trust_remote_code loads no code from here"]
@@ -74,7 +74,10 @@ def _weights_problems(folder: Path, files: list[str]) -> list[str]:
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     shards = [SAFE_WEIGHTS_NAME]
     if index.name in files:
-        shards = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        try:
+            shards = sorted(set(read_object(index)["weight_map"].values()))
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            return [f"{index.name} can't be read: {error!r}"]
     return _shard_problems(folder, files, shards)
 
 

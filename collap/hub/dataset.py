@@ -45,7 +45,7 @@ KNOWN_PROMPTS = {hash_prompts(prompts): prompts for prompts in (PROMPTS, TEMPLAT
 # The folders of a path that is absolute or leads upwards, also inside of a sentence; "a / b" and addresses have none.
 _NAME = r"(?!\s)[^/\\:\"'\n]+(?<!\s)"
 _START = rf"(?:file:/*|~\w*|[A-Za-z]:|(?:{_NAME}[/\\]+)*\.\.)[/\\]+|[/\\]+(?={_NAME}[/\\]+{_NAME}(?:[/\\]|\Z))"
-LOCAL_FOLDERS = re.compile(rf"(?<![\w.:/\\])(?:{_START})(?:{_NAME}[/\\]+)*")
+LOCAL_FOLDERS = re.compile(rf"(?<![\w./\\])(?<!:(?=//))(?:{_START})(?:{_NAME}[/\\]+)*")
 
 
 @dataclass

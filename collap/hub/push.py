@@ -30,6 +30,7 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.utils import validate_repo_id
 from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
 from transformers.hf_argparser import HfArg
+from transformers.utils import cached_file
 
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapConfig, CollapModel, CollapProcessor
 from collap.cli import HelpFormatter
@@ -38,7 +39,7 @@ from collap.files import whole_folder
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import CARD_TYPES, repository_files, repository_problems
 from collap.hub.code import code_is_saved, copy_sentence_transformers_files, for_the_hub, is_hub_id
-from collap.modeling_collap.modeling_collap_base import load_complete
+from collap.modeling_collap.modeling_collap_base import load_complete, resolve_name
 from collap.processing.processing_collap import UNLIMITED_TOKENS
 
 logger = logging.getLogger(__name__)
@@ -124,7 +125,7 @@ class Publication:
 
 
 def _load_model(name_or_path: str) -> tuple[Kind, PreTrainedModel]:
-    model_type = AutoConfig.from_pretrained(name_or_path).model_type
+    model_type = AutoConfig.from_pretrained(resolve_name(name_or_path)).model_type
     if model_type not in KINDS:
         raise ValueError(f"model must be one of {sorted(KINDS)}, got a {model_type!r}.")
     kind = KINDS[model_type]
@@ -172,11 +173,15 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
         shutil.copy(HERE / "LICENSE", folder / "LICENSE")
         if publication.kind is COLLAP:
             copy_sentence_transformers_files(folder)
-        calibration = Path(model) / "calibration.json"
-        calibrated = calibration.is_file() and not (Path(model) / ADAPTER_CONFIG).is_file()  # merged: other weights
-        if calibrated:
+        calibration = None
+        if not (Path(model) / ADAPTER_CONFIG).is_file():  # merged, it has other weights
+            quietly = {
+                f"_raise_exceptions_for_{problem}": False for problem in ("missing_entries", "connection_errors")
+            }
+            calibration = cached_file(str(model), "calibration.json", **quietly)
+        if calibration is not None:
             shutil.copy(calibration, folder)
-        publication.card(name, card, calibrated).save(folder / "README.md")
+        publication.card(name, card, calibration is not None).save(folder / "README.md")
         if card.license is None:
             logger.warning("The card states no licence for the weights: `collap publish --license` states it.")
         if publication.kind is COLLAP and not card.evaluation_json:

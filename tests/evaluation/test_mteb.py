@@ -63,6 +63,16 @@ def test_metrics_are_those_of_our_evaluation(name, with_audio_queries, library, 
     assert model.mteb_model_meta.modalities == ["audio", "text"]
 
 
+def test_results_of_other_options_are_kept_apart(library, tmp_path):
+    """mteb returns a result again that it has of the same model and revision."""
+    folder, paths = library
+    cache = mteb.ResultCache(tmp_path)
+    for options in ({}, {"use_time": False}, {}):
+        model = MtebModel(str(folder / "collap"), device="cpu", **options)
+        mteb.evaluate(model, make_task(paths, CAPTIONS, SONG_OF_TEXT, False), cache=cache)
+    assert len(list(tmp_path.rglob("LocalT2ARetrieval.json"))) == 2
+
+
 def test_one_vector_of_each_song_and_text(library):
     """Those that the model returns as `pooler_output`."""
     folder, paths = library

@@ -130,6 +130,7 @@ def test_names_that_differ_by_little_stay_apart(trained, tmp_path):
     ("content", "names", "message"),
     [
         (None, ["a"], "must be a file of JSON"),
+        ([1], ["a"], "must hold a JSON object, got a list"),
         ({"eval_loss": 1.0, "eval_gallery_size": 3}, ["a"], r"must hold metrics such as eval_text_to_audio_recall@1"),
         ({"eval_text_to_audio_recall@1": 1.0}, ["a"], "must hold eval_gallery_size"),
         ({**METRICS, "eval_audio_to_text_recall@1": float("nan")}, ["a"], "audio_to_text_recall@1 must be a number"),
@@ -191,6 +192,10 @@ def forget_code(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps(config))
 
 
+def put_list(file: Path) -> None:
+    file.write_text("[]")
+
+
 def as_link(file: Path) -> None:
     file.symlink_to(file.rename(file.parent.parent / file.name))
 
@@ -207,6 +212,8 @@ def cut_weights(folder: Path) -> None:
         (lambda folder: (folder / "LICENSE").unlink(), "LICENSE is missing"),
         (cut_weights, "model.safetensors can't be read"),
         (forget_code, "config.json has no auto_map"),
+        (lambda folder: put_list(folder / "config.json"), "config.json must hold a JSON object, got a list"),
+        (lambda folder: put_list(folder / "model.safetensors.index.json"), "index.json must hold a JSON object"),
         (lambda folder: as_link(folder / "model.safetensors"), "model.safetensors is missing, or a link"),
         (lambda folder: as_link(folder / "README.md"), "README.md is missing, or a link"),
         (

@@ -179,6 +179,7 @@ def test_the_provenance_of_a_public_set_is_taken_over(songs, tmp_path, caplog):
         ("C:\\Users\\Jo Doe\\a.flac", "a.flac"),
         ("\\\\server\\share\\a.flac", "a.flac"),
         ("file:///srv/music/a.flac", "a.flac"),
+        ("text:/srv/music/a.flac", "text:a.flac"),
         ("damaged: '/srv/music/a.flac', see https://a.b/c/d", "damaged: 'a.flac', see https://a.b/c/d"),
         *(
             (text, text)
@@ -218,9 +219,14 @@ def test_refusals_leave_nothing(songs, tmp_path):
     given = ["--manifest", str(manifest), "--dry_run", *licence, "--output_dir"]
     with pytest.raises(ValueError, match="output_dir must not exist or be an empty folder"):
         publish_dataset([*given, str(tmp_path)])
-    manifest.with_name("provenance.json").write_text("{")
-    with pytest.raises(ValueError, match=r"manifest: .*provenance\.json beside it must be a JSON object"):
-        publish_dataset([*given, str(tmp_path / "out")])
+    for content, message in {
+        "{": "cannot be read: Expecting",
+        "[]": "cannot be read: provenance.json must hold a JSON object, got a list",
+        '{"notes": "one"}': "must be a list of strings, got 'one'",
+    }.items():
+        manifest.with_name("provenance.json").write_text(content)
+        with pytest.raises(ValueError, match=f"manifest: .*{message}"):
+            publish_dataset([*given, str(tmp_path / "out")])
 
 
 def test_a_damaged_folder_is_not_pushed(songs, tmp_path, monkeypatch):

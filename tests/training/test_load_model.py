@@ -13,7 +13,7 @@ from tiny_tokenizer import tiny_tokenizer
 from transformers import RobertaModel
 
 from collap import BeatsModel, CollapConfig, CollapModel
-from collap.baselines.mean_pooling import MeanPoolingCollap
+from collap.baselines.mean_pooling import MeanPoolingCollap, load_config
 from collap.training.arguments import ConfigArguments, ModelArguments
 from collap.training.build import load_model
 
@@ -103,3 +103,9 @@ def test_towers_in_a_relative_folder_are_remembered_as_folders(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path / "elsewhere")
     published = write(tmp_path / "model", tmp_path / "published")
     assert not [path.name for path in published.iterdir() if b"secret_user" in path.read_bytes()]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    for name in (str(tmp_path / "typo"), "./typo", "models/of/mine"):
+        with pytest.raises(ValueError, match=f"{name} must be a folder, or a name on the Hub, got neither"):
+            load_config(name)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from collap.data.audio_files import audio_duration_s, audio_name, find_songs
-from collap.files import atomic_write, write_json
+from collap.files import atomic_write, read_object, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -249,13 +249,15 @@ def read_provenance(manifest: Path) -> tuple[dict[str, Any], list[str]]:
     """Content and notes of the `provenance.json` beside a manifest; nothing if that belongs to another manifest."""
     file = (manifest if manifest.is_dir() else manifest.parent) / PROVENANCE
     try:
-        provenance = dict(json.loads(file.read_bytes())) if file.is_file() else {}
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"manifest: {file} beside it must be a JSON object, got another: {error}.") from error
+        provenance = read_object(file) if file.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"manifest: {file} beside it cannot be read: {error}.") from error
     described = provenance.get("manifest", {})
     if described.get("name", manifest.name) != manifest.name:
         provenance, described = {}, {}
-    notes = list(provenance.pop("notes", []))
+    notes = provenance.pop("notes", [])
+    if not isinstance(notes, list):
+        raise ValueError(f"manifest: notes in {file} beside it must be a list of strings, got {notes!r}.")
     if manifest.is_file():
         digest = _hash(manifest.read_bytes())
         if described.get("sha256", digest) != digest:
