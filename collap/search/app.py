@@ -102,10 +102,11 @@ class Library:
             lengths_s = [60 * float(fields[name]) if fields.get(name) else None for name in ("min", "max")]
         except ValueError:
             raise ValueError("A length must be a number of minutes.") from None
+        order = fields.get("order") if like is None else ""  # audio has none
         return Query(
             texts=[fields["q"]] if like is None else [],
-            any_order=fields.get("order") == "any",
-            section=fields.get("order") == "section",
+            any_order=order == "any",
+            section=order == "section",
             like=None if like is None else str(like),
             exclude=[fields["not"]] if fields.get("not") else [],
             folder=folder,

@@ -39,6 +39,9 @@ def index_songs(arguments: Sequence[str]) -> int:
     parser.add_argument("--failed", action="store_true", help="only list the files that could not be encoded, and why")
     parser.add_argument("--remove", nargs="+", metavar="PATH", help="only forget files or folders")
     given = parser.parse_args(arguments)
+    is_new = given.rebuild or given.milvus or given.precision
+    if (given.failed and given.remove) or ((given.failed or given.remove) and (given.folders or is_new)):
+        parser.error("--failed and --remove do nothing else: give one of them alone, without folders or other options")
     if given.failed:
         failed = SongIndex.open(given.index).failed
         print("\n".join(f"{file.path}: {file.problem}" for file in failed) or "No file has failed.")
@@ -46,7 +49,7 @@ def index_songs(arguments: Sequence[str]) -> int:
     if given.remove:
         print(SongIndex.open(given.index, given.model).remove(given.remove))
         return 0
-    if given.model is None and (given.rebuild or given.milvus or given.precision):
+    if given.model is None and is_new:
         parser.error("--rebuild, --milvus and --precision need --model: they are for a new index, not for an update")
     for folder in given.folders:
         if not Path(folder).is_dir():

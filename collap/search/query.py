@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """What can be asked of a library of songs, and what the answer holds."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -33,8 +34,8 @@ class Query:
         top (`int`): Most songs in the result.
 
     Raises:
-        ValueError: if there is neither a text nor audio, a text is empty, weights do not fit, or a number is out of
-            its range.
+        ValueError: if there is neither a text nor audio, a text is empty, weights do not fit, a number is out of its
+            range, or an option has nothing to act on.
     """
 
     texts: Sequence[str] = ()
@@ -57,23 +58,28 @@ class Query:
             if isinstance(getattr(self, name), str):
                 raise ValueError(f"{name} must be a list of texts, got a string: [{getattr(self, name)!r}].")
             if any(not text.strip() for text in getattr(self, name)):
-                raise ValueError(f"{name} must not hold an empty text, got {list(getattr(self, name))}.")
+                raise ValueError(f"A text must not be empty, got {list(getattr(self, name))}.")
         if not self.texts and self.like is None:
-            raise ValueError("texts and like are both missing: expected a description, audio, or both.")
+            raise ValueError("There is nothing to search for: give a description, a file of audio (like), or both.")
         if self.any_order and self.section:
-            raise ValueError("any_order and section must not both be given: a section has no order.")
+            raise ValueError("A section has no order: search in any order, or for a section, not both.")
+        if self.kind != "caption" and not self.texts:
+            raise ValueError("Only a description can be searched in any order or as a section: there is only audio.")
         num_parts = len(self.texts) + (self.like is not None)
         weights = self.weights
-        if weights is not None and (len(weights) != num_parts or min(weights) < 0 or sum(weights) <= 0):
+        if weights is not None and (len(weights) != num_parts or min(weights) < 0 or not 0 < sum(weights) < math.inf):
             raise ValueError(
-                f"weights must be one number for each description, and then one for like, {num_parts} in all, at "
+                f"Weights must be one number for each description, and then one for the audio, {num_parts} in all, at "
                 f"least 0 and not all 0, got {list(weights)}."
             )
         start_s, end_s = self.like_span_s
         if (start_s or 0.0) < 0 or (end_s is not None and end_s <= (start_s or 0.0)):
-            raise ValueError(f"like_span_s must be a start and a later end in seconds, got {self.like_span_s}.")
+            raise ValueError(f"A part of audio must have a start and a later end in seconds, got {self.like_span_s}.")
         if self.like is None and self.like_span_s != (None, None):
-            raise ValueError(f"like_span_s is a part of like, which is missing; got {self.like_span_s}.")
+            raise ValueError(f"--from and --to (like_span_s) need the audio of --like, got {self.like_span_s}.")
+        least_s, most_s = self.min_length_s or 0.0, math.inf if self.max_length_s is None else self.max_length_s
+        if not 0 <= least_s <= most_s:
+            raise ValueError(f"Lengths must be at least 0, and the least not above the most: {least_s} to {most_s} s.")
         if self.top < 1:
             raise ValueError(f"top must be at least 1, got {self.top}.")
 

@@ -220,6 +220,7 @@ def test_neighbours_of_a_song_of_the_index_and_of_a_dropped_one(index):
     assert answer["message"] == "3 of 3 songs like Alpha"
     assert answer["songs"][0]["id"] == own
     assert [lane["sentence"] for lane in answer["songs"][0]["lanes"]] == ["Like Alpha"]
+    assert library.answer({"like": own, "order": "section"})["songs"] == answer["songs"]  # the order is of texts
     assert library.answer({"like": "x"})["error"] == "This song is not in the index."
 
     with open(index.songs[own].path, "rb") as file:

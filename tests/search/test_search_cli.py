@@ -100,7 +100,7 @@ def test_filters_that_leave_nothing(index, capsys):
 
 def test_errors_are_one_line(index, songs, tmp_path, capsys):
     assert "has no songs.sqlite" in fail(capsys, "search", "drums", "--index", str(tmp_path))
-    assert "texts and like are both missing" in fail(capsys, "search", "--index", index)
+    assert "nothing to search for" in fail(capsys, "search", "--index", index)
     assert "text.mp3" in fail(capsys, "search", "--like", str(songs / "text.mp3"), "--index", index)
     picture = ("--explain", str(tmp_path / "a.png"))
     like = fail(capsys, "search", "--like", str(songs / "1.flac"), "--index", index, *picture)
@@ -108,7 +108,9 @@ def test_errors_are_one_line(index, songs, tmp_path, capsys):
     assert "is neither a file nor a folder" in fail(capsys, "index", "--index", index, "--remove", str(tmp_path))
     missing = fail(capsys, "index", str(tmp_path / "nowhere"), "--index", index)
     assert "nowhere is no folder of songs" in missing
-    assert "like, which is missing" in fail(capsys, "search", "drums", "--from", "1:00", "--index", index)
+    assert "--from and --to (like_span_s) need the audio of --like" in fail(
+        capsys, "search", "drums", "--from", "1:00", "--index", index
+    )
     moved = fail(capsys, "search", "drums", "--index", index, "--model", "demo/models/none")
     assert "demo/models/none is not there" in moved
 
@@ -128,3 +130,12 @@ def test_a_second_model_needs_rebuild(index, model, tmp_path, capsys):
         with pytest.raises(SystemExit):
             main(["index", "--index", folder, *option])
         assert "need --model: they are for a new index" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options", [["--failed", "--rebuild"], ["--failed", "--remove", "a"], ["folder", "--remove", "a"]]
+)
+def test_options_that_do_nothing_else(options, capsys):
+    with pytest.raises(SystemExit):
+        main(["index", "--index", "none", *options])
+    assert "--failed and --remove do nothing else" in capsys.readouterr().err
