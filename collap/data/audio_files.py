@@ -8,7 +8,7 @@ import os
 import re
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -139,10 +139,30 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".ai
 AUDIO_SUFFIXES += (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape", ".wv", ".ac3", ".mov", ".avi")
 
 
-def find_audio_files(folder: Path) -> list[Path]:
-    """Audio files in a folder and in all folders below it, sorted by path; hidden files are left out."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
-    return sorted(path for path in found if not any(part.startswith(".") for part in path.relative_to(folder).parts))
+def _warn(place: str, reason: str) -> None:
+    logger.warning("%s", reason)
+
+
+def find_audio_files(folder: Path, leave_out: Callable[[str, str], object] = _warn) -> list[Path]:
+    """The audio files among those of [`list_folder`]; what is left out is a warning by default."""
+    files = list_folder(folder, leave_out)
+    return [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
+
+
+def list_folder(folder: Path, leave_out: Callable[[str, str], object]) -> list[Path]:
+    """
+    What is in a folder and the folders below it, sorted by path, without what is hidden. `leave_out` gets the path of
+    each folder that cannot be read or is a link, and a sentence that says so.
+    """
+    files: list[Path] = []
+    found = os.walk(folder, onerror=lambda error: leave_out(error.filename, str(error)))
+    for parent, folders, names in found:
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for path in (os.path.join(parent, name) for name in folders):
+            if os.path.islink(path):
+                leave_out(path, f"{path} is a link to a folder, which is not followed")
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    return sorted(files)
 
 
 def find_by_name(folder: Path, name: str) -> Path | None:

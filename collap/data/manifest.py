@@ -17,7 +17,7 @@ import pyarrow.compute
 from datasets import Audio, Dataset, DatasetDict, load_dataset, load_from_disk
 from datasets.exceptions import DatasetsError
 
-from collap.data.audio_files import AUDIO_SUFFIXES
+from collap.data.audio_files import AUDIO_SUFFIXES, list_folder
 from collap.files import first_few
 from collap.processing.audio_decoding_collap import check_file
 
@@ -239,26 +239,14 @@ def _read_cells(cells: list[str], header: list[str], lines: list[str]) -> tuple[
 def _is_audio_folder(folder: Path) -> bool:
     """Whether it contains audio and no tables: with `metadata.csv` or the like it is a data set for `datasets`."""
     issues: list[str] = []
-    suffixes = {path.suffix.lower() for path in _list_folder(folder, issues)}
+    suffixes = {path.suffix.lower() for path in list_folder(folder, lambda _, reason: issues.append(reason))}
     return not suffixes & set(DATA_SUFFIXES) and bool(suffixes & set(AUDIO_SUFFIXES) or issues)
-
-
-def _list_folder(folder: Path, issues: list[str]) -> list[Path]:
-    """What is in a folder and the folders below it, without what is hidden; folders that are left out are issues."""
-    files: list[Path] = []
-    found = os.walk(folder, onerror=lambda error: issues.append(str(error)))
-    for parent, folders, names in found:
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        issues += [f"{Path(parent, name)} is a link to a folder, which is not followed" for name in links]
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    return sorted(files)
 
 
 def _read_audio_folder(folder: Path, issues: list[str]) -> Iterator[PlacedRow]:
     """Name and row of each song that has a text beside it; what does not belong together is an issue."""
     files: dict[Path, tuple[list[Path], list[Path]]] = {}  # audio files and texts by their path without suffix
-    for path in _list_folder(folder, issues):
+    for path in list_folder(folder, lambda _, reason: issues.append(reason)):
         for index, suffixes in enumerate((AUDIO_SUFFIXES, (".txt", ".json"))):
             if path.suffix.lower() in suffixes:
                 files.setdefault(path.with_suffix(""), ([], []))[index].append(path)

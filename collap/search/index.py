@@ -248,27 +248,17 @@ class SongIndex:
             folders (`Sequence[str | Path]`): Further ones; those of earlier updates are kept.
 
         Raises:
-            ValueError: if a folder is missing, or the model is not that of the index.
+            ValueError: if a folder is missing, or has songs of the index and is now empty or cannot be read, or the
+                model is not that of the index.
             RuntimeError: if another process is updating the index.
         """
         with _writing(self.folder):
             self.refresh()
             self._check_model()
             folders = _without_inner([*self.folders, *(os.path.abspath(folder) for folder in folders)])
-            if missing := [folder for folder in folders if not os.path.isdir(folder)]:
-                raise ValueError(
-                    f"folders: {missing[0]} is not there. Its songs are kept; if it is gone for good: "
-                    f"collap index --index {self.folder} --remove {missing[0]}"
-                )
+            paths = [path for folder in folders for path in self._find_files(folder)]
             with self._database(write=True) as database, database:  # a killed update continues without naming them
                 _write_settings(database, {"folders": folders})
-            own = self.folder.resolve()
-            paths = [
-                str(path)
-                for folder in folders
-                for path in find_audio_files(Path(folder))
-                if own not in path.resolve().parents
-            ]
             return self._take(paths, folders)
 
     def search(self, query: Query) -> SearchResult:
@@ -292,6 +282,26 @@ class SongIndex:
                 if not any(_is_inside(known, path) for known in (*self._files, *self.folders)):
                     raise ValueError(f"paths: {path} is neither a file nor a folder of {self.folder}.")
             return self._commit([self._files[path] for path in kept], folders)
+
+    def _find_files(self, folder: str) -> list[str]:
+        """The audio files in a folder; a ValueError if a place with songs of the index seems to be unplugged."""
+
+        def leave_out(place: str, reason: str) -> None:
+            if os.path.isdir(place) and not any(_is_inside(path, place) for path in self._files):
+                logger.warning("%s", reason)
+                return
+            raise ValueError(
+                f"folders: {reason}. Its songs are kept; if it is gone for good: "
+                f"collap index --index {self.folder} --remove {place}"
+            )
+
+        if not os.path.isdir(folder):
+            leave_out(folder, f"{folder} is not there")
+        own, found = self.folder.resolve(), find_audio_files(Path(folder), leave_out)
+        paths = [str(path) for path in found if own not in path.resolve().parents]
+        if not paths and self._files:  # such as the folder on which a disk was mounted
+            leave_out(folder, f"{folder} has no file of audio")
+        return paths
 
     def _take(self, paths: list[str], folders: list[str]) -> IndexUpdate:
         """Encodes the songs at these paths, and makes them the index."""

@@ -128,6 +128,53 @@ def test_a_missing_folder_is_an_error_and_loses_nothing(library, tmp_path):
         library.remove([tmp_path / "songs"])
 
 
+def empty(folder, monkeypatch):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+def link(folder, monkeypatch):
+    folder.rename(folder.with_name("elsewhere"))
+    folder.symlink_to("elsewhere")
+
+
+def close(folder, monkeypatch):
+    def scandir(path):
+        if path == str(folder):
+            raise PermissionError(13, "Permission denied", path)
+        return os_scandir(path)
+
+    os_scandir = os.scandir
+    monkeypatch.setattr(os, "scandir", scandir)
+
+
+@pytest.mark.parametrize(
+    ("take_away", "inner", "reason"),
+    [
+        (empty, "", "has no file of audio"),
+        (close, "deep", "Permission denied"),
+        (link, "deep", "is a link to a folder"),
+    ],
+)
+def test_a_folder_without_its_songs_is_an_error_and_loses_nothing(
+    library, tmp_path, monkeypatch, take_away, inner, reason
+):
+    folder = tmp_path / "songs" / inner
+    take_away(folder, monkeypatch)
+    with pytest.raises(ValueError, match=rf"{reason}.* Its songs are kept; .*--remove {folder}$"):
+        library.update()
+    assert len(SongIndex.open(library.folder).songs) == 4
+
+
+def test_folders_that_are_left_out_are_named(library, tmp_path, monkeypatch, caplog):
+    (tmp_path / "songs" / "more").symlink_to("deep")
+    (tmp_path / "songs" / "lost+found").mkdir()
+    close(tmp_path / "songs" / "lost+found", monkeypatch)
+    assert library.update().num_songs == 4
+    assert f"{tmp_path / 'songs' / 'more'} is a link to a folder, which is not followed" in caplog.text
+    assert "Permission denied" in caplog.text
+
+
 def test_readers_see_the_old_state_until_they_refresh(library, tmp_path):
     reader = SongIndex.open(library.folder)
     ids = set(reader.songs)
