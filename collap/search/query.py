@@ -26,8 +26,8 @@ class Query:
         like (`str`, *optional*): A file of audio, in the library or not: songs that are like it, or hold it.
         like_span_s (`tuple[float | None, float | None]`): Start and end in seconds of what counts of `like`.
         exclude (`Sequence[str]`):
-            What must not happen: anywhere in the song, or with `section` in the section that is described. Its score
-            is subtracted.
+            What must not happen: anywhere in the song, or with `section` in the sections that are described. The
+            highest of its scores is subtracted.
         title, artist, album (`str`, *optional*): Only songs whose tag contains this, in upper or lower case.
         folder (`str`, *optional*): Only songs in this folder and those below it.
         min_length_s, max_length_s (`float`, *optional*): Only songs of this length in seconds.

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Songs that the model scores for a query: docs/search.md has the recall over this number. What is excluded may be in
-# many of them.
+# Songs that the model scores for a query, or as many as are asked for: docs/search.md has the recall over this number.
+# What is excluded may be in many of them.
 NUM_CANDIDATES = 100
 NUM_CANDIDATES_EXCLUDED = 500
 
@@ -139,7 +139,8 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
     descriptions, excerpts, excluded = _encode(index, query)
     parts = [*descriptions, *excerpts]
     allowed = _filter(index.songs.values(), query)
-    candidates = _find_candidates(index, parts, allowed, NUM_CANDIDATES_EXCLUDED if excluded else NUM_CANDIDATES)
+    count = max(query.top, NUM_CANDIDATES_EXCLUDED if excluded else NUM_CANDIDATES)
+    candidates = _find_candidates(index, parts, allowed, count)
 
     songs, rows, damaged = [], [], []
     for song in sorted(candidates, key=lambda song: index.songs[song].path):
@@ -149,8 +150,8 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
             logger.warning("%s", error)
             damaged.append(index.songs[song].path)
             continue
-        if query.section and descriptions:  # not in the section that is described
-            unwanted = [descriptions[0].score_here(frames, text) for text in excluded]
+        if query.section:  # not in the sections that are described
+            unwanted = [part.score_here(frames, text) for part in descriptions for text in excluded]
         else:
             unwanted = [text.score(frames, times) for text in excluded]
         songs.append(song)
@@ -170,7 +171,7 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
         probability = None if probabilities is None else float(probabilities[place])
         matches.append(Match(song, float(totals[place]), probability, spans, times, similarities))
     sentences = [sentence for part in descriptions for sentence in part.sentences]
-    is_match = None if probabilities is None else sum(match.probability for match in matches) >= 0.5
+    is_match = None if probabilities is None else bool(probabilities.sum() >= 0.5)
     split_texts = [text for text, part in zip(query.texts, descriptions, strict=True) if part.is_split]
     return SearchResult(matches, sentences, len(allowed), is_match, damaged, split_texts)
 

@@ -90,9 +90,12 @@ def test_a_sentence_is_not_split_where_clauses_are_unknown(index, monkeypatch, o
 def test_candidates_are_those_of_the_first_stage(index, monkeypatch):
     monkeypatch.setattr(search_module, "NUM_CANDIDATES", 3)
     expected = search_module.Description(index.retriever, STORY, "caption").candidates(index.first_stage, 3, None)
-    assert set(found(index.search(Query([STORY])))) == set(expected)
+    assert set(found(index.search(Query([STORY], top=3)))) == set(expected)
+    assert len(index.search(Query([STORY], top=5)).matches) == 5  # more are scored if more are asked for
     odd = {song.id for song in index.songs.values() if "/odd/" in song.path}
-    inside = index.search(Query([STORY], folder=next(iter(index.songs.values())).path.rpartition("/")[0][:-4] + "odd"))
+    inside = index.search(
+        Query([STORY], folder=next(iter(index.songs.values())).path.rpartition("/")[0][:-4] + "odd", top=3)
+    )
     assert len(inside.matches) == 3
     assert set(found(inside)) < odd or set(found(inside)) == odd
 
@@ -117,16 +120,24 @@ def test_what_is_excluded_is_subtracted(index):
 
 
 def test_what_is_excluded_of_a_section_counts_where_the_section_is(index):
-    """The attention of the section, by hand, over the scores of what is excluded."""
-    result = found(index.search(Query([SECTION], section=True, exclude=["drums"])))
+    """The attention of a section, by hand, over the scores of what is excluded; of several sections the highest."""
+    sections = [SECTION, "a fast piano"]
+    one, two, swapped = (
+        found(index.search(Query(texts, section=True, exclude=["drums"])))
+        for texts in (sections[:1], sections, sections[::-1])
+    )
+    assert swapped == pytest.approx(two, abs=1e-6)
     retriever = index.retriever
-    wanted, unwanted = (retriever.embed_texts([[text]]).output for text in (SECTION, "drums"))
-    for song, score in scores_of(index, SECTION, section_query=True).items():
+    *wanted, unwanted = (retriever.embed_texts([[text]]).output for text in (*sections, "drums"))
+    scores = [scores_of(index, text, section_query=True) for text in sections]
+    for song in index.songs:
         audio = retriever.as_batch([index.frames(song)])
         with torch.inference_mode():
-            where = retriever.model.attend(audio, wanted, use_time=False).temporal_attentions[0, 0]
             there = retriever.model.attend(audio, unwanted, use_time=False).segment_scores[0, 0]
-        assert result[song] == pytest.approx(score - float((where * there).sum()), abs=1e-6)
+            wheres = [retriever.model.attend(audio, text, use_time=False).temporal_attentions[0, 0] for text in wanted]
+        excluded = [float((where * there).sum()) for where in wheres]
+        assert one[song] == pytest.approx(scores[0][song] - excluded[0], abs=1e-6)
+        assert two[song] == pytest.approx((scores[0][song] + scores[1][song]) / 2 - max(excluded), abs=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -204,8 +215,11 @@ def test_probabilities_are_those_of_the_calibration(index, monkeypatch):
     result = index.search(Query([STORY]))
     assert {match.song.id: match.probability for match in result.matches} == pytest.approx(one)
     assert result.is_match == (sum(one.values()) >= 0.5)
-    first = index.search(Query([STORY], top=1))  # what is not shown does not count
-    assert first.is_match == (first.matches[0].probability >= 0.5)
+    monkeypatch.setattr(index, "calibration", {"caption": ScoreFit(10.0, 1.0)})  # 8 songs of about 1/11 each
+    shown = [index.search(Query([STORY], top=top)) for top in (1, 8)]
+    assert [result.is_match for result in shown] == [True, True]  # whatever is shown
+    assert shown[0].matches[0].probability < 0.5
+    monkeypatch.setattr(index, "calibration", fits)
     both = index.search(Query([STORY, SECTION], exclude=["drums"]))
     expected = {song: min(one[song], other[song]) for song in one}
     assert {match.song.id: match.probability for match in both.matches} == pytest.approx(expected)
