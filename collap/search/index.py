@@ -23,6 +23,7 @@ from collap.data.cache import SongEmbedding, TensorCache, describe_model, differ
 from collap.encode import encode_songs
 from collap.evaluation.retrievers import FIELDS_OF_TEXTS_AND_SCORES, CollapRetriever, load_retriever
 from collap.files import atomic_write
+from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import fingerprint
 
 from .calibration import ScoreFit, load_calibration
@@ -95,7 +96,8 @@ class SongIndex:
 
     def __init__(self, folder: str | Path, model: str | None = None) -> None:
         self.folder = Path(folder).absolute()
-        self._given_model = model
+        self._given_model = None if model is None else _absolute(model)
+        self._settings: dict[str, Any] = {}
         self._read()
 
     @classmethod
@@ -154,7 +156,7 @@ class SongIndex:
             with _writing(folder):
                 folders = _delete(folder) if is_index else []
                 settings = {
-                    "model": os.path.abspath(model) if os.path.isdir(model) else model,
+                    "model": _absolute(model),
                     "fingerprint": described,
                     "stamp": _stamp(retriever),
                     "precision": retriever.precision,
@@ -217,7 +219,7 @@ class SongIndex:
     @property
     def model(self) -> str:
         """Folder or Hub name of the model."""
-        return self._given_model or self._settings["model"]
+        return self._given_model or self._settings.get("model", "")
 
     @property
     def folders(self) -> list[str]:
@@ -258,7 +260,7 @@ class SongIndex:
             folders = _without_inner([*self.folders, *(os.path.abspath(folder) for folder in folders)])
             paths = [path for folder in folders for path in self._find_files(folder)]
             with self._database(write=True) as database, database:  # a killed update continues without naming them
-                _write_settings(database, {"folders": folders})
+                _write_settings(database, {"folders": folders, "model": self.model})
             return self._take(paths, folders)
 
     def search(self, query: Query) -> SearchResult:
@@ -372,11 +374,12 @@ class SongIndex:
     def _read(self) -> None:
         """Reads the state from the disk, as one process has written it."""
         names = ", ".join(field.name for field in fields(IndexedFile))
+        model, made = self.model, self._settings.get("collection")
         with self._database() as database:
             database.execute("BEGIN")  # one state, whatever is written meanwhile
             rows = database.execute(f"SELECT {names} FROM files ORDER BY path").fetchall()
             settings = database.execute("SELECT name, value FROM settings").fetchall()
-            self._settings: dict[str, Any] = {name: json.loads(value) for name, value in settings}
+            self._settings = {name: json.loads(value) for name, value in settings}
         self._files = {row[0]: IndexedFile(*row) for row in rows}
         self.failed = [file for file in self._files.values() if file.problem is not None]
         paths: dict[str, list[str]] = {}
@@ -389,7 +392,9 @@ class SongIndex:
             tags, lengths = (first.title, first.artist, first.album), (first.duration_s, first.encoded_s)
             self.songs[song] = IndexedSong(song, first.path, *tags, *lengths, tuple(own))
         self._cache = TensorCache(self.folder / FRAMES, self._settings["fingerprint"], create=True)
-        self.__dict__.pop("first_stage", None)
+        is_same = (model, made) == (self.model, self._settings["collection"])  # and not begun anew
+        for name in ("first_stage",) if is_same else ("first_stage", "retriever", "_described", "calibration"):
+            self.__dict__.pop(name, None)
 
     @contextmanager
     def _database(self, write: bool = False) -> Iterator[sqlite3.Connection]:
@@ -463,9 +468,14 @@ def _load_retriever(model: str, precision: str | None) -> CollapRetriever:
     if not os.path.isdir(model) and (os.path.isabs(model) or model.count("/") != 1):
         raise ValueError(f"model: {model} is not there: give the folder where it is now, or its name on the Hub.")
     retriever = load_retriever(model, PartialState().device, precision=precision)
-    if not isinstance(retriever, CollapRetriever):
-        raise ValueError(f"model: an index needs a CoLLAP, got {retriever.name}.")
+    if not isinstance(retriever, CollapRetriever) or type(retriever.model) is not CollapModel:
+        raise ValueError(f"model: an index needs a CoLLAP with its attentions, got {retriever.name}.")
     return retriever
+
+
+def _absolute(model: str) -> str:
+    """A folder from wherever it is looked for; a name on the Hub as it is."""
+    return os.path.abspath(model) if os.path.isdir(model) else model
 
 
 def _write_settings(database: sqlite3.Connection, settings: dict[str, Any]) -> None:

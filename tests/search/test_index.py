@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """An index follows its folders, and nothing in it is trusted blindly."""
 
+import json
 import os
 import shutil
 import signal
@@ -206,6 +207,37 @@ def test_another_model_is_refused_with_what_differs(library, tmp_path):
     index = SongIndex.create(library.folder, other, rebuild=True)
     assert index.update().num_songs == 4
     assert index.frames(next(iter(index.songs))).shape[1] == 12
+
+
+def test_an_update_with_a_model_makes_it_that_of_the_index(library, tmp_path, monkeypatch):
+    reader = SongIndex.open(library.folder)
+    before = reader.search(Query(["drums"])).matches[0].score
+    same, processor = tiny_collap()
+    same.text_model.projection.weight.data.mul_(-1.0)
+    same.save_pretrained(tmp_path / "same")
+    processor.save_pretrained(tmp_path / "same")
+    monkeypatch.chdir(tmp_path)
+    SongIndex.create("index", "same").update()
+    monkeypatch.chdir("/")
+    index = SongIndex.open(library.folder)
+    assert index.model == str(tmp_path / "same")
+    after = index.search(Query(["drums"])).matches[0].score
+    assert after != pytest.approx(before)
+    assert reader.search(Query(["drums"])).matches[0].score == after
+    (tmp_path / "same").rename(tmp_path / "moved")
+    with pytest.raises(ValueError, match="same is not there"):
+        SongIndex.open(library.folder).search(Query(["drums"]))
+    SongIndex.open(library.folder, str(tmp_path / "moved")).update()
+    assert SongIndex.open(library.folder).search(Query(["drums"])).matches[0].score == after
+
+
+def test_an_index_needs_the_attentions(tmp_path, model):
+    shutil.copytree(model, tmp_path / "mean")
+    file = tmp_path / "mean" / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "architectures": ["MeanPoolingCollap"]}))
+    with pytest.raises(ValueError, match=r"a CoLLAP with its attentions, got MeanPoolingCollap .*mean\."):
+        SongIndex.create(tmp_path / "index", str(tmp_path / "mean"))
+    assert not (tmp_path / "index").exists()
 
 
 def test_a_flipped_byte_is_found_named_and_encoded_again(library, caplog):
