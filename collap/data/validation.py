@@ -12,10 +12,11 @@ from typing import Any
 import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object
+from datasets import Dataset
 from torch.utils.data import DataLoader
 
 from collap.cli import HelpFormatter
-from collap.data.audio_files import audio_path
+from collap.data.audio_files import audio_name, audio_path
 from collap.data.manifest import END_TOLERANCE_S, file_problem, read_manifest
 from collap.files import MAX_SHOWN, atomic_write, first_few
 from collap.processing.audio_loading_collap import load_songs
@@ -123,6 +124,13 @@ def find_issues(
     return sorted(gather_object(found), key=lambda row: row.index)
 
 
+def find_text_issues(rows: Dataset, processor: CollapProcessor) -> list[RowIssue]:
+    """The issues that [`find_issues`] finds in the texts alone: milliseconds a text, and no audio is loaded."""
+    texts = progress_bar(rows.remove_columns("audio"), desc="Checking texts", unit="song", delay=5)
+    found = [(index, issue) for index, row in enumerate(texts) for issue in _check_texts(row, processor, False)]
+    return [RowIssue(index, audio_name(rows[index]["audio"]), *issue) for index, issue in found]
+
+
 def _check_row(
     rows: Sequence[Mapping[str, Any]],
     processor: CollapProcessor | None,
@@ -147,7 +155,8 @@ def _check_texts(row: Mapping[str, Any], processor: CollapProcessor | None, trun
         try:
             processor(text=[text], truncation=truncation)
         except (TypeError, ValueError) as error:
-            yield "text is refused", str(error).replace("text[0]", name)
+            advice = str(error).replace("pass truncation=True to cut it", "--truncate_texts cuts it")
+            yield "text is refused", advice.replace("text[0]", name)
 
 
 def _check_audio(row: Mapping[str, Any], processor: CollapProcessor | None, truncation: bool) -> Found:

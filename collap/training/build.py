@@ -7,7 +7,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-from datasets import Dataset
 from huggingface_hub.utils import validate_repo_id
 from torch import nn
 from transformers import AutoProcessor, set_seed
@@ -16,7 +15,7 @@ from collap import CollapDataCollator, CollapModel, CollapProcessor, from_towers
 from collap.data.audio_files import audio_name
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
-from collap.data.validation import RowIssue, ValidationReport, find_issues
+from collap.data.validation import RowIssue, ValidationReport, find_issues, find_text_issues
 from collap.hub.card import CardArguments
 from collap.hub.push import publish_model
 from collap.modeling_collap.modeling_collap_base import load_complete
@@ -137,38 +136,33 @@ def _load_songs(
 ) -> SongDataset | None:
     if manifest is None:
         return None
-    skip = data.on_bad_audio == "skip"
+    skip, features = data.on_bad_audio == "skip", reader.features
     rows = load_manifest(manifest, split, check_audio=not skip)
-    if skip:
-        rows = _without_issues(rows, manifest, reader, data, training)
-    if reader.features is not None:
-        with training.main_process_first():  # it writes the hashes of new files for the other processes
-            reader.features.check(rows["audio"])
-    return SongDataset(rows, reader)
-
-
-def _without_issues(
-    rows: Dataset, manifest: str, reader: SongReader, data: DataArguments, training: CollapTrainingArguments
-) -> Dataset:
-    """The rows without an issue; the others are logged and written to skipped_songs.jsonl."""
-    if reader.features is None:
-        issues = find_issues(
-            rows, reader.processor, training.dataloader_num_workers, reader.truncation, data.truncate_texts
-        )
+    if skip and features is None:
+        workers = training.dataloader_num_workers
+        issues = find_issues(rows, reader.processor, workers, reader.truncation, data.truncate_texts)
     else:
-        issues = [
+        issues = [] if data.truncate_texts else find_text_issues(rows, reader.processor)
+    if skip and features is not None:
+        issues += [
             RowIssue(index, audio_name(audio), "song without features", f"it is not in {data.features}")
             for index, audio in enumerate(rows["audio"])
-            if audio not in reader.features
+            if audio not in features
         ]
+    if issues and not skip:  # now, not in the middle of the training
+        raise ValueError(f"{manifest}: {ValidationReport(len(rows), issues)}")
     if issues and training.process_index == 0:
         logger.warning("Left out of %s:\n%s", manifest, ValidationReport(len(rows), issues))
         file = Path(training.output_dir) / "skipped_songs.jsonl"
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("a") as lines:
             lines.writelines(json.dumps({"manifest": manifest, **asdict(issue)}) + "\n" for issue in issues)
-    skipped = {issue.index for issue in issues}
-    return rows.select([index for index in range(len(rows)) if index not in skipped]) if skipped else rows
+    if skipped := {issue.index for issue in issues}:
+        rows = rows.select([index for index in range(len(rows)) if index not in skipped])
+    if features is not None:
+        with training.main_process_first():  # it writes the hashes of new files for the other processes
+            features.check(rows["audio"])
+    return SongDataset(rows, reader)
 
 
 def take_push_to_hub(training: CollapTrainingArguments) -> bool:

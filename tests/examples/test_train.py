@@ -93,6 +93,29 @@ def test_a_resumed_training_is_the_uninterrupted_one(folder: Path):
     assert resumed["eval_loss"] == pytest.approx(whole["eval_loss"], abs=1e-6)
 
 
+def write_manifest(folder: Path, manifest: Path, texts: list[str]) -> Path:
+    lines = [{"audio": str(folder / f"{note}.wav"), "text": text} for note, text in zip(NOTES, texts, strict=False)]
+    manifest.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return manifest
+
+
+def test_texts_that_are_too_long_are_named_before_the_training(folder: Path, tmp_path: Path):
+    short = write_manifest(folder, tmp_path / "short.jsonl", ["A song.", "It ends."])
+    long = write_manifest(folder, tmp_path / "long.jsonl", ["A song.", "sound " * 100, "It ends."])
+    features = [f"--features={tmp_path / 'features'}"]
+    extract_features.main([*towers(folder), f"--manifests={long}", *features, "--use_cpu"])
+    given = [*towers(folder), *features, f"--output_dir={tmp_path / 'run'}", f"--train_manifest={short}", "--use_cpu"]
+    given += ["--max_steps=1", "--report_to=none", "--disable_tqdm=true", "--save_strategy=no"]
+    for name in ("train", "eval"):
+        with pytest.raises(ValueError, match=r"row 2, .*middle\.wav: text must .* got 102: --truncate_texts cuts it"):
+            main([*given, f"--{name}_manifest={long}"])
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+    main([*given, f"--train_manifest={long}", "--on_bad_audio=skip"])
+    (skipped,) = map(json.loads, (tmp_path / "run" / "skipped_songs.jsonl").read_text().splitlines())
+    assert skipped["song"].endswith("middle.wav")
+    main([*given, f"--eval_manifest={long}", "--truncate_texts"])
+
+
 def test_skipped_songs_are_listed(folder: Path, tmp_path: Path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     songs = [(str(folder / f"{note}.wav"), f"A song of {note} sound.") for note in NOTES[:2]]
