@@ -257,6 +257,8 @@ class SongIndex:
         with _writing(self.folder):
             self.refresh()
             self._check_model()
+            if self._settings["milvus"] is not None:
+                _ = self.first_stage  # that it cannot be used is said before songs are encoded
             folders = _without_inner([*self.folders, *(os.path.abspath(folder) for folder in folders)])
             paths = [path for folder in folders for path in self._find_files(folder)]
             with self._database(write=True) as database, database:  # a killed update continues without naming them
@@ -331,6 +333,8 @@ class SongIndex:
         try:
             known = set(self.first_stage.song_ids)
         except ValueError as error:
+            if self._settings["milvus"] is not None:
+                raise
             logger.warning("%s", error)
             _delete_windows(self.folder)
             known = set()

@@ -333,6 +333,15 @@ def test_windows_in_milvus_give_the_same_answers(library, tmp_path, model, monke
     assert SongIndex.open(tmp_path / "other").update().num_songs == 4
 
 
+def test_a_milvus_that_is_not_there_is_said_first_and_once(tmp_path, model, songs, monkeypatch, caplog):
+    pytest.importorskip("milvus_lite", reason="needs Milvus Lite")
+    index = SongIndex.create(tmp_path / "index", model, milvus=str(tmp_path / "no folder" / "\0.db"))
+    monkeypatch.setattr("collap.search.index.encode_songs", lambda *_, **__: pytest.fail("songs were encoded"))
+    with pytest.raises(ValueError, match=r"milvus: .* cannot be used"):
+        index.update([songs])
+    assert "cannot be used" not in "".join(record.message for record in caplog.records if "collap" in record.name)
+
+
 @pytest.mark.slow
 def test_a_killed_update_continues(tmp_path, model):
     """Shards are written after each song here, so a kill loses the song in work only."""
