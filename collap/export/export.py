@@ -5,7 +5,7 @@ import logging
 import shutil
 import warnings
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,7 +67,7 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
     Raises:
         ImportError: if the extra `onnx` is not installed, for ONNX.
         ValueError: if the folder is not empty, the weights are incomplete or have no file tokenizer.json (for ONNX).
-        RuntimeError: if a graph returns other values than the model.
+        RuntimeError: if a graph, other than one with weights of 8 bits, returns other values than the model.
     """
     if file_format == "onnx":
         require_extra("onnx", "onnx", "onnxscript", "onnxruntime")
@@ -80,12 +80,16 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
             _write_search(processor, folder)
         for name, graph in progress_bar(make_graphs(model, processor).items(), desc="Exporting", unit="graph"):
             if file_format == "torch":
-                torch.export.save(graph.program(), folder / f"{name}.pt2")
+                program = graph.program()
+                _check(graph, f"{name}.pt2", program.module()(*graph.others.values()))
+                torch.export.save(program, folder / f"{name}.pt2")
             else:
                 _write_onnx(graph, folder / f"{name}.onnx", with_int8=int8 and name in INT8_GRAPHS)
 
 
 def _write_onnx(graph: Graph, file: Path, with_int8: bool) -> None:
+    import onnxruntime
+
     with _quiet():
         program = torch.onnx.export(
             graph.program(),
@@ -97,7 +101,9 @@ def _write_onnx(graph: Graph, file: Path, with_int8: bool) -> None:
             verbose=False,
         )
         program.save(file)
-    _check(graph, file)
+    session = onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"])
+    found = session.run(graph.outputs, {name: value.numpy() for name, value in graph.others.items()})
+    _check(graph, file.name, map(torch.from_numpy, found))
     if with_int8:
         from onnxruntime.quantization import QuantType, quantize_dynamic
 
@@ -137,18 +143,14 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
-def _check(graph: Graph, file: Path) -> None:
-    """Compares a file with the model."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
-    found = session.run(graph.outputs, {name: value.numpy() for name, value in graph.inputs.items()})
+def _check(graph: Graph, name: str, found: Iterable[torch.Tensor]) -> None:
+    """Compares what a file returns for the second inputs of a graph with the model."""
     with torch.no_grad():
-        expected = graph(*graph.inputs.values())
-    for name, values, own in zip(graph.outputs, found, expected, strict=True):
-        error = (torch.from_numpy(values).float() - own.float()).abs().max().item()
+        expected = graph(*graph.others.values())
+    for output, values, own in zip(graph.outputs, found, expected, strict=True):
+        error = (values.float() - own.float()).abs().max().item()
         if not error <= TOLERANCE * own.float().abs().max().item():
-            raise RuntimeError(f"{name} of {file.name} differs from the model by up to {error:g}.")
+            raise RuntimeError(f"{output} of {name} differs from the model by up to {error:g}.")
 
 
 def _write_search(processor: CollapProcessor, folder: Path) -> None:

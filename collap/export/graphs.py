@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.export import Dim, ExportedProgram
 
+from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.modeling_collap.modeling_collap_text import CollapTextModel
@@ -18,6 +19,7 @@ from collap.processing.feature_extraction_beats import (
     FFT_LENGTH,
     FRAME_LENGTH,
     HOP_LENGTH,
+    MIN_SAMPLES,
     PREEMPHASIS,
     mel_filters,
     povey_window,
@@ -35,20 +37,24 @@ AXES |= dict.fromkeys(("query_embeds", "time_query_embeds"), OF_SENTENCES) | {"s
 
 
 class Graph(nn.Module):
-    """A function of a model and tensors, examples of these, names of its outputs, the most tokens of a sentence."""
+    """
+    A function of a model and tensors. The inputs of these names are taken from two examples: it is traced with the
+    first and checked with the second. `max_tokens` are the most of a sentence.
+    """
 
     def __init__(
         self,
         function: Callable[..., Tensors],
         model: nn.Module,
-        inputs: dict[str, torch.Tensor],
+        examples: list[dict[str, torch.Tensor]],
+        names: list[str],
         outputs: list[str],
         max_tokens: int | None = None,
     ):
         super().__init__()
-        self.function, self.model, self.max_tokens = function, model, max_tokens
-        self.inputs, self.outputs = inputs, outputs
-        self.axes = [AXES.get(name, {}) for name in inputs]
+        self.function, self.model, self.outputs, self.max_tokens = function, model, outputs, max_tokens
+        self.inputs, self.others = ({name: example[name] for name in names} for example in examples)
+        self.axes = [AXES.get(name, {}) for name in names]
 
     def forward(self, *inputs: torch.Tensor) -> Tensors:
         return self.function(self.model, **dict(zip(self.inputs, inputs, strict=True)))
@@ -81,7 +87,9 @@ def encode_chunk(model: CollapAudioModel, waveform: torch.Tensor, num_samples: t
         features["input_features"] = mel[None]
     of_chunk, real = (1 + (samples - FRAME_LENGTH) // HOP_LENGTH for samples in (waveform.shape[1], num_samples))
     mask = torch.arange(of_chunk) < real[:, None]  # (1, frames of 10 ms)
-    return model.encode(**features, audio_attention_mask=mask[None].long())
+    frames, frame_mask = model.encode(**features, audio_attention_mask=mask[None].long())
+    missing = config.frames_per_chunk - frames.shape[1]  # 0 in a graph
+    return nn.functional.pad(frames, (0, 0, 0, missing)), nn.functional.pad(frame_mask, (0, missing))
 
 
 def _kaldi_fbank(waveform: torch.Tensor, num_mel_bins: int) -> torch.Tensor:
@@ -131,29 +139,38 @@ def score(model: CollapModel, frame_embeds: torch.Tensor, frame_mask: torch.Tens
 
 def make_graphs(model: CollapModel, processor: CollapProcessor) -> dict[str, Graph]:
     """The graphs of a model in evaluation mode, by the names of their files."""
-    config, samples = model.config, processor.feature_extractor.num_chunk_samples
-    songs, frames, texts = 3, 2 * config.frames_per_chunk + 1, 2
-    sentences = 5 if config.text_granularity == "sentence" else texts
-    chunk = {"waveform": torch.linspace(-0.1, 0.1, samples)[None].clone(), "num_samples": torch.tensor([samples])}
-    mask = {"frame_mask": torch.ones(songs, frames, dtype=torch.bool)}
-    counts = {"sentence_counts": torch.tensor([sentences - 1, 1])}
-    words = torch.tensor(processor.tokenizer("a b c d e f")["input_ids"]).expand(sentences, -1).clone()
-    tokens = {"input_ids": words, "attention_mask": torch.ones_like(words)}
-    if "token_type_ids" in processor.tokenizer.model_input_names:
-        tokens["token_type_ids"] = torch.zeros_like(words)
-    queries, of_texts = (
-        {"query_embeds": torch.randn(sentences, config.projection_dim)},
-        ["query_embeds", "text_embeds"],
-    )
-    if config.temporal_position:
-        queries["time_query_embeds"] = torch.randn(sentences, config.num_time_features)
-        of_texts.append("time_query_embeds")
-    encoded = {"encoder_frames": torch.randn(songs, frames, config.encoder_hidden_size)}
-    embeds = {"frame_embeds": torch.randn(songs, frames, config.projection_dim)}
-    audio, text = model.audio_model, model.text_model
+    config, audio, text = model.config, model.audio_model, model.text_model
+    examples = [_example_inputs(config, processor, num_texts) for num_texts in (2, 3)]
+    tokens = [name for name in examples[0] if AXES.get(name) is OF_TOKENS]
+    times = ["time_query_embeds"] if config.temporal_position else []
+    of_scores = ["frame_embeds", "frame_mask", "sentence_counts", "query_embeds", *times]
+    of_texts, encoded = ["query_embeds", "text_embeds", *times], ["encoder_frames", "frame_mask"]
     return {
-        "audio": Graph(encode_chunk, audio, chunk, ["encoder_frames", "frame_mask"]),
-        "adapter": Graph(embed_frames, audio, encoded | mask, ["frame_embeds", "song_embeds"]),
-        "text": Graph(embed_texts, text, tokens | counts, of_texts, config.max_text_tokens),
-        "scores": Graph(score, model, embeds | mask | counts | queries, ["scores"]),
+        "audio": Graph(encode_chunk, audio, examples, ["waveform", "num_samples"], encoded),
+        "adapter": Graph(embed_frames, audio, examples, encoded, ["frame_embeds", "song_embeds"]),
+        "text": Graph(embed_texts, text, examples, [*tokens, "sentence_counts"], of_texts, config.max_text_tokens),
+        "scores": Graph(score, model, examples, of_scores, ["scores"]),
     }
+
+
+def _example_inputs(config: CollapConfig, processor: CollapProcessor, num_texts: int) -> dict[str, torch.Tensor]:
+    """Random inputs of all graphs, with padding. All sizes that are free grow with the number of texts."""
+    generator, samples = torch.Generator().manual_seed(0), processor.feature_extractor.num_chunk_samples
+    songs, frames, counts = num_texts + 1, num_texts * config.frames_per_chunk + 1, [1] * num_texts
+    if config.text_granularity == "sentence":
+        counts[0] = 2 * num_texts
+    num_samples = max(MIN_SAMPLES, num_texts * samples // 4)
+    longest, short = " ".join("abcdefghi"[: 3 * num_texts]), ["a b"] * (sum(counts) - 1)
+    tokens = processor.tokenizer([longest, *short], padding=True, return_attention_mask=True, return_tensors="pt")
+    widths = {
+        "waveform": (1, samples),
+        "encoder_frames": (songs, frames, config.encoder_hidden_size),
+        "frame_embeds": (songs, frames, config.projection_dim),
+        "query_embeds": (sum(counts), config.projection_dim),
+        "time_query_embeds": (sum(counts), config.num_time_features),
+    }
+    inputs = {name: torch.randn(shape, generator=generator) for name, shape in widths.items()}
+    inputs["waveform"] *= 0.1 * (torch.arange(samples) < num_samples)
+    frame_mask = torch.arange(frames) < torch.linspace(1, frames, songs)[:, None]  # (songs, frames)
+    masks = {"num_samples": torch.tensor([num_samples]), "frame_mask": frame_mask}
+    return {**tokens, **inputs, **masks, "sentence_counts": torch.tensor(counts)}

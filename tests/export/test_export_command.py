@@ -13,6 +13,7 @@ from torch import nn
 
 from collap import CollapModel, CollapProcessor
 from collap.cli import main
+from collap.export import export, graphs
 from collap.processing.audio_decoding_collap import decode_audio
 
 CAPTIONS = [text if isinstance(text, str) else ". ".join(text) + "." for text in TEXTS]
@@ -62,6 +63,20 @@ def expected(folder, songs):
         text = model.get_text_features(**processor(text=CAPTIONS, return_tensors="pt"))
         audio = model.get_audio_features(**processor(audio=songs, return_tensors="pt"))
         return audio, text, model.score(audio, text)
+
+
+def test_a_graph_that_ignores_padding_is_refused(tmp_path, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    embed_frames = graphs.embed_frames
+
+    def without_padding(model, encoder_frames, frame_mask):
+        mask = torch.ones_like(frame_mask) if torch.compiler.is_compiling() else frame_mask
+        return embed_frames(model, encoder_frames=encoder_frames, frame_mask=mask)
+
+    monkeypatch.setattr(graphs, "embed_frames", without_padding)
+    adapter = graphs.make_graphs(*tiny_collap())["adapter"]
+    with pytest.raises(RuntimeError, match=r"frame_embeds of adapter\.onnx differs from the model by up to"):
+        export._write_onnx(adapter, tmp_path / "adapter.onnx", with_int8=False)
 
 
 @pytest.mark.slow
