@@ -260,6 +260,13 @@ def extract_features(
     return cache
 
 
+def limit_length(feature_extractor: CollapFeatureExtractor, max_length_s: float | None) -> bool:
+    """Sets a `max_length_s` that is given, a ValueError as of the class; tells whether longer songs are to be cut."""
+    if max_length_s is not None:
+        feature_extractor.max_length_s = CollapFeatureExtractor(max_length_s=max_length_s).max_length_s
+    return feature_extractor.max_length_s is not None
+
+
 def stream_features(
     song: Song, feature_extractor: CollapFeatureExtractor, config: CollapConfig, truncation: bool
 ) -> Iterator[CollapBatchFeature]:

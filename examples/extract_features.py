@@ -28,7 +28,7 @@ from transformers.hf_argparser import HfArg
 from collap import CollapModel
 from collap.cli import HelpFormatter, run_script
 from collap.data.manifest import load_manifest
-from collap.encode import MAX_WAIT, extract_features
+from collap.encode import MAX_WAIT, extract_features, limit_length
 from collap.precision import PRECISIONS
 from collap.training.build import ConfigArguments, ModelArguments, load_model
 
@@ -67,15 +67,13 @@ def main(arguments: list[str] | None = None) -> None:
     state = PartialState(cpu=given.use_cpu or not torch.accelerator.is_available(), timeout=MAX_WAIT)
     model, processor = load_model(model_arguments, config, CollapModel)
     model.audio_model.to(state.device)
-    if given.max_length_s is not None:
-        processor.feature_extractor.max_length_s = given.max_length_s
     songs = [load_manifest(name, given.split, check_audio=False)["audio"] for name in given.manifests]
     extract_features(
         ConcatDataset(songs),  # not a list: songs that lie in a data set are loaded one at a time
         given.features,
         model.audio_model,
         processor.feature_extractor,
-        truncation=given.max_length_s is not None,
+        truncation=limit_length(processor.feature_extractor, given.max_length_s),
         on_bad_audio=given.on_bad_audio,
         precision=given.precision,
         num_workers=given.num_workers,

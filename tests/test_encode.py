@@ -675,10 +675,12 @@ class TestEmbedSongs:
     def test_another_model_finds_nothing_of_this_one(self, collap, gallery, embed):
         model, processor = collap
         embed(CollapRetriever(model, processor), gallery)
+        short = copy.deepcopy(processor)
+        short.feature_extractor.max_length_s = 0.5
         others = [
             Counting(tiny_collap(frame_pooling=4)[0], processor),
             Counting(tiny_collap()[0].double(), processor),  # computes in another precision
-            Counting(model, processor, max_length_s=0.5),
+            Counting(model, short),
         ]
         for other in others:
             assert embed(other, gallery)[0].folder.name == other.song_revision

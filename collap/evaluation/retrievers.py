@@ -1,7 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Models that find songs by texts: CoLLAP and the baselines behind one interface."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,7 @@ from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import load_collap, load_config
 from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
 from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
-from collap.encode import Song, encode_streams, in_batches, stream_features
+from collap.encode import Song, encode_streams, in_batches, limit_length, stream_features
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import fingerprint, load_complete
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
@@ -114,16 +113,14 @@ class CollapRetriever:
 
     Args:
         model ([`CollapModel`]): Put into evaluation mode.
-        processor ([`CollapProcessor`]): Its processor.
+        processor ([`CollapProcessor`]): Its processor. Songs longer than its `max_length_s` are cut.
         use_time, section_query (`bool`): As in [`CollapModel.similarity`].
-        max_length_s (`float`, *optional*): Encode only the first seconds of each song. Default: all of it.
         truncate_texts (`bool`): Whether texts (or sentences) that are too long are cut and counted instead of refused.
         features ([`TensorCache`], *optional*): Cached frames of the encoders, in float16; the encoders are not run.
         precision (`str`, *optional*): Of the audio encoders, which are converted for good ([`lower_precision`]).
 
     Raises:
-        ValueError: if both `features` and `max_length_s` or `precision` are given, or the processor does not fit the
-            model.
+        ValueError: if both `features` and `precision` are given, or the processor does not fit the model.
 
     Attributes:
         weights (`str`): Hash of the beginning of all weights, in the precision in which they were loaded.
@@ -136,14 +133,12 @@ class CollapRetriever:
         processor: CollapProcessor,
         use_time: bool = True,
         section_query: bool = False,
-        max_length_s: float | None = None,
         truncate_texts: bool = False,
         features: TensorCache | None = None,
         precision: str | None = None,
     ):
-        for name, value in {"max_length_s": max_length_s, "precision": precision}.items():
-            if features is not None and value is not None:
-                raise ValueError(f"{name} must be None with features, which have their own, got {value}.")
+        if features is not None and precision is not None:
+            raise ValueError(f"precision must be None with features, which have their own, got {precision}.")
         processor.check_model(model.config)
         self.model = model.eval()
         stamp = fingerprint(model, 1)  # None if the weights are spread over devices
@@ -156,11 +151,8 @@ class CollapRetriever:
         self.section_query = section_query
         self.truncate_texts = truncate_texts
         self.features = features
-        if max_length_s is not None:
-            self.processor = copy.deepcopy(processor)
-            self.processor.feature_extractor.max_length_s = max_length_s
-        self._truncates_songs = max_length_s is not None
         self._truncated: set[int] = set()
+        max_length_s = processor.feature_extractor.max_length_s
         options = {
             "section query": section_query,
             "without time": not use_time and not section_query and model.config.temporal_position,
@@ -209,7 +201,7 @@ class CollapRetriever:
         """The frames of a song; a ValueError if it cannot be encoded, is cut off, or `features` lack it."""
         if self.features is None:
             model, extractor = self.model, self.processor.feature_extractor
-            parts = stream_features(song, extractor, model.config, self._truncates_songs)
+            parts = stream_features(song, extractor, model.config, truncation=True)
             (encoded,) = encode_streams(model.audio_model, [parts])
             if isinstance(encoded, Exception):
                 raise encoded
@@ -286,11 +278,12 @@ def load_retriever(
     Args:
         name_or_path (`str`): A folder or a name on the Hub; also a LoRA adapter of a CoLLAP.
         device (`str` or `torch.device`): Where it runs.
-        use_time, section_query, max_length_s, truncate_texts:
+        use_time, section_query, truncate_texts:
             As in [`CollapRetriever`]. Baselines ignore time and section queries, and always cut long texts.
         windows (`str`, *optional*):
             As in [`ClapRetriever`] (default `"mean"`) and [`PeAudioRetriever`] (default `"whole"`; the only one of a
             `PeAudioFrameLevelModel`).
+        max_length_s (`float`, *optional*): A CoLLAP encodes the first seconds only. Default: as its processor.
         features (`str` or `Path`, *optional*): Folder of cached features of a CoLLAP.
         precision (`str`, *optional*): Of the audio encoders of a CoLLAP, as in [`lower_precision`].
 
@@ -319,8 +312,9 @@ def load_retriever(
     model = load_complete(load_collap, name_or_path).to(device)
     model.config._name_or_path = str(name_or_path)  # of an adapter its own, not that of the base model
     processor = AutoProcessor.from_pretrained(name_or_path)
+    limit_length(processor.feature_extractor, max_length_s)
     cache = None
     if features is not None:
         cache = TensorCache(features, describe_features(model.audio_model, processor.feature_extractor))
     options = {"truncate_texts": truncate_texts, "features": cache, "precision": precision}
-    return CollapRetriever(model, processor, use_time, section_query, max_length_s, **options)
+    return CollapRetriever(model, processor, use_time, section_query, **options)

@@ -16,6 +16,7 @@ from collap.data.audio_files import audio_name
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
 from collap.data.validation import RowIssue, ValidationReport, find_issues, find_text_issues
+from collap.encode import limit_length
 from collap.hub.card import CardArguments
 from collap.hub.push import publish_model
 from collap.modeling_collap.modeling_collap_base import load_complete
@@ -99,8 +100,7 @@ def make_trainer(
     if prepare_model is not None:
         model = prepare_model(model)
     model.to(training.device)
-    if data.max_length_s is not None:
-        processor.feature_extractor.max_length_s = data.max_length_s
+    truncation = limit_length(processor.feature_extractor, data.max_length_s)
     features = None
     if data.features is not None:
         features = TensorCache(data.features, describe_features(model.audio_model, processor.feature_extractor))
@@ -109,7 +109,7 @@ def make_trainer(
         model.config,
         features,
         data.augmentation(),
-        truncation=data.max_length_s is not None,
+        truncation=truncation,
         with_sections=training.section_loss_weight > 0,
     )
     train_songs = _load_songs(data.train_manifest, data.train_split, reader, data, training)
@@ -126,7 +126,7 @@ def make_trainer(
         args=training,
         train_dataset=train_songs,
         eval_dataset=eval_songs,
-        data_collator=CollapDataCollator(processor, data.max_length_s is not None, data.truncate_texts),
+        data_collator=CollapDataCollator(processor, truncation, data.truncate_texts),
         processing_class=processor,
     )
 

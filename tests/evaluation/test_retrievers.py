@@ -55,16 +55,19 @@ def test_whole_songs_are_encoded(collap, songs):
 
 
 def test_songs_are_cut_only_by_max_length_s(collap, songs, tmp_path):
-    model, processor = tiny_collap()
-    retriever = CollapRetriever(model, processor, max_length_s=0.64)
+    for part in collap:
+        part.save_pretrained(tmp_path / "model")
+    retriever = load_retriever(str(tmp_path / "model"), max_length_s=0.64)
     song = retriever.embed_song(songs[2])
     assert (song.encoded_s, song.duration_s) == (pytest.approx(0.48), 2.0)
     assert "first 0.64 s" in retriever.name
     assert retriever.revision != CollapRetriever(*collap).revision
-    assert processor.feature_extractor.max_length_s is None  # the caller's processor is unchanged
-    processor.feature_extractor.max_length_s = 1.0
-    with pytest.raises(ValueError, match="no longer than max_length_s=1, got 2 s"):
-        CollapRetriever(model, processor).embed_song(songs[2])
+    retriever.processor.save_pretrained(tmp_path / "model")  # as a training with --max_length_s does
+    trained = load_retriever(str(tmp_path / "model"))
+    np.testing.assert_array_equal(trained.embed_song(songs[2]).frames, song.frames)
+    assert trained.song_revision == retriever.song_revision
+    with pytest.raises(ValueError, match=r"max_length_s must be at least 0\.175 s or None, got -3"):
+        load_retriever(str(tmp_path / "model"), max_length_s=-3.0)
     (tmp_path / "bad.wav").write_bytes(b"no audio")
     with pytest.raises(ValueError, match=r"bad\.wav"):
         CollapRetriever(*collap).embed_song(str(tmp_path / "bad.wav"))
@@ -96,8 +99,8 @@ def test_cached_features_stand_in_for_the_encoders(collap, songs, tmp_path):
         expected, found = live.embed_song(song), cached.embed_song(song)
         np.testing.assert_allclose(found.frames, expected.frames, rtol=0, atol=5e-3)
         assert (found.encoded_s, found.duration_s) == pytest.approx((expected.encoded_s, expected.duration_s))
-    with pytest.raises(ValueError, match="max_length_s must be None with features"):
-        CollapRetriever(model, processor, max_length_s=1.0, features=cache)
+    with pytest.raises(ValueError, match="precision must be None with features"):
+        CollapRetriever(model, processor, precision="bfloat16", features=cache)
 
 
 def test_the_revision_is_of_weights_and_settings(collap, tmp_path):

@@ -17,6 +17,8 @@ from tiny_tokenizer import tiny_tokenizer
 from transformers import PeAudioFrameLevelModel
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
+from collap.data.manifest import load_manifest
+from collap.encode import extract_features
 from collap.evaluation.result import EvaluationResult
 from collap.files import write_json
 
@@ -110,6 +112,21 @@ def test_other_options_use_the_same_cache_and_are_compared(folder, main, tmp_pat
     assert table.count(f"| CollapModel {folder / 'model'} (without time)") == 4
     assert table.count(f"| minus CollapModel {folder / 'model'} ") == 2
     assert table.index("text -> audio") < table.index("audio -> text")
+
+
+def test_features_of_the_first_seconds(folder, main, tmp_path):
+    """They are evaluated by the option that they were made with."""
+    model, processor = tiny_collap()
+    for part in (model, processor):
+        part.save_pretrained(tmp_path / "model")
+    songs = load_manifest(folder / "songs.jsonl")["audio"]
+    processor.feature_extractor.max_length_s = 0.64
+    extract_features(songs, tmp_path / "features", model.audio_model, processor.feature_extractor, truncation=True)
+    given = arguments(folder, tmp_path / "out", f"--features={tmp_path / 'features'}", model=tmp_path / "model")
+    with pytest.raises(ValueError, match=r"max_length_s: 0\.64 in the cache, None here"):
+        main(given)
+    result = main([*given, "--max_length_s=0.64"])
+    assert (result.encoded["max"], result.encoded["songs_cut"]) == (pytest.approx(0.48), 4)
 
 
 def test_texts_with_spans_are_looked_for_in_their_songs(folder, main, tmp_path, capsys):

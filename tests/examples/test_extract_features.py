@@ -66,5 +66,7 @@ def test_options(folder, main, tmp_path):
     main([*arguments(folder, tmp_path, *options), str(tmp_path / "missing.jsonl")])
     cache = open_cache(folder, tmp_path, max_length_s=0.64, frame_pooling=4)
     assert {cache.num_frames(song) for song in load_manifest(folder / "songs.jsonl")["audio"]} == {6}
+    with pytest.raises(ValueError, match=r"max_length_s must be at least 0\.175 s or None, got 0\.0"):
+        main(arguments(folder, tmp_path, "--max_length_s=0"))
     with pytest.raises(ValueError, match="frame_pooling: 4 in the cache, 8 here"):
         open_cache(folder, tmp_path, max_length_s=0.64)
