@@ -25,6 +25,7 @@ from .retrievers import Retriever
 BLOCK_FRAMES = 32_768  # frames of a block of songs, padding included: 64 MB at a width of 512
 BLOCK_SONGS = 256  # for models of one frame a song
 BLOCK_TEXTS = 512
+OPTIONS = ("use_time", "section_query", "windows", "max_length_s", "precision")  # that a result names
 
 
 def score_songs(
@@ -194,11 +195,14 @@ def evaluate(
     moments = find_moments(retriever, evaluation_set, load_frames, durations_s, embedded, state)
     if not state.is_main_process:
         return None
+    notes = list(evaluation_set.notes)
     if not moments and any(text.spans for text in evaluation_set.texts):
-        note = "The set has spans of its texts, but this model has no frames to find them with: no moments."
-        evaluation_set = replace(evaluation_set, notes=[*evaluation_set.notes, note])
-    options = {name: getattr(arguments, name) for name in ("use_time", "section_query", "windows", "max_length_s")}
-    options |= {
+        notes.append("The set has spans of its texts, but this model has no frames to find them with: no moments.")
+    if repeated := len(hashes) - len(set(hashes)):
+        notes.append(
+            f"{repeated} songs are the same recording as another: no model tells them apart, a tie is a miss."
+        )
+    options = {name: getattr(arguments, name) for name in OPTIONS} | {
         "cached_features": arguments.features is not None,
         "truncated_texts": retriever.num_truncated_texts,
         "processes": state.num_processes,
@@ -206,7 +210,7 @@ def evaluate(
     }
     result = EvaluationResult.of(
         scores,
-        evaluation_set,
+        replace(evaluation_set, notes=notes),
         song_hashes,
         cached,
         retriever.name,

@@ -181,7 +181,7 @@ class EvaluationResult:
             f"{self.gallery_size} songs (audio {self.audio_hash}), {self.num_texts} texts (manifest "
             f"{self.manifest_hash}).",
             f"Encoded {encoded['min']:g} to {encoded['max']:g} s of each song, median {encoded['median']:g} s; "
-            f"{100 * encoded['share']:.1f} % of all audio.",
+            f"{100 * (1 - encoded['share']):.1f} % of all audio was cut off.",
             f"Weights and configuration {self.revision}; {self.date}; {self.seconds:g} s.",
             self.command,
             *(f"NOTE: {note}" for note in notes),

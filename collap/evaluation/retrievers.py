@@ -13,7 +13,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoProcessor
 
 from collap.baselines.clap import ClapRetriever
-from collap.baselines.mean_pooling import load_collap, load_config
+from collap.baselines.mean_pooling import MeanPoolingCollap, load_collap, load_config
 from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
 from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
 from collap.encode import Song, encode_streams, in_batches, limit_length, stream_features
@@ -32,7 +32,7 @@ class Retriever(Protocol):
 
     Attributes:
         name (`str`): For tables: the class, the checkpoint, and every option that changes scores.
-        revision (`str`): Hash of the weights and of all settings that scores depend on.
+        revision (`str`): Hash of the weights and all settings; options of scores, such as `use_time`, are in `name`.
         song_revision (`str`): Hash of all that the frames of a song depend on: a part of the above, the kind of device
             and the precision.
         num_truncated_texts (`int`): How many different texts were cut so far.
@@ -153,9 +153,11 @@ class CollapRetriever:
         self.features = features
         self._truncated: set[int] = set()
         max_length_s = processor.feature_extractor.max_length_s
+        attends = not isinstance(model, MeanPoolingCollap)  # the others have no use for sections and time
+        by_section = section_query and attends and model.config.text_granularity == "sentence"
         options = {
-            "section query": section_query,
-            "without time": not use_time and not section_query and model.config.temporal_position,
+            "section query": by_section,
+            "without time": not use_time and not by_section and attends and model.config.temporal_position,
             f"first {max_length_s} s": max_length_s is not None,
             f"{self.precision}": self.precision is not None,
         }

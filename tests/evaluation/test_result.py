@@ -71,7 +71,14 @@ def test_how_it_was_made(monkeypatch):
     assert shlex.split(result.command)[-2:] == command[1:]
     lines = replace(result, options={"truncated_texts": 2}).format()
     assert lines.count("NOTE: ") == 4
-    for words in ("66.7 [", "1 songs were cut", "1 songs are missing", "1 row gave", "2 different texts"):
+    for words in (
+        "66.7 [",
+        "33.3 % of all audio was cut off.",
+        "1 songs were cut",
+        "1 songs are missing",
+        "1 row gave",
+        "2 different texts",
+    ):
         assert words in lines
     assert result.manifest_hash in lines
     assert result.command in lines

@@ -174,6 +174,10 @@ def test_mean_pooling_and_other_classes(collap, tmp_path):
         (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": [name]}))
         if name == "MeanPoolingCollap":
             assert load_retriever(str(tmp_path)).name == f"MeanPoolingCollap {tmp_path}"
+            given = {"use_time": False, "section_query": True}  # without effect
+            assert load_retriever(str(tmp_path), **given).name == f"MeanPoolingCollap {tmp_path}"
+            document = tiny_collap(text_granularity="document", temporal_position=False)
+            assert CollapRetriever(*document, **given).name == "CollapModel"
     with pytest.raises(ValueError, match="model of CollapModel or MeanPoolingCollap, got OtherCollap"):
         load_retriever(str(tmp_path))
 

@@ -3,6 +3,7 @@
 
 import json
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +92,7 @@ def test_a_manifest_is_evaluated(folder, main, tmp_path, capsys):
     assert (result.encoded["max"], result.encoded["songs_cut"]) == (pytest.approx(2.24, abs=0.01), 0)
     assert result.model == f"CollapModel {folder / 'model'}"
     assert (result.options["use_time"], result.options["processes"], result.options["truncated_texts"]) == (True, 1, 0)
+    assert (result.options["precision"], result.notes) == (None, [])
 
     saved = EvaluationResult.load(tmp_path / "results.json")
     assert (saved.metrics, saved.manifest_hash) == (result.metrics, result.manifest_hash)
@@ -172,6 +174,17 @@ def test_provenance_says_whether_texts_describe_sections(folder, main, tmp_path)
     assert result.model.endswith("(section query)")
     given = arguments(tmp_path, tmp_path / "songs", "--section_query=false", model=folder / "model")
     assert not main(given).options["section_query"]
+
+
+def test_equal_recordings_are_noted(folder, main, tmp_path):
+    lines = [{**line, "audio": str(folder / line["audio"])} for line in read_lines(folder / "songs.jsonl")]
+    lines[3]["audio"] = str(shutil.copy(folder / "2.wav", tmp_path / "copy.wav"))
+    write_lines(tmp_path / "songs.jsonl", lines)
+    result = main(arguments(tmp_path, tmp_path / "out", "--precision=bfloat16", model=folder / "model"))
+    (note,) = result.notes
+    assert note.startswith("1 songs are the same recording as another")
+    assert result.options["precision"] == "bfloat16"
+    assert result.ranks["text_to_audio"]["s2#1"] > 1
 
 
 def test_missing_and_broken_songs(folder, main, tmp_path, capsys):
