@@ -2,7 +2,6 @@
 """Encodes songs once into a cache, in any number of processes, and continues where it was stopped."""
 
 import itertools
-import json
 import math
 import shutil
 import time
@@ -28,7 +27,7 @@ from tqdm.auto import tqdm
 
 from collap.data.audio_files import AudioHashes, audio_duration_s, audio_name
 from collap.data.cache import SongEmbedding, TensorCache, describe_features, used_s
-from collap.files import atomic_write, first_few
+from collap.files import first_few, write_jsonl
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.precision import lower_precision, usable_precision
@@ -116,10 +115,10 @@ def encode_songs(
     )
     if bytes_per_minute is not None:
         needed, free = new_hours * 60 * bytes_per_minute / 1e9, shutil.disk_usage(cache.folder).free / 1e9
-        report += f" A minute takes {bytes_per_minute / 1e6:.3g} MB, those to be encoded {needed:.3g} GB."
+        report += f" A minute takes {bytes_per_minute / 1e6:.3g} MB, those to be encoded {needed:.2f} GB."
         if needed > free:
             raise OSError(
-                f"{needed:.3g} GB are needed in {cache.folder}, but {free:.3g} GB are free. Choose another disk, or a "
+                f"{needed:.2f} GB are needed in {cache.folder}, but {free:.2f} GB are free. Choose another disk, or a "
                 "larger frame_pooling: 8 times as large, the features take an eighth."
             )
     if state.is_main_process:
@@ -186,12 +185,11 @@ def encode_songs(
         file = cache.folder / SKIPPED_FILE
         if skipped:
             report += f" {len(skipped)} songs skipped, named in {file}."
-            with atomic_write(file) as temporary:
-                lines = [json.dumps({"audio": song.name, "problem": song.problem}) + "\n" for song in skipped]
-                temporary.write_text("".join(lines), encoding="utf-8")
+            write_jsonl(file, [{"audio": song.name, "problem": song.problem} for song in skipped])
         elif file.exists():  # of an earlier run; a complete cache may be one that can only be read
             file.unlink()
-        tqdm.write(report)
+        if new or skipped:
+            tqdm.write(report)
     state.wait_for_everyone()
     return listed
 

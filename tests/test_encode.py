@@ -304,7 +304,9 @@ def test_songs_that_cannot_be_encoded(songs, extract, tmp_path, capsys):
     assert [line["audio"] for line in lines] == [*bad, short]
     assert all(line["problem"] for line in lines)
     cache.check(songs)
+    capsys.readouterr()
     extract(songs)  # a run without such songs
+    assert "songs encoded" not in capsys.readouterr().out  # nothing was to be done
     assert not (extract.folder / "skipped.jsonl").exists()
 
 

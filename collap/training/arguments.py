@@ -39,9 +39,11 @@ class ConfigArguments:
     kernel_temperature: float | None = None
     temporal_temperature: float | None = None
     logit_scale_init_value: float | None = None
-    text_granularity: str | None = HfArg(default=None, help="'document' or 'sentence'.")
+    text_granularity: Literal["document", "sentence"] | None = None
     temporal_position: bool | None = None
-    text_pooling: str | None = HfArg(default=None, help="'first', 'last' or 'mean'. Default: that of the text model.")
+    text_pooling: Literal["first", "last", "mean"] | None = HfArg(
+        default=None, help="Default: that of the text model."
+    )
     freeze_music_model: bool | None = None
     freeze_speech_model: bool | None = None
     encoder_batch_size: int | None = None
@@ -64,7 +66,7 @@ class DataArguments:
     on_bad_audio: Literal["raise", "skip"] = HfArg(
         default="raise",
         help="'raise': stop at a song that cannot be decoded. 'skip': check all songs first, leave such songs out and "
-        "list them in skipped_songs.jsonl.",
+        "list them in skipped.jsonl.",
     )
     section_crop_probability: float = HfArg(default=0.0, help="Share of the songs that are cropped to sections.")
     section_reorder_probability: float = HfArg(default=0.0, help="Share of the songs whose sections are reordered.")

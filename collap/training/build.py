@@ -1,10 +1,8 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """A model and a trainer from the arguments of a training script."""
 
-import json
 import logging
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 
 from huggingface_hub.utils import validate_repo_id
@@ -16,7 +14,8 @@ from collap.data.audio_files import audio_name
 from collap.data.cache import TensorCache, describe_features
 from collap.data.manifest import load_manifest
 from collap.data.validation import RowIssue, ValidationReport, find_issues, find_text_issues
-from collap.encode import limit_length
+from collap.encode import SKIPPED_FILE, limit_length
+from collap.files import write_jsonl
 from collap.hub.card import CardArguments
 from collap.hub.push import publish_model
 from collap.modeling_collap.modeling_collap_base import load_complete
@@ -112,8 +111,12 @@ def make_trainer(
         truncation=truncation,
         with_sections=training.section_loss_weight > 0,
     )
-    train_songs = _load_songs(data.train_manifest, data.train_split, reader, data, training)
-    eval_songs = _load_songs(data.eval_manifest, data.eval_split, reader, data, training)
+    skipped: list[dict[str, str]] = []
+    train_songs = _load_songs(data.train_manifest, data.train_split, reader, data, training, skipped)
+    eval_songs = _load_songs(data.eval_manifest, data.eval_split, reader, data, training, skipped)
+    file = Path(training.output_dir) / SKIPPED_FILE
+    if training.process_index == 0 and (skipped or file.exists()):
+        write_jsonl(file, skipped)
     if train_songs is not None and (data.section_crop_probability or data.section_reorder_probability):
         problems = [problem for row in train_songs.rows if (problem := reader.find_section_problem(row)) is not None]
         if problems:
@@ -132,7 +135,12 @@ def make_trainer(
 
 
 def _load_songs(
-    manifest: str | None, split: str | None, reader: SongReader, data: DataArguments, training: CollapTrainingArguments
+    manifest: str | None,
+    split: str | None,
+    reader: SongReader,
+    data: DataArguments,
+    training: CollapTrainingArguments,
+    skipped: list[dict[str, str]],
 ) -> SongDataset | None:
     if manifest is None:
         return None
@@ -153,12 +161,9 @@ def _load_songs(
         raise ValueError(f"{manifest}: {ValidationReport(len(rows), issues)}")
     if issues and training.process_index == 0:
         logger.warning("Left out of %s:\n%s", manifest, ValidationReport(len(rows), issues))
-        file = Path(training.output_dir) / "skipped_songs.jsonl"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as lines:
-            lines.writelines(json.dumps({"manifest": manifest, **asdict(issue)}) + "\n" for issue in issues)
-    if skipped := {issue.index for issue in issues}:
-        rows = rows.select([index for index in range(len(rows)) if index not in skipped])
+    if bad := {issue.index for issue in issues}:
+        skipped += [{"manifest": manifest, "audio": issue.song, "problem": issue.issue} for issue in issues]
+        rows = rows.select([index for index in range(len(rows)) if index not in bad])
     if features is not None:
         with training.main_process_first():  # it writes the hashes of new files for the other processes
             features.check(rows["audio"])

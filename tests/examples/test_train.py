@@ -111,9 +111,17 @@ def test_texts_that_are_too_long_are_named_before_the_training(folder: Path, tmp
             main([*given, f"--{name}_manifest={long}"])
     assert not (tmp_path / "run" / "model.safetensors").exists()
     main([*given, f"--train_manifest={long}", "--on_bad_audio=skip"])
-    (skipped,) = map(json.loads, (tmp_path / "run" / "skipped_songs.jsonl").read_text().splitlines())
-    assert skipped["song"].endswith("middle.wav")
+    (skipped,) = map(json.loads, (tmp_path / "run" / "skipped.jsonl").read_text().splitlines())
+    assert skipped["audio"].endswith("middle.wav")
     main([*given, f"--eval_manifest={long}", "--truncate_texts"])
+    assert (tmp_path / "run" / "skipped.jsonl").read_text() == ""  # of this run
+
+
+def test_choices_are_named(folder: Path, capsys):
+    for option in ("--text_granularity=words", "--text_pooling=words"):
+        with pytest.raises(SystemExit):
+            run(folder, "none", *towers(folder), option)
+        assert "invalid choice: 'words'" in capsys.readouterr().err
 
 
 def test_skipped_songs_are_listed(folder: Path, tmp_path: Path):
@@ -126,6 +134,8 @@ def test_skipped_songs_are_listed(folder: Path, tmp_path: Path):
     given += ["--use_cpu", "--max_steps=1", "--report_to=none", "--disable_tqdm=true", "--save_strategy=no"]
     with pytest.raises(ValueError, match=r"broken\.wav"):
         main(given)
-    main([*given, "--on_bad_audio=skip"])
-    (skipped,) = map(json.loads, (tmp_path / "run" / "skipped_songs.jsonl").read_text().splitlines())
-    assert (skipped["index"], skipped["song"]) == (1, str(tmp_path / "broken.wav"))
+    for _ in range(2):  # the list is that of a run
+        main([*given, "--on_bad_audio=skip"])
+    (skipped,) = map(json.loads, (tmp_path / "run" / "skipped.jsonl").read_text().splitlines())
+    assert (skipped["manifest"], skipped["audio"]) == (str(tmp_path / "songs.jsonl"), str(tmp_path / "broken.wav"))
+    assert skipped["problem"].startswith("audio cannot be decoded")
