@@ -19,7 +19,8 @@ from collap.evaluation.retrievers import CollapRetriever
 from collap.modeling_collap.modeling_beats import SmallLinear
 from collap.precision import Int8Linear, is_faster_on_this_cpu, lower_precision
 from collap.search.cli import index_songs
-from collap.search.index import SongIndex
+from collap.search.index import SongIndex, _stamp, _write_settings
+from collap.search.query import Query
 
 SHARED = Path(__file__).parents[2] / "shared"
 needs_int8 = pytest.mark.skipif(not is_faster_on_this_cpu("int8"), reason="PyTorch has no int8 products on this CPU")
@@ -134,12 +135,42 @@ def test_an_index_keeps_its_precision(precision, any_cpu, tmp_path, capsys):
     assert index_songs([str(music), "--model", str(model), "--index", str(folder), "--precision", precision]) == 0
     assert "2 songs in 2 files" in capsys.readouterr().out
     index = SongIndex.create(folder, str(model))  # the precision is that of the index
-    assert index.retriever.precision == SongIndex.open(folder).retriever.precision == precision
+    assert index.song_retriever.precision == SongIndex.open(folder).song_retriever.precision == precision
     with pytest.raises(ValueError, match=f"precision: '{precision}' in the index, 'float16' here"):
         SongIndex.create(folder, str(model), precision="float16")
     assert SongIndex.create(folder, str(model), rebuild=True).retriever.precision is None
     with pytest.raises(ValueError, match="precision: 'that of the checkpoint' in the index, 'float16' here"):
         SongIndex.create(folder, str(model), precision="float16")
+
+
+@precisions
+def test_an_index_is_searched_where_its_precision_is_not(precision, tmp_path, monkeypatch):
+    monkeypatch.setattr("collap.precision.is_faster_on_this_cpu", lambda _: True)
+    model, folder = save_tiny_model(tmp_path / "model"), tmp_path / "index"
+    songs = write_songs(tmp_path, (3.0, 4.0))
+    SongIndex.create(folder, model, precision=precision).update([tmp_path])
+    like = Query(like=songs["song-1"])
+    here = [SongIndex.open(folder).search(query) for query in (Query(["drums"]), like)]
+    monkeypatch.setattr("collap.precision.is_faster_on_this_cpu", lambda _: False)
+    there = [SongIndex.open(folder).search(query) for query in (Query(["drums"]), like)]
+    for own, other, tolerance in zip(here, there, (0, 0.02), strict=True):
+        assert [match.song for match in own.matches] == [match.song for match in other.matches]
+        scores = [[match.score for match in result.matches] for result in (own, other)]
+        np.testing.assert_allclose(*scores, rtol=0, atol=tolerance)
+    with pytest.raises(ValueError, match=f"precision: '{precision}' in the index, 'that of the checkpoint' here"):
+        SongIndex.open(folder).update()
+
+
+@precisions
+def test_an_index_that_was_stamped_in_its_precision_goes_on(precision, any_cpu, tmp_path):
+    model, folder = save_tiny_model(tmp_path / "model"), tmp_path / "index"
+    write_songs(tmp_path, (3.0,))
+    index = SongIndex.create(folder, model, precision=precision)
+    index.update([tmp_path])
+    with index._database(write=True) as database, database:  # as it was before
+        _write_settings(database, {"stamp": _stamp(index.song_retriever)})
+    assert SongIndex.open(folder).search(Query(["drums"])).matches
+    assert SongIndex.open(folder).update().num_songs == 1
 
 
 @needs_int8

@@ -23,6 +23,7 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from collap.files import atomic_write, first_few, write_json
 from collap.modeling_collap.configuration_beats import BeatsConfig
+from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.modeling_collap.modeling_collap_base import is_trainable
 from collap.processing.feature_extraction_collap import CollapFeatureExtractor
@@ -113,7 +114,7 @@ class TensorCache:
             self.fingerprint = {**json.loads(file.read_bytes())}
         except (ValueError, TypeError, RecursionError) as error:
             raise ValueError(f"{file} is damaged ({error}). Delete the folder and encode its songs again.") from error
-        if differing := differences({name: self.fingerprint.get(name) for name in fingerprint}, fingerprint):
+        if differing := differences(self.fingerprint, fingerprint):
             lines = "\n  ".join([f"{self.folder} was made by other models or settings than these:", *differing])
             raise ValueError(f"{lines}\nUse those that it was made with, or another folder of features.")
         self.hashes = hashes or AudioHashes(self.folder)
@@ -275,12 +276,10 @@ def _checksum(song_hash: str, song: SongEmbedding) -> int:
 
 
 def differences(made: Any, here: Any, name: str = "") -> list[str]:
-    """A line for each value that differs between two fingerprints."""
+    """A line for each value of `here` that is another one in `made`, which may have more."""
     if isinstance(made, Mapping) and isinstance(here, Mapping):
         return [
-            line
-            for key in {**here, **made}
-            for line in differences(made.get(key), here.get(key), f"{name}.{key}" if name else key)
+            line for key in here for line in differences(made.get(key), here[key], f"{name}.{key}" if name else key)
         ]
     if made == here:
         return []
@@ -290,7 +289,11 @@ def differences(made: Any, here: Any, name: str = "") -> list[str]:
     return [f"{name}: {shown[0]} in the cache, {shown[1]} here"]
 
 
-# What the frames depend on and the weights do not show; Whisper's decoder is not used.
+# What the frames depend on and the weights do not show; Whisper's decoder is not used. By name: other fields may come
+# with a version of transformers, or say only how much is computed at a time.
+FRAME_FIELDS = ("projection_dim", "chunk_length_s", "frame_pooling")
+# Not the fields of every configuration, which change with the way of loading.
+BEATS_FIELDS = tuple(sorted(set(BeatsConfig().to_dict()) - set(PreTrainedConfig().to_dict())))
 WHISPER_FIELDS = ("activation_function", "encoder_attention_heads", "scale_embedding")
 EXTRACTOR_FIELDS = ("sampling_rate", "feature_size", "num_speech_mel_bins", "chunk_length_s", "max_length_s")
 REVISION_LENGTH = 16  # hexadecimal digits
@@ -300,22 +303,38 @@ ORIGIN = ("_name_or_path", "transformers_version", "dtype", "architectures", "pr
 
 def describe_features(audio_model: CollapAudioModel, feature_extractor: CollapFeatureExtractor) -> dict[str, Any]:
     """The fingerprint of frames for [`TensorCache`]; a ValueError if an encoder is trainable, for they change then."""
-    config = audio_model.config
-    # Not the fields of every configuration, which change with the way of loading.
-    beats_fields = sorted(set(BeatsConfig().to_dict()) - set(PreTrainedConfig().to_dict()))
+    settings = describe_settings(audio_model.config, feature_extractor)
+    config = settings["config"]
     return {
         "format_version": FEATURES_FORMAT,
-        "music_encoder": _describe_encoder(audio_model, "music_model", beats_fields),
-        "speech_encoder": _describe_encoder(audio_model, "speech_model", WHISPER_FIELDS),
-        "frame_pooling": config.frame_pooling,
-        "chunk_length_s": config.chunk_length_s,
-        "feature_extractor": {name: getattr(feature_extractor, name) for name in EXTRACTOR_FIELDS},
-        "frame_width": config.encoder_hidden_size,
+        "music_encoder": _describe_encoder(audio_model, "music_model", config["music_config"]),
+        "speech_encoder": _describe_encoder(audio_model, "speech_model", config["speech_config"]),
+        "frame_pooling": config["frame_pooling"],
+        "chunk_length_s": config["chunk_length_s"],
+        "feature_extractor": settings["feature_extractor"],
+        "frame_width": audio_model.config.encoder_hidden_size,
         "frame_dtype": "float16",
     }
 
 
-def _describe_encoder(audio_model: CollapAudioModel, name: str, fields: Sequence[str]) -> dict[str, Any] | None:
+def describe_settings(config: CollapConfig, feature_extractor: CollapFeatureExtractor) -> dict[str, Any]:
+    """All that the frames of a song depend on beside the weights of the audio model, for JSON."""
+
+    def read(owner: Any, names: Sequence[str]) -> dict[str, Any] | None:
+        return None if owner is None else {name: getattr(owner, name) for name in names}
+
+    encoders = {
+        "music_config": read(config.music_config, BEATS_FIELDS),
+        "speech_config": read(config.speech_config, WHISPER_FIELDS),
+    }
+    return {
+        "format_version": REVISION_FORMAT,
+        "config": read(config, FRAME_FIELDS) | encoders,
+        "feature_extractor": read(feature_extractor, EXTRACTOR_FIELDS),
+    }
+
+
+def _describe_encoder(audio_model: CollapAudioModel, name: str, config: dict[str, Any]) -> dict[str, Any] | None:
     encoder = getattr(audio_model, name)
     if encoder is None:
         return None
@@ -327,7 +346,7 @@ def _describe_encoder(audio_model: CollapAudioModel, name: str, fields: Sequence
     return {
         "weights_sha256": hash_weights(encoder),
         "dtype": str(encoder.dtype).removeprefix("torch."),
-        "config": {name: getattr(encoder.config, name) for name in fields},
+        "config": config,
     }
 
 
@@ -340,35 +359,28 @@ def hash_weights(model: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def hash_model(
-    model: PreTrainedModel, part: nn.Module | None = None, without: Sequence[str] = (), **settings: Any
-) -> str:
+def hash_model(model: PreTrainedModel, **settings: Any) -> str:
     """
     The `revision` or `song_revision` of a [`Retriever`]: 16 hexadecimal digits of the class, the configuration and
-    the weights, wherever they were loaded from.
-
-    Only the weights of `part` count (default: all), and no fields of the configuration in `without`; `settings` are
-    what embeddings depend on beside it, for JSON.
+    the weights, wherever they were loaded from. `settings` are what embeddings depend on beside it, for JSON.
     """
-    described = describe_model(model, part, without, settings=settings)
-    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:REVISION_LENGTH]
-
-
-def describe_model(
-    model: PreTrainedModel, part: nn.Module | None = None, without: Sequence[str] = (), **more: Any
-) -> dict[str, Any]:
-    """What [`hash_model`] hashes, for JSON: the fingerprint of a [`TensorCache`] that says what differs."""
     described = {
         "format_version": REVISION_FORMAT,
         "class": type(model).__name__,
-        "config": {name: value for name, value in model.config.to_dict().items() if name not in without},
-        "weights": hash_weights(model if part is None else part),
-        **more,
+        "config": model.config.to_dict(),
+        "weights": hash_weights(model),
+        "settings": settings,
     }
-    return json.loads(
+    return hash_described(described)
+
+
+def hash_described(described: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits of a description for JSON, wherever what it describes was loaded from."""
+    own = json.loads(
         json.dumps(described, default=str),
         object_hook=lambda fields: {name: value for name, value in fields.items() if name not in ORIGIN},
     )
+    return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:REVISION_LENGTH]
 
 
 def describe_computation(model: PreTrainedModel) -> list[str]:

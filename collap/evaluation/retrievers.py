@@ -15,7 +15,16 @@ from transformers import AutoProcessor
 from collap.baselines.clap import ClapRetriever
 from collap.baselines.mean_pooling import MeanPoolingCollap, load_collap, load_config
 from collap.baselines.pe_audio import PeAudioFrameRetriever, PeAudioRetriever
-from collap.data.cache import SongEmbedding, TensorCache, describe_computation, describe_features, hash_model
+from collap.data.cache import (
+    SongEmbedding,
+    TensorCache,
+    describe_computation,
+    describe_features,
+    describe_settings,
+    hash_described,
+    hash_model,
+    hash_weights,
+)
 from collap.encode import Song, encode_streams, in_batches, limit_length, stream_features
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import fingerprint, load_complete
@@ -68,23 +77,6 @@ class Retriever(Protocol):
 # https://github.com/embeddings-benchmark/mteb/issues/5069
 BROKEN = {"laion/larger_clap_music": "this checkpoint is broken on the Hub, all texts have nearly the same vector"}
 BATCH_SIZE = 32  # texts that the model takes at a time
-# Fields of a CollapConfig that texts and scores depend on, and the frames of a song do not.
-FIELDS_OF_TEXTS_AND_SCORES = (
-    "text_config",
-    "text_granularity",
-    "text_pooling",
-    "temporal_position",
-    "num_time_features",
-    "time_query_heads",
-    "kernel_size",
-    "kernel_stride",
-    "kernel_weight",
-    "kernel_temperature",
-    "temporal_weight",
-    "temporal_temperature",
-    "logit_scale_init_value",
-    "score_block_size",
-)
 
 
 @dataclass(frozen=True)
@@ -179,14 +171,13 @@ class CollapRetriever:
     @cached_property
     def song_revision(self) -> str:
         """See [`Retriever`]."""
-        return hash_model(
-            self.model,
-            part=self.model.audio_model,
-            without=FIELDS_OF_TEXTS_AND_SCORES,
-            feature_extractor=self.processor.feature_extractor.to_dict(),
-            cached_features=self._feature_precision,
-            computed=describe_computation(self.model),
-        )
+        described = {
+            **describe_settings(self.model.config, self.processor.feature_extractor),
+            "weights": hash_weights(self.model.audio_model),
+            "cached_features": self._feature_precision,
+            "computed": describe_computation(self.model),
+        }
+        return hash_described(described)
 
     @property
     def _feature_precision(self) -> list[str | None] | None:

@@ -19,12 +19,13 @@ from accelerate import PartialState
 from filelock import FileLock, Timeout
 
 from collap.data.audio_files import find_audio_files
-from collap.data.cache import SongEmbedding, TensorCache, describe_model, differences
+from collap.data.cache import SongEmbedding, TensorCache, describe_settings, differences, hash_weights
 from collap.encode import encode_songs
-from collap.evaluation.retrievers import FIELDS_OF_TEXTS_AND_SCORES, CollapRetriever, load_retriever
+from collap.evaluation.retrievers import CollapRetriever, load_retriever
 from collap.files import atomic_write
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import fingerprint
+from collap.precision import lower_precision
 
 from .calibration import ScoreFit, load_calibration
 from .first_stage import ExactFirstStage, make_windows
@@ -38,6 +39,7 @@ DATABASE = "songs.sqlite"
 FRAMES = "frames"
 LOCK = "writer.lock"
 WINDOWS = "windows.*"
+OF_MODEL = ("retriever", "song_retriever", "_described", "calibration")  # attributes of an index
 SCHEMA = """
 CREATE TABLE files (path TEXT PRIMARY KEY, song TEXT, title TEXT, artist TEXT, album TEXT, duration_s REAL,
                     encoded_s REAL, problem TEXT);
@@ -149,7 +151,9 @@ class SongIndex:
         index = cls(folder, model) if is_index and not rebuild else None
         if precision is None and index is not None:
             precision = index._settings.get("precision")
-        retriever = _load_retriever(model, precision)
+        retriever = _load_retriever(model)
+        stamp = _stamp(retriever)
+        _lower(retriever, precision)
         described = describe_songs(retriever)
         if index is None:
             folder.mkdir(parents=True, exist_ok=True)
@@ -158,7 +162,7 @@ class SongIndex:
                 settings = {
                     "model": _absolute(model),
                     "fingerprint": described,
-                    "stamp": _stamp(retriever),
+                    "stamp": stamp,
                     "precision": retriever.precision,
                     "milvus": milvus,
                     "collection": f"collap_{uuid.uuid4().hex}",
@@ -178,8 +182,9 @@ class SongIndex:
                 f"milvus: {folder} has its windows in {index._settings['milvus'] or 'a file'}, got {milvus!r}. "
                 "--rebuild begins anew."
             )
-        index.retriever, index._described = retriever, described
-        index._check_model()
+        index.retriever = index.song_retriever = retriever
+        index._described = described
+        index._check_described(described)
         return index
 
     def refresh(self) -> None:
@@ -191,16 +196,28 @@ class SongIndex:
 
     @cached_property
     def retriever(self) -> CollapRetriever:
-        """The model, loaded when it is first used; a ValueError if it is another one than that of the index."""
-        retriever = _load_retriever(self.model, self._settings.get("precision"))
-        if _stamp(retriever) != self._settings["stamp"]:
-            raise ValueError(self._other_model(describe_songs(retriever)))
+        """
+        The model, loaded when it is first used; a ValueError if it is another one than that of the index.
+
+        In the precision in which it was saved, so that a machine without the precision of the songs can search them.
+        """
+        retriever = _load_retriever(self.model)
+        if _stamp(retriever) != self._settings["stamp"]:  # indexes were once stamped in their own precision
+            _lower(retriever, self._settings.get("precision"))
+        own = describe_settings(retriever.model.config, retriever.processor.feature_extractor)
+        self._check_described(own | {"first_weights": _stamp(retriever)})
         return retriever
+
+    @cached_property
+    def song_retriever(self) -> CollapRetriever:
+        """The same, for audio: from its first use on, its audio encoders have the precision of the songs."""
+        _lower(self.retriever, self._settings.get("precision"))
+        return self.retriever
 
     @cached_property
     def _described(self) -> dict[str, Any]:
         """What the frames of the model depend on; all its weights are hashed once."""
-        return describe_songs(self.retriever)
+        return describe_songs(self.song_retriever)
 
     @cached_property
     def calibration(self) -> dict[str, ScoreFit]:
@@ -256,7 +273,7 @@ class SongIndex:
         """
         with _writing(self.folder):
             self.refresh()
-            self._check_model()
+            self._check_described(self._described)
             if self._settings["milvus"] is not None:
                 _ = self.first_stage  # that it cannot be used is said before songs are encoded
             folders = _without_inner([*self.folders, *(os.path.abspath(folder) for folder in folders)])
@@ -309,7 +326,7 @@ class SongIndex:
 
     def _take(self, paths: list[str], folders: list[str]) -> IndexUpdate:
         """Encodes the songs at these paths, and makes them the index."""
-        retriever = self.retriever
+        retriever = self.song_retriever
 
         def read(path: str) -> SongEmbedding:
             song = retriever.embed_song(path)
@@ -397,7 +414,7 @@ class SongIndex:
             self.songs[song] = IndexedSong(song, first.path, *tags, *lengths, tuple(own))
         self._cache = TensorCache(self.folder / FRAMES, self._settings["fingerprint"], create=True)
         is_same = (model, made) == (self.model, self._settings["collection"])  # and not begun anew
-        for name in ("first_stage",) if is_same else ("first_stage", "retriever", "_described", "calibration"):
+        for name in ("first_stage",) if is_same else ("first_stage", *OF_MODEL):
             self.__dict__.pop(name, None)
 
     @contextmanager
@@ -413,15 +430,13 @@ class SongIndex:
                 f"{self.folder} --rebuild makes it again."
             ) from error
 
-    def _check_model(self) -> None:
-        if self._settings["fingerprint"] != self._described:
-            raise ValueError(self._other_model(self._described))
-
-    def _other_model(self, described: dict[str, Any]) -> str:
-        lines = differences(self._settings["fingerprint"], described)
-        lines = [line.replace(" in the cache, ", " in the index, ") for line in lines]
-        lines.insert(0, f"{self.folder} was made by another model, or with another precision or other settings:")
-        return "\n  ".join(lines) + "\nGive that model and precision, or begin anew by --rebuild."
+    def _check_described(self, described: dict[str, Any]) -> None:
+        """A ValueError that says what differs from the model of the index, by what is described here."""
+        made = {**self._settings["fingerprint"], "first_weights": self._settings["stamp"]}
+        if lines := differences(made, described):
+            lines = [line.replace(" in the cache, ", " in the index, ") for line in lines]
+            lines.insert(0, f"{self.folder} was made by another model, or with another precision or other settings:")
+            raise ValueError("\n  ".join(lines) + "\nGive that model and precision, or begin anew by --rebuild.")
 
 
 @contextmanager
@@ -456,10 +471,13 @@ def _delete_windows(folder: Path) -> None:
 
 def describe_songs(retriever: CollapRetriever) -> dict[str, Any]:
     """All that the frames of an index depend on: they are compared with no others."""
-    model, extractor = retriever.model, retriever.processor.feature_extractor
-    own = describe_model(model, model.audio_model, FIELDS_OF_TEXTS_AND_SCORES, feature_extractor=extractor.to_dict())
-    lower = {} if retriever.precision is None else {"precision": retriever.precision}
-    return own | {"frames": "float16"} | lower
+    settings = describe_settings(retriever.model.config, retriever.processor.feature_extractor)
+    weights = hash_weights(retriever.model.audio_model)
+    return settings | {"weights": weights, "frames": "float16", "precision": retriever.precision}
+
+
+def _lower(retriever: CollapRetriever, precision: str | None) -> None:
+    retriever.precision = lower_precision(retriever.model.audio_model, precision)
 
 
 def _stamp(retriever: CollapRetriever) -> int:
@@ -468,10 +486,10 @@ def _stamp(retriever: CollapRetriever) -> int:
     return 0 if stamp is None else int(stamp)
 
 
-def _load_retriever(model: str, precision: str | None) -> CollapRetriever:
+def _load_retriever(model: str) -> CollapRetriever:
     if not os.path.isdir(model) and (os.path.isabs(model) or model.count("/") != 1):
         raise ValueError(f"model: {model} is not there: give the folder where it is now, or its name on the Hub.")
-    retriever = load_retriever(model, PartialState().device, precision=precision)
+    retriever = load_retriever(model, PartialState().device)
     if not isinstance(retriever, CollapRetriever) or type(retriever.model) is not CollapModel:
         raise ValueError(f"model: an index needs a CoLLAP with its attentions, got {retriever.name}.")
     return retriever

@@ -103,7 +103,7 @@ def _encode_excerpt(
     index: "SongIndex", path: str, start_s: float | None, end_s: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Frames and their times of a file, or of a part of it."""
-    retriever = index.retriever
+    retriever = index.song_retriever
     if start_s is None and end_s is None:
         song = retriever.embed_song(path)
         frames, duration_s = song.frames, song.duration_s

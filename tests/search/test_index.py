@@ -16,7 +16,8 @@ from filelock import FileLock
 from tiny_library import save_tiny_model, write_tagged
 from tiny_retrieval import tiny_collap
 
-from collap.search.index import SongIndex
+from collap.files import write_json
+from collap.search.index import SongIndex, _write_settings
 from collap.search.query import Query
 
 
@@ -207,6 +208,60 @@ def test_another_model_is_refused_with_what_differs(library, tmp_path):
     index = SongIndex.create(library.folder, other, rebuild=True)
     assert index.update().num_songs == 4
     assert index.frames(next(iter(index.songs))).shape[1] == 12
+
+
+@pytest.fixture
+def change_config(library, tmp_path):
+    """Replaces fields in the configuration of the library's model, which becomes a copy."""
+    shutil.copytree(library.model, tmp_path / "model")
+    SongIndex.create(library.folder, str(tmp_path / "model")).update()
+
+    def change(name, part, **fields):
+        file = tmp_path / "model" / name
+        config = json.loads(file.read_text())
+        (config if part is None else config[part]).update(fields)
+        file.write_text(json.dumps(config))
+
+    return change
+
+
+def test_fields_that_frames_do_not_depend_on_may_change(library, change_config):
+    change_config("config.json", None, encoder_batch_size=3, freeze_music_model=False)
+    change_config("config.json", "speech_config", a_field_of_a_later_version=1.0)
+    assert SongIndex.open(library.folder).update().num_songs == 4
+    assert SongIndex.open(library.folder).search(Query(["drums"])).matches
+
+
+def test_an_index_that_describes_all_fields_goes_on(library, change_config):
+    """As those of earlier versions do; what is named now has the place that it had."""
+    with library._database(write=True) as database, database:
+        described = library._settings["fingerprint"]
+        model, extractor = library.retriever.model, library.retriever.processor.feature_extractor
+        described["config"] = json.loads(json.dumps(model.config.to_dict(), default=str)) | {"is_gone": True}
+        described = {**described, "class": "CollapModel", "feature_extractor": extractor.to_dict()}
+        del described["precision"]
+        _write_settings(database, {"fingerprint": described})
+    write_json(library.folder / "frames" / "cache.json", described)
+    assert SongIndex.open(library.folder).update().num_songs == 4
+    assert SongIndex.open(library.folder).search(Query(["drums"])).matches
+
+
+@pytest.mark.parametrize("call", [lambda index: index.search(Query(["drums"])), SongIndex.update])
+@pytest.mark.parametrize(
+    ("file", "part", "field", "value"),
+    [
+        ("config.json", None, "frame_pooling", 5),
+        ("config.json", "speech_config", "activation_function", "relu"),
+        ("config.json", "music_config", "max_bucket_distance", 900),
+        ("processor_config.json", "feature_extractor", "max_length_s", 2.0),
+    ],
+)
+def test_fields_that_frames_depend_on_are_compared_by_a_search_too(
+    library, change_config, file, part, field, value, call
+):
+    change_config(file, part, **{field: value})
+    with pytest.raises(ValueError, match=rf"{field}: .* in the index, {value!r} here"):
+        call(SongIndex.open(library.folder))
 
 
 def test_an_update_with_a_model_makes_it_that_of_the_index(library, tmp_path, monkeypatch):
