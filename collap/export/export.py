@@ -15,6 +15,7 @@ import torch
 from collap.cli import HelpFormatter
 from collap.extras import require_extra
 from collap.files import whole_folder, write_json
+from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap import CollapModel
 from collap.modeling_collap.modeling_collap_base import load_complete
 from collap.processing import audio_decoding_collap, sentence_splitting_collap
@@ -77,7 +78,7 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
         processor.check_model(model)
         if file_format == "onnx":
             model.set_attn_implementation("eager")  # of T5 the other one cannot be converted
-            _write_search(processor, folder)
+            _write_search(model.config, processor, folder)
         for name, graph in progress_bar(make_graphs(model, processor).items(), desc="Exporting", unit="graph"):
             if file_format == "torch":
                 program = graph.program()
@@ -153,22 +154,22 @@ def _check(graph: Graph, name: str, found: Iterable[torch.Tensor]) -> None:
             raise RuntimeError(f"{output} of {name} differs from the model by up to {error:g}.")
 
 
-def _write_search(processor: CollapProcessor, folder: Path) -> None:
+def _write_search(config: CollapConfig, processor: CollapProcessor, folder: Path) -> None:
     tokenizer = processor.tokenizer
     if not tokenizer.is_fast:
         raise ValueError(f"model must have a tokenizer with a tokenizer.json, got a {type(tokenizer).__name__}.")
     tokenizer.backend_tokenizer.save(str(folder / "tokenizer.json"))
-    tokens = processor.max_text_tokens or tokenizer.model_max_length
+    tokens = min(processor.max_text_tokens or tokenizer.model_max_length, config.max_text_tokens or UNLIMITED_TOKENS)
+    extractor = processor.feature_extractor
     settings: dict[str, Any] = {
-        "sampling_rate": SAMPLING_RATE,
-        "samples_per_chunk": processor.feature_extractor.num_chunk_samples,
+        "samples_per_chunk": extractor.num_chunk_samples,
         "min_samples": MIN_SAMPLES,
+        "max_samples": extractor.max_length_s and round(extractor.max_length_s * SAMPLING_RATE),
         "text_granularity": processor.text_granularity,
         "language": processor.language,
         "max_text_tokens": tokens if tokens < UNLIMITED_TOKENS else None,
         "pad_token": tokenizer.pad_token,
         "pad_token_id": tokenizer.pad_token_id,
-        "opset": OPSET,
     }
     write_json(folder / "collap_onnx.json", settings)
     for file in (*SEARCH_FILES, Path(__file__).with_name("onnx_search.py")):

@@ -49,15 +49,21 @@ class OnnxCollap:
                 raise ValueError(
                     f"{file} is not there: the folder must be written by `collap export`, with --int8 for it."
                 )
-            self.sessions[name] = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+            try:
+                self.sessions[name] = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+            except Exception as error:  # those of onnxruntime have no class of their own in common
+                raise ValueError(f"{file} cannot be loaded: {error}") from error
 
     def encode_song(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`frame_embeds` `(1, frames, d)` and `song_embeds` `(1, d)` of a mono waveform at 16 kHz."""
+        """`frame_embeds` `(1, frames, d)` and `song_embeds` `(1, d)` of a mono waveform at 16 kHz, in [-1, 1]."""
         size, shortest = self.settings["samples_per_chunk"], self.settings["min_samples"]
-        if np.ndim(waveform) != 1 or len(waveform) < shortest:
+        longest = self.settings["max_samples"] or np.inf
+        if np.ndim(waveform) != 1 or not shortest <= len(waveform) <= longest:
             raise ValueError(
-                f"waveform must be mono, at least {shortest} samples, got the shape {np.shape(waveform)}."
+                f"waveform must be mono, of {shortest} to {longest} samples, got the shape {np.shape(waveform)}."
             )
+        if not (np.issubdtype(waveform.dtype, np.floating) and np.isfinite(waveform).all()):
+            raise ValueError(f"waveform, of {waveform.dtype}, must be of floats without NaN and infinity.")
         frames = []
         for start in range(0, len(waveform), size):
             chunk = waveform[None, start : start + size].astype(np.float32)
@@ -72,17 +78,26 @@ class OnnxCollap:
         song = self._run("adapter", {"encoder_frames": frames, "frame_mask": np.ones(frames.shape[:2], bool)})
         return song["frame_embeds"], song["song_embeds"]
 
-    def encode_texts(self, texts: Sequence[str]) -> dict[str, np.ndarray]:
-        """`query_embeds`, `text_embeds`, `sentence_counts` and, if the model has any, `time_query_embeds`."""
-        if isinstance(texts, str) or not texts or not all(text.strip() for text in texts):
+    def encode_texts(self, texts: Sequence[str | list[str]]) -> dict[str, np.ndarray]:
+        """
+        `query_embeds`, `text_embeds`, `sentence_counts` and, if the model has any, `time_query_embeds`. A text is a
+        string or the list of its sentences.
+        """
+        parts = [[text] if isinstance(text, str) else text for text in texts]
+        if isinstance(texts, str) or not parts or not all(text and all(map(str.strip, text)) for text in parts):
             raise ValueError(f"texts must be a list of texts that are not empty, got {texts!r}.")
         encoded = [self._encode_text(text) for text in texts]
         return {name: np.concatenate([text[name] for text in encoded]) for name in encoded[0]}
 
-    def _encode_text(self, text: str) -> dict[str, np.ndarray]:
+    def _encode_text(self, text: str | list[str]) -> dict[str, np.ndarray]:
         # Alone: in 8 bits all inputs of a call have one scale.
-        by_sentence, most = self.settings["text_granularity"] == "sentence", self.settings["max_text_tokens"]
-        sentences = split_sentences(text, self.settings["language"]) if by_sentence else [text]
+        most, sentences = self.settings["max_text_tokens"], [text]
+        if not isinstance(text, str):
+            sentences = [sentence.strip() for sentence in text]
+        if self.settings["text_granularity"] == "document":
+            sentences = [" ".join(sentences)]
+        elif isinstance(text, str):
+            sentences = split_sentences(text, self.settings["language"])
         encoded = self.tokenizer.encode_batch(sentences)
         for sentence, tokens in zip(sentences, encoded, strict=True):
             if most is not None and sum(tokens.attention_mask) > most:
@@ -111,7 +126,7 @@ class OnnxCollap:
         return dict(zip(names, session.run(names, inputs), strict=True))
 
 
-def main() -> None:
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--songs", nargs="+", required=True, help="files of audio")
     parser.add_argument("--texts", nargs="+", required=True, help="descriptions")
@@ -119,21 +134,27 @@ def main() -> None:
     given = parser.parse_args()
     model = OnnxCollap(Path(__file__).parent, given.int8)
     texts = model.encode_texts(given.texts)
-    scores = []
+    paths, scores = [], []
     for path in given.songs:
-        song = decode_audio(path)
+        try:
+            song = decode_audio(path)
+            frame_embeds, _ = model.encode_song(song.waveform)
+        except ValueError as error:
+            print(f"{path} is left out: {error}", file=sys.stderr)
+            continue
         if song.problem is not None:
-            print(f"{path} is not whole: {song.problem}")
-        frame_embeds, _ = model.encode_song(song.waveform)
+            print(f"{path} is not whole: {song.problem}", file=sys.stderr)
+        paths.append(path)
         scores.append(model.score(frame_embeds, texts))
-    for text, of_songs in zip(given.texts, np.transpose(scores), strict=True):
+    for text, of_songs in zip(given.texts, np.reshape(scores, (-1, len(given.texts))).T, strict=True):
         print(text)
         for song in np.argsort(-of_songs, kind="stable"):
-            print(f"  {of_songs[song]:10.6f}  {given.songs[song]}")
+            print(f"  {of_songs[song]:10.6f}  {paths[song]}")
+    return int(len(paths) < len(given.songs))
 
 
 if __name__ == "__main__":
     try:
-        main()
-    except (OSError, ValueError) as error:
+        sys.exit(main())
+    except (ImportError, OSError, ValueError) as error:
         sys.exit(f"onnx_search.py: {error}")

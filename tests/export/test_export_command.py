@@ -2,6 +2,7 @@
 """`collap export`: graphs that return what the model does, and a search with them where torch can't be imported."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -10,8 +11,9 @@ import pytest
 import torch
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 from torch import nn
+from transformers import ByT5Tokenizer
 
-from collap import CollapModel, CollapProcessor
+from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.cli import main
 from collap.export import export, graphs
 from collap.processing.audio_decoding_collap import decode_audio
@@ -34,6 +36,7 @@ for int8 in (False, True):
     texts = model.encode_texts(captions)
     encoded = [model.encode_song(decode_audio(song).waveform) for song in songs]
     scores = [model.score(frames, texts) for frames, _ in encoded]
+    assert model.encode_texts([["a choir", " sings"]])["sentence_counts"] == [2]
     assert np.array_equal(scores[0][1:2], model.score(encoded[0][0], model.encode_texts(captions[1:2])))
     np.savez(f"{int8}.npz", scores=scores, songs=np.concatenate([song for _, song in encoded]), **texts)
 sys.argv[1:] = ["--songs", *songs, "--texts", captions[0]]
@@ -125,3 +128,83 @@ def test_programs_of_torch(folder, songs, expected):
     torch.testing.assert_close(vectors, text.pooler_output)
     (found,) = programs["scores"](embeds, mask, counts, queries, times)
     torch.testing.assert_close(found, scores[1:2])
+
+
+@pytest.fixture(scope="module")
+def documents(tmp_path_factory):
+    """Graphs of a model without sentences, Whisper and pooling, with its processor, which has limits."""
+    pytest.importorskip("onnxruntime")
+    fields = {"text_granularity": "document", "temporal_position": False, "speech_config": None, "frame_pooling": 1}
+    model, processor = tiny_collap(**fields)
+    processor.feature_extractor.speech, processor.feature_extractor.max_length_s = False, 1.0
+    processor.tokenizer.model_max_length = 10**30
+    folder = tmp_path_factory.mktemp("documents")
+    for part in (model, processor):
+        part.save_pretrained(folder / "model")
+    export.export_model(folder / "model", folder / "onnx")
+    return model, processor, folder / "onnx"
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_graphs_of_documents(documents, tmp_path):
+    from collap.export.onnx_search import OnnxCollap
+
+    model, processor, folder = documents
+    graphs, texts = OnnxCollap(folder), [*CAPTIONS, TEXTS[0]]
+    expected = model.get_text_features(**processor(text=texts, return_tensors="pt"))
+    for song in write_songs(tmp_path, (0.9, 0.3)).values():
+        audio = model.get_audio_features(**processor(audio=song, return_tensors="pt"))
+        frames, vector = graphs.encode_song(decode_audio(song).waveform)
+        np.testing.assert_allclose(vector, audio.pooler_output, atol=1e-5)
+        scores = graphs.score(frames, graphs.encode_texts(texts))
+        np.testing.assert_allclose(scores, model.score(audio, expected)[0], atol=1e-4)
+
+    for message, waveform in {
+        "of 2800 to 16000 samples": np.zeros(16_001, np.float32),
+        "of float64, must be of floats without NaN": np.full(5_000, np.nan),
+        "of int16, must be of floats": np.zeros(5_000, np.int16),
+    }.items():
+        with pytest.raises(ValueError, match="audio must"):
+            processor(audio=waveform, sampling_rate=16_000)
+        with pytest.raises(ValueError, match=message):
+            graphs.encode_song(waveform)
+    with pytest.raises(ValueError, match="at most 62 tokens, got 63"):
+        graphs.encode_texts(["choir " * 61])  # as many as the text model has positions, less the first and the last
+
+
+@pytest.mark.slow
+def test_what_a_search_cannot_use_is_named(documents, tmp_path):
+    from collap.export.onnx_search import OnnxCollap
+
+    folder = shutil.copytree(documents[2], tmp_path / "onnx")
+    song, short = write_songs(tmp_path, (0.5, 0.1)).values()
+    (tmp_path / "bad.mp3").write_text("no audio")
+    command = "import sys, runpy; sys.path.insert(0, '.'); runpy.run_path('onnx_search.py', run_name='__main__')"
+    arguments = ["--songs", short, str(tmp_path / "bad.mp3"), song, "--texts", "a choir"]
+    run, without_av = (
+        subprocess.run([sys.executable, "-c", code, *arguments], cwd=folder, capture_output=True, text=True)
+        for code in (command, f"import sys; sys.modules['av'] = None; {command}")
+    )
+    assert run.returncode == without_av.returncode == 1
+    assert [line.split()[-1] for line in run.stdout.splitlines()[1:]] == [song]
+    assert [line.partition(":")[0] for line in run.stderr.splitlines()] == [
+        f"{short} is left out",
+        f"{tmp_path / 'bad.mp3'} is left out",
+    ]
+    assert without_av.stderr.splitlines() == [
+        "onnx_search.py: Decoding and resampling of audio need PyAV and soxr: pip install av soxr."
+    ]
+
+    (folder / "text.onnx").write_bytes((folder / "text.onnx").read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"text\.onnx cannot be loaded"):
+        OnnxCollap(folder)
+
+
+def test_what_cannot_be_exported(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        export.export([str(tmp_path / "out"), "--model", "my-collap", "--format", "torch", "--int8"])
+    assert "--int8 needs --format onnx" in capsys.readouterr().err
+    processor = CollapProcessor(CollapFeatureExtractor(), ByT5Tokenizer())
+    with pytest.raises(ValueError, match=r"tokenizer with a tokenizer\.json, got a ByT5Tokenizer"):
+        export._write_search(tiny_collap()[0].config, processor, tmp_path)
