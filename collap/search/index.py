@@ -279,7 +279,7 @@ class SongIndex:
             folders = _without_inner([*self.folders, *(os.path.abspath(folder) for folder in folders)])
             paths = [path for folder in folders for path in self._find_files(folder)]
             with self._database(write=True) as database, database:  # a killed update continues without naming them
-                _write_settings(database, {"folders": folders, "model": self.model})
+                _write_settings(database, {"folders": folders})
             return self._take(paths, folders)
 
     def search(self, query: Query) -> SearchResult:
@@ -291,11 +291,13 @@ class SongIndex:
         Forgets files and folders. A file that is still in a folder of the index comes back with the next update.
 
         Raises:
-            ValueError: if the index has no such file or folder.
+            ValueError: if the index has no such file or folder, or the model that was given is not that of the index.
             RuntimeError: if another process is updating the index.
         """
         with _writing(self.folder):
             self.refresh()
+            if self._given_model is not None:  # it becomes that of the index, as by an update
+                self._check_described(self._described)
             given = [os.path.abspath(path) for path in paths]
             kept = [path for path in self._files if not any(_is_inside(path, other) for other in given)]
             folders = [folder for folder in self.folders if not any(_is_inside(folder, other) for other in given)]
@@ -370,7 +372,7 @@ class SongIndex:
             database.execute("DELETE FROM files")
             places = ", ".join("?" * len(fields(IndexedFile)))
             database.executemany(f"INSERT INTO files VALUES ({places})", map(astuple, files))
-            _write_settings(database, {"folders": folders, "generation": uuid.uuid4().hex})
+            _write_settings(database, {"folders": folders, "model": self.model, "generation": uuid.uuid4().hex})
         self._read()
         self._cache.keep(songs)
         return update

@@ -284,6 +284,12 @@ def test_an_update_with_a_model_makes_it_that_of_the_index(library, tmp_path, mo
         SongIndex.open(library.folder).search(Query(["drums"]))
     SongIndex.open(library.folder, str(tmp_path / "moved")).update()
     assert SongIndex.open(library.folder).search(Query(["drums"])).matches[0].score == after
+    (tmp_path / "moved").rename(tmp_path / "moved again")
+    SongIndex.open(library.folder, str(tmp_path / "moved again")).remove([tmp_path / "songs" / "b.flac"])
+    assert SongIndex.open(library.folder).model == str(tmp_path / "moved again")
+    other = save_tiny_model(tmp_path / "another", projection_dim=12)
+    with pytest.raises(ValueError, match="12 here"):
+        SongIndex.open(library.folder, other).remove([tmp_path / "songs" / "a.mp3"])
 
 
 def test_an_index_needs_the_attentions(tmp_path, model):
