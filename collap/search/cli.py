@@ -18,6 +18,8 @@ from collap.precision import PRECISIONS
 from .index import SongIndex
 from .query import Query, SearchResult
 
+PICTURES = (".png", ".jpg", ".pdf", ".svg")
+
 
 def index_songs(arguments: Sequence[str]) -> int:
     """
@@ -100,8 +102,8 @@ def search_songs(arguments: Sequence[str]) -> int:
     parser.add_argument("--m3u", metavar="FILE", help="write the songs as a playlist")
     parser.add_argument("--explain", metavar="PNG", help="draw the sentences over the best song")
     given = vars(parser.parse_args(arguments))
-    if given["explain"] and not Path(given["explain"]).suffix:
-        parser.error("--explain must be the name of a picture, such as best.png")
+    if given["explain"] and (not given["texts"] or Path(given["explain"]).suffix.lower() not in PICTURES):
+        parser.error(f"--explain needs a description, and the name of a picture ({', '.join(PICTURES)})")
     index = SongIndex.open(given["index"], given["model"])
     names = {field.name for field in dataclasses.fields(Query)}
     query = Query(
@@ -112,12 +114,12 @@ def search_songs(arguments: Sequence[str]) -> int:
         **{name: value for name, value in given.items() if name in names},
     )
     result = index.search(query)
+    print(json.dumps(as_json(result), indent=2, ensure_ascii=False) if given["json"] else as_text(result))
     if given["m3u"]:
         with atomic_write(given["m3u"]) as temporary:
             temporary.write_text(as_playlist(result), encoding="utf-8")
     if given["explain"] and result.matches:
         draw(result, Path(given["explain"]))
-    print(json.dumps(as_json(result), indent=2, ensure_ascii=False) if given["json"] else as_text(result))
     return 0
 
 
@@ -170,8 +172,6 @@ def as_playlist(result: SearchResult) -> str:
 
 def draw(result: SearchResult, path: Path) -> None:
     """Draws how well each sentence fits each frame of the best song, and the spans that were found."""
-    if not result.sentences:
-        raise ValueError("--explain needs a description: audio has no sentences.")
     best = result.matches[0]
     above = (best.similarities - best.similarities.mean(1, keepdims=True)).clip(0)
     spans = [Span(place, own.start_s, own.end_s, own.score) for place, own in enumerate(best.spans)]

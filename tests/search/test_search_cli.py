@@ -88,6 +88,20 @@ def test_a_playlist_and_a_picture(index, songs, tmp_path, capsys):
     assert (tmp_path / "best.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("query", [["drums", "--explain", "x.foo"], ["--like", "a.wav", "--explain", "best.png"]])
+def test_what_cannot_be_drawn_is_said_before_the_search(index, query, capsys):
+    with pytest.raises(SystemExit):
+        main(["search", *query, "--index", index])
+    message = "--explain needs a description, and the name of a picture (.png, .jpg, .pdf, .svg)"
+    assert message in capsys.readouterr().err
+
+
+def test_an_answer_is_printed_also_if_a_file_cannot_be_written(index, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["search", "drums", "--index", index, "--m3u", str(tmp_path / "file" / "list.m3u")]) == 1
+    assert capsys.readouterr().out.startswith("  1. ")
+
+
 def test_audio_as_query(index, songs, capsys):
     part = run(capsys, "search", "--like", str(songs / "1.flac"), "--from", "0:01", "--to", "2.5", "--index", index)
     assert part.startswith("  1. Song 1")
@@ -102,9 +116,6 @@ def test_errors_are_one_line(index, songs, tmp_path, capsys):
     assert "has no songs.sqlite" in fail(capsys, "search", "drums", "--index", str(tmp_path))
     assert "nothing to search for" in fail(capsys, "search", "--index", index)
     assert "text.mp3" in fail(capsys, "search", "--like", str(songs / "text.mp3"), "--index", index)
-    picture = ("--explain", str(tmp_path / "a.png"))
-    like = fail(capsys, "search", "--like", str(songs / "1.flac"), "--index", index, *picture)
-    assert "--explain needs a description" in like
     assert "is neither a file nor a folder" in fail(capsys, "index", "--index", index, "--remove", str(tmp_path))
     missing = fail(capsys, "index", str(tmp_path / "nowhere"), "--index", index)
     assert "nowhere is no folder of songs" in missing
