@@ -102,11 +102,10 @@ class Library:
             lengths_s = [60 * float(fields[name]) if fields.get(name) else None for name in ("min", "max")]
         except ValueError:
             raise ValueError("A length must be a number of minutes.") from None
-        order = fields.get("order") if like is None else ""  # audio has none
         return Query(
             texts=[fields["q"]] if like is None else [],
-            any_order=order == "any",
-            section=order == "section",
+            any_order=like is None and fields.get("order") == "any",
+            section=like is None and fields.get("order") == "section",
             like=None if like is None else str(like),
             exclude=[fields["not"]] if fields.get("not") else [],
             folder=folder,

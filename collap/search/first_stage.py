@@ -16,7 +16,6 @@ import torch
 
 from collap.files import atomic_write
 from collap.modeling_collap.configuration_collap import CollapConfig
-from collap.modeling_collap.outputs_collap import CollapTextOutput
 from collap.modeling_collap.scoring_collap import time_features
 
 from .query import Kind
@@ -82,13 +81,13 @@ class WindowQuery:
     time_queries: np.ndarray | None = None  # (Q, P)
 
     @classmethod
-    def of_text(cls, text: CollapTextOutput, config: CollapConfig, kind: Kind) -> "WindowQuery":
-        """Of one text as the model has encoded it."""
-        queries = text.query_embeds.float().cpu().numpy()
-        if kind == "section" and config.text_granularity == "sentence":
-            return cls(unit_rows(queries.mean(0, keepdims=True)), config.temporal_temperature, 1.0, 0.0)
-        times = text.time_query_embeds if kind == "caption" else None
-        times = None if times is None else times.float().cpu().numpy()
+    def of_text(
+        cls, queries: np.ndarray, times: torch.Tensor | None, config: CollapConfig, kind: Kind
+    ) -> "WindowQuery":
+        """Of the vectors `(Q, d)` of a text, one for a section, and its time queries `(Q, P)`."""
+        if kind == "section":
+            return cls(queries, config.temporal_temperature, 1.0, 0.0)
+        times = None if times is None or kind == "any_order" else times.float().cpu().numpy()
         return cls(queries, config.temporal_temperature, config.temporal_weight, config.kernel_weight, times)
 
     @classmethod

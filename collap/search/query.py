@@ -61,10 +61,8 @@ class Query:
                 raise ValueError(f"A text must not be empty, got {list(getattr(self, name))}.")
         if not self.texts and self.like is None:
             raise ValueError("There is nothing to search for: give a description, a file of audio (like), or both.")
-        if self.any_order and self.section:
-            raise ValueError("A section has no order: search in any order, or for a section, not both.")
-        if self.kind != "caption" and not self.texts:
-            raise ValueError("Only a description can be searched in any order or as a section: there is only audio.")
+        if self.any_order + self.section > bool(self.texts):
+            raise ValueError("Only a description can be of a section or in any order, and not both. Audio is neither.")
         num_parts = len(self.texts) + (self.like is not None)
         weights = self.weights
         if weights is not None and (len(weights) != num_parts or min(weights) < 0 or not 0 < sum(weights) < math.inf):

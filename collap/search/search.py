@@ -18,6 +18,7 @@ from collap.evaluation.localization import find_spans
 from collap.evaluation.retrievers import CollapRetriever, CollapTexts
 from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapTextOutput
 from collap.processing.feature_extraction_beats import SAMPLING_RATE
+from collap.processing.processing_collap import CollapProcessor
 from collap.processing.sentence_splitting_collap import split_clauses
 
 from .audio_query import find_excerpt
@@ -35,17 +36,22 @@ NUM_CANDIDATES = 100
 NUM_CANDIDATES_EXCLUDED = 500
 
 
+def split_description(processor: CollapProcessor, text: str | list[str], kind: Kind) -> tuple[list[str], Kind]:
+    """The rows and the kind of a text: one sentence is split where it tells the next event; else it is a section."""
+    (sentences,) = processor.split_texts([text])
+    if processor.text_granularity == "document":  # one vector, which is scored in one way
+        return sentences, "caption"
+    if len(sentences) == 1 and processor.language == "en" and kind != "section":
+        sentences = split_clauses(sentences[0])
+    return sentences, "section" if len(sentences) == 1 else kind
+
+
 class Description:
-    """A text of a query, encoded. One sentence is split where it tells the next event; else it is a section query."""
+    """A text of a query, encoded."""
 
     def __init__(self, retriever: CollapRetriever, text: str, kind: Kind) -> None:
-        processor = retriever.processor
-        (sentences,) = processor.split_texts([text])
-        has_clauses = processor.text_granularity == "sentence" and processor.language == "en" and kind != "section"
-        clauses = split_clauses(text) if has_clauses and len(sentences) == 1 else sentences
-        self.is_split = len(clauses) > len(sentences)
-        sentences = clauses
-        self.kind: Kind = "section" if len(sentences) == 1 else kind
+        sentences, self.kind = split_description(retriever.processor, text, kind)
+        self.is_split = len(sentences) > len(retriever.processor.split_texts([text])[0])
         self.texts: CollapTexts = retriever.embed_texts([sentences])
         queries = self.texts.output.query_embeds.float()  # (S, d)
         if self.kind == "section":
@@ -56,8 +62,8 @@ class Description:
         self._retriever.use_time, self._retriever.section_query = self.kind == "caption", self.kind == "section"
 
     def candidates(self, first_stage: ExactFirstStage, count: int, allowed: set[str] | None) -> list[str]:
-        query = WindowQuery.of_text(self.texts.output, self._retriever.model.config, self.kind)
-        return first_stage.candidates(query, count, allowed)
+        times, config = self.texts.output.time_query_embeds, self._retriever.model.config
+        return first_stage.candidates(WindowQuery.of_text(self.queries, times, config, self.kind), count, allowed)
 
     def score(self, frames: np.ndarray, times: np.ndarray) -> float:
         return float(self._retriever.score([frames], self.texts)[0, 0])
@@ -80,12 +86,23 @@ def _as_output(queries: np.ndarray) -> CollapTextOutput:
 
 
 class Excerpt:
-    """Audio of a query, encoded."""
+    """Audio of a query, encoded: a file, or a part of it."""
 
-    def __init__(self, index: "SongIndex", path: str, span_s: tuple[float | None, float | None]) -> None:
-        self.name = Path(path).name
-        self.frames, self.times = _encode_excerpt(index, path, *span_s)
-        self.query = WindowQuery.of_audio(self.frames, index.retriever.model.config)
+    @torch.inference_mode()
+    def __init__(self, retriever: CollapRetriever, path: str, span_s: tuple[float | None, float | None]) -> None:
+        self.name, (start_s, end_s) = Path(path).name, span_s
+        if start_s is None and end_s is None:
+            song = retriever.embed_song(path)
+            self.frames, duration_s = song.frames, song.duration_s
+        else:
+            start_s = start_s or 0.0
+            waveform, _ = read_audio(path, SAMPLING_RATE, start_s, None if end_s is None else end_s - start_s)
+            inputs = retriever.processor(audio=waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt")
+            output: CollapAudioOutput = retriever.model.get_audio_features(**inputs.to(retriever.model.device))
+            self.frames = output.last_hidden_state[0].float().cpu().numpy()  # (N, d)
+            duration_s = len(waveform) / SAMPLING_RATE
+        self.times = retriever.frame_times(len(self.frames), duration_s)
+        self.query = WindowQuery.of_audio(self.frames, retriever.model.config)
 
     def candidates(self, first_stage: ExactFirstStage, count: int, allowed: set[str] | None) -> list[str]:
         return first_stage.candidates(self.query, count, allowed)
@@ -96,25 +113,6 @@ class Excerpt:
     def spans(self, frames: np.ndarray, times: np.ndarray) -> list[SentenceSpan]:
         score, start_s, end_s = find_excerpt(self.frames, self.times, frames, times)
         return [SentenceSpan(self.name, start_s, end_s, score)]
-
-
-@torch.inference_mode()
-def _encode_excerpt(
-    index: "SongIndex", path: str, start_s: float | None, end_s: float | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Frames and their times of a file, or of a part of it."""
-    retriever = index.song_retriever
-    if start_s is None and end_s is None:
-        song = retriever.embed_song(path)
-        frames, duration_s = song.frames, song.duration_s
-    else:
-        start_s = start_s or 0.0
-        waveform, _ = read_audio(path, SAMPLING_RATE, start_s, None if end_s is None else end_s - start_s)
-        inputs = retriever.processor(audio=waveform, sampling_rate=SAMPLING_RATE, return_tensors="pt")
-        output: CollapAudioOutput = retriever.model.get_audio_features(**inputs.to(retriever.model.device))
-        frames = output.last_hidden_state[0].float().cpu().numpy()  # (N, d)
-        duration_s = len(waveform) / SAMPLING_RATE
-    return frames, retriever.frame_times(len(frames), duration_s)
 
 
 def search(index: "SongIndex", query: Query) -> SearchResult:
@@ -131,13 +129,19 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
         [`SearchResult`]: songs of equal score in the order of their paths.
 
     Raises:
-        ValueError: if the index has no songs, or a text or the audio of the query cannot be encoded.
+        ValueError: if the index has no songs, a text or the audio of the query cannot be encoded, or the model encodes
+            texts as a whole and the query is for a section or any order.
     """
     index.refresh()
     if not index.songs:
         raise ValueError(f"index: {index.folder} holds no song yet. collap index FOLDER --index {index.folder}")
-    descriptions, excerpts, excluded = _encode(index, query)
+    retriever = index.retriever
+    if query.kind != "caption" and retriever.processor.text_granularity == "document":
+        raise ValueError("The model has one vector for a whole description: it knows no order and no section.")
+    descriptions = [Description(retriever, text, query.kind) for text in query.texts]
+    excerpts = [] if query.like is None else [Excerpt(index.song_retriever, query.like, query.like_span_s)]
     parts = [*descriptions, *excerpts]
+    excluded = [Description(retriever, text, "section") for text in query.exclude]
     allowed = _filter(index.songs.values(), query)
     count = max(query.top, NUM_CANDIDATES_EXCLUDED if excluded else NUM_CANDIDATES)
     candidates = _find_candidates(index, parts, allowed, count)
@@ -176,21 +180,12 @@ def search(index: "SongIndex", query: Query) -> SearchResult:
     return SearchResult(matches, sentences, len(allowed), is_match, damaged, split_texts)
 
 
-def _encode(index: "SongIndex", query: Query) -> tuple[list[Description], list[Excerpt], list[Description]]:
-    """The descriptions of a query, its audio, and what it excludes."""
-    descriptions = [Description(index.retriever, text, query.kind) for text in query.texts]
-    excerpts = [] if query.like is None else [Excerpt(index, query.like, query.like_span_s)]
-    return descriptions, excerpts, [Description(index.retriever, text, "section") for text in query.exclude]
-
-
 def _probabilities(
     index: "SongIndex", descriptions: Sequence[Description], scores: np.ndarray, num_songs: int
 ) -> np.ndarray | None:
     """Of each candidate `(C,)`, of scores `(C, descriptions)`: that of the description that it fits worst."""
-    if not descriptions or not len(scores):
-        return None
     fits = [index.calibration.get(part.kind) for part in descriptions]
-    if None in fits:
+    if not fits or None in fits or not len(scores):
         return None
     return np.min([fit.probability(own, num_songs) for fit, own in zip(fits, scores.T, strict=True)], axis=0)
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from tiny_library import write_tagged
+from tiny_library import save_tiny_model, write_tagged
 
 from collap.search import search as search_module
 from collap.search.calibration import ScoreFit
@@ -87,6 +87,27 @@ def test_a_sentence_is_not_split_where_clauses_are_unknown(index, monkeypatch, o
     assert (result.sentences, result.split_texts) == ([text], [])
 
 
+def test_a_model_of_whole_texts_has_one_way_to_score_them(index, tmp_path_factory, songs, monkeypatch):
+    options = {"text_granularity": "document", "temporal_position": False}
+    model = save_tiny_model(tmp_path_factory.mktemp("document"), **options)
+    of_texts = SongIndex.create(tmp_path_factory.mktemp("document-index") / "index", model)
+    of_texts.update([songs])
+    monkeypatch.setattr(of_texts, "calibration", {"caption": ScoreFit(0.5, 1.0), "section": ScoreFit(0.25, -1.0)})
+    result = of_texts.search(Query([STORY], exclude=["drums"]))
+    scores = np.array(
+        [
+            [float(score) for score in texts.values()]
+            for texts in (scores_of(of_texts, STORY), scores_of(of_texts, "drums"))
+        ]
+    )
+    assert found(result) == pytest.approx(dict(zip(of_texts.songs, scores[0] - scores[1], strict=True)), abs=1e-6)
+    expected = dict(zip(of_texts.songs, ScoreFit(0.5, 1.0).probability(scores[0], 8), strict=True))
+    assert {match.song.id: match.probability for match in result.matches} == pytest.approx(expected)
+    for option in ("any_order", "section"):
+        with pytest.raises(ValueError, match="one vector for a whole description"):
+            of_texts.search(Query([STORY], **{option: True}))
+
+
 def test_candidates_are_those_of_the_first_stage(index, monkeypatch):
     monkeypatch.setattr(search_module, "NUM_CANDIDATES", 3)
     expected = search_module.Description(index.retriever, STORY, "caption").candidates(index.first_stage, 3, None)
@@ -134,8 +155,8 @@ def test_what_is_excluded_of_a_section_counts_where_the_section_is(index):
         audio = retriever.as_batch([index.frames(song)])
         with torch.inference_mode():
             there = retriever.model.attend(audio, unwanted, use_time=False).segment_scores[0, 0]
-            wheres = [retriever.model.attend(audio, text, use_time=False).temporal_attentions[0, 0] for text in wanted]
-        excluded = [float((where * there).sum()) for where in wheres]
+            places = [retriever.model.attend(audio, text, use_time=False).temporal_attentions[0, 0] for text in wanted]
+        excluded = [float((where * there).sum()) for where in places]
         assert one[song] == pytest.approx(scores[0][song] - excluded[0], abs=1e-6)
         assert two[song] == pytest.approx((scores[0][song] + scores[1][song]) / 2 - max(excluded), abs=1e-6)
 
@@ -239,8 +260,8 @@ def test_probabilities_are_those_of_the_calibration(index, monkeypatch):
         ({"texts": ["a piano", "drums"], "weights": [1, math.nan]}, "Weights must be"),
         ({"texts": ["a piano", "drums"], "weights": [math.inf, 1]}, "Weights must be"),
         ({"texts": ["a piano"], "any_order": True, "section": True}, "not both"),
-        ({"like": "a.wav", "section": True}, "there is only audio"),
-        ({"like": "a.wav", "any_order": True}, "there is only audio"),
+        ({"like": "a.wav", "section": True}, "Audio is neither"),
+        ({"like": "a.wav", "any_order": True}, "Audio is neither"),
         ({"like": "a.wav", "like_span_s": (5, 2)}, "a start and a later end"),
         ({"like": "a.wav", "like_span_s": (-1, 2)}, "a start and a later end"),
         ({"texts": ["a piano"], "like_span_s": (1, None)}, "--from and --to .like_span_s. need the audio"),
