@@ -417,5 +417,5 @@ def _reason(error: Exception, name: str) -> str:
 def _raise_or_skip(bad: list[ListedSong], num_songs: int, on_bad_audio: str) -> None:
     if bad and on_bad_audio == "raise":
         lines = first_few([f"{song.name}: {song.problem}" for song in bad])
-        hint = "Repair or remove them, or leave them out by --on_bad_audio skip. What was encoded stays cached."
+        hint = "Repair or remove them; some commands have --on_bad_audio skip. A kept cache has what was encoded."
         raise ValueError("\n".join([f"{len(bad)} of {num_songs} songs cannot be encoded:", *lines, hint]))

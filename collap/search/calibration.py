@@ -20,11 +20,12 @@ vague query ("a piano") many songs are right, and none of them is likely to be t
 
 import argparse
 import json
+import logging
 import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,11 +36,18 @@ from torch import nn
 from transformers.utils import cached_file
 
 from collap.cli import HelpFormatter
+from collap.data.manifest import load_manifest
 from collap.encode import embed_songs
 from collap.evaluation.evaluate import score_songs
 from collap.evaluation.evaluation_set import EvaluationSet, load_evaluation_set
 from collap.evaluation.retrievers import CollapRetriever, load_retriever
 from collap.files import markdown_table, write_json
+from collap.processing.processing_collap import CollapProcessor
+
+from .query import Kind
+from .search import split_description
+
+logger = logging.getLogger(__name__)
 
 CALIBRATION_FILE = "calibration.json"
 FORMAT = 1
@@ -71,10 +79,10 @@ class ScoreFit:
 def load_calibration(folder: str | Path, weights: str) -> dict[str, ScoreFit]:
     """
     What `collap calibrate` has written into the folder of a model, or what its Hub repository has, by kind of query;
-    empty if there is nothing.
+    empty if there is nothing, or with a warning if it was made for other weights than `weights` ([`CollapRetriever`]).
 
     Raises:
-        ValueError: if the file is damaged, or was made for other weights than `weights` ([`CollapRetriever`]).
+        ValueError: if the file is damaged.
     """
     quietly = {f"_raise_exceptions_for_{problem}": False for problem in ("missing_entries", "connection_errors")}
     file = cached_file(str(folder), CALIBRATION_FILE, **quietly)
@@ -94,7 +102,8 @@ def load_calibration(folder: str | Path, weights: str) -> dict[str, ScoreFit]:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{file} is damaged ({error!r}). {cure}") from error
     if made_for != weights:
-        raise ValueError(f"{file} was made for other weights than those of the model. {cure}")
+        logger.warning("No match probabilities: %s was made for other weights than those of the model. %s", file, cure)
+        return {}
     return fits
 
 
@@ -172,24 +181,33 @@ def cross_fit(scores: np.ndarray, targets: np.ndarray, fit: Callable[..., ScoreF
     return Trial(*map(np.concatenate, zip(*trials, strict=True)))
 
 
-def load_sets(manifest: str) -> dict[str, EvaluationSet]:
-    """The songs and texts of a manifest by kind of query; a ValueError if there are few. It need not have sections."""
-    sets = {kind: load_evaluation_set(manifest) for kind in ("caption", "any_order")}
+def load_sets(manifest: str, processor: CollapProcessor) -> dict[Kind, EvaluationSet]:
+    """
+    The songs and texts of a manifest by the kind of query that a search makes of them: a caption of one sentence is a
+    section, which counts if the manifest has no sections. A ValueError if songs are missing, or there are few.
+    """
+    captions = load_evaluation_set(manifest)
+    load_manifest(manifest)  # names the songs that are missing
+    given = [("caption", "caption", captions), ("any_order", "any_order", captions), ("section", "caption", captions)]
     with suppress(ValueError):  # no such column
-        sets["section"] = load_evaluation_set(manifest, "sections.text")
-    for kind, found in list(sets.items()):
-        if (num_songs := len({text.song_ids[0] for text in found.texts})) < MIN_SONGS:
-            if kind != "section":
-                raise ValueError(f"{manifest} must have texts of at least {MIN_SONGS} songs, got {num_songs}.")
-            del sets[kind]
+        given[2] = "section", "section", load_evaluation_set(manifest, "sections.text")
+    sets: dict[Kind, EvaluationSet] = {}
+    for kind, asked, found in given:
+        texts = [text for text in found.texts if split_description(processor, text.text, asked)[1] == kind]
+        if len({text.song_ids[0] for text in texts}) >= MIN_SONGS:
+            sets[kind] = replace(found, texts=texts)
+    if not sets:
+        raise ValueError(f"{manifest} must have captions or sections of at least {MIN_SONGS} songs.")
     return sets
 
 
-def score_sets(sets: Mapping[str, EvaluationSet], retriever: CollapRetriever) -> Iterator[tuple[str, np.ndarray]]:
-    """Scores `(texts, songs)` of each kind of query; the songs are encoded once."""
-    state = PartialState()
-    with tempfile.TemporaryDirectory() as cache_dir:
-        cache, songs = embed_songs(retriever, list(sets["caption"].songs.values()), cache_dir, state)
+def score_sets(
+    sets: Mapping[Kind, EvaluationSet], retriever: CollapRetriever, cache_dir: str | None = None
+) -> Iterator[tuple[Kind, np.ndarray]]:
+    """Scores `(texts, songs)` of each kind of query; the songs are encoded once, or found in `cache_dir`."""
+    state, paths = PartialState(), list(next(iter(sets.values())).songs.values())
+    with tempfile.TemporaryDirectory() as temporary:
+        cache, songs = embed_songs(retriever, paths, cache_dir or temporary, state)
         hashes = [song.hash for song in songs]
         num_frames = [cache.songs[song_hash].num_frames for song_hash in hashes]
 
@@ -198,8 +216,8 @@ def score_sets(sets: Mapping[str, EvaluationSet], retriever: CollapRetriever) ->
 
         for kind, found in sets.items():
             retriever.use_time, retriever.section_query = kind == "caption", kind == "section"
-            texts = retriever.embed_texts([text.text for text in found.texts])
-            yield kind, score_songs(retriever, load_frames, num_frames, texts, state)
+            texts = [split_description(retriever.processor, text.text, kind)[0] for text in found.texts]
+            yield kind, score_songs(retriever, load_frames, num_frames, retriever.embed_texts(texts), state)
 
 
 def calibrate(command_line: list[str]) -> None:
@@ -208,18 +226,19 @@ def calibrate(command_line: list[str]) -> None:
     parser.add_argument("manifest", help="songs and texts that the model was not trained on; some hundred are good")
     parser.add_argument("--model", required=True, help="folder of a CoLLAP, into which calibration.json is written")
     parser.add_argument("--features", help="folder of extract_features.py for these songs")
+    parser.add_argument("--cache_dir", help="where encoded songs are kept, as for evaluate_retrieval.py; else nowhere")
     given = parser.parse_args(command_line)
     if not Path(given.model).is_dir():
         raise ValueError(f"--model must be a folder, got {given.model!r}.")
-    sets = load_sets(given.manifest)
     device = PartialState(cpu=not torch.accelerator.is_available()).device
     retriever = load_retriever(given.model, device, features=given.features)
     if not isinstance(retriever, CollapRetriever):
         raise ValueError(f"--model must hold a CoLLAP, got {retriever.name}.")
+    sets = load_sets(given.manifest, retriever.processor)
     # Without a calibration the probabilities are those of the training: a softmax over the songs.
     untrained = ScoreFit(1 / float(retriever.model.logit_scale().detach()), NO_DOUBT)
     kinds: dict[str, dict[str, Any]] = {}
-    for kind, scores in score_sets(sets, retriever):
+    for kind, scores in score_sets(sets, retriever, given.cache_dir):
         found, targets = sets[kind], sets[kind].targets()
         before, after = (cross_fit(scores, targets, fit) for fit in (lambda *_: untrained, fit_scores))
         kinds[kind] = {
