@@ -55,13 +55,16 @@ class OnnxCollap:
                 raise ValueError(f"{file} cannot be loaded: {error}") from error
 
     def encode_song(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`frame_embeds` `(1, frames, d)` and `song_embeds` `(1, d)` of a mono waveform at 16 kHz, in [-1, 1]."""
+        """
+        `frame_embeds` `(1, frames, d)` and `song_embeds` `(1, d)` of a mono waveform at 16 kHz, in [-1, 1]. What is
+        longer than the processor's `max_length_s` is cut, as in an index.
+        """
         size, shortest = self.settings["samples_per_chunk"], self.settings["min_samples"]
-        longest = self.settings["max_samples"] or np.inf
-        if np.ndim(waveform) != 1 or not shortest <= len(waveform) <= longest:
+        if np.ndim(waveform) != 1 or len(waveform) < shortest:
             raise ValueError(
-                f"waveform must be mono, of {shortest} to {longest} samples, got the shape {np.shape(waveform)}."
+                f"waveform must be mono, at least {shortest} samples, got the shape {np.shape(waveform)}."
             )
+        waveform = waveform[: self.settings["max_samples"]]
         if not (np.issubdtype(waveform.dtype, np.floating) and np.isfinite(waveform).all()):
             raise ValueError(f"waveform, of {waveform.dtype}, must be of floats without NaN and infinity.")
         frames = []
