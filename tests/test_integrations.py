@@ -78,14 +78,15 @@ def serve(code: str) -> None:
     environment = os.environ | {"GRADIO_SERVER_PORT": str(port)}
     process = subprocess.Popen(["bash", "-ec", code], env=environment, start_new_session=True)
     try:
-        while True:
-            assert process.poll() is None
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
             try:
-                with urlopen(f"http://127.0.0.1:{port}/") as page:
+                with urlopen(f"http://127.0.0.1:{port}/", timeout=60) as page:
                     assert page.status == 200
                 return
             except OSError:
                 time.sleep(0.1)
+        pytest.fail("the page does not answer")
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait()
+        process.wait(30)

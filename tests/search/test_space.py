@@ -70,13 +70,15 @@ def running(folder: Path) -> Iterator[tuple[str, Path]]:
     with log.open("w") as file:
         process = subprocess.Popen(command, cwd=folder, env=environment | told, stdout=file, stderr=file)
     try:
-        while True:
-            assert process.poll() is None, log.read_text()
+        deadline = time.monotonic() + 300
+        while process.poll() is None and time.monotonic() < deadline:
             try:
-                urlopen(f"http://127.0.0.1:{port}/").close()
+                urlopen(f"http://127.0.0.1:{port}/", timeout=60).close()
                 break
             except OSError:
                 time.sleep(0.1)
+        else:
+            pytest.fail(log.read_text())
         yield f"http://127.0.0.1:{port}", log
     finally:
         process.terminate()
