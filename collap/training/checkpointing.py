@@ -40,6 +40,7 @@ class AtomicCheckpointMixin:
         super().__init__(*args, **kwargs)
         self.add_callback(_CompleteCheckpoints(self))
         self._resumed_from: Path | None = None
+        self._being_written: Path | None = None
         self._save_total_limit: int | None = None
 
     def train(
@@ -60,7 +61,7 @@ class AtomicCheckpointMixin:
                 )
         elif complete:
             logger.warning("%s is of an earlier run. Use another output_dir to keep its checkpoints.", complete[-1])
-        self._resumed_from = checkpoint
+        self._resumed_from, self._being_written = checkpoint, None
         # transformers deletes old checkpoints before the new one is complete, so it must not know the limit.
         self._save_total_limit, self.args.save_total_limit = self.args.save_total_limit, None
         try:
@@ -73,8 +74,8 @@ class AtomicCheckpointMixin:
 
     def _remove_incomplete(self, error: BaseException) -> None:
         """Removes the checkpoint that was being written when `error` came up."""
-        checkpoint = checkpoint_of(self.args, self.state)
-        if not checkpoint.is_dir() or (checkpoint / COMPLETE_FILE).is_file():
+        checkpoint = self._being_written
+        if checkpoint is None or not checkpoint.is_dir() or (checkpoint / COMPLETE_FILE).is_file():
             return
         shutil.rmtree(checkpoint, ignore_errors=True)
         if isinstance(error, Exception):  # and no KeyboardInterrupt
@@ -86,6 +87,11 @@ class AtomicCheckpointMixin:
                     "--resume_from_checkpoint true."
                 )
             raise OSError(f"{checkpoint} could not be written and is removed: {error}. {advice}") from error
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        self._being_written = checkpoint_of(self.args, self.state)
+        (self._being_written / COMPLETE_FILE).unlink(missing_ok=True)  # one of an earlier run is written over
+        super()._save_checkpoint(*args, **kwargs)
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """As in transformers; a model that was there stays until the new one is complete."""
@@ -118,10 +124,6 @@ class _CompleteCheckpoints(TrainerCallback):
             trainer._globalstep_last_logged = sums["step_of_last_log"]
             trainer._total_loss_scalar -= sums["loss_since_last_log"]  # the mean at the end is over this run's steps
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any):
-        # A checkpoint of an earlier run is no longer complete when this run may write over it.
-        (checkpoint_of(args, state) / COMPLETE_FILE).unlink(missing_ok=True)
-
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any):
         trainer = self.trainer
         trainer.accelerator.wait_for_everyone()
@@ -133,6 +135,7 @@ class _CompleteCheckpoints(TrainerCallback):
             write_json(checkpoint / COMPLETE_FILE, {"loss_since_last_log": loss, "step_of_last_log": step})
             flush(checkpoint)
         trainer.accelerator.wait_for_everyone()
+        trainer._being_written = None
         if args.should_save:
             _delete_old(Path(args.output_dir), trainer._save_total_limit, state.best_model_checkpoint)
 

@@ -115,6 +115,22 @@ def test_a_checkpoint_of_an_earlier_run_is_incomplete_while_it_is_replaced(tmp_p
     assert state["log_history"][0]["learning_rate"] == 1e-3
 
 
+@pytest.mark.parametrize(("step", "error"), [(1, RuntimeError("no memory")), (2, KeyboardInterrupt("by hand"))])
+def test_an_error_outside_a_save_leaves_all_checkpoints(tmp_path, monkeypatch, step: int, error: BaseException):
+    make_trainer(tmp_path, max_steps=2).train()
+    (tmp_path / "checkpoint-1").mkdir()  # of another tool
+    trainer = make_trainer(tmp_path, eval_strategy="steps", eval_steps=step)
+
+    def fail(*_, **__) -> None:
+        raise error
+
+    monkeypatch.setattr(trainer, "evaluation_loop", fail)
+    with pytest.raises(type(error), match=f"^{error}$"):
+        trainer.train()
+    assert names(tmp_path) == ["checkpoint-1", "checkpoint-2"]
+    assert (tmp_path / "checkpoint-2" / COMPLETE_FILE).is_file()
+
+
 def with_scaler(trainer: CollapTrainer) -> CollapTrainer:
     """As with float16, for which Accelerate wants a GPU; a scale so large that the first steps are skipped."""
     trainer.accelerator.scaler = torch.amp.GradScaler(
