@@ -33,6 +33,7 @@ class AugmentedSong:
 
     sentences: list[str]
     pieces: Pieces | None  # start and end in seconds, in the new order; None is the whole song
+    section_ids: list[int]  # of each sentence; -1 for one of the whole song or of several sections
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,8 @@ class StructureAugmentation:
             torch.rand(4, generator=generator, dtype=torch.float64)
             < torch.tensor([getattr(self, item.name) for item in fields(self)], dtype=torch.float64)
         ).tolist()
-        song = AugmentedSong(list(sentences), None)
+        # Before their times are rewritten, by which they would not be found.
+        song = AugmentedSong(list(sentences), None, _section_ids(sentences, sections))
         if (crop or reorder) and find_section_problem(sentences, sections, duration_s) is None:
             order = list(range(len(sections)))
             if crop:
@@ -112,13 +114,14 @@ class StructureAugmentation:
             if reorder and len(order) > 1:
                 order = [order[place] for place in _draw_other_order(len(order), generator)]
             if order != list(range(len(sections))):
-                song = _restructure(sentences, sections, duration_s, order) or song
-        chosen = song.sentences
+                song = _restructure(song, sections, duration_s, order)
+        chosen = list(range(len(song.sentences)))
         if drop:
             chosen = _draw_some(chosen, generator)
         if shuffle:
             chosen = [chosen[index] for index in torch.randperm(len(chosen), generator=generator).tolist()]
-        return AugmentedSong(chosen, song.pieces)
+        sentences, ids = ([values[index] for index in chosen] for values in (song.sentences, song.section_ids))
+        return AugmentedSong(sentences, song.pieces, ids)
 
 
 def find_section_problem(
@@ -233,11 +236,21 @@ def _draw_other_order(count: int, generator: torch.Generator) -> list[int]:
             return order
 
 
-def _draw_some(sentences: list[str], generator: torch.Generator) -> list[str]:
-    is_chosen = torch.rand(len(sentences), generator=generator) < 0.5
+def _draw_some(places: list[int], generator: torch.Generator) -> list[int]:
+    is_chosen = torch.rand(len(places), generator=generator) < 0.5
     if not is_chosen.any():
-        is_chosen[int(torch.randint(len(sentences), (), generator=generator))] = True
-    return list(itertools.compress(sentences, is_chosen.tolist()))
+        is_chosen[int(torch.randint(len(places), (), generator=generator))] = True
+    return list(itertools.compress(places, is_chosen.tolist()))
+
+
+def _section_ids(sentences: Sequence[str], sections: Sequence[Section]) -> list[int]:
+    """The section that each sentence describes; -1 for a sentence of the whole song or of several sections."""
+    described: dict[str, list[int]] = {}
+    for number, section in enumerate(sections):
+        for sentence in section.sentences:
+            described.setdefault(sentence, []).append(number)
+    found = [described.get(sentence, []) for sentence in sentences]
+    return [numbers[0] if len(numbers) == 1 else -1 for numbers in found]
 
 
 def _find_sentences(sentences: Sequence[str], sections: Sequence[Section]) -> list[list[int]] | None:
@@ -256,9 +269,9 @@ def _find_sentences(sentences: Sequence[str], sections: Sequence[Section]) -> li
 
 
 def _restructure(
-    sentences: Sequence[str], sections: Sequence[Section], duration_s: float | None, order: list[int]
-) -> AugmentedSong | None:
-    """The song that consists of the sections in `order`; None if no sentence would be left."""
+    song: AugmentedSong, sections: Sequence[Section], duration_s: float | None, order: list[int]
+) -> AugmentedSong:
+    """The song that consists of the sections in `order`; the song itself if no sentence would be left."""
     pieces: Pieces = []
     piece_of = {}  # section -> the piece that it lies in
     for place, index in enumerate(order):
@@ -270,16 +283,16 @@ def _restructure(
             pieces.append((section.start_s, end_s))
         piece_of[index] = len(pieces) - 1
 
-    places = _find_sentences(sentences, sections)
+    places = _find_sentences(song.sentences, sections)
     # General sentences before each section, and after the last one; a cropped song has none.
     general: list[list[int]] = [[] for _ in range(len(sections) + 1)]
     if len(order) == len(sections):
-        for index in set(range(len(sentences))).difference(*places):
+        for index in set(range(len(song.sentences))).difference(*places):
             general[sum(section[0] < index for section in places)].append(index)
     new = [(index, None) for index in sorted(general[0])]
     for place, section in enumerate(order):
         new += [(index, piece_of[section]) for index in places[section]]
         new += [(index, None) for index in sorted(general[place + 1])]
-    moved = [move_times(sentences[index], pieces, piece, duration_s) for index, piece in new]
-    left = [sentence for sentence in moved if sentence is not None]
-    return AugmentedSong(left, pieces) if left else None
+    moved = [(move_times(song.sentences[index], pieces, piece, duration_s), index) for index, piece in new]
+    left = [(sentence, song.section_ids[index]) for sentence, index in moved if sentence is not None]
+    return AugmentedSong([sentence for sentence, _ in left], pieces, [number for _, number in left]) if left else song

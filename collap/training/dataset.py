@@ -51,7 +51,7 @@ class SongReader:
     def for_evaluation(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The whole song with the first of its texts."""
         text = row["text"] if row.get("text") is not None else row["texts"][0]
-        return self._example(row, AugmentedSong(self._split(text), None))
+        return self._example(row, AugmentedSong(self._split(text), None, []))
 
     def for_training(self, row: Mapping[str, Any], seed: int) -> dict[str, Any]:
         """One of the song's texts, augmented; all of it is drawn by `seed`."""
@@ -62,7 +62,7 @@ class SongReader:
         drawn = self.augmentation(self._split(text), sections, duration_s, generator)
         example = self._example(row, drawn, song)
         if self.with_sections:
-            example["section_ids"] = _section_ids(drawn.sentences, sections)
+            example["section_ids"] = drawn.section_ids
         return example
 
     def find_section_problem(self, row: Mapping[str, Any]) -> str | None:
@@ -179,16 +179,6 @@ def ids_of(row: Mapping[str, Any]) -> dict[str, str]:
         # All texts of the row, so that the id does not depend on the draw and the augmentation.
         "text_id": str(row["text"] if row.get("texts") is None else row["texts"]),
     }
-
-
-def _section_ids(sentences: Sequence[str], sections: Sequence[Section]) -> list[int]:
-    """The section that each sentence describes; -1 for a sentence of the whole song or of several sections."""
-    described: dict[str, list[int]] = {}
-    for number, section in enumerate(sections):
-        for sentence in section.sentences:
-            described.setdefault(sentence, []).append(number)
-    found = [described.get(sentence, []) for sentence in sentences]
-    return [numbers[0] if len(numbers) == 1 else -1 for numbers in found]
 
 
 @dataclass(eq=False)
