@@ -262,12 +262,12 @@ def test_castella_from_the_file_of_the_split(castella):
 
 def test_castella_times_outside_of_the_recording_are_counted(castella):
     moments = [
-        {"local_caption": "A bell", "timestamps": [[5, 3], [-1, 2], [40, 50], [400, 410], [60, float("inf")]]},
+        {"local_caption": "A bell", "timestamps": [[5, 3], [-1, 2], [40, 50], [400, 410], [60, 302], [298, 301]]},
         {"local_caption": "A drum", "timestamps": [[9, 9]]},
     ]
     write_recordings(castella / "json/en/test.json", [{**RECORDINGS[0], "moments": moments}])
     (row,), provenance = convert("castella", castella)
-    assert (row["text"], row["spans_s"]) == ("A bell", [[40, 50]])
+    assert (row["text"], row["spans_s"]) == ("A bell", [[40, 50], [298, 301]])
     assert (provenance["times_left_out"], provenance["rows_left_out"]["count"]) == (5, 1)
 
 

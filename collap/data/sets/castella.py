@@ -12,7 +12,7 @@ from typing import Any
 
 from .converter import SetContent, SetConverter, SetFolders, SetText, check_unique
 
-ROUNDED_S = 1.0  # durations are whole seconds, and times go up to the next one
+ROUNDED_S = 2.0  # durations are whole seconds, and published times go up to two further
 KEYS = {"yid": str, "duration": int | float, "moments": list}
 
 
@@ -36,7 +36,7 @@ def read(folders: SetFolders, split: str = "test") -> SetContent:
         for index, moment in enumerate(recording["moments"]):
             caption, times = _read_moment(moment, f"{place}: moments[{index}]")
             end_s = recording["duration"] + ROUNDED_S
-            fitting = sorted(time for time in times if 0 <= time[0] < min(time[1], end_s) and time[1] < float("inf"))
+            fitting = sorted(time for time in times if 0 <= time[0] < time[1] <= end_s)
             dropped += len(times) - len(fitting)
             if caption and fitting:
                 texts.append(SetText(f"{song}#{index}", caption, (song,), {"spans_s": fitting}))
