@@ -139,13 +139,9 @@ AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".ai
 AUDIO_SUFFIXES += (".m4a", ".mp4", ".aac", ".wma", ".webm", ".mka", ".mkv", ".ape", ".wv", ".ac3", ".mov", ".avi")
 
 
-def _warn(place: str, reason: str) -> None:
-    logger.warning("%s", reason)
-
-
-def find_audio_files(folder: Path, leave_out: Callable[[str, str], object] = _warn) -> list[Path]:
+def find_audio_files(folder: Path, leave_out: Callable[[str, str], object] | None = None) -> list[Path]:
     """The audio files among those of [`list_folder`]; what is left out is a warning by default."""
-    files = list_folder(folder, leave_out)
+    files = list_folder(folder, leave_out or (lambda _, reason: logger.warning("%s", reason)))
     return [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES and path.is_file()]
 
 
@@ -155,12 +151,10 @@ def list_folder(folder: Path, leave_out: Callable[[str, str], object]) -> list[P
     each folder that cannot be read or is a link, and a sentence that says so.
     """
     files: list[Path] = []
-    found = os.walk(folder, onerror=lambda error: leave_out(error.filename, str(error)))
-    for parent, folders, names in found:
+    for parent, folders, names in os.walk(folder, onerror=lambda error: leave_out(error.filename, str(error))):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for path in (os.path.join(parent, name) for name in folders):
-            if os.path.islink(path):
-                leave_out(path, f"{path} is a link to a folder, which is not followed")
+        for path in filter(os.path.islink, [os.path.join(parent, name) for name in folders]):
+            leave_out(path, f"{path} is a link to a folder, which is not followed")
         files += [Path(parent, name) for name in names if not name.startswith(".")]
     return sorted(files)
 

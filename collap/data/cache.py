@@ -323,13 +323,10 @@ def describe_settings(config: CollapConfig, feature_extractor: CollapFeatureExtr
     def read(owner: Any, names: Sequence[str]) -> dict[str, Any] | None:
         return None if owner is None else {name: getattr(owner, name) for name in names}
 
-    encoders = {
-        "music_config": read(config.music_config, BEATS_FIELDS),
-        "speech_config": read(config.speech_config, WHISPER_FIELDS),
-    }
+    music, speech = read(config.music_config, BEATS_FIELDS), read(config.speech_config, WHISPER_FIELDS)
     return {
         "format_version": REVISION_FORMAT,
-        "config": read(config, FRAME_FIELDS) | encoders,
+        "config": {**read(config, FRAME_FIELDS), "music_config": music, "speech_config": speech},
         "feature_extractor": read(feature_extractor, EXTRACTOR_FIELDS),
     }
 
@@ -364,22 +361,14 @@ def hash_model(model: PreTrainedModel, **settings: Any) -> str:
     The `revision` or `song_revision` of a [`Retriever`]: 16 hexadecimal digits of the class, the configuration and
     the weights, wherever they were loaded from. `settings` are what embeddings depend on beside it, for JSON.
     """
-    described = {
-        "format_version": REVISION_FORMAT,
-        "class": type(model).__name__,
-        "config": model.config.to_dict(),
-        "weights": hash_weights(model),
-        "settings": settings,
-    }
-    return hash_described(described)
+    own = {"class": type(model).__name__, "config": model.config.to_dict(), "weights": hash_weights(model)}
+    return hash_described({"format_version": REVISION_FORMAT, **own, "settings": settings})
 
 
 def hash_described(described: Mapping[str, Any]) -> str:
     """16 hexadecimal digits of a description for JSON, wherever what it describes was loaded from."""
-    own = json.loads(
-        json.dumps(described, default=str),
-        object_hook=lambda fields: {name: value for name, value in fields.items() if name not in ORIGIN},
-    )
+    plain = json.dumps(described, default=str)
+    own = json.loads(plain, object_hook=lambda part: {name: part[name] for name in part if name not in ORIGIN})
     return hashlib.sha256(json.dumps(own, sort_keys=True).encode()).hexdigest()[:REVISION_LENGTH]
 
 

@@ -171,13 +171,10 @@ class CollapRetriever:
     @cached_property
     def song_revision(self) -> str:
         """See [`Retriever`]."""
-        described = {
-            **describe_settings(self.model.config, self.processor.feature_extractor),
-            "weights": hash_weights(self.model.audio_model),
-            "cached_features": self._feature_precision,
-            "computed": describe_computation(self.model),
-        }
-        return hash_described(described)
+        settings = describe_settings(self.model.config, self.processor.feature_extractor)
+        weights, computed = hash_weights(self.model.audio_model), describe_computation(self.model)
+        own = {"weights": weights, "computed": computed, "cached_features": self._feature_precision}
+        return hash_described(settings | own)
 
     @property
     def _feature_precision(self) -> list[str | None] | None:

@@ -28,6 +28,7 @@ from collap.modeling_collap.modeling_collap_base import fingerprint
 from collap.precision import lower_precision
 
 from .calibration import ScoreFit, load_calibration
+from .first_stage import FILE as WINDOWS
 from .first_stage import ExactFirstStage, make_windows
 from .query import IndexedSong, Query, SearchResult
 from .search import search
@@ -38,7 +39,6 @@ logger = logging.getLogger(__name__)
 DATABASE = "songs.sqlite"
 FRAMES = "frames"
 LOCK = "writer.lock"
-WINDOWS = "windows.*"
 OF_MODEL = ("retriever", "song_retriever", "_described", "calibration")  # attributes of an index
 SCHEMA = """
 CREATE TABLE files (path TEXT PRIMARY KEY, song TEXT, title TEXT, artist TEXT, album TEXT, duration_s REAL,
@@ -182,8 +182,7 @@ class SongIndex:
                 f"milvus: {folder} has its windows in {index._settings['milvus'] or 'a file'}, got {milvus!r}. "
                 "--rebuild begins anew."
             )
-        index.retriever = index.song_retriever = retriever
-        index._described = described
+        index.retriever, index._described = retriever, described
         index._check_described(described)
         return index
 
@@ -196,11 +195,7 @@ class SongIndex:
 
     @cached_property
     def retriever(self) -> CollapRetriever:
-        """
-        The model, loaded when it is first used; a ValueError if it is another one than that of the index.
-
-        In the precision in which it was saved, so that a machine without the precision of the songs can search them.
-        """
+        """The model as it was saved, loaded when it is first used; a ValueError if it is not that of the index."""
         retriever = _load_retriever(self.model)
         if _stamp(retriever) != self._settings["stamp"]:  # indexes were once stamped in their own precision
             _lower(retriever, self._settings.get("precision"))
@@ -210,7 +205,7 @@ class SongIndex:
 
     @cached_property
     def song_retriever(self) -> CollapRetriever:
-        """The same, for audio: from its first use on, its audio encoders have the precision of the songs."""
+        """The same, whose audio encoders get the precision of the songs: not every machine that searches has it."""
         _lower(self.retriever, self._settings.get("precision"))
         return self.retriever
 
@@ -310,16 +305,11 @@ class SongIndex:
         """The audio files in a folder; a ValueError if a place with songs of the index seems to be unplugged."""
 
         def leave_out(place: str, reason: str) -> None:
-            if os.path.isdir(place) and not any(_is_inside(path, place) for path in self._files):
-                logger.warning("%s", reason)
-                return
-            raise ValueError(
-                f"folders: {reason}. Its songs are kept; if it is gone for good: "
-                f"collap index --index {self.folder} --remove {place}"
-            )
+            if not os.path.isdir(place) or any(_is_inside(path, place) for path in self._files):
+                cure = f"if it is gone for good: collap index --index {self.folder} --remove {place}"
+                raise ValueError(f"folders: {reason}. Its songs are kept; {cure}")
+            logger.warning("%s", reason)
 
-        if not os.path.isdir(folder):
-            leave_out(folder, f"{folder} is not there")
         own, found = self.folder.resolve(), find_audio_files(Path(folder), leave_out)
         paths = [str(path) for path in found if own not in path.resolve().parents]
         if not paths and self._files:  # such as the folder on which a disk was mounted
@@ -355,7 +345,7 @@ class SongIndex:
             if self._settings["milvus"] is not None:
                 raise
             logger.warning("%s", error)
-            _delete_windows(self.folder)
+            (self.folder / WINDOWS).unlink(missing_ok=True)
             known = set()
 
         def windows() -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -462,13 +452,8 @@ def _delete(folder: Path) -> list[str]:
             index.first_stage.update([], [])
     shutil.rmtree(folder / FRAMES, ignore_errors=True)
     (folder / DATABASE).unlink(missing_ok=True)
-    _delete_windows(folder)
+    (folder / WINDOWS).unlink(missing_ok=True)
     return folders
-
-
-def _delete_windows(folder: Path) -> None:
-    for path in folder.glob(WINDOWS):
-        path.unlink(missing_ok=True)
 
 
 def describe_songs(retriever: CollapRetriever) -> dict[str, Any]:
