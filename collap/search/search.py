@@ -56,8 +56,7 @@ class Description:
         queries = self.texts.output.query_embeds.float()  # (S, d)
         if self.kind == "section":
             queries, sentences = normalize(queries.mean(0, keepdim=True), dim=-1), [text]
-        self.sentences = sentences
-        self.queries = queries.cpu().numpy()
+        self.sentences, self.queries = sentences, queries.cpu().numpy()
         self._retriever = copy.copy(retriever)  # its two options are those of this text
         self._retriever.use_time, self._retriever.section_query = self.kind == "caption", self.kind == "section"
 
