@@ -117,6 +117,8 @@ class CollapTrainingArguments(TrainingArguments):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be at least 1 song, got {value}.")
+        if self.greater_is_better is None and str(self.metric_for_best_model).endswith("median_rank"):
+            self.greater_is_better = False  # transformers takes all but losses for better when greater
         super().__post_init__()
         if self.contrastive_batch_size is None:
             self.contrastive_batch_size = self.per_device_train_batch_size * self.world_size

@@ -182,6 +182,15 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         # The sampler has split the work already. The batch stays on the CPU: micro-batches go to the device.
         return prepare_data_loader(loader, num_processes=1, process_index=0, put_on_device=False)
 
+    def _get_dataloader(self, *args: Any, is_training: bool = False, **kwargs: Any) -> DataLoader:
+        """As in transformers; an evaluation has all songs, with `dataloader_drop_last` too."""
+        drop_last = self.args.dataloader_drop_last
+        self.args.dataloader_drop_last = drop_last and is_training
+        try:
+            return super()._get_dataloader(*args, is_training=is_training, **kwargs)
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
         """As in transformers; with `args.text_learning_rate` the text model has parameter groups of its own."""
         rate = self.args.text_learning_rate
@@ -270,6 +279,8 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
     ) -> EvalLoopOutput:
         """Encodes all songs and texts and scores each song with each text; the scores are the `predictions`."""
         model = self.accelerator.unwrap_model(self.model).eval()
+        if callable(getattr(self.optimizer, "eval", None)):
+            self.optimizer.eval()
         self.callback_handler.eval_dataloader = dataloader
         pairs = []
         for batch in dataloader:

@@ -70,8 +70,9 @@ def make_trainer(
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
-def test_metrics_do_not_depend_on_the_batches(model, tmp_path, batch_size: int):
-    trainer = make_trainer(model, tmp_path, batch_size)
+@pytest.mark.parametrize("drop_last", [False, True])  # of the batches of a training
+def test_metrics_do_not_depend_on_the_batches(model, tmp_path, batch_size: int, drop_last: bool):
+    trainer = make_trainer(model, tmp_path, batch_size, changes={"dataloader_drop_last": drop_last})
     output = trainer.predict(trainer.eval_dataset)
     with torch.no_grad():
         whole = model(**collate(trainer.eval_dataset))
@@ -82,6 +83,8 @@ def test_metrics_do_not_depend_on_the_batches(model, tmp_path, batch_size: int):
     assert {"test_audio_to_text_recall@5", "test_audio_to_text_median_rank"} <= output.metrics.keys()
     assert output.metrics["test_loss"] == pytest.approx(whole.loss.item(), abs=1e-5)
     assert output.label_ids.tolist() == list(range(NUM_SONGS))
+    assert trainer.evaluate()["eval_gallery_size"] == NUM_SONGS
+    assert trainer.args.dataloader_drop_last is drop_last
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 100])
@@ -153,6 +156,7 @@ EACH_EPOCH = {"eval_strategy": "epoch", "save_strategy": "epoch", "load_best_mod
 def test_the_best_model_can_be_chosen_by_each_metric(model, tmp_path, best: str):
     trainer = make_trainer(model, tmp_path, 3, changes={**EACH_EPOCH, "metric_for_best_model": best})
     assert f"eval_{best.removeprefix('eval_')}" in trainer.evaluate()
+    assert trainer.args.greater_is_better is ("recall" in best)
 
 
 @pytest.mark.parametrize("best", ["recall@1", "text_to_audio_recall@10", "eval_accuracy"])
@@ -300,6 +304,25 @@ def test_too_many_skipped_steps_are_an_error(model, songs, tmp_path):
     songs[0]["encoder_frames"][0, 0] = float("inf")
     with pytest.raises(FloatingPointError, match=rf"{MAX_SKIPPED_IN_A_ROW} steps in a row were not finite"):
         train(model, tmp_path, songs[:4], max_steps=MAX_SKIPPED_IN_A_ROW + 5)
+
+
+def test_an_evaluation_has_the_weights_of_an_optimizer_without_a_schedule(model, tmp_path):
+    modes = []
+
+    class WithTwoModes(torch.optim.SGD):
+        def train(self) -> None:
+            modes.append("train")
+
+        def eval(self) -> None:
+            modes.append("eval")
+
+    changes = {"max_steps": 2, "eval_strategy": "steps", "eval_steps": 1, "save_strategy": "no"}
+    songs, optimizers = (
+        songs_of_ragged_length(model.config.encoder_hidden_size),
+        (WithTwoModes(model.parameters()), None),
+    )
+    make_trainer(model, tmp_path, 7, changes=changes, train_dataset=songs, optimizers=optimizers).train()
+    assert modes == ["train", "eval"] * 2
 
 
 def test_the_loss_can_be_replaced_and_a_step_scores_once(model, songs, tmp_path, monkeypatch):
