@@ -6,7 +6,8 @@ import shutil
 import warnings
 from argparse import ArgumentParser
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
     Raises:
         ImportError: if the extra `onnx` is not installed, for ONNX.
         ValueError: if the folder is not empty, the weights are incomplete or have no file tokenizer.json (for ONNX).
-        RuntimeError: if a graph, other than one with weights of 8 bits, returns other values than the model.
+        RuntimeError: if a graph cannot be exported, or returns other values than the model (of 8 bits it may).
     """
     if file_format == "onnx":
         require_extra("onnx", "onnx", "onnxscript", "onnxruntime")
@@ -80,12 +81,18 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
             model.set_attn_implementation("eager")  # of T5 the other one cannot be converted
             _write_search(model.config, processor, folder)
         for name, graph in progress_bar(make_graphs(model, processor).items(), desc="Exporting", unit="graph"):
-            if file_format == "torch":
-                program = graph.program()
-                _check(graph, f"{name}.pt2", program.module()(*graph.others.values()))
-                torch.export.save(program, folder / f"{name}.pt2")
-            else:
-                _write_onnx(graph, folder / f"{name}.onnx", with_int8=int8 and name in INT8_GRAPHS)
+            try:
+                if file_format == "torch":
+                    with _quiet():
+                        program = graph.program()
+                    _check(graph, f"{name}.pt2", program.module()(*graph.others.values()))
+                    torch.export.save(program, folder / f"{name}.pt2")
+                else:
+                    _write_onnx(graph, folder / f"{name}.onnx", with_int8=int8 and name in INT8_GRAPHS)
+            except RuntimeError as error:
+                kind = f" ({model.config.text_config.model_type})" if name == "text" else ""
+                reason = str(error).partition("\n")[0]  # torch adds pages
+                raise RuntimeError(f"The graph {name!r}{kind} cannot be exported: {reason}") from error
 
 
 def _write_onnx(graph: Graph, file: Path, with_int8: bool) -> None:
@@ -135,10 +142,10 @@ def _linear_layers(file: Path) -> list[str]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Inside, no library reports its steps, or warns of code that is not ours."""
+    """Inside, no library reports its steps, or warns of code that is not ours, or prints a graph that failed."""
     logging.disable(logging.WARNING)
     try:
-        with warnings.catch_warnings(action="ignore"):
+        with warnings.catch_warnings(action="ignore"), redirect_stderr(StringIO()):
             yield
     finally:
         logging.disable(logging.NOTSET)

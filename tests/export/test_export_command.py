@@ -11,7 +11,7 @@ import pytest
 import torch
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 from torch import nn
-from transformers import ByT5Tokenizer
+from transformers import AutoConfig, ByT5Tokenizer
 
 from collap import CollapFeatureExtractor, CollapModel, CollapProcessor
 from collap.cli import main
@@ -80,6 +80,36 @@ def test_a_graph_that_ignores_padding_is_refused(tmp_path, monkeypatch):
     adapter = graphs.make_graphs(*tiny_collap())["adapter"]
     with pytest.raises(RuntimeError, match=r"frame_embeds of adapter\.onnx differs from the model by up to"):
         export._write_onnx(adapter, tmp_path / "adapter.onnx", with_int8=False)
+
+
+def text_graph(model_type, **fields):
+    """That of a tiny text model, with model and processor."""
+    sizes = {"vocab_size": 50, "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    tokens = {"bos_token_id": 0, "pad_token_id": 1, "eos_token_id": 2}
+    text = AutoConfig.for_model(model_type, **sizes, **tokens, **fields)
+    model, processor = tiny_collap(text_config=text, text_granularity="document", temporal_position=False)
+    return graphs.make_graphs(model, processor)["text"], model, processor
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model_type", ["bert", "gpt2", "modernbert", "mpnet", "t5"])
+def test_text_models_are_converted(model_type, tmp_path):
+    pytest.importorskip("onnxruntime")
+    graph, model, _ = text_graph(model_type, max_position_embeddings=64)
+    model.set_attn_implementation("eager")
+    export._write_onnx(graph, tmp_path / "text.onnx", with_int8=False)  # which compares it with the model
+
+
+@pytest.mark.slow
+def test_a_text_model_that_cannot_be_converted_is_named(tmp_path, monkeypatch, capsys):
+    graph, *parts = text_graph("longformer", attention_window=8, max_position_embeddings=64)
+    for part in parts:
+        part.save_pretrained(tmp_path / "model")
+    monkeypatch.setattr(export, "make_graphs", lambda model, processor: {"text": graph})
+    with pytest.raises(RuntimeError, match=r"^The graph 'text' \(longformer\) cannot be exported: [^\n]+$"):
+        export.export_model(tmp_path / "model", tmp_path / "out", "torch")
+    assert not (tmp_path / "out").exists()
+    assert "torch.ops" not in capsys.readouterr().err  # the graph, of hundreds of lines
 
 
 @pytest.mark.slow
