@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from tiny_retrieval import TEXTS, tiny_collap, write_songs
 from torch import nn
 from transformers import AutoConfig, ByT5Tokenizer
@@ -68,6 +69,7 @@ def expected(folder, songs):
         return audio, text, model.score(audio, text)
 
 
+@pytest.mark.slow
 def test_a_graph_that_ignores_padding_is_refused(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     embed_frames = graphs.embed_frames
@@ -238,3 +240,10 @@ def test_what_cannot_be_exported(tmp_path, capsys):
     processor = CollapProcessor(CollapFeatureExtractor(), ByT5Tokenizer())
     with pytest.raises(ValueError, match=r"tokenizer with a tokenizer\.json, got a ByT5Tokenizer"):
         export._write_search(tiny_collap()[0].config, processor, tmp_path)
+
+
+def test_an_adapter_without_a_processor_has_that_of_its_base(folder, tmp_path, monkeypatch):
+    adapted = get_peft_model(CollapModel.from_pretrained(folder / "model"), LoraConfig(target_modules=["query"]))
+    adapted.save_pretrained(tmp_path / "adapter")
+    monkeypatch.setattr(export, "make_graphs", lambda model, processor: processor.check_model(model) or {})
+    export.export_model(tmp_path / "adapter", tmp_path / "out", "torch")
