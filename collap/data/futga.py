@@ -15,12 +15,15 @@ CLOCK_TOLERANCE_S = 1.0  # captions round to whole seconds
 PERCENT_TOLERANCE = 0.01  # of the song, likewise
 
 _CLOCK_TIME = r"(?<![\d:.])(?:\d{1,2}:)?\d{1,3}:[0-5]\d(?:\.\d+)?(?![\d:])"
-_PLAIN_NUMBER = r"(?<![\d:.])\d{1,3}(?:\.\d+)?"
+_PERCENT = r"(?:100|\d{1,2}(?:\.\d+)?)"
+# Where a range in percent is a time; "20-30% louder" is none.
+_PLACE = r"(?:^|[(\[:|–—]|\b(?:[Ff]rom|[Bb]etween|[Aa]t|[Dd]uring))\s*(?:(?:about|around)\s+)?"
 _SIGN = r"\s*(?:%|per ?cent)"
 _UNTIL = r"\s*(?:-|–|—|to|until|till|through|and)\s*"
 _TIMES = re.compile(
     rf"(?P<clock>{_CLOCK_TIME})(?:(?P<clock_to>{_UNTIL})(?P<clock_end>{_CLOCK_TIME}))?"
-    rf"|(?P<percent>{_PLAIN_NUMBER})(?P<percent_to>(?:{_SIGN})?{_UNTIL})(?P<percent_end>{_PLAIN_NUMBER})(?={_SIGN})"
+    rf"|(?P<place>{_PLACE})(?P<percent>{_PERCENT})(?P<percent_to>(?:{_SIGN})?{_UNTIL})(?P<percent_end>{_PERCENT})"
+    rf"(?={_SIGN})"
 )
 
 
@@ -33,7 +36,7 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
     Rewrites the times in a sentence for a song that consists of pieces of another song.
 
     Clock times ("1:05", "0:14 to 0:32", "1:02:00") keep their format; ranges in percent ("from 20% to 40%") are
-    rewritten too. A single percent is seldom a time ("50% louder") and stays as it is.
+    rewritten too. Other percents ("50% louder", "20-30% louder") are seldom times and stay as they are.
 
     `pieces` are start and end in seconds, in the order of the new song. `owner` is the index of the piece that the
     sentence describes, preferred for a time on the border of two pieces; without it a single time at the end of the
@@ -58,7 +61,7 @@ def move_times(sentence: str, pieces: Pieces, owner: int | None, duration_s: flo
             moved = _place(times, pieces, owner, PERCENT_TOLERANCE * duration_s)
             shares = [100 * time / new_duration_s for time in moved]
             told = [f"{share:.{_decimals(match[name])}f}" for share, name in zip(shares, names, strict=True)]
-        return (match["clock_to"] or match["percent_to"] or "").join(told)
+        return (match["place"] or "") + (match["clock_to"] or match["percent_to"] or "").join(told)
 
     try:
         return _TIMES.sub(move, sentence)

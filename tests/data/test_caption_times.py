@@ -28,6 +28,11 @@ def move(sentence: str, owner: int | None = None, duration_s: float | None = DUR
         ("From 50 to 80 percent.", "From 0 to 60 percent."),
         ("It lasts from 12.5%-17.5% of the song.", "It lasts from 65.0%-75.0% of the song."),
         ("50% louder, in 4/4, at 120 bpm, 1:2 and 3:99.", "50% louder, in 4/4, at 120 bpm, 1:2 and 3:99."),
+        ("The chorus is 20-30% louder than the verse.", "The chorus is 20-30% louder than the verse."),
+        ("Its tempo rises from 120 to 130 percent.", "Its tempo rises from 120 to 130 percent."),
+        ("Outro (20% - 30%), then 50 - 60%: a choir.", "Outro (80% - 100%), then 50 - 60%: a choir."),
+        ("Outro: 20-30%", "Outro: 80-100%"),
+        ("20-30% - Outro", "80-100% - Outro"),
         ("At 0:10 it is cut.", None),
         ("From 0:50 to 1:50.", None),  # across a gap
         ("From 1:50 to 1:45.", None),  # back in time
