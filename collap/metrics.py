@@ -77,7 +77,7 @@ def query_metrics(
     """
     scores = _checked_scores(scores)
     right = _right_answers(targets, scores.shape)
-    if wrong := [k for k in recall_at if k != int(k) or k < 1]:
+    if wrong := [k for k in recall_at if k < 1 or k % 1 != 0]:
         raise ValueError(f"recall_at must hold whole numbers of at least 1, got {wrong}.")
     positions = _positions(scores, right)  # (queries, most right answers of a query)
     num_right = right.sum(1)  # (queries,)

@@ -137,6 +137,12 @@ def test_faults(scores, targets, message):
         retrieval_metrics(scores, targets)
 
 
+@pytest.mark.parametrize("number", [0, 1.5, float("inf"), float("nan")])
+def test_a_recall_needs_a_whole_number(number):
+    with pytest.raises(ValueError, match=r"recall_at must hold whole numbers of at least 1, got \["):
+        retrieval_metrics(np.zeros((1, 2)), [0], recall_at=[1, number])
+
+
 def test_the_interval_of_a_share_of_one_half():
     """The mean of 400 draws from {0, 1} has a standard deviation of 0.5 / 20: 95 % lie within 1.96 of them, 0.049."""
     values = np.repeat([0.0, 1.0], 200)
