@@ -16,6 +16,7 @@ import torch
 from collap.data.futga import CLOCK_TOLERANCE_S, Pieces, move_times
 
 CROSS_FADE_S = 0.005  # long enough to avoid a click, shorter than a frame of any encoder
+MIN_SECTION_S = 0.2  # the encoders take 0.175 s, and samples are rounded
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class AugmentedSong:
 
     sentences: list[str]
     pieces: Pieces | None  # start and end in seconds, in the new order; None is the whole song
-    section_ids: list[int]  # of each sentence; -1 for one of the whole song or of several sections
+    section_ids: list[int]  # of each sentence; -1 for no section, several, or one behind the song's end
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class StructureAugmentation:
             < torch.tensor([getattr(self, item.name) for item in fields(self)], dtype=torch.float64)
         ).tolist()
         # Before their times are rewritten, by which they would not be found.
-        song = AugmentedSong(list(sentences), None, _section_ids(sentences, sections))
+        song = AugmentedSong(list(sentences), None, _section_ids(sentences, sections, duration_s))
         if (crop or reorder) and find_section_problem(sentences, sections, duration_s) is None:
             order = list(range(len(sections)))
             if crop:
@@ -130,13 +131,13 @@ def find_section_problem(
     """
     Why the sections of a song can't be cropped and reordered; None if they can.
 
-    They can if there are two or more, they follow each other in the song as in the caption without an overlap, end at
-    most a second after the song, and all their sentences are in the caption.
+    They can if there are two or more, they follow each other in the song as in the caption without an overlap, each
+    has 0.2 s of the song, the last ends at most a second after it, and all their sentences are in the caption.
     """
     if len(sections) < 2:
         return f"it has {len(sections)} section(s), two or more are needed"
     for place, section in enumerate(sections):
-        if not 0 <= section.start_s < section.end_s:
+        if not 0 <= section.start_s <= section.end_s - MIN_SECTION_S:
             return f"section {place} lasts from {section.start_s} s to {section.end_s} s"
         if not section.sentences:
             return f"section {place} has no sentence"
@@ -145,8 +146,8 @@ def find_section_problem(
             return f"section {place + 1} begins at {after.start_s} s, before section {place} ends at {before.end_s} s"
     if duration_s is not None:
         last = sections[-1]
-        if last.end_s > duration_s + CLOCK_TOLERANCE_S or last.start_s >= duration_s:
-            return f"the last section ends at {last.end_s} s, the song at {duration_s} s"
+        if last.end_s > duration_s + CLOCK_TOLERANCE_S or last.start_s > duration_s - MIN_SECTION_S:
+            return f"the last section lasts from {last.start_s} s to {last.end_s} s, the song ends at {duration_s} s"
     if _find_sentences(sentences, sections) is None:
         return "the sentences of its sections are not all in its text, in their order"
     return None
@@ -243,12 +244,13 @@ def _draw_some(places: list[int], generator: torch.Generator) -> list[int]:
     return list(itertools.compress(places, is_chosen.tolist()))
 
 
-def _section_ids(sentences: Sequence[str], sections: Sequence[Section]) -> list[int]:
-    """The section that each sentence describes; -1 for a sentence of the whole song or of several sections."""
+def _section_ids(sentences: Sequence[str], sections: Sequence[Section], duration_s: float | None) -> list[int]:
+    """The section that each sentence describes; -1 if that is none, several, or one behind the end of the song."""
     described: dict[str, list[int]] = {}
     for number, section in enumerate(sections):
+        is_inside = duration_s is None or section.start_s < duration_s
         for sentence in section.sentences:
-            described.setdefault(sentence, []).append(number)
+            described.setdefault(sentence, []).append(number if is_inside else -1)
     found = [described.get(sentence, []) for sentence in sentences]
     return [numbers[0] if len(numbers) == 1 else -1 for numbers in found]
 

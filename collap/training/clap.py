@@ -24,6 +24,7 @@ from collap.modeling_collap.outputs_collap import CollapAudioOutput, CollapOutpu
 from collap.processing.data_collator_collap import pair_ids
 
 from .arguments import CollapTrainingArguments, ConfigArguments, DataArguments, ModelArguments
+from .augmentation import MIN_SECTION_S
 from .dataset import SongDataset, draw_text, ids_of, text_of_section
 from .trainer import CollapTrainer
 
@@ -118,7 +119,12 @@ class ClapSongReader:
         """A window of the song, or of a section, with one of its texts; all of it is drawn by `seed`."""
         generator = torch.Generator().manual_seed(seed)
         wording, text = draw_text(row, generator)
-        sections = [section for section in row.get("sections") or [] if text_of_section(section, wording)]
+        duration_s = audio_duration_s(row["audio"])
+        sections = [
+            section | {"end_s": min(section["end_s"], duration_s)}
+            for section in row.get("sections") or []
+            if text_of_section(section, wording) and section["start_s"] <= duration_s - MIN_SECTION_S
+        ]
         is_clip = bool(torch.rand((), generator=generator) < self.section_probability)
         ids = ids_of(row)
         if is_clip and sections:
@@ -127,7 +133,7 @@ class ClapSongReader:
             start_s, end_s, text = section["start_s"], section["end_s"], text_of_section(section, wording)
             ids["text_id"] = str(section["text"] if wording is None else section["texts"])
         else:
-            start_s, end_s = 0.0, audio_duration_s(row["audio"])
+            start_s, end_s = 0.0, duration_s
         length_s = min(self.processor.feature_extractor.max_length_s, end_s - start_s)
         start_s += float(torch.rand((), generator=generator)) * (end_s - start_s - length_s)
         return self._example(row, text, start_s, length_s) | ids

@@ -140,6 +140,15 @@ def test_a_clip_lies_in_the_section_that_its_text_describes(processor, row):
     assert {example["song_id"] for example in drawn} == {row["audio"]}
 
 
+def test_a_clip_ends_with_the_song(processor, row):
+    row["sections"] = [
+        {"start_s": start_s, "end_s": 9.0, "texts": [text, text]}
+        for start_s, text in ((2.5, "in"), (2.9, "out"), (3, "b"))
+    ]
+    drawn = [ClapSongReader(processor, section_probability=1.0).for_training(row, seed) for seed in range(5)]
+    assert {(example["text"], len(example["window"])) for example in drawn} == {("in", WINDOW // 2)}
+
+
 def test_evaluation_takes_the_first_window_and_text(processor, row):
     example = ClapSongReader(processor).for_evaluation(row)
     assert example["window"][0] == 0

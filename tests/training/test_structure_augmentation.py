@@ -172,7 +172,9 @@ def test_a_sentence_with_a_time_outside_of_the_pieces_is_left_out():
         ([A, replace(B, end_s=20.0), C], "section 1 lasts from 20.0 s to 20.0 s"),
         ([replace(A, start_s=-1.0), B, C], "section 0 lasts from -1.0 s"),
         ([A, replace(B, sentences=()), C], "section 1 has no sentence"),
-        ([A, B, replace(C, end_s=101.5)], "the last section ends at 101.5 s, the song at 100.0 s"),
+        ([A, B, replace(C, end_s=101.5)], "the last section lasts from 60.0 s to 101.5 s, the song ends at 100.0 s"),
+        ([A, B, replace(C, start_s=99.9, end_s=100.3)], "from 99.9 s to 100.3 s, the song ends at 100.0 s"),
+        ([A, replace(B, end_s=20.1), C], "section 1 lasts from 20.0 s to 20.1 s"),  # too short for the encoders
         ([replace(A, sentences=A.sentences[::-1]), B, C], "are not all in its text, in their order"),
     ],
 )
