@@ -2,6 +2,8 @@
 """Pairs of song and text to a training batch of CollapModel."""
 
 import hashlib
+import numbers
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +26,7 @@ class CollapDataCollator:
     - `encoder_frames`: result of `model.audio_model.encode` for the song, `(num_frames, width)` without padding. The
       encoders are frozen in the paper's recipe, so their frames can be cached.
     Optional:
-    - `song_id`: equal for pairs of the same song; by default the path, where `audio` is one;
+    - `song_id`: equal for pairs of the same song; by default the path, where `audio` is one or `{"path": ...}`;
     - `text_id`: equal for pairs of the same text; by default the text itself;
     - `section_ids`: a whole number for each sentence of `text`, which is then a list of sentences; those with the same
       number describe one section of the song, those with -1 none. If the first example has them, all need them.
@@ -92,13 +94,13 @@ class CollapDataCollator:
 
 def pair_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) -> dict[str, torch.Tensor]:
     """`song_ids` and `text_ids`, `(B,)`: equal for pairs that share their song or their text."""
-    songs = [_first_given(example.get("song_id"), example.get("audio")) for example in examples]
+    songs = [_first_given(example.get("song_id"), _path(example.get("audio"))) for example in examples]
     words = [
         _first_given(example.get("text_id"), " ".join(sentences))
         for example, sentences in zip(examples, texts, strict=True)
     ]
     ids = {"text_ids": torch.tensor([_number(word) for word in words])}
-    if all(isinstance(song, str | int) for song in songs):
+    if all(isinstance(song, str | numbers.Integral) for song in songs):
         ids = {"song_ids": torch.tensor([_number(song) for song in songs])} | ids
     return ids
 
@@ -116,6 +118,13 @@ def _section_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) 
                 f"{number}; they need text_granularity='sentence'."
             )
     return {"section_ids": torch.tensor([section_id for of_text in section_ids for section_id in of_text])}
+
+
+def _path(audio: Any) -> str | None:
+    """The path of a song that is one or a dict with one. Beside bytes or an array it is only a name: None."""
+    if isinstance(audio, Mapping):
+        audio = audio.get("path") if audio.get("bytes") is None and audio.get("array") is None else None
+    return os.fspath(audio) if isinstance(audio, str | os.PathLike) else None
 
 
 def _first_given(value: Any, default: Any) -> Any:

@@ -1,6 +1,7 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 """Rows of a manifest as training examples, and the contrastive batches they are drawn in."""
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ from datasets import Dataset
 from torch.utils import data
 from torch.utils.data import Sampler
 
-from collap.data.audio_files import audio_duration_s
+from collap.data.audio_files import audio_duration_s, audio_path
 from collap.data.cache import TensorCache
 from collap.modeling_collap.configuration_collap import CollapConfig
 from collap.modeling_collap.modeling_collap_audio import frame_times
@@ -68,7 +69,9 @@ class SongReader:
     def find_section_problem(self, row: Mapping[str, Any]) -> str | None:
         """Why a song can't be cropped and reordered; None if it can."""
         wording, text = (None, row["text"]) if row.get("texts") is None else (0, row["texts"][0])
-        return find_section_problem(self._split(text), self._sections(row, wording), row.get("duration_s"))
+        lengths = row.get("duration_s"), self.processor.feature_extractor.max_length_s
+        duration_s = min((length for length in lengths if length is not None), default=None)
+        return find_section_problem(self._split(text), self._sections(row, wording), duration_s)
 
     def lengths(self, rows: Dataset) -> list[int] | None:
         """
@@ -175,7 +178,8 @@ def ids_of(row: Mapping[str, Any]) -> dict[str, str]:
     """`song_id` and `text_id`: rows that share one of them are no negatives of each other."""
     audio = row["audio"]
     return {
-        "song_id": row.get("song_id") or (audio if isinstance(audio, str) else audio.get("path")),
+        # The path beside bytes is only a name, which other songs may have too.
+        "song_id": row.get("song_id") or audio_path(audio) or hashlib.sha256(audio["bytes"]).hexdigest(),
         # All texts of the row, so that the id does not depend on the draw and the augmentation.
         "text_id": str(row["text"] if row.get("texts") is None else row["texts"]),
     }

@@ -3,6 +3,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from tiny_captioners import save_tiny_captioner, save_tiny_tagger
 from tiny_library import save_tiny_model
 
+from collap import CollapFeatureExtractor
 from collap.captioning import captioner as captioner_module
 from collap.captioning.cli import caption_songs, read_lines
 from collap.captioning.tags import TagCaptioner
@@ -62,7 +64,7 @@ def test_a_manifest_with_sections_and_where_they_come_from(songs, tagger, tmp_pa
     assert set(rows[0]["captioner"]) == {"model", "revision", "prompts", "collap_version"}
     assert rows[0]["coverage"] == 1
     reader = SongReader.__new__(SongReader)  # what training asks before it crops and reorders a song
-    reader._split = list
+    reader._split, reader.processor = list, SimpleNamespace(feature_extractor=CollapFeatureExtractor())
     assert [reader.find_section_problem(row) for row in rows] == [None] * 3
     for row in rows:
         (first, second) = row["sections"]

@@ -1,5 +1,6 @@
 # Copyright 2026 The CoLLAP package developers. Licensed under the Apache License, Version 2.0.
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,6 +109,16 @@ def test_a_path_is_an_id_and_an_array_is_none(collator, tmp_path):
     soundfile.write(path, noise(1.0), RATE)
     same = collator([{"audio": path, "text": "piano"}, {"audio": path, "text": "drums"}])["song_ids"]
     assert same[0] == same[1]
+    forms = (
+        {"audio": Path(path)},
+        {"audio": {"path": path}},
+        {"audio": noise(1.0), "sampling_rate": RATE, "song_id": path},
+    )
+    assert (collator([{**form, "text": "piano"} for form in forms])["song_ids"] == same[0]).all()
+    numbered = [{"audio": path, "text": "piano", "song_id": number} for number in (1, np.int64(1))]
+    assert len(collator(numbered)["song_ids"].unique()) == 1
+    inside = {"path": "a name", "array": noise(1.0), "sampling_rate": RATE}
+    assert "song_ids" not in collator([{"audio": inside, "text": "piano"}])
     batch = collator([{"audio": path, "text": "piano"}, {"audio": noise(1.0), "sampling_rate": RATE, "text": "drums"}])
     assert "song_ids" not in batch
 

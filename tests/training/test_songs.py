@@ -18,7 +18,7 @@ from collap.data.manifest import load_manifest
 from collap.encode import extract_features
 from collap.training.arguments import CollapTrainingArguments
 from collap.training.augmentation import StructureAugmentation
-from collap.training.dataset import ContrastiveBatchSampler, SongDataset, SongReader
+from collap.training.dataset import ContrastiveBatchSampler, SongDataset, SongReader, ids_of
 from collap.training.trainer import CollapTrainer
 
 WORDINGS = [["A song.", "Low first.", "High then."], ["Music.", "It is low.", "It is high."]]
@@ -163,6 +163,27 @@ def test_audio_may_be_bytes(make, folder):
     assert inside.lengths() == [6, 6]
     torch.testing.assert_close(inside[0]["audio"], songs[0]["audio"])
     torch.testing.assert_close(inside[0, 3]["audio"], songs[0, 3]["audio"])
+
+
+def test_bytes_are_the_id_of_a_song_not_the_name_beside_them(make, folder):
+    rows = make().rows.cast_column("audio", Audio(decode=False))
+    for name in ("a.wav", None):
+        audio = [{"bytes": (folder / file).read_bytes(), "path": name} for file in ("tones.wav", "noise.wav")]
+        audio.append(audio[0])
+        first, other, again = (ids_of({"audio": song, "text": "A song."})["song_id"] for song in audio)
+        assert first == again != other
+    assert ids_of(rows[1])["song_id"] == str(folder / "noise.wav")
+
+
+def test_a_section_behind_the_longest_song_is_not_trained(make, processor, monkeypatch):
+    monkeypatch.setattr(processor.feature_extractor, "max_length_s", 1.0)
+    songs = make()
+    reader = SongReader(processor, songs.reader.config, truncation=True, with_sections=True)
+    example = reader.for_training(songs.rows[0], 0)
+    assert (len(example["audio"]), example["section_ids"]) == (RATE, [-1, 0, -1])
+    assert reader.find_section_problem(songs.rows[0] | {"duration_s": 3.84}) == (
+        "the last section lasts from 1.28 s to 3.84 s, the song ends at 1.0 s"
+    )
 
 
 def test_workers_draw_what_the_process_would(make):
