@@ -28,7 +28,8 @@ class MeanPoolingCollap(CollapModel):
         # `use_time` and `section_query` have no effect.
         pooled = normalize(audio.last_hidden_state.float().sum(1), dim=-1)  # (B, d); frames of padding are zero
         pooled_text = mean_over_sentences(text.query_embeds.float().T, text.sentence_counts).T  # (T, d)
-        return pooled @ normalize(pooled_text, dim=-1).T
+        with torch.autocast(device_type=pooled.device.type, enabled=False):
+            return pooled @ normalize(pooled_text, dim=-1).T
 
 
 def load_config(name_or_path: str) -> dict[str, Any]:

@@ -327,7 +327,9 @@ def loss_and_backward(
     for name, leaf in leaves.items():
         setattr(whole, name, leaf)
     loss = loss_function(whole)
-    gradients = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+    # A loss need not use all embeddings: mean pooling has no use for those of time.
+    values = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+    gradients = dict(zip(leaves, values, strict=True))
 
     for _ in range(repeated):  # first, because the last backward pass sends the gradients to all processes
         with accumulate():

@@ -3,7 +3,7 @@
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -207,10 +207,6 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
             optimizer.add_param_group({**group, "params": own, "lr": rate})
         return optimizer
 
-    def compute_loss_context_manager(self) -> AbstractContextManager:
-        """As in transformers, with autocast under FSDP too, where the wrapped model does not contain it."""
-        return self.accelerator.autocast() if self.is_fsdp_enabled else super().compute_loss_context_manager()
-
     def training_step(
         self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: torch.Tensor | int | None = None
     ) -> torch.Tensor:
@@ -247,7 +243,8 @@ class CollapTrainer(AtomicCheckpointMixin, Trainer):
         return loss / num_accumulated
 
     def _embed(self, model: nn.Module, inputs: dict[str, Any]) -> Pairs:
-        with self.compute_loss_context_manager():
+        # The wrapped model contains autocast, but not under FSDP or without a training, and not in `encode_once`.
+        with self.accelerator.autocast():
             inputs = encode_once(self.accelerator.unwrap_model(model), self._prepare_inputs(inputs), self.known_texts)
             return Pairs.of(model(**inputs, return_logits=False))
 

@@ -20,6 +20,8 @@ def test_its_score_is_the_cosine_of_means():
         audio = model.get_audio_features(**audio_inputs([60, 150]))
         text = model.get_text_features(**text_inputs([5, 4, 6], [1, 2]))
         scores = model.similarity(audio, text)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            torch.testing.assert_close(model.similarity(audio, text), scores, rtol=0, atol=0)
     songs = [frames[mask].mean(0) for frames, mask in zip(audio.last_hidden_state, audio.frame_mask, strict=True)]
     texts = [text.query_embeds[:1].mean(0), text.query_embeds[1:].mean(0)]
     expected = normalize(torch.stack(songs), dim=-1) @ normalize(torch.stack(texts), dim=-1).T

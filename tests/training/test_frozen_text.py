@@ -6,7 +6,7 @@ import copy
 import pytest
 import torch
 from peft import get_peft_model
-from test_trainer import collate_with_ids, songs_of_ragged_length
+from test_trainer import collate_with_ids, make_trainer, songs_of_ragged_length
 from tiny_models import text_inputs, tiny_config, tiny_text_config
 
 from collap import CollapModel
@@ -88,6 +88,18 @@ def test_training_and_evaluation_are_those_of_the_plain_path(tmp_path, monkeypat
             torch.testing.assert_close(weight, expected[name], rtol=1e-4, atol=1e-6)
         if name.startswith(("text_model.projection", "text_model.time_query.mlp")):
             assert not torch.equal(weight, before[name])
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+def test_all_layers_compute_in_bf16(tmp_path, steps: int):
+    model, dtypes = make_model(), []
+    for layer in (model.audio_model.adapter, model.text_model.encoder.encoder.layer[0].attention.self.query):
+        layer.register_forward_hook(lambda module, args, output: dtypes.append(output.dtype))
+    songs = songs_of_ragged_length(model.config.encoder_hidden_size)
+    changes = {"bf16": True, "max_steps": steps, "save_strategy": "no"}
+    trainer = make_trainer(model, tmp_path, 4, collate, changes, train_dataset=songs)
+    trainer.train() if steps else trainer.evaluate()
+    assert set(dtypes) == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("limit", [2**32, 0])
