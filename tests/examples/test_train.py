@@ -124,6 +124,11 @@ def test_choices_are_named(folder: Path, capsys):
         assert "invalid choice: 'words'" in capsys.readouterr().err
 
 
+def test_a_section_loss_needs_sections(folder: Path):
+    with pytest.raises(ValueError, match=r"section_loss_weight has no effect, got 1\.0: no song of .* `sections`"):
+        run(folder, "none", *towers(folder), "--text_granularity=sentence", "--section_loss_weight=1")
+
+
 def test_skipped_songs_are_listed(folder: Path, tmp_path: Path):
     (tmp_path / "broken.wav").write_bytes(b"RIFF")
     songs = [(str(folder / f"{note}.wav"), f"A song of {note} sound.") for note in NOTES[:2]]
