@@ -75,10 +75,9 @@ def export_model(name_or_path: str, output_dir: str | Path, file_format: str = "
         require_extra("onnx", "onnx", "onnxscript", "onnxruntime")
     with whole_folder(output_dir) as folder:
         model = load_complete(CollapModel, name_or_path, dtype=torch.float32).eval()
-        source = Path(name_or_path)
-        is_bare = (source / "adapter_config.json").is_file() and not (source / "processor_config.json").is_file()
-        # An adapter that was saved without a processor has that of its base model, whose name the configuration keeps.
-        processor = CollapProcessor.from_pretrained(model.config._name_or_path if is_bare else name_or_path)
+        # An adapter may have no processor: it has that of its base model, whose name the configuration keeps.
+        has_none = Path(name_or_path).is_dir() and not Path(name_or_path, "processor_config.json").is_file()
+        processor = CollapProcessor.from_pretrained(model.config._name_or_path if has_none else name_or_path)
         processor.check_model(model)
         if file_format == "onnx":
             model.set_attn_implementation("eager")  # of T5 the other one cannot be converted

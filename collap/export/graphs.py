@@ -37,10 +37,7 @@ AXES |= dict.fromkeys(("query_embeds", "time_query_embeds"), OF_SENTENCES) | {"s
 
 
 class Graph(nn.Module):
-    """
-    A function of a model and tensors. The inputs of these names are taken from two examples: it is traced with the
-    first and checked with the second. `max_tokens` are the most of a sentence.
-    """
+    """A function of a model and tensors: traced with the first of two examples, checked with the second."""
 
     def __init__(
         self,
@@ -171,6 +168,5 @@ def _example_inputs(config: CollapConfig, processor: CollapProcessor, num_texts:
     }
     inputs = {name: torch.randn(shape, generator=generator) for name, shape in widths.items()}
     inputs["waveform"] *= 0.1 * (torch.arange(samples) < num_samples)
-    frame_mask = torch.arange(frames) < torch.linspace(1, frames, songs)[:, None]  # (songs, frames)
-    masks = {"num_samples": torch.tensor([num_samples]), "frame_mask": frame_mask}
-    return {**tokens, **inputs, **masks, "sentence_counts": torch.tensor(counts)}
+    inputs["frame_mask"] = torch.arange(frames) < torch.linspace(1, frames, songs)[:, None]  # (songs, frames)
+    return {**tokens, **inputs, "num_samples": torch.tensor([num_samples]), "sentence_counts": torch.tensor(counts)}

@@ -45,26 +45,17 @@ class OnnxCollap:
         self.sessions = {}
         for name in ("audio", "adapter", "text", "scores"):
             file = folder / f"{name}.int8.onnx" if int8 and name in ("audio", "text") else folder / f"{name}.onnx"
-            if not file.is_file():
-                raise ValueError(
-                    f"{file} is not there: the folder must be written by `collap export`, with --int8 for it."
-                )
             try:
                 self.sessions[name] = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
             except Exception as error:  # those of onnxruntime have no class of their own in common
-                raise ValueError(f"{file} cannot be loaded: {error}") from error
+                raise ValueError(f"{file} cannot be loaded (int8 needs `collap export --int8`): {error}") from error
 
     def encode_song(self, waveform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """
-        `frame_embeds` `(1, frames, d)` and `song_embeds` `(1, d)` of a mono waveform at 16 kHz, in [-1, 1]. What is
-        longer than the processor's `max_length_s` is cut, as in an index.
-        """
+        """`frame_embeds` `(1, frames, d)` and `song_embeds` `(1, d)` of a mono waveform at 16 kHz, in [-1, 1]."""
         size, shortest = self.settings["samples_per_chunk"], self.settings["min_samples"]
         if np.ndim(waveform) != 1 or len(waveform) < shortest:
-            raise ValueError(
-                f"waveform must be mono, at least {shortest} samples, got the shape {np.shape(waveform)}."
-            )
-        waveform = waveform[: self.settings["max_samples"]]
+            raise ValueError(f"waveform must be mono, at least {shortest} samples, got {np.shape(waveform)}.")
+        waveform = waveform[: self.settings["max_samples"]]  # of the processor; an index cuts, too
         if not (np.issubdtype(waveform.dtype, np.floating) and np.isfinite(waveform).all()):
             raise ValueError(f"waveform, of {waveform.dtype}, must be of floats without NaN and infinity.")
         frames = []
@@ -74,18 +65,14 @@ class OnnxCollap:
             if length < shortest:  # a rest that has no frame
                 break
             chunk = np.pad(chunk, ((0, 0), (0, size - length)))
-            inputs = {"waveform": chunk, "num_samples": np.array([length])}
-            of_chunk = self._run("audio", inputs)
+            of_chunk = self._run("audio", {"waveform": chunk, "num_samples": np.array([length])})
             frames.append(of_chunk["encoder_frames"][of_chunk["frame_mask"]])
         frames = np.concatenate(frames)[None]
         song = self._run("adapter", {"encoder_frames": frames, "frame_mask": np.ones(frames.shape[:2], bool)})
         return song["frame_embeds"], song["song_embeds"]
 
     def encode_texts(self, texts: Sequence[str | list[str]]) -> dict[str, np.ndarray]:
-        """
-        `query_embeds`, `text_embeds`, `sentence_counts` and, if the model has any, `time_query_embeds`. A text is a
-        string or the list of its sentences.
-        """
+        """`query_embeds`, `text_embeds`, `sentence_counts` any `time_query_embeds`; a text may be its sentences."""
         parts = [[text] if isinstance(text, str) else text for text in texts]
         if isinstance(texts, str) or not parts or not all(text and all(map(str.strip, text)) for text in parts):
             raise ValueError(f"texts must be a list of texts that are not empty, got {texts!r}.")
@@ -94,17 +81,15 @@ class OnnxCollap:
 
     def _encode_text(self, text: str | list[str]) -> dict[str, np.ndarray]:
         # Alone: in 8 bits all inputs of a call have one scale.
-        most, sentences = self.settings["max_text_tokens"], [text]
-        if not isinstance(text, str):
-            sentences = [sentence.strip() for sentence in text]
+        most = self.settings["max_text_tokens"]
+        sentences = [text] if isinstance(text, str) else [sentence.strip() for sentence in text]
         if self.settings["text_granularity"] == "document":
             sentences = [" ".join(sentences)]
         elif isinstance(text, str):
             sentences = split_sentences(text, self.settings["language"])
         encoded = self.tokenizer.encode_batch(sentences)
         for sentence, tokens in zip(sentences, encoded, strict=True):
-            if most is not None and sum(tokens.attention_mask) > most:
-                number = sum(tokens.attention_mask)
+            if most is not None and (number := sum(tokens.attention_mask)) > most:
                 raise ValueError(f"A sentence must have at most {most} tokens, got {number}: {sentence[:80]!r} ...")
         columns = {"input_ids": "ids", "attention_mask": "attention_mask", "token_type_ids": "type_ids"}
         inputs = {
