@@ -72,7 +72,7 @@ class OnnxCollap:
         return song["frame_embeds"], song["song_embeds"]
 
     def encode_texts(self, texts: Sequence[str | list[str]]) -> dict[str, np.ndarray]:
-        """`query_embeds`, `text_embeds`, `sentence_counts` any `time_query_embeds`; a text may be its sentences."""
+        """`query_embeds`, `text_embeds`, `sentence_counts`, any `time_query_embeds`; a text may be its sentences."""
         parts = [[text] if isinstance(text, str) else text for text in texts]
         if isinstance(texts, str) or not parts or not all(text and all(map(str.strip, text)) for text in parts):
             raise ValueError(f"texts must be a list of texts that are not empty, got {texts!r}.")
