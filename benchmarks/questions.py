@@ -5,7 +5,6 @@ import json
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -73,20 +72,6 @@ def sections(column: str, every: int = 1) -> Queries:
         for place, song in [*enumerate(songs)][::every]
         for section in song["sections"]
         if section.get(column) is not None
-    ]
-
-
-def polarity(tag: str, is_absent: bool, column: str | None = None) -> Queries:
-    """
-    Queries about the sections that lack a tag that the twin has (`is_absent`), or the reverse. Without `column` the
-    query is short: "flute and harp without drums".
-    """
-    short = "{lead} and {accompaniment} without " + {"voice": "vocals"}.get(tag, tag)
-    return lambda songs: [
-        Query(place, section[column] if column else [short.format(**section["tags"]).removeprefix("none and ")])
-        for place, song in enumerate(songs)
-        for section, twin in zip(song["sections"], songs[place ^ 1]["sections"], strict=True)
-        if section["tags"][tag] != twin["tags"][tag] and (section["tags"][tag] == "none") == is_absent
     ]
 
 
@@ -165,18 +150,6 @@ def spoken_questions() -> list[Question]:
     return [Question(name, "test", captions(column), by_song=by_song) for name, (column, by_song) in named.items()]
 
 
-def polarity_questions() -> list[Question]:
-    """Sections without what the twin has, or the other way round, among all songs and of the two; what that costs."""
-    questions = [question for question in wording_questions("new") if question.split == "content"]
-    kinds = {"absent, seen": (True, "query"), "absent, new": (True, "query_new"), "absent, short": (True,)}
-    kinds |= {"present, seen": (False, "query"), "present, new": (False, "query_new")}
-    for tag, (kind, asked) in product(("bass", "drums", "voice"), kinds.items()):
-        name, queries = f"{tag} {kind}", polarity(tag, *asked)
-        questions.append(Question(name, "twins", queries, section_query=True, filled_from="content"))
-        questions.append(Question(f"{name}, of twins", "twins", queries, section_query=True, within_group=True))
-    return questions
-
-
 def real_music_questions(split: str) -> list[Question]:
     """
     Captions and single sections by both writers among the songs of the split and among all, and captions that have to
@@ -196,7 +169,6 @@ SETS: dict[str, Callable[[], list[Question]]] = {
     "demo": demo_questions,
     "long-form": main_questions,
     "long-form-more": more_questions,
-    "polarity": polarity_questions,
     "validation": validation_questions,
     "spoken": spoken_questions,
     "real-music-test": lambda: real_music_questions("test"),

@@ -71,8 +71,8 @@ class Recipe:
             count = self.size.num_songs.get(split, 0)
             if count < 1:
                 raise ValueError(f"`num_songs` must name at least one song of the split {split!r}, got {count}")
-            if count % (of_group := plan.GROUPED_SPLITS.get(split, 1)):
-                raise ValueError(f"`num_songs` of {split!r} must be a multiple of {of_group}, got {count}")
+            if split in plan.GROUPED_SPLITS and count % plan.GROUP_SIZE:
+                raise ValueError(f"`num_songs` of {split!r} must be a multiple of {plan.GROUP_SIZE}, got {count}")
             if split == "structures" and not self.structures:
                 raise ValueError("the split 'structures' needs `structures`, section layouts of real songs")
             if split == "freehand" and count > len(read_freehand()):
@@ -102,7 +102,7 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
             for section, (start, end) in zip(song.sections, bounds, strict=True)
         ],
     }
-    if song.split in ("train", "train_twins"):
+    if song.split == "train":
         _add_training_captions(line, song, recipe)
         return line
     _add_texts(line, song, recipe)
@@ -118,7 +118,7 @@ def describe_song(song: Song, audio: str, recipe: Recipe) -> dict:
 
 def _writer(song: Song, recipe: Recipe, purpose: str, wording: str = "seen", clock_times: bool = False):
     rng = random_stream(recipe.seed, stream_of(song.split), song.index, purpose)
-    return CaptionWriter(wording, rng, clock_times, song.split in plan.TWIN_SPLITS)
+    return CaptionWriter(wording, rng, clock_times)
 
 
 def _add_training_captions(line: dict, song: Song, recipe: Recipe) -> None:

@@ -53,7 +53,6 @@ class CaptionWriter:
     wording: str  # "seen" (training, and the first text of test songs) or "new" (test songs only)
     rng: np.random.Generator  # makes every choice
     clock_times: bool = False  # whether the sections' times are told, as "0:14 to 0:32"
-    mention_absences: bool = False  # whether a missing voice is always mentioned, and all absences in more wordings
     _used: set[str] = field(default_factory=set)
 
     def write(self, song: Song) -> Caption:
@@ -122,21 +121,16 @@ class CaptionWriter:
         else:
             rhythm = "drums_only" if "drums" in slots else "no_rhythm"
         melody = "melody" if "lead" in slots else "no_melody"
-        chosen = [PHRASES[melody], self._absence(rhythm, PHRASES[rhythm]), PHRASES["dynamics"][section.dynamics]]
+        chosen = [PHRASES[melody], PHRASES[rhythm], PHRASES["dynamics"][section.dynamics]]
         tags = [*ALWAYS_TOLD]
-        if section.voice != "none" or self.rng.random() < 0.3 or self.mention_absences:
-            chosen.append(self._absence(f"{section.voice} voice", PHRASES["voice"][section.voice]))
+        if section.voice != "none" or self.rng.random() < 0.3:
+            chosen.append(PHRASES["voice"][section.voice])
             tags.append("voice")
         told = [self._choose(options) for options in chosen]
         if self.rng.random() < 0.5:  # half of the time the melody is told first, as most people would
             self.rng.shuffle(told)
         told.sort(key=lambda frame: "{place}" not in frame)  # stable: only the clause that names the section moves
         return [frame.format(place=place, **slots) for frame in told], "{place}" in told[0], tags
-
-    def _absence(self, name: str, options: Phrases) -> Phrases:
-        """More options where something is absent, if absences are mentioned."""
-        more = PHRASES["absences"].get(name, {}) if self.mention_absences else {}
-        return {wording: [*phrases, *more.get(wording, [])] for wording, phrases in options.items()}
 
     def _join(self, clauses: list[str]) -> list[str]:
         """One to three sentences out of three or four clauses."""

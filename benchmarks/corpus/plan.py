@@ -16,17 +16,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODES, TAGS, TEMPOS, TEXTURES, is_held_out_pair
+from .tags import ACCOMPANIMENTS, BASSES, DRUMS, DYNAMICS, KEYS, LEADS, MODES, TEMPOS, TEXTURES, is_held_out_pair
 
 FREEHAND = Path(__file__).parent / "freehand.jsonl"
 SAMPLING_RATE = 16_000
 BEATS_PER_BAR = 4
 MIN_SECTION_S = 6.0
-GROUP_SIZE = 4  # songs of a group in the grouped splits, but for pairs of twins
+GROUP_SIZE = 4  # songs of a group in the grouped splits
 ORDER_SPLITS = ("validation_order", "order")
-TWIN_SPLITS = ("train_twins", "twins")  # a song, and the same with bass, drums or voice toggled in each section
-GROUPED_SPLITS = dict.fromkeys((*ORDER_SPLITS, "near_duplicates"), GROUP_SIZE) | dict.fromkeys(TWIN_SPLITS, 2)
-TRAINING_SPLITS = ("train", "train_twins", "validation", "validation_order")  # never a held-out pair of instruments
+GROUPED_SPLITS = (*ORDER_SPLITS, "near_duplicates")
+TRAINING_SPLITS = ("train", "validation", "validation_order")  # never a held-out pair of instruments
 LONG_MINUTES = {"long_2": 2, "long_5": 5, "long_10": 10, "long_20": 20}  # the same songs at four lengths
 
 SECTION_TAGS = ("lead", "accompaniment", "bass", "drums", "texture", "dynamics", "voice")  # what each section draws
@@ -69,14 +68,12 @@ class CorpusSize:
 def _songs_of_splits(train: int, validation: int, content: int, other: int, long: int) -> dict[str, int]:
     return {
         "train": train,
-        "train_twins": 2 * train,
         "validation": validation,
         "validation_order": other,
         "content": content,
         **dict.fromkeys(("order", "near_duplicates", "structures", "instrument_pairs"), other),
         **dict.fromkeys(LONG_MINUTES, long),
         "freehand": 120,  # as many as there are descriptions
-        "twins": 2 * other,
     }
 
 
@@ -151,7 +148,7 @@ def random_stream(seed: int, *names: str | int) -> np.random.Generator:
 
 def stream_of(split: str) -> str:
     """The name of a split's random streams: one for all splits that hold the same songs."""
-    return "long" if split in LONG_MINUTES else split.removesuffix("_twins")
+    return "long" if split in LONG_MINUTES else split
 
 
 def draw_song(
@@ -162,7 +159,7 @@ def draw_song(
 
     Only the split "structures" uses `structures`, which is what `read_structures` gives.
     """
-    base_index, member = divmod(index, GROUPED_SPLITS.get(split, 1))
+    base_index, member = divmod(index, GROUP_SIZE if split in GROUPED_SPLITS else 1)
     rng = random_stream(seed, stream_of(split), base_index, "song")
     described = read_freehand()[index]["tags"] if split == "freehand" else None
     tempo = described["tempo"] if described else str(rng.choice(list(TEMPOS)))
@@ -220,9 +217,6 @@ def draw_song(
         for _ in range(member):
             drawn.append(_draw_section(sections[place], drawn, changes, size, split))
         sections[place] = drawn[-1] if member else sections[place]
-    elif split in TWIN_SPLITS and member:
-        changes = random_stream(seed, split, base_index, "twin")
-        sections = [_toggle(section, changes) for section in sections]
     return replace(song, sections=tuple(sections))
 
 
@@ -243,13 +237,6 @@ def _draw_section(
         dynamics=str(rng.choice(DYNAMICS)),
         voice=str(rng.choice(list(VOICE_SHARES), p=list(VOICE_SHARES.values()))),
     )
-
-
-def _toggle(section: Section, rng: np.random.Generator) -> Section:
-    """The section without its bass, drums or voice, or with one where it has none."""
-    tag = str(rng.choice(("bass", "drums", "voice")))
-    drawn = str(rng.choice(TAGS[tag][1:]))
-    return replace(section, **{tag: drawn if getattr(section, tag) == "none" else "none"})
 
 
 def _draw_pair(used: set[tuple[str, str]], rng: np.random.Generator, size: CorpusSize, split: str) -> tuple[str, str]:

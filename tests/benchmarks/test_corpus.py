@@ -42,8 +42,6 @@ NUM_SONGS = {
     "content": 2,
     "order": 4,
     "near_duplicates": 4,
-    "train_twins": 2,
-    "twins": 2,
 }  # 1 of all others
 STRUCTURES = ((("intro", 8.0), ("verse", 24.0), ("chorus", 16.0), ("verse", 24.0), ("outro", 12.0)),)
 TINY_SIZE = replace(
@@ -230,21 +228,6 @@ def test_groups(corpus):
     assert np.array_equal(first[:start], other[:start])
     assert np.array_equal(first[end:], other[end:])
     assert (first - other)[start:end].std() > 0.3 * other[start:end].std()
-
-
-def test_twins_differ_in_bass_drums_or_voice_of_each_section():
-    for index in range(0, 40, 2):
-        song, twin = (draw_song(SIZES["demo"], 0, "train_twins", index + member) for member in (0, 1))
-        assert song.sections == draw_song(SIZES["demo"], 0, "train", index // 2).sections
-        assert song.group == twin.group == index // 2
-        for own, other in zip(song.sections, twin.sections, strict=True):
-            (tag,) = [tag for tag in ("bass", "drums", "voice") if getattr(own, tag) != getattr(other, tag)]
-            assert replace(other, **{tag: getattr(own, tag)}) == own
-            assert [getattr(section, tag) for section in (own, other)].count("none") == 1
-    (line,) = lines_of("twins", 1, DEMO)
-    for section in line["sections"]:
-        told = " ".join(section["query"])
-        assert re.search("spe?ak|voice|word|instrumental|say", told)  # a voice, or that there is none
 
 
 def test_long_songs_differ_in_their_length_only():

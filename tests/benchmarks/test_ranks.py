@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.corpus.plan import SPLITS
-from benchmarks.questions import SETS, Question, captions, polarity, read_songs, sections, shuffled, splits_of
+from benchmarks.questions import SETS, Question, captions, read_songs, sections, shuffled, splits_of
 from benchmarks.rank import embed_songs, rank_questions, score
 from benchmarks.tables import read_metrics
 from collap import CollapAudioOutput
@@ -35,20 +35,6 @@ class TestQuestions:
         del songs[0]["sections"][1]["query_new"]
         assert sections("query_new")(songs) == [parts[0], *parts[2:]]
 
-    def test_queries_of_what_one_of_two_twins_is_without(self):
-        sounds = {"lead": "flute", "accompaniment": "harp"}
-        rows = [("none", "rock"), ("electric bass", "rock"), ("none", "none"), ("none", "swing")]  # two pairs
-        songs = [
-            {"sections": [{"tags": sounds | {"bass": bass, "drums": drums}, "query_new": [f"{bass}, {drums}"]}]}
-            for bass, drums in rows
-        ]
-        songs[2]["sections"][0]["tags"]["lead"] = "none"
-        assert polarity("bass", True, "query_new")(songs) == [(0, ["none, rock"])]
-        assert polarity("bass", False, "query_new")(songs) == [(1, ["electric bass, rock"])]
-        assert polarity("drums", False, "query_new")(songs) == [(3, ["none, swing"])]
-        assert polarity("bass", True)(songs) == [(0, ["flute and harp without bass"])]
-        assert polarity("drums", True)(songs) == [(2, ["harp without drums"])]
-
     def test_shuffled_captions_are_the_same_for_every_model(self):
         songs = [{"text_new": [f"{song}{sentence}" for sentence in "abcde"]} for song in range(30)]
         drawn = shuffled("text_new")(songs)
@@ -60,8 +46,7 @@ class TestQuestions:
 
     def test_every_split_for_tests_has_a_question(self):
         questions = [question for name in ("long-form", "long-form-more", "validation") for question in SETS[name]()]
-        questions += [question for question in SETS["polarity"]() if question.split == "twins"]
-        assert {question.split for question in questions} == set(SPLITS) - {"train", "train_twins"}
+        assert {question.split for question in questions} == set(SPLITS) - {"train"}
         assert len({question.name for question in questions}) == len(questions)
 
 
