@@ -216,7 +216,7 @@ class SongIndex:
 
     @cached_property
     def calibration(self) -> dict[str, ScoreFit]:
-        """What makes probabilities of scores, by kind of query; a ValueError if it is of other weights."""
+        """What makes probabilities of scores, by kind of query: [`load_calibration`]."""
         return load_calibration(self.model, self.retriever.weights)
 
     @cached_property
