@@ -89,7 +89,7 @@ class AtomicCheckpointMixin:
             raise OSError(f"{checkpoint} could not be written and is removed: {error}. {advice}") from error
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
-        self._being_written = checkpoint_of(self.args, self.state)
+        self._being_written = Path(self.args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
         (self._being_written / COMPLETE_FILE).unlink(missing_ok=True)  # one of an earlier run is written over
         super()._save_checkpoint(*args, **kwargs)
 
@@ -128,7 +128,7 @@ class _CompleteCheckpoints(TrainerCallback):
         trainer = self.trainer
         trainer.accelerator.wait_for_everyone()
         if trainer.is_local_process_zero():  # of each node, for nodes may have disks of their own
-            checkpoint = checkpoint_of(args, state)
+            checkpoint = trainer._being_written
             flush(*checkpoint.rglob("*"), checkpoint, checkpoint.parent)
             # The loss of a step is the same on all processes.
             loss, step = trainer._tr_loss.item(), trainer._globalstep_last_logged
@@ -138,10 +138,6 @@ class _CompleteCheckpoints(TrainerCallback):
         trainer._being_written = None
         if args.should_save:
             _delete_old(Path(args.output_dir), trainer._save_total_limit, state.best_model_checkpoint)
-
-
-def checkpoint_of(args: TrainingArguments, state: TrainerState) -> Path:
-    return Path(args.output_dir) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
 
 
 def complete_checkpoints(folder: Path) -> list[Path]:
