@@ -2,7 +2,6 @@
 """Pairs of song and text to a training batch of CollapModel."""
 
 import hashlib
-import numbers
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -100,7 +99,7 @@ def pair_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) -> d
         for example, sentences in zip(examples, texts, strict=True)
     ]
     ids = {"text_ids": torch.tensor([_number(word) for word in words])}
-    if all(isinstance(song, str | numbers.Integral) for song in songs):
+    if all(isinstance(song, str | int | np.integer | os.PathLike) for song in songs):
         ids = {"song_ids": torch.tensor([_number(song) for song in songs])} | ids
     return ids
 
@@ -120,11 +119,10 @@ def _section_ids(examples: Sequence[Mapping[str, Any]], texts: list[list[str]]) 
     return {"section_ids": torch.tensor([section_id for of_text in section_ids for section_id in of_text])}
 
 
-def _path(audio: Any) -> str | None:
-    """The path of a song that is one or a dict with one. Beside bytes or an array it is only a name: None."""
-    if isinstance(audio, Mapping):
-        audio = audio.get("path") if audio.get("bytes") is None and audio.get("array") is None else None
-    return os.fspath(audio) if isinstance(audio, str | os.PathLike) else None
+def _path(audio: Any) -> Any:
+    """The path of a song that is one or a dict with one. Beside bytes or an array it is only a name, and no id."""
+    is_file = isinstance(audio, Mapping) and audio.get("bytes") is None and audio.get("array") is None
+    return audio.get("path") if is_file else audio
 
 
 def _first_given(value: Any, default: Any) -> Any:

@@ -34,7 +34,7 @@ class AugmentedSong:
 
     sentences: list[str]
     pieces: Pieces | None  # start and end in seconds, in the new order; None is the whole song
-    section_ids: list[int]  # of each sentence; -1 for no section, several, or one behind the song's end
+    section_ids: list[int]  # of each sentence; -1 for none in the song, or several
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,6 @@ class StructureAugmentation:
             torch.rand(4, generator=generator, dtype=torch.float64)
             < torch.tensor([getattr(self, item.name) for item in fields(self)], dtype=torch.float64)
         ).tolist()
-        # Before their times are rewritten, by which they would not be found.
         song = AugmentedSong(list(sentences), None, _section_ids(sentences, sections, duration_s))
         if (crop or reorder) and find_section_problem(sentences, sections, duration_s) is None:
             order = list(range(len(sections)))
@@ -116,13 +115,12 @@ class StructureAugmentation:
                 order = [order[place] for place in _draw_other_order(len(order), generator)]
             if order != list(range(len(sections))):
                 song = _restructure(song, sections, duration_s, order)
-        chosen = list(range(len(song.sentences)))
+        chosen = list(zip(song.sentences, song.section_ids, strict=True))
         if drop:
             chosen = _draw_some(chosen, generator)
         if shuffle:
             chosen = [chosen[index] for index in torch.randperm(len(chosen), generator=generator).tolist()]
-        sentences, ids = ([values[index] for index in chosen] for values in (song.sentences, song.section_ids))
-        return AugmentedSong(sentences, song.pieces, ids)
+        return AugmentedSong([sentence for sentence, _ in chosen], song.pieces, [number for _, number in chosen])
 
 
 def find_section_problem(
@@ -237,22 +235,18 @@ def _draw_other_order(count: int, generator: torch.Generator) -> list[int]:
             return order
 
 
-def _draw_some(places: list[int], generator: torch.Generator) -> list[int]:
-    is_chosen = torch.rand(len(places), generator=generator) < 0.5
+def _draw_some(values: list[tuple[str, int]], generator: torch.Generator) -> list[tuple[str, int]]:
+    is_chosen = torch.rand(len(values), generator=generator) < 0.5
     if not is_chosen.any():
-        is_chosen[int(torch.randint(len(places), (), generator=generator))] = True
-    return list(itertools.compress(places, is_chosen.tolist()))
+        is_chosen[int(torch.randint(len(values), (), generator=generator))] = True
+    return list(itertools.compress(values, is_chosen.tolist()))
 
 
 def _section_ids(sentences: Sequence[str], sections: Sequence[Section], duration_s: float | None) -> list[int]:
-    """The section that each sentence describes; -1 if that is none, several, or one behind the end of the song."""
-    described: dict[str, list[int]] = {}
-    for number, section in enumerate(sections):
-        is_inside = duration_s is None or section.start_s < duration_s
-        for sentence in section.sentences:
-            described.setdefault(sentence, []).append(number if is_inside else -1)
-    found = [described.get(sentence, []) for sentence in sentences]
-    return [numbers[0] if len(numbers) == 1 else -1 for numbers in found]
+    """The section that each sentence describes; -1 if that is none in the song, or several."""
+    inside = [section for section in sections if duration_s is None or section.start_s < duration_s]
+    counts = [[section.sentences.count(sentence) for section in inside] for sentence in sentences]
+    return [count.index(1) if sum(count) == 1 else -1 for count in counts]
 
 
 def _find_sentences(sentences: Sequence[str], sections: Sequence[Section]) -> list[list[int]] | None:

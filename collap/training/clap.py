@@ -120,20 +120,18 @@ class ClapSongReader:
         generator = torch.Generator().manual_seed(seed)
         wording, text = draw_text(row, generator)
         duration_s = audio_duration_s(row["audio"])
-        sections = [
-            section | {"end_s": min(section["end_s"], duration_s)}
-            for section in row.get("sections") or []
-            if text_of_section(section, wording) and section["start_s"] <= duration_s - MIN_SECTION_S
-        ]
+        sections = [section for section in row.get("sections") or [] if text_of_section(section, wording)]
+        sections = [section for section in sections if section["start_s"] <= duration_s - MIN_SECTION_S]
         is_clip = bool(torch.rand((), generator=generator) < self.section_probability)
         ids = ids_of(row)
         if is_clip and sections:
-            lengths = torch.tensor([section["end_s"] - section["start_s"] for section in sections])
+            lengths = torch.tensor([min(section["end_s"], duration_s) - section["start_s"] for section in sections])
             section = sections[int(torch.multinomial(lengths, 1, generator=generator))]
             start_s, end_s, text = section["start_s"], section["end_s"], text_of_section(section, wording)
             ids["text_id"] = str(section["text"] if wording is None else section["texts"])
         else:
             start_s, end_s = 0.0, duration_s
+        end_s = min(end_s, duration_s)
         length_s = min(self.processor.feature_extractor.max_length_s, end_s - start_s)
         start_s += float(torch.rand((), generator=generator)) * (end_s - start_s - length_s)
         return self._example(row, text, start_s, length_s) | ids

@@ -61,16 +61,13 @@ class SongReader:
         sections = self._sections(row, wording)
         song, duration_s = self._load(row) if sections else (None, None)
         drawn = self.augmentation(self._split(text), sections, duration_s, generator)
-        example = self._example(row, drawn, song)
-        if self.with_sections:
-            example["section_ids"] = drawn.section_ids
-        return example
+        section_ids = {"section_ids": drawn.section_ids} if self.with_sections else {}
+        return self._example(row, drawn, song) | section_ids
 
     def find_section_problem(self, row: Mapping[str, Any]) -> str | None:
         """Why a song can't be cropped and reordered; None if it can."""
         wording, text = (None, row["text"]) if row.get("texts") is None else (0, row["texts"][0])
-        lengths = row.get("duration_s"), self.processor.feature_extractor.max_length_s
-        duration_s = min((length for length in lengths if length is not None), default=None)
+        duration_s = min(row.get("duration_s") or math.inf, self.processor.feature_extractor.max_length_s or math.inf)
         return find_section_problem(self._split(text), self._sections(row, wording), duration_s)
 
     def lengths(self, rows: Dataset) -> list[int] | None:
