@@ -2,6 +2,7 @@
 """Encodes songs once into a cache, in any number of processes, and continues where it was stopped."""
 
 import itertools
+import logging
 import math
 import shutil
 import time
@@ -33,6 +34,8 @@ from collap.modeling_collap.modeling_collap_audio import CollapAudioModel
 from collap.precision import lower_precision, usable_precision
 from collap.processing.feature_extraction_collap import CollapBatchFeature, CollapFeatureExtractor
 from collap.progress import progress_bar
+
+logger = logging.getLogger(__name__)
 
 # Processes wait at the end for the last one. The default of ten minutes is less than hours of work may differ by.
 MAX_WAIT = timedelta(days=1)
@@ -262,7 +265,10 @@ def limit_length(feature_extractor: CollapFeatureExtractor, max_length_s: float 
     """Sets a `max_length_s` that is given, a ValueError as of the class; tells whether longer songs are to be cut."""
     if max_length_s is not None:
         feature_extractor.max_length_s = CollapFeatureExtractor(max_length_s=max_length_s).max_length_s
-    return feature_extractor.max_length_s is not None
+    longest_s = feature_extractor.max_length_s
+    if longest_s is not None:
+        logger.info("Of a longer song only the first %g s are encoded (max_length_s).", longest_s)
+    return longest_s is not None
 
 
 def stream_features(

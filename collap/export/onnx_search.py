@@ -55,7 +55,7 @@ class OnnxCollap:
         size, shortest = self.settings["samples_per_chunk"], self.settings["min_samples"]
         if np.ndim(waveform) != 1 or len(waveform) < shortest:
             raise ValueError(f"waveform must be mono, at least {shortest} samples, got {np.shape(waveform)}.")
-        waveform = waveform[: self.settings["max_samples"]]  # of the processor; an index cuts, too
+        waveform = waveform[: self.settings["max_samples"]]  # of the processor
         if not (np.issubdtype(waveform.dtype, np.floating) and np.isfinite(waveform).all()):
             raise ValueError(f"waveform, of {waveform.dtype}, must be of floats without NaN and infinity.")
         frames = []
@@ -132,6 +132,8 @@ def main() -> int:
             continue
         if song.problem is not None:
             print(f"{path} is not whole: {song.problem}", file=sys.stderr)
+        if (most := model.settings["max_samples"]) and len(song.waveform) > most:
+            print(f"{path} is cut: {most} of {len(song.waveform)} samples are encoded.", file=sys.stderr)
         paths.append(path)
         scores.append(model.score(frame_embeds, texts))
     for text, of_songs in zip(given.texts, np.reshape(scores, (-1, len(given.texts))).T, strict=True):

@@ -54,7 +54,7 @@ def test_whole_songs_are_encoded(collap, songs):
     assert all(song.frames.dtype == np.float32 for song in embedded)
 
 
-def test_songs_are_cut_only_by_max_length_s(collap, songs, tmp_path):
+def test_songs_are_cut_only_by_max_length_s(collap, songs, tmp_path, caplog):
     for part in collap:
         part.save_pretrained(tmp_path / "model")
     retriever = load_retriever(str(tmp_path / "model"), max_length_s=0.64)
@@ -63,7 +63,9 @@ def test_songs_are_cut_only_by_max_length_s(collap, songs, tmp_path):
     assert "first 0.64 s" in retriever.name
     assert retriever.revision != CollapRetriever(*collap).revision
     retriever.processor.save_pretrained(tmp_path / "model")  # as a training with --max_length_s does
-    trained = load_retriever(str(tmp_path / "model"))
+    with caplog.at_level("INFO"):
+        trained = load_retriever(str(tmp_path / "model"))
+    assert "only the first 0.64 s are encoded" in caplog.text
     np.testing.assert_array_equal(trained.embed_song(songs[2]).frames, song.frames)
     assert trained.song_revision == retriever.song_revision
     with pytest.raises(ValueError, match=r"max_length_s must be at least 0\.175 s or None, got -3"):

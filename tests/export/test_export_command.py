@@ -210,7 +210,7 @@ def test_what_a_search_cannot_use_is_named(documents, tmp_path):
     from collap.export.onnx_search import OnnxCollap
 
     folder = shutil.copytree(documents[2], tmp_path / "onnx")
-    song, short = write_songs(tmp_path, (0.5, 0.1)).values()
+    song, short = write_songs(tmp_path, (1.5, 0.1)).values()
     (tmp_path / "bad.mp3").write_text("no audio")
     command = "import sys, runpy; sys.path.insert(0, '.'); runpy.run_path('onnx_search.py', run_name='__main__')"
     arguments = ["--songs", short, str(tmp_path / "bad.mp3"), song, "--texts", "a choir"]
@@ -223,6 +223,7 @@ def test_what_a_search_cannot_use_is_named(documents, tmp_path):
     assert [line.partition(":")[0] for line in run.stderr.splitlines()] == [
         f"{short} is left out",
         f"{tmp_path / 'bad.mp3'} is left out",
+        f"{song} is cut",
     ]
     assert without_av.stderr.splitlines() == [
         "onnx_search.py: Decoding and resampling of audio need PyAV and soxr: pip install av soxr."
