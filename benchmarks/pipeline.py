@@ -116,6 +116,8 @@ def run_steps(steps: Sequence[Step], logs: Path, at_once: int) -> None:
                 if process.poll() is None:
                     continue
                 del running[step]
+                if process.returncode == 0:
+                    bar.update(bar.total - bar.n)
                 bar.close()
                 if process.returncode:
                     tail = (logs / f"{step.name}.log").read_text(errors="replace")[-3000:]
