@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from transformers.utils import cached_file
+
 MAX_SHOWN = 5
 
 
@@ -34,6 +36,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def find_model_file(name_or_path: str | Path, name: str) -> str | None:
+    """A file in the folder of a model or in its Hub repository; None if there is none."""
+    quietly = {f"_raise_exceptions_for_{problem}": False for problem in ("missing_entries", "connection_errors")}
+    return cached_file(str(name_or_path), name, **quietly)
 
 
 def read_object(file: Path) -> dict[str, Any]:

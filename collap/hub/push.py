@@ -30,12 +30,11 @@ from huggingface_hub import HfApi, ModelCard
 from huggingface_hub.utils import validate_repo_id
 from transformers import AutoConfig, HfArgumentParser, PreTrainedModel
 from transformers.hf_argparser import HfArg
-from transformers.utils import cached_file
 
 from collap import BeatsConfig, BeatsFeatureExtractor, BeatsModel, CollapConfig, CollapModel, CollapProcessor
 from collap.cli import HelpFormatter
 from collap.extras import require_extra
-from collap.files import whole_folder
+from collap.files import find_model_file, whole_folder
 from collap.hub.card import CardArguments, render_card
 from collap.hub.checks import CARD_TYPES, repository_files, repository_problems
 from collap.hub.code import code_is_saved, copy_sentence_transformers_files, for_the_hub, is_hub_id
@@ -175,10 +174,7 @@ def write_repository(model: str | Path, output_dir: str | Path, name: str, card:
             copy_sentence_transformers_files(folder)
         calibration = None
         if not (Path(model) / ADAPTER_CONFIG).is_file():  # merged, it has other weights
-            quietly = {
-                f"_raise_exceptions_for_{problem}": False for problem in ("missing_entries", "connection_errors")
-            }
-            calibration = cached_file(str(model), "calibration.json", **quietly)
+            calibration = find_model_file(model, "calibration.json")
         if calibration is not None:
             shutil.copy(calibration, folder)
         publication.card(name, card, calibration is not None).save(folder / "README.md")

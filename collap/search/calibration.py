@@ -33,7 +33,6 @@ import numpy as np
 import torch
 from accelerate import PartialState
 from torch import nn
-from transformers.utils import cached_file
 
 from collap.cli import HelpFormatter
 from collap.data.manifest import load_manifest
@@ -41,7 +40,7 @@ from collap.encode import embed_songs
 from collap.evaluation.evaluate import score_songs
 from collap.evaluation.evaluation_set import EvaluationSet, load_evaluation_set
 from collap.evaluation.retrievers import CollapRetriever, load_retriever
-from collap.files import markdown_table, write_json
+from collap.files import find_model_file, markdown_table, write_json
 from collap.processing.processing_collap import CollapProcessor
 
 from .query import Kind
@@ -84,8 +83,7 @@ def load_calibration(folder: str | Path, weights: str) -> dict[str, ScoreFit]:
     Raises:
         ValueError: if the file is damaged.
     """
-    quietly = {f"_raise_exceptions_for_{problem}": False for problem in ("missing_entries", "connection_errors")}
-    file = cached_file(str(folder), CALIBRATION_FILE, **quietly)
+    file = find_model_file(folder, CALIBRATION_FILE)
     if file is None:
         return {}
     cure = f"Write it again: collap calibrate MANIFEST --model {folder}"

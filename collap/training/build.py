@@ -118,10 +118,11 @@ def make_trainer(
     if training.process_index == 0 and (skipped or file.exists()):
         write_jsonl(file, skipped)
     weight = training.section_loss_weight
-    if weight and train_songs is not None and not any(row.get("sections") for row in train_songs.rows):
+    rows = [] if train_songs is None else train_songs.rows.remove_columns("audio")  # which may be whole files
+    if weight and train_songs is not None and not any(row.get("sections") for row in rows):
         raise ValueError(f"section_loss_weight has no effect, got {weight}: no song of train_manifest has `sections`.")
     if train_songs is not None and (data.section_crop_probability or data.section_reorder_probability):
-        problems = [problem for row in train_songs.rows if (problem := reader.find_section_problem(row)) is not None]
+        problems = [problem for row in rows if (problem := reader.find_section_problem(row)) is not None]
         if problems:
             share = f"{len(problems)} of {len(train_songs)}"
             logger.warning("%s songs are never cropped or reordered; the first: %s.", share, problems[0])
